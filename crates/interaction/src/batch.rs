@@ -1,0 +1,405 @@
+//! Rows to Arrow. Each column is built in one pass over the rows; nothing is copied that Arrow does not need.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray, MapArray,
+    StringArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+
+use crate::attempt::{Attempt, Candidate, Reason};
+use crate::commitment;
+use crate::id::{EventId, InteractionId};
+use crate::interaction::day_of;
+use crate::money::Usd;
+use crate::schema::{self, Column, InteractionRow};
+
+/// One row of the `payloads` table: what was said in one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadRow {
+    /// Place in the log of the call's `Settled` event; the same as in `interactions`.
+    pub event_id: EventId,
+    /// The call.
+    pub interaction_id: InteractionId,
+    /// When the call started. Microseconds since 1970, UTC.
+    pub started_at_us: i64,
+    /// Organisation, team and model of the call, repeated so that a search index needs this table alone.
+    pub tenant: String,
+    /// Team of the key.
+    pub team: String,
+    /// Model as the caller wrote it.
+    pub model_requested: String,
+    /// Media type of the request.
+    pub request_content_type: String,
+    /// The request as received.
+    pub request_body: Bytes,
+    /// Media type of the response.
+    pub response_content_type: String,
+    /// The response as sent; a stream is the raw concatenation of its events.
+    pub response_body: Bytes,
+    /// The conversation as (role, text), normalised over dialects.
+    pub messages: Vec<(String, String)>,
+}
+
+/// Builds a batch of the `interactions` table, with all columns of [`schema::interactions`].
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn interactions(rows: &[InteractionRow]) -> Result<RecordBatch, ArrowError> {
+    let columns = schema::INTERACTION_COLUMNS.iter().map(|column| (column.build)(rows)).collect();
+    RecordBatch::try_new(schema::interactions(), columns)
+}
+
+/// Builds a batch of the `payloads` table, with all columns of [`schema::payloads`].
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn payloads(rows: &[PayloadRow]) -> Result<RecordBatch, ArrowError> {
+    let columns = schema::PAYLOAD_COLUMNS.iter().map(|column| (column.build)(rows)).collect();
+    RecordBatch::try_new(schema::payloads(), columns)
+}
+
+/// A column of text that is always there.
+macro_rules! text {
+    ($name:literal, $meaning:literal, |$event:pat_param, $call:pat_param| $value:expr) => {
+        column($name, DataType::Utf8, false, $meaning, |rows| {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|($event, $call)| $value)))
+        })
+    };
+}
+/// A column of text that may be NULL.
+macro_rules! text_or_null {
+    ($name:literal, $meaning:literal, |$call:ident| $value:expr) => {
+        column($name, DataType::Utf8, true, $meaning, |rows| {
+            Arc::new(rows.iter().map(|(_, $call)| $value).collect::<StringArray>())
+        })
+    };
+}
+/// A column of integers that may be NULL.
+macro_rules! count_or_null {
+    ($name:literal, $meaning:literal, |$call:ident| $value:expr) => {
+        column($name, DataType::Int64, true, $meaning, |rows| {
+            Arc::new(rows.iter().map(|(_, $call)| $value.map(signed)).collect::<Int64Array>())
+        })
+    };
+}
+/// A column of integers that are always there.
+macro_rules! count {
+    ($name:literal, $meaning:literal, |$event:pat_param, $call:pat_param| $value:expr) => {
+        column($name, DataType::Int64, false, $meaning, |rows| {
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|($event, $call)| signed($value))))
+        })
+    };
+}
+
+#[expect(clippy::too_many_lines, reason = "a table: one entry per column, in the order of the schema")]
+pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
+    vec![
+        text!("interaction_id", "Identifies the call everywhere (UUIDv7)", |_, call| call.interaction_id.to_string()),
+        text!("writer", "Write-ahead log the record was appended to", |event, _| event.writer.as_str()),
+        count!("epoch", "Boot counter of that writer", |event, _| event.epoch),
+        count!("seq", "Position of the record in that epoch", |event, _| event.seq),
+        column("schema_version", DataType::Int32, false, "Version of the record's columns", |rows| {
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|(_, call)| i32::from(call.schema_version))))
+        }),
+        column("started_at", schema::timestamp(), false, "When the request arrived (UTC)", |rows| {
+            timestamps(rows.iter().map(|(_, call)| call.started_at_us))
+        }),
+        column("ended_at", schema::timestamp(), false, "When the last byte was sent or the call given up (UTC)", |rows| {
+            timestamps(rows.iter().map(|(_, call)| call.ended_at_us))
+        }),
+        text!("tenant", "Organisation the key belongs to", |_, call| call.tenant.as_str()),
+        text_or_null!("project", "Project of the key", |call| call.project.as_deref()),
+        text!("team", "Team of the key; empty if the caller was never identified", |_, call| call.team.as_str()),
+        text_or_null!("user_ref", "Keyed hash of the end user the caller named", |call| call.user_ref.as_deref()),
+        text_or_null!("api_key_id", "Id of the virtual key, not the key", |call| call.api_key_id.as_deref()),
+        text_or_null!("conversation_id", "Groups the turns of one conversation", |call| call.conversation_id.as_deref()),
+        text_or_null!("trace_id", "W3C trace id", |call| call.trace_id.as_deref()),
+        text_or_null!("span_id", "W3C span id of the caller", |call| call.span_id.as_deref()),
+        text!("source", "Door the record came in by: proxy, demo", |_, call| call.source.as_str()),
+        text!("operation", "What was asked for: chat, embeddings", |_, call| call.operation.as_str()),
+        text!("dialect", "The caller's wire format: openai, anthropic", |_, call| call.dialect.as_str()),
+        column("stream", DataType::Boolean, false, "Whether the caller asked for a stream", |rows| {
+            Arc::new(rows.iter().map(|(_, call)| Some(call.stream)).collect::<BooleanArray>())
+        }),
+        text!("model_requested", "Model as the caller wrote it", |_, call| call.model_requested.as_str()),
+        text_or_null!("model_served", "Model as the provider reported it", |call| call.model_served.as_deref()),
+        text_or_null!("provider", "Provider that answered or was tried last", |call| call.provider.as_deref()),
+        text_or_null!("region", "Region of that provider, as configured", |call| call.region.as_deref()),
+        text_or_null!("route_id", "Alias the model was resolved through", |call| call.route_id.as_deref()),
+        text_or_null!("policy_bundle_hash", "SHA-256 of the policy bundle that decided", |call| call
+            .policy_bundle_hash
+            .as_deref()),
+        text_or_null!("signals_id", "Signals snapshot the decision read", |call| call.signals_id.as_deref()),
+        text!("decision", "What policy said: allow, deny", |_, call| call.decision.as_str()),
+        column(
+            "decision_reasons",
+            schema::list_of(DataType::Struct(schema::reason_fields())),
+            false,
+            "Why, rule by rule: {rule, effect, detail}",
+            |rows| lists(rows, |call| &call.decision_reasons, schema::reason_fields(), reasons),
+        ),
+        column(
+            "candidates",
+            schema::list_of(DataType::Struct(schema::candidate_fields())),
+            false,
+            "Targets considered, in order of preference: {provider, model, rejected_because}",
+            |rows| lists(rows, |call| &call.candidates, schema::candidate_fields(), candidates),
+        ),
+        column(
+            "attempts",
+            schema::list_of(DataType::Struct(schema::attempt_fields())),
+            false,
+            "Upstream calls made: {provider, model, http_status, error_class, started_at, duration_us, tokens, cost}",
+            |rows| lists(rows, |call| &call.attempts, schema::attempt_fields(), attempts),
+        ),
+        text!(
+            "outcome",
+            "How it ended: success, denied, failed, cancelled, interrupted, cached",
+            |_, call| call.outcome.as_str()
+        ),
+        column("http_status", DataType::Int32, true, "HTTP status sent to the caller", |rows| {
+            Arc::new(rows.iter().map(|(_, call)| call.http_status.map(i32::from)).collect::<Int32Array>())
+        }),
+        text_or_null!("error_type", "Stable code of the error", |call| call.error_type.as_deref()),
+        text_or_null!("error_message", "One sentence on the error", |call| call.error_message.as_deref()),
+        column("finish_reasons", schema::list_of(DataType::Utf8), false, "Why the model stopped, per choice", |rows| {
+            let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call)| call.finish_reasons.len()));
+            let reasons: Vec<&String> = rows.iter().flat_map(|(_, call)| &call.finish_reasons).collect();
+            let texts = StringArray::from_iter_values(reasons);
+            Arc::new(ListArray::new(element(DataType::Utf8), offsets, Arc::new(texts), None))
+        }),
+        count!("latency_us", "Request's first byte to answer's last byte", |_, call| call.latency_us),
+        count_or_null!("ttft_us", "Request's first byte to answer's first content", |call| call.ttft_us),
+        count_or_null!("gateway_overhead_us", "Part of the latency before the upstream was called", |call| call
+            .gateway_overhead_us),
+        count_or_null!("input_tokens", "Tokens read by the model, cached ones included", |call| call.usage.input_tokens),
+        count_or_null!("output_tokens", "Tokens written by the model, reasoning included", |call| call
+            .usage
+            .output_tokens),
+        count_or_null!("cache_read_input_tokens", "Part of the input read from the provider's cache", |call| call
+            .usage
+            .cache_read_input_tokens),
+        count_or_null!("cache_write_5m_input_tokens", "Part of the input written to a 5 minute cache", |call| call
+            .usage
+            .cache_write_5m_input_tokens),
+        count_or_null!("cache_write_1h_input_tokens", "Part of the input written to a 1 hour cache", |call| call
+            .usage
+            .cache_write_1h_input_tokens),
+        count_or_null!("reasoning_output_tokens", "Part of the output spent on reasoning", |call| call
+            .usage
+            .reasoning_output_tokens),
+        count_or_null!("audio_input_tokens", "Part of the input that was audio", |call| call.usage.audio_input_tokens),
+        count_or_null!("audio_output_tokens", "Part of the output that was audio", |call| call
+            .usage
+            .audio_output_tokens),
+        count_or_null!("image_input_tokens", "Part of the input that was images", |call| call.usage.image_input_tokens),
+        text!("usage_source", "Who counted: provider, partial, estimated, none", |_, call| call.usage_source.as_str()),
+        column("cost_usd", schema::dollars(), true, "Cost of every attempt together; NULL if unknown", |rows| {
+            dollars(rows.iter().map(|(_, call)| call.cost_usd))
+        }),
+        text!("cost_source", "Where the cost comes from: provider, catalog, none", |_, call| call.cost_source.as_str()),
+        text_or_null!("price_id", "Row of the price catalogue that was applied", |call| call.price_id.as_deref()),
+        count!("request_bytes", "Bytes of the request body as received", |_, call| call.request_bytes),
+        count!("response_bytes", "Bytes of the response body as sent", |_, call| call.response_bytes),
+        column("tags", schema::tags(), false, "The caller's own labels", |rows| tags(rows)),
+        column("record_commitment", DataType::Binary, false, "SHA-256 over the canonical CBOR of the record", |rows| {
+            let mut scratch = Vec::with_capacity(1024);
+            Arc::new(BinaryArray::from_iter_values(
+                rows.iter().map(|(_, call)| commitment::of_record(call, &mut scratch)),
+            ))
+        }),
+        column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows| {
+            Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, call)| call.day())))
+        }),
+    ]
+}
+
+pub(crate) fn payload_columns() -> Vec<Column<PayloadRow>> {
+    fn text(rows: &[PayloadRow], of: fn(&PayloadRow) -> &str) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(of)))
+    }
+    fn bytes(rows: &[PayloadRow], of: fn(&PayloadRow) -> &Bytes) -> ArrayRef {
+        Arc::new(BinaryArray::from_iter_values(rows.iter().map(of)))
+    }
+    fn count(rows: &[PayloadRow], of: fn(&PayloadRow) -> u64) -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| signed(of(row)))))
+    }
+    vec![
+        column("interaction_id", DataType::Utf8, false, "The call, as in interactions", |rows: &[PayloadRow]| {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.interaction_id.to_string())))
+        }),
+        column("writer", DataType::Utf8, false, "Write-ahead log of the record", |rows| {
+            text(rows, |row| row.event_id.writer.as_str())
+        }),
+        column("epoch", DataType::Int64, false, "Boot counter of that writer", |rows| {
+            count(rows, |row| row.event_id.epoch)
+        }),
+        column("seq", DataType::Int64, false, "Position in that epoch", |rows| count(rows, |row| row.event_id.seq)),
+        column("started_at", schema::timestamp(), false, "When the call started (UTC)", |rows: &[PayloadRow]| {
+            timestamps(rows.iter().map(|row| row.started_at_us))
+        }),
+        column("tenant", DataType::Utf8, false, "Organisation of the key", |rows| text(rows, |row| &row.tenant)),
+        column("team", DataType::Utf8, false, "Team of the key", |rows| text(rows, |row| &row.team)),
+        column("model_requested", DataType::Utf8, false, "Model as the caller wrote it", |rows| {
+            text(rows, |row| &row.model_requested)
+        }),
+        column("request_content_type", DataType::Utf8, false, "Media type of the request", |rows| {
+            text(rows, |row| &row.request_content_type)
+        }),
+        column("request_body", DataType::Binary, false, "The request as received", |rows| {
+            bytes(rows, |row| &row.request_body)
+        }),
+        column("response_content_type", DataType::Utf8, false, "Media type of the response", |rows| {
+            text(rows, |row| &row.response_content_type)
+        }),
+        column("response_body", DataType::Binary, false, "The response as sent, streams raw", |rows| {
+            bytes(rows, |row| &row.response_body)
+        }),
+        column(
+            "messages",
+            schema::list_of(DataType::Struct(schema::message_fields())),
+            false,
+            "The conversation: {role, content}",
+            messages,
+        ),
+        column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows: &[PayloadRow]| {
+            Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| day_of(row.started_at_us))))
+        }),
+    ]
+}
+
+fn column<Row>(
+    name: &'static str,
+    data_type: DataType,
+    nullable: bool,
+    meaning: &'static str,
+    build: fn(&[Row]) -> ArrayRef,
+) -> Column<Row> {
+    Column { name, data_type, nullable, meaning, build }
+}
+
+/// The lake has no unsigned integers (Delta has none); a count beyond 2⁶³ cannot occur.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn timestamps(times_us: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(times_us).with_timezone("UTC"))
+}
+
+fn dollars(amounts: impl Iterator<Item = Option<Usd>>) -> ArrayRef {
+    let array = amounts.map(|amount| amount.map(Usd::get)).collect::<Decimal128Array>();
+    Arc::new(array.with_data_type(schema::dollars()))
+}
+
+fn element(data_type: DataType) -> Arc<Field> {
+    Arc::new(Field::new(schema::LIST_ELEMENT, data_type, false))
+}
+
+/// A list column: the items of all rows go to `build` at once.
+fn lists<Item>(
+    rows: &[InteractionRow],
+    items_of: fn(&crate::Interaction) -> &Vec<Item>,
+    fields: Fields,
+    build: fn(&[&Item]) -> Vec<ArrayRef>,
+) -> ArrayRef {
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call)| items_of(call).len()));
+    let items: Vec<&Item> = rows.iter().flat_map(|(_, call)| items_of(call)).collect();
+    let structs = StructArray::new(fields.clone(), build(&items), None);
+    Arc::new(ListArray::new(element(DataType::Struct(fields)), offsets, Arc::new(structs), None))
+}
+
+fn reasons(items: &[&Reason]) -> Vec<ArrayRef> {
+    vec![
+        Arc::new(StringArray::from_iter_values(items.iter().map(|reason| &reason.rule))),
+        Arc::new(StringArray::from_iter_values(items.iter().map(|reason| &reason.effect))),
+        Arc::new(StringArray::from_iter_values(items.iter().map(|reason| &reason.detail))),
+    ]
+}
+
+fn candidates(items: &[&Candidate]) -> Vec<ArrayRef> {
+    vec![
+        Arc::new(StringArray::from_iter_values(items.iter().map(|candidate| &candidate.provider))),
+        Arc::new(StringArray::from_iter_values(items.iter().map(|candidate| &candidate.model))),
+        Arc::new(items.iter().map(|candidate| candidate.rejected_because.as_deref()).collect::<StringArray>()),
+    ]
+}
+
+fn attempts(items: &[&Attempt]) -> Vec<ArrayRef> {
+    vec![
+        Arc::new(StringArray::from_iter_values(items.iter().map(|attempt| &attempt.provider))),
+        Arc::new(StringArray::from_iter_values(items.iter().map(|attempt| &attempt.model))),
+        Arc::new(items.iter().map(|attempt| attempt.http_status.map(i32::from)).collect::<Int32Array>()),
+        Arc::new(items.iter().map(|attempt| attempt.error_class.as_deref()).collect::<StringArray>()),
+        timestamps(items.iter().map(|attempt| attempt.started_at_us)),
+        Arc::new(Int64Array::from_iter_values(items.iter().map(|attempt| signed(attempt.duration_us)))),
+        Arc::new(items.iter().map(|attempt| attempt.input_tokens.map(signed)).collect::<Int64Array>()),
+        Arc::new(items.iter().map(|attempt| attempt.output_tokens.map(signed)).collect::<Int64Array>()),
+        dollars(items.iter().map(|attempt| attempt.cost_usd)),
+    ]
+}
+
+fn messages(rows: &[PayloadRow]) -> ArrayRef {
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.messages.len()));
+    let all: Vec<&(String, String)> = rows.iter().flat_map(|row| &row.messages).collect();
+    let roles = StringArray::from_iter_values(all.iter().map(|(role, _)| role));
+    let contents = StringArray::from_iter_values(all.iter().map(|(_, content)| content));
+    let fields = schema::message_fields();
+    let structs = StructArray::new(fields.clone(), vec![Arc::new(roles), Arc::new(contents)], None);
+    Arc::new(ListArray::new(element(DataType::Struct(fields)), offsets, Arc::new(structs), None))
+}
+
+fn tags(rows: &[InteractionRow]) -> ArrayRef {
+    let DataType::Map(entry, sorted) = schema::tags() else { unreachable!("tags are declared as a map") };
+    let DataType::Struct(fields) = entry.data_type() else { unreachable!("an entry of a map is a struct") };
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call)| call.tags.len()));
+    let all: Vec<&(String, String)> = rows.iter().flat_map(|(_, call)| &call.tags).collect();
+    let keys = StringArray::from_iter_values(all.iter().map(|(key, _)| key));
+    let values = StringArray::from_iter_values(all.iter().map(|(_, value)| value));
+    let structs = StructArray::new(fields.clone(), vec![Arc::new(keys), Arc::new(values)], None);
+    Arc::new(MapArray::new(entry, offsets, structs, None, sorted))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Decimal128Type, Int64Type};
+
+    use super::*;
+    use crate::interaction::tests::sample;
+
+    fn row(seq: u64) -> InteractionRow {
+        (EventId { writer: "w-1".parse().unwrap(), epoch: 1, seq }, sample(seq))
+    }
+
+    #[test]
+    fn a_batch_holds_every_row_under_every_column() {
+        let batch = interactions(&[row(1), row(2)]).unwrap();
+        assert_eq!(batch.num_rows(), 2);
+        assert_eq!(batch.schema(), schema::interactions());
+        assert_eq!(batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values(), &[1, 2]);
+        let cost = batch.column_by_name("cost_usd").unwrap();
+        assert_eq!(cost.as_primitive::<Decimal128Type>().value(0), 1_500_000_000);
+        assert_eq!(batch.column_by_name("attempts").unwrap().as_list::<i32>().value(1).len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_cost_is_null_and_not_zero() {
+        let mut unpriced = row(1);
+        unpriced.1.cost_usd = None;
+        let batch = interactions(&[unpriced]).unwrap();
+        assert!(batch.column_by_name("cost_usd").unwrap().is_null(0));
+    }
+
+    #[test]
+    fn no_rows_make_an_empty_batch() {
+        assert_eq!(interactions(&[]).unwrap().num_rows(), 0);
+        assert_eq!(payloads(&[]).unwrap().num_rows(), 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! What the write-ahead log holds. A call is two events: [`Opened`] before any provider is called, with the request,
+//! and [`Settled`] when it has ended, with the facts and the response. An `Opened` that never settled is a call that
+//! was in flight when the process died; replay settles it as `interrupted`.
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+
+use crate::id::InteractionId;
+use crate::interaction::Interaction;
+
+/// A body on the wire with its media type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Payload {
+    /// As in the `content-type` header; empty if there was none.
+    #[n(0)]
+    pub content_type: String,
+    /// The bytes as received or sent; a stream is the raw concatenation of its events.
+    #[n(1)]
+    #[cbor(encode_with = "encode_bytes", decode_with = "decode_bytes")]
+    pub body: Bytes,
+}
+
+/// A call that is about to reach a provider: everything that would be needed to account for it if the process died now.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Opened {
+    /// The facts known so far; its outcome is `interrupted` until a [`Settled`] says otherwise.
+    #[n(0)]
+    pub interaction: Interaction,
+    /// What the caller sent.
+    #[n(1)]
+    pub request: Payload,
+}
+
+/// A call that has ended.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Settled {
+    /// The final facts.
+    #[n(0)]
+    pub interaction: Interaction,
+    /// What the caller sent; `None` if an [`Opened`] with the same id holds it.
+    #[n(1)]
+    pub request: Option<Payload>,
+    /// What the caller was sent.
+    #[n(2)]
+    pub response: Payload,
+}
+
+/// The kind of an event, as the frame header stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// [`Opened`].
+    Opened = 1,
+    /// [`Settled`].
+    Settled = 2,
+}
+
+impl EventKind {
+    /// The kind with this number, if there is one.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(EventKind::Opened),
+            2 => Some(EventKind::Settled),
+            _ => None,
+        }
+    }
+}
+
+/// One event of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A call began.
+    Opened(Box<Opened>),
+    /// A call ended.
+    Settled(Box<Settled>),
+}
+
+/// Bytes that are not an event of the stated kind.
+#[derive(Debug, thiserror::Error)]
+#[error("the body of a `{kind:?}` frame is not the CBOR of such an event")]
+pub struct DecodeEventError {
+    /// The kind the frame claims.
+    pub kind: EventKind,
+    /// What the decoder said.
+    #[source]
+    pub source: minicbor::decode::Error,
+}
+
+impl Event {
+    /// The call it belongs to.
+    #[must_use]
+    pub fn interaction_id(&self) -> InteractionId {
+        match self {
+            Event::Opened(opened) => opened.interaction.interaction_id,
+            Event::Settled(settled) => settled.interaction.interaction_id,
+        }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Event::Opened(_) => EventKind::Opened,
+            Event::Settled(_) => EventKind::Settled,
+        }
+    }
+
+    /// Appends its deterministic CBOR to `buffer`.
+    pub fn encode_into(&self, buffer: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail, and no field's encoder refuses a value.
+        let written: Result<(), minicbor::encode::Error<std::convert::Infallible>> = match self {
+            Event::Opened(opened) => minicbor::encode(opened, &mut *buffer),
+            Event::Settled(settled) => minicbor::encode(settled, &mut *buffer),
+        };
+        debug_assert!(written.is_ok(), "encoding an event failed: {written:?}");
+    }
+
+    /// Reads an event back from the body of a frame.
+    ///
+    /// # Errors
+    /// [`DecodeEventError`] if `body` is not the CBOR of an event of this kind.
+    pub fn decode(kind: EventKind, body: &[u8]) -> Result<Event, DecodeEventError> {
+        let failed = |source| DecodeEventError { kind, source };
+        match kind {
+            EventKind::Opened => minicbor::decode(body).map(|opened| Event::Opened(Box::new(opened))).map_err(failed),
+            EventKind::Settled => {
+                minicbor::decode(body).map(|settled| Event::Settled(Box::new(settled))).map_err(failed)
+            }
+        }
+    }
+}
+
+fn encode_bytes<C, W: minicbor::encode::Write>(
+    bytes: &Bytes,
+    encoder: &mut minicbor::Encoder<W>,
+    _: &mut C,
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    encoder.bytes(bytes)?.ok()
+}
+
+fn decode_bytes<C>(decoder: &mut minicbor::Decoder<'_>, _: &mut C) -> Result<Bytes, minicbor::decode::Error> {
+    decoder.bytes().map(Bytes::copy_from_slice)
+}

@@ -1,0 +1,247 @@
+//! One AI call, whole: what was asked, what policy decided, what was tried, how it ended, what it cost.
+
+use minicbor::{Decode, Encode};
+
+use crate::attempt::{Attempt, Candidate, Reason};
+use crate::id::InteractionId;
+use crate::money::Usd;
+use crate::outcome::{CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+use crate::usage::Usage;
+
+/// The facts of one call. Its place in the log, an [`EventId`](crate::EventId), is given by the write-ahead log and is
+/// not part of it. Encoded as a CBOR map with integer keys: deterministic (RFC 8949 §4.2) because every field is
+/// written once, in the order of its key, at its shortest, and absent fields are left out.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Interaction {
+    /// Version of this record's meaning; see [`crate::schema::SCHEMA_VERSION`].
+    #[n(0)]
+    pub schema_version: u16,
+    /// Identifies the call everywhere, the response header included.
+    #[n(1)]
+    pub interaction_id: InteractionId,
+    /// When the request head had been read. Microseconds since 1970, UTC.
+    #[n(2)]
+    pub started_at_us: i64,
+    /// When the last byte was sent or the call was given up. Microseconds since 1970, UTC.
+    #[n(3)]
+    pub ended_at_us: i64,
+    /// Organisation the key belongs to.
+    #[n(4)]
+    pub tenant: String,
+    /// Project of the key, if it has one.
+    #[n(5)]
+    pub project: Option<String>,
+    /// Team of the key. Empty if the caller was never identified.
+    #[n(6)]
+    pub team: String,
+    /// Keyed hash of the end user the caller named; never the name itself.
+    #[n(7)]
+    pub user_ref: Option<String>,
+    /// Id of the virtual key (not the key).
+    #[n(8)]
+    pub api_key_id: Option<String>,
+    /// Groups the turns of one conversation.
+    #[n(9)]
+    pub conversation_id: Option<String>,
+    /// W3C trace id, 32 hexadecimal digits.
+    #[n(10)]
+    pub trace_id: Option<String>,
+    /// W3C span id of the caller, 16 hexadecimal digits.
+    #[n(11)]
+    pub span_id: Option<String>,
+    /// Which door the record came in by.
+    #[n(12)]
+    pub source: Source,
+    /// What was asked for.
+    #[n(13)]
+    pub operation: Operation,
+    /// The caller's wire format.
+    #[n(14)]
+    pub dialect: Dialect,
+    /// Whether the caller asked for a stream.
+    #[n(15)]
+    pub stream: bool,
+    /// As the caller wrote it; empty if the request could not be read so far.
+    #[n(16)]
+    pub model_requested: String,
+    /// As the provider reported it.
+    #[n(17)]
+    pub model_served: Option<String>,
+    /// Name, in the configuration, of the provider that answered or was tried last.
+    #[n(18)]
+    pub provider: Option<String>,
+    /// Region of that provider, as configured.
+    #[n(19)]
+    pub region: Option<String>,
+    /// Alias the model was resolved through.
+    #[n(20)]
+    pub route_id: Option<String>,
+    /// SHA-256 of the policy bundle that decided, hexadecimal.
+    #[n(21)]
+    pub policy_bundle_hash: Option<String>,
+    /// Id of the signals snapshot the decision read.
+    #[n(22)]
+    pub signals_id: Option<String>,
+    /// What policy said.
+    #[n(23)]
+    pub decision: Decision,
+    /// Why, rule by rule.
+    #[n(24)]
+    pub decision_reasons: Vec<Reason>,
+    /// Targets considered, in the order they were preferred.
+    #[n(25)]
+    pub candidates: Vec<Candidate>,
+    /// Upstream calls made.
+    #[n(26)]
+    pub attempts: Vec<Attempt>,
+    /// How the call ended for its caller.
+    #[n(27)]
+    pub outcome: Outcome,
+    /// HTTP status sent to the caller; `None` if the caller had left before one was sent.
+    #[n(28)]
+    pub http_status: Option<u16>,
+    /// Stable code of the error the caller saw or would have seen.
+    #[n(29)]
+    pub error_type: Option<String>,
+    /// One sentence on that error, for a person; no prompt text and no secrets.
+    #[n(30)]
+    pub error_message: Option<String>,
+    /// Why the model stopped, per choice, in the provider's words.
+    #[n(31)]
+    pub finish_reasons: Vec<String>,
+    /// From the first byte of the request to the last byte of the answer.
+    #[n(32)]
+    pub latency_us: u64,
+    /// From the first byte of the request to the first content of the answer.
+    #[n(33)]
+    pub ttft_us: Option<u64>,
+    /// Part of the latency that the gateway itself caused before the upstream was called.
+    #[n(34)]
+    pub gateway_overhead_us: Option<u64>,
+    /// Tokens of the answering attempt.
+    #[n(35)]
+    pub usage: Usage,
+    /// Who counted them.
+    #[n(36)]
+    pub usage_source: UsageSource,
+    /// Cost of every attempt together; `None` if unknown.
+    #[n(37)]
+    pub cost_usd: Option<Usd>,
+    /// Where that cost comes from.
+    #[n(38)]
+    pub cost_source: CostSource,
+    /// Row of the price catalogue that was applied.
+    #[n(39)]
+    pub price_id: Option<String>,
+    /// Bytes of the request body as received.
+    #[n(40)]
+    pub request_bytes: u64,
+    /// Bytes of the response body as sent.
+    #[n(41)]
+    pub response_bytes: u64,
+    /// The caller's own labels, sorted by name, each name once.
+    #[n(42)]
+    pub tags: Vec<(String, String)>,
+}
+
+impl Interaction {
+    /// The day (days since 1970, UTC) the record is filed under: that of its start.
+    #[must_use]
+    pub fn day(&self) -> i32 {
+        day_of(self.started_at_us)
+    }
+}
+
+/// Days since 1970 (UTC) of a time in microseconds.
+#[must_use]
+pub fn day_of(time_us: i64) -> i32 {
+    const US_PER_DAY: i64 = 86_400_000_000;
+    i32::try_from(time_us.div_euclid(US_PER_DAY)).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample(number: u64) -> Interaction {
+        let started_at_us = 1_795_000_000_000_000;
+        Interaction {
+            schema_version: crate::schema::SCHEMA_VERSION,
+            interaction_id: InteractionId::new(1_795_000_000_000 + number, &[3; 10]),
+            started_at_us,
+            ended_at_us: started_at_us + 1_200,
+            tenant: "acme".to_owned(),
+            project: None,
+            team: "kyc".to_owned(),
+            user_ref: None,
+            api_key_id: Some("key-1".to_owned()),
+            conversation_id: None,
+            trace_id: None,
+            span_id: None,
+            source: Source::Proxy,
+            operation: Operation::Chat,
+            dialect: Dialect::Openai,
+            stream: false,
+            model_requested: "sandbox/small".to_owned(),
+            model_served: Some("small".to_owned()),
+            provider: Some("sandbox".to_owned()),
+            region: None,
+            route_id: None,
+            policy_bundle_hash: Some("ab".repeat(32)),
+            signals_id: None,
+            decision: Decision::Allow,
+            decision_reasons: vec![Reason {
+                rule: "default".to_owned(),
+                effect: "allow".to_owned(),
+                detail: "every known key may call every model".to_owned(),
+            }],
+            candidates: Vec::new(),
+            attempts: vec![Attempt {
+                provider: "sandbox".to_owned(),
+                model: "small".to_owned(),
+                http_status: Some(200),
+                error_class: None,
+                started_at_us,
+                duration_us: 900,
+                input_tokens: Some(10),
+                output_tokens: Some(20),
+                cost_usd: Some(Usd::new(1_500_000_000)),
+            }],
+            outcome: Outcome::Success,
+            http_status: Some(200),
+            error_type: None,
+            error_message: None,
+            finish_reasons: vec!["stop".to_owned()],
+            latency_us: 1_200,
+            ttft_us: Some(1_100),
+            gateway_overhead_us: Some(40),
+            usage: Usage { input_tokens: Some(10), output_tokens: Some(20), ..Usage::default() },
+            usage_source: UsageSource::Provider,
+            cost_usd: Some(Usd::new(1_500_000_000)),
+            cost_source: CostSource::Catalog,
+            price_id: Some("sandbox/small@2026-11-01".to_owned()),
+            request_bytes: 120,
+            response_bytes: 300,
+            tags: vec![("env".to_owned(), "test".to_owned())],
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_from_its_cbor_and_encodes_to_the_same_bytes() {
+        let record = sample(1);
+        let bytes = minicbor::to_vec(&record).unwrap();
+        let read: Interaction = minicbor::decode(&bytes).unwrap();
+        assert_eq!(read, record);
+        assert_eq!(minicbor::to_vec(&read).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_call_is_filed_under_the_utc_day_of_its_start() {
+        let mut record = sample(1);
+        record.started_at_us = 86_400_000_000 - 1;
+        assert_eq!(record.day(), 0);
+        record.started_at_us = -1;
+        assert_eq!(record.day(), -1);
+    }
+}

@@ -1,0 +1,137 @@
+//! The closed vocabularies of the record. Each is written to the lake as the lower-case text given here, and those
+//! texts never change meaning; a new case is a new text.
+
+/// Declares an enum whose cases are texts in the lake and small integers in CBOR.
+macro_rules! vocabulary {
+    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $number:literal => $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+                 serde::Serialize, serde::Deserialize)]
+        #[cbor(index_only)]
+        pub enum $name {
+            $($(#[$case_doc])* #[n($number)] #[serde(rename = $text)] $case,)+
+        }
+
+        impl $name {
+            /// Every case, in the order of its number.
+            pub const ALL: &[$name] = &[$($name::$case),+];
+
+            /// The text that stands in the lake.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$case => $text,)+ }
+            }
+
+            /// The case with this text, if there is one.
+            #[must_use]
+            pub fn from_text(text: &str) -> Option<Self> {
+                match text { $($text => Some($name::$case),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// How a call ended, for its caller.
+    Outcome {
+        /// The provider answered and the caller received all of it.
+        Success = 0 => "success",
+        /// Policy refused it before any provider was called.
+        Denied = 1 => "denied",
+        /// An error reached the caller.
+        Failed = 2 => "failed",
+        /// The caller hung up before the end.
+        Cancelled = 3 => "cancelled",
+        /// The gateway stopped while the call was in flight; found by replay.
+        Interrupted = 4 => "interrupted",
+        /// Answered without a provider.
+        Cached = 5 => "cached",
+    }
+}
+
+vocabulary! {
+    /// What policy said.
+    Decision {
+        /// The call may go ahead.
+        Allow = 0 => "allow",
+        /// The call may not go ahead.
+        Deny = 1 => "deny",
+    }
+}
+
+vocabulary! {
+    /// Who counted the tokens.
+    UsageSource {
+        /// The provider's final count.
+        Provider = 0 => "provider",
+        /// The provider's count so far, of a call that did not end.
+        Partial = 1 => "partial",
+        /// Counted by the gateway.
+        Estimated = 2 => "estimated",
+        /// Nobody: token columns are NULL.
+        None = 3 => "none",
+    }
+}
+
+vocabulary! {
+    /// Where the cost comes from.
+    CostSource {
+        /// Stated by the provider.
+        Provider = 0 => "provider",
+        /// Usage multiplied with the price catalogue.
+        Catalog = 1 => "catalog",
+        /// Unknown: the cost is NULL.
+        None = 2 => "none",
+    }
+}
+
+vocabulary! {
+    /// The caller's wire format.
+    Dialect {
+        /// OpenAI's API and everything compatible with it.
+        Openai = 0 => "openai",
+        /// Anthropic's Messages API.
+        Anthropic = 1 => "anthropic",
+    }
+}
+
+vocabulary! {
+    /// What was asked for.
+    Operation {
+        /// A conversation turn.
+        Chat = 0 => "chat",
+        /// Vectors for texts.
+        Embeddings = 1 => "embeddings",
+        /// The list of models.
+        Models = 2 => "models",
+    }
+}
+
+vocabulary! {
+    /// Which door the record came in by.
+    Source {
+        /// The gateway or a sidecar saw the call.
+        Proxy = 0 => "proxy",
+        /// Written by `tollgate demo`; never a real call.
+        Demo = 1 => "demo",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_names_its_case() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_text(outcome.as_str()), Some(*outcome));
+        }
+        assert_eq!(Outcome::from_text("Success"), None);
+    }
+}
