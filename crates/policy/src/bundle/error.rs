@@ -1,0 +1,64 @@
+//! What is wrong with a bundle, and where.
+
+use serde_saphyr::Location;
+
+use crate::suggestion;
+
+/// Why a bundle was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct BundleError {
+    /// From 1.
+    pub line: u64,
+    /// From 1, in characters.
+    pub column: u64,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Sections of bundles that this version cannot enforce. Ignoring one would mean a rule that everybody believes in and
+/// nobody applies.
+const NOT_YET: [&str; 3] = ["residency", "guardrails", "rates"];
+
+impl BundleError {
+    pub(super) fn new(location: Location, message: impl Into<String>) -> Self {
+        let (line, column) = (location.line().max(1), location.column().max(1));
+        BundleError { line, column, message: message.into() }
+    }
+
+    pub(super) fn at_start(message: impl Into<String>) -> Self {
+        BundleError { line: 1, column: 1, message: message.into() }
+    }
+
+    /// Words the parser's error as ours are.
+    pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Self {
+        let error = error.without_snippet();
+        let location = error.location().unwrap_or(Location::UNKNOWN);
+        BundleError::new(location, message_of(error))
+    }
+}
+
+fn message_of(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error {
+        Error::SerdeUnknownField { field, .. } if NOT_YET.contains(&field.as_str()) => format!(
+            "`{field}` rules are not known to this version of tollgate; the bundle is refused rather than enforced in part"
+        ),
+        Error::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
+        Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
+        Error::SerdeMissingField { field, .. } => format!("the field `{field}` is missing"),
+        other => other.render_with_formatter(&serde_saphyr::UserMessageFormatter).trim_end_matches('.').to_owned(),
+    }
+}
+
+fn unknown(what: &str, name: &str, expected: &[&'static str]) -> String {
+    let suggestion = suggestion::phrase(name, expected.iter().copied());
+    if suggestion.is_empty() {
+        return format!("unknown {what} `{name}`; write one of {}", list(expected));
+    }
+    format!("unknown {what} `{name}`{suggestion}")
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,278 @@
+use tollgate_interaction::{Decision, Dialect, Operation, Usd};
+
+use super::*;
+use crate::control::Principal;
+use crate::decide::{Prefer, Verdict, code, decide};
+use crate::facts::{Facts, Spend};
+
+const HEAD: &str = "apiVersion: tollgate/v1\nbundle: {name: test}\n";
+const ALLOW_ALL: &str = "access:\n  - id: all\n    when: 'true'\n    allow: {}\n";
+
+fn refusal(yaml: &str) -> String {
+    load(yaml).map(|bundle| bundle.name).unwrap_err().to_string()
+}
+
+/// Loads `rest` below a head of two lines, and says why that failed.
+fn refused(rest: &str) -> String {
+    refusal(&format!("{HEAD}{rest}"))
+}
+
+fn bundle(rest: &str) -> Bundle {
+    load(&format!("{HEAD}{rest}")).unwrap_or_else(|error| panic!("{error}\n{rest}"))
+}
+
+fn team(name: &str) -> Principal {
+    Principal { key_id: "key-1".into(), tenant: "acme".into(), team: name.into(), ..Principal::default() }
+}
+
+fn facts<'a>(principal: &'a Principal, spent_cents: i128) -> Facts<'a> {
+    Facts {
+        principal,
+        operation: Operation::Chat,
+        dialect: Dialect::Openai,
+        model: "openai/gpt-5",
+        stream: false,
+        priority: None,
+        metadata: &[],
+        spend: Some(Spend { month_to_date: Usd::new(spent_cents * 10_000_000_000), age_s: 1 }),
+        signals_id: "sig-7",
+        now_us: 1_795_000_000_000_000,
+    }
+}
+
+fn details(verdict: &Verdict) -> Vec<&str> {
+    verdict.reasons.iter().map(|reason| reason.detail.as_str()).collect()
+}
+
+#[test]
+fn every_bundle_we_ship_loads_and_passes_its_own_tests() {
+    for yaml in [DEFAULT_YAML, include_str!("../../../../policies/examples/team-budgets.yaml")] {
+        let bundle = load(yaml).unwrap_or_else(|error| panic!("{error}"));
+        let results = run_tests(&bundle);
+        assert!(results.len() > 5);
+        for result in results {
+            assert_eq!(result.failure, None, "{}", result.name);
+        }
+    }
+}
+
+#[test]
+fn a_failing_test_says_what_was_different() {
+    let tests = "tests:\n  - name: hope\n    expect: {decision: deny}\n";
+    let results = run_tests(&bundle(&format!("{ALLOW_ALL}{tests}")));
+    assert_eq!((results[0].name.as_str(), results[0].line), ("hope", 8));
+    assert_eq!(
+        results[0].failure.as_deref(),
+        Some("expected `deny`, got `allow`: access rule `all` allows the call")
+    );
+}
+
+#[test]
+fn the_hash_is_over_the_exact_text() {
+    let (one, other) = (load(DEFAULT_YAML).unwrap(), load(&format!("{DEFAULT_YAML}\n")).unwrap());
+    assert_ne!(one.hash, other.hash);
+    assert_eq!(one.hash.len(), 64);
+    assert_eq!(hash_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+#[test]
+fn an_empty_bundle_is_refused_rather_than_denying_everything() {
+    for yaml in ["", "\n\n", "# nothing\n", "---\n"] {
+        assert!(refusal(yaml).contains("the bundle is empty"), "{}", refusal(yaml));
+    }
+    assert!(refusal(HEAD).contains("has no `access` rule"), "{}", refusal(HEAD));
+}
+
+#[test]
+fn a_misspelt_field_is_named_with_its_place_and_the_right_word() {
+    let error = refused("acess: []\n");
+    assert_eq!(error, "line 3, column 1: unknown field `acess`; did you mean `access`?");
+    let error = refused("access:\n  - id: x\n    when: 'true'\n    alow: {}\n");
+    assert_eq!(error, "line 6, column 5: unknown field `alow`; did you mean `allow`?");
+    let error = refused(&format!("{ALLOW_ALL}budgets:\n  - id: b\n    scope: {{team: a}}\n    limit: {{usd: 1, per: mnth}}\n    steps: []\n"));
+    assert!(error.contains("unknown value `mnth`; did you mean `month`?"), "{error}");
+    let error = refused(&format!("{ALLOW_ALL}tests:\n  - given: {{request.modle: x}}\n    expect: {{decision: allow}}\n"));
+    assert!(error.contains("unknown field `request.modle`; did you mean `request.model`?"), "{error}");
+}
+
+#[test]
+fn a_section_that_this_version_cannot_enforce_is_refused() {
+    let error = refused(&format!("{ALLOW_ALL}residency: []\n"));
+    assert!(error.starts_with("line 7, column 1: `residency` rules are not known"), "{error}");
+}
+
+#[test]
+fn an_unknown_variable_is_found_within_its_condition() {
+    let error = refused("access:\n  - id: x\n    when: 'principal.team == \"a\" && request.modell == \"b\"'\n    allow: {}\n");
+    assert_eq!(error, "line 5, column 37: unknown variable `request.modell`; did you mean `request.model`?");
+}
+
+#[test]
+fn a_condition_in_a_list_is_found_too() {
+    let error = refused("access:\n  - id: x\n    when:\n      - 'true'\n      - reqest.stream\n    allow: {}\n");
+    assert_eq!(error, "line 7, column 9: unknown variable `reqest.stream`; did you mean `request.stream`?");
+}
+
+#[test]
+fn a_variable_of_a_later_phase_is_refused() {
+    let error = refused("access:\n  - id: x\n    when: 'budget.used_percent < 50'\n    allow: {}\n");
+    let expected = "the variable `budget.used_percent` is not known yet in `access`; it exists in `budgets`";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn broken_yaml_and_missing_fields_say_where() {
+    assert!(refusal("apiVersion: [").starts_with("line 1, column "), "{}", refusal("apiVersion: ["));
+    assert!(refused("access:\n  - when: 'true'\n    allow: {}\n").contains("the field `id` is missing"));
+    let error = refused(&format!("{ALLOW_ALL}{}", ALLOW_ALL.replace("access:\n", "")));
+    assert_eq!(error, "line 7, column 9: two rules have the id `all`");
+    let error = refused("access:\n  - id: x\n    when: 'true'\n");
+    assert!(error.starts_with("line 4, column 9: rule `x` does nothing"), "{error}");
+}
+
+#[test]
+fn lists_mean_and_unless_they_say_any() {
+    let rule = |when: &str| bundle(&format!("access:\n  - id: x\n    when: {when}\n    allow: {{}}\n"));
+    let red = team("red");
+    let of = |when: &str| decide(&rule(when), &facts(&red, 0)).decision;
+    let both = "['principal.team == \"red\"', 'request.stream']";
+    assert_eq!(of(both), Decision::Deny);
+    assert_eq!(of(&format!("{{any: {both}}}")), Decision::Allow);
+    assert_eq!(of(&format!("{{all: {both}}}")), Decision::Deny);
+    assert!(refused("access:\n  - id: x\n    when: []\n    allow: {}\n").contains("may not be empty"));
+}
+
+#[test]
+fn a_deny_wins_over_an_allow_before_it() {
+    let rules = format!("{ALLOW_ALL}  - id: stop\n    when: request.model.startsWith(\"openai/\")\n    deny: not today\n");
+    let red = team("red");
+    let verdict = decide(&bundle(&rules), &facts(&red, 0));
+    assert_eq!((verdict.decision, verdict.code), (Decision::Deny, code::ACCESS_DENIED));
+    assert_eq!(verdict.message, "not today");
+    assert_eq!(verdict.reasons.last().unwrap().rule, "stop");
+}
+
+#[test]
+fn a_condition_that_fails_denies_with_the_reason() {
+    let rules = "access:\n  - id: env\n    when: 'request.metadata.env == \"prod\"'\n    allow: {}\n";
+    let red = team("red");
+    let verdict = decide(&bundle(rules), &facts(&red, 0));
+    assert_eq!((verdict.decision, verdict.code), (Decision::Deny, code::POLICY_ERROR));
+    assert_eq!(verdict.reasons[0].rule, "env");
+    assert!(verdict.message.contains("No such key: env"), "{}", verdict.message);
+}
+
+#[test]
+fn an_expired_key_is_denied_whatever_the_bundle_says() {
+    let red = Principal { expires_at_us: Some(1_795_000_000_000_000), ..team("red") };
+    let verdict = decide(&builtin_default().unwrap(), &facts(&red, 0));
+    assert_eq!((verdict.decision, verdict.code), (Decision::Deny, code::KEY_EXPIRED));
+}
+
+#[test]
+fn every_step_applied_gives_its_figures() {
+    let kyc = team("kyc");
+    let verdict = decide(&builtin_default().unwrap(), &facts(&kyc, 8_120));
+    assert_eq!(verdict.prefer, Some(Prefer::Cheapest));
+    assert_eq!(
+        details(&verdict),
+        [
+            "access rule `known-keys` allows the call",
+            "team `kyc` has spent 81.20 of 100.00 USD this month (81 %), as of signals sig-7; \
+             preferring the cheapest target"
+        ]
+    );
+}
+
+#[test]
+fn spend_exactly_at_a_threshold_counts_as_over() {
+    let (default, kyc) = (builtin_default().unwrap(), team("kyc"));
+    let at = |spent: Usd| {
+        let spend = Some(Spend { month_to_date: spent, age_s: 0 });
+        decide(&default, &Facts { spend, ..facts(&kyc, 0) })
+    };
+    let just_below = |dollars: i64| Usd::from_dollars(dollars) - Usd::new(1);
+    assert_eq!(at(just_below(80)).prefer, None);
+    assert_eq!(at(Usd::from_dollars(80)).prefer, Some(Prefer::Cheapest));
+    assert_eq!(at(just_below(100)).decision, Decision::Allow);
+    let over = at(Usd::from_dollars(100));
+    assert_eq!((over.decision, over.code, over.prefer), (Decision::Deny, code::BUDGET_EXCEEDED, None));
+    assert_eq!(over.message, "team `kyc` has spent 100.00 of its 100.00 USD for this month (budget `team-month`)");
+    assert_eq!(over.hint, "wait for 2026-12-01 (UTC) or ask for a larger budget");
+}
+
+#[test]
+fn unknown_spend_is_what_the_budget_says_it_is() {
+    let with = |words: &str| {
+        bundle(&format!(
+            "{ALLOW_ALL}budgets:\n  - id: b\n    scope: {{team: '*'}}\n    limit: {{usd: 1, per: month}}\n    steps:\n      - {{at: 0.5, prefer: {{tag: small}}}}\n      - {{at: 1, deny_unless: 'request.stream'}}\n    {words}\n"
+        ))
+    };
+    let red = team("red");
+    let missing = Facts { spend: None, ..facts(&red, 0) };
+    let old = Facts { spend: Some(Spend { month_to_date: Usd::ZERO, age_s: 61 }), ..facts(&red, 0) };
+    for unsure in [missing, old] {
+        let careful = decide(&with("on_stale: conservative"), &unsure);
+        assert_eq!((careful.decision, careful.prefer), (Decision::Allow, Some(Prefer::Tag("small".into()))));
+        assert!(careful.reasons.iter().any(|reason| reason.rule == "b"));
+        let lax = decide(&with("on_stale: allow"), &unsure);
+        assert_eq!((lax.decision, lax.prefer), (Decision::Allow, None));
+        assert!(lax.reasons.iter().any(|reason| reason.rule == "b"), "even `allow` leaves a reason");
+        let strict = decide(&with("on_stale: deny"), &unsure);
+        assert_eq!((strict.decision, strict.code), (Decision::Deny, code::SPEND_UNKNOWN));
+        let exempt = decide(&with("on_stale: deny"), &Facts { stream: true, ..unsure });
+        assert_eq!(exempt.decision, Decision::Allow);
+    }
+    let lenient_at_start = decide(&with("on_stale: deny\n    on_missing: allow"), &missing);
+    assert_eq!(lenient_at_start.decision, Decision::Allow);
+    let fresh = Facts { spend: Some(Spend { month_to_date: Usd::ZERO, age_s: 60 }), ..facts(&red, 0) };
+    assert_eq!(decide(&with("on_stale: deny"), &fresh).decision, Decision::Allow);
+}
+
+#[test]
+fn a_team_with_its_own_budget_is_not_held_to_that_of_the_others() {
+    let budget = |id: &str, team: &str, usd: u32| {
+        format!("  - id: {id}\n    scope: {{team: '{team}'}}\n    limit: {{usd: {usd}, per: month}}\n    steps: [{{at: 1.0, deny_unless: 'false'}}]\n")
+    };
+    let rules = format!("{ALLOW_ALL}budgets:\n{}{}", budget("others", "*", 1), budget("kyc", "kyc", 10));
+    let (rules, kyc, red) = (bundle(&rules), team("kyc"), team("red"));
+    assert_eq!(decide(&rules, &facts(&kyc, 500)).decision, Decision::Allow);
+    assert_eq!(decide(&rules, &facts(&red, 500)).reasons.last().unwrap().rule, "others");
+    assert_eq!(decide(&rules, &facts(&kyc, 1_000)).reasons.last().unwrap().rule, "kyc");
+}
+
+#[test]
+fn a_budget_of_nothing_allows_nothing() {
+    let rules = format!("{ALLOW_ALL}budgets:\n  - id: none\n    scope: {{team: '*'}}\n    limit: {{usd: 0, per: month}}\n    steps: [{{at: 1.0, deny_unless: 'budget.used_percent == null && request.stream'}}]\n");
+    let red = team("red");
+    assert_eq!(decide(&bundle(&rules), &facts(&red, 0)).code, code::BUDGET_EXCEEDED);
+}
+
+#[test]
+fn a_model_outside_the_list_is_named() {
+    let rules = "access:\n  - id: gpt\n    when: 'true'\n    allow: {models: ['openai/gpt-4*', assistant], operations: [chat]}\n";
+    let red = team("red");
+    let verdict = decide(&bundle(rules), &facts(&red, 0));
+    assert_eq!((verdict.code, verdict.reasons[0].rule.as_str()), (code::MODEL_NOT_ALLOWED, "gpt"));
+    assert_eq!(verdict.message, "team `red` may not use the model `openai/gpt-5`");
+    let verdict = decide(&bundle(rules), &Facts { operation: Operation::Embeddings, ..facts(&red, 0) });
+    assert_eq!(verdict.code, code::OPERATION_NOT_ALLOWED);
+}
+
+#[test]
+fn a_decision_costs_a_fraction_of_building_the_interpreter() {
+    let (default, kyc) = (builtin_default().unwrap(), team("kyc"));
+    let time_ns = |run: &dyn Fn()| {
+        let started = std::time::Instant::now();
+        (0..1_000).for_each(|_| run());
+        started.elapsed().as_nanos() / 1_000
+    };
+    let cheap = facts(&kyc, 10);
+    let evaluating = Facts { priority: Some("critical"), ..facts(&kyc, 20_000) };
+    let decide_ns = time_ns(&|| drop(std::hint::black_box(decide(&default, std::hint::black_box(&cheap)))));
+    let evaluate_ns = time_ns(&|| drop(std::hint::black_box(decide(&default, std::hint::black_box(&evaluating)))));
+    let build_ns = time_ns(&|| drop(std::hint::black_box(Env::stdlib())));
+    assert!(decide_ns * 10 < build_ns, "decide {decide_ns} ns, build {build_ns} ns");
+    assert!(evaluate_ns < build_ns, "evaluate {evaluate_ns} ns, build {build_ns} ns");
+    eprintln!("{decide_ns} {evaluate_ns} {build_ns}");
+}

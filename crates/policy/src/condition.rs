@@ -1,0 +1,153 @@
+//! Conditions: CEL expressions over the table in [`crate::variable`], checked when the bundle loads (syntax, names,
+//! types, size) and evaluated when a rule needs them. An expression that fails to evaluate is an error, not `false`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cel::common::types::CelBool;
+use cel::{Context, Env, Program, Value};
+
+use crate::bundle::Bundle;
+use crate::facts::Facts;
+use crate::variable::{BudgetFacts, Phase, Resolver};
+
+mod check;
+mod types;
+
+pub(crate) use types::Type;
+
+/// Longest condition, in bytes: the interpreter has no limit on cost, so the text has one.
+const MAX_BYTES: usize = 2_000;
+
+/// One or more expressions.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    list: Vec<Condition>,
+    /// Whether one is enough.
+    any: bool,
+}
+
+#[derive(Debug)]
+struct Condition {
+    text: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// `true` or `false`, which need no interpreter.
+    Constant(bool),
+    Expression(Box<Program>),
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConditionError {
+    /// In characters from the start of the expression, if it is known.
+    pub(crate) offset: Option<usize>,
+    pub(crate) message: String,
+}
+
+/// An expression that could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}`: {message}")]
+pub(crate) struct EvaluationError {
+    text: String,
+    message: String,
+}
+
+/// What one decision's conditions are evaluated against.
+pub(crate) struct Scope<'a> {
+    env: &'a Arc<Env>,
+    resolver: Resolver<'a>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn of_request(bundle: &'a Bundle, facts: &'a Facts<'a>) -> Self {
+        Scope { env: &bundle.env, resolver: Resolver { facts, budget: None } }
+    }
+
+    pub(crate) fn of_budget(bundle: &'a Bundle, facts: &'a Facts<'a>, budget: BudgetFacts) -> Self {
+        Scope { env: &bundle.env, resolver: Resolver { facts, budget: Some(budget) } }
+    }
+}
+
+impl Conditions {
+    pub(crate) fn compile(texts: &[&str], any: bool, phase: Phase, env: &Env) -> Result<Self, (usize, ConditionError)> {
+        let mut list = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            list.push(Condition::compile(text, phase, env).map_err(|error| (index, error))?);
+        }
+        Ok(Conditions { list, any })
+    }
+
+    /// Whether all of them hold, or one if that is enough. Stops at the first that settles it.
+    pub(crate) fn hold(&self, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
+        for condition in &self.list {
+            if condition.holds(scope)? == self.any {
+                return Ok(self.any);
+            }
+        }
+        Ok(!self.any)
+    }
+}
+
+/// As a person would read it in a sentence.
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, condition) in self.list.iter().enumerate() {
+            let separator = if self.any { " or " } else { " and " };
+            write!(f, "{}`{}`", if index == 0 { "" } else { separator }, condition.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    fn compile(text: &str, phase: Phase, env: &Env) -> Result<Self, ConditionError> {
+        if text.len() > MAX_BYTES {
+            let message = format!("the condition has {} bytes; the limit is {MAX_BYTES}", text.len());
+            return Err(ConditionError { offset: None, message });
+        }
+        if text.trim().is_empty() {
+            let message = "the condition is empty; write `true` if it shall always hold".to_owned();
+            return Err(ConditionError { offset: None, message });
+        }
+        let program = env.compile(text).map_err(|errors| syntax_error(text, &errors))?;
+        check::check(&program, phase)?;
+        let kind = match text.trim() {
+            "true" => Kind::Constant(true),
+            "false" => Kind::Constant(false),
+            _ => Kind::Expression(Box::new(program)),
+        };
+        Ok(Condition { text: text.trim().to_owned(), kind })
+    }
+
+    fn holds(&self, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
+        let program = match &self.kind {
+            Kind::Constant(value) => return Ok(*value),
+            Kind::Expression(program) => program,
+        };
+        let failed = |message| EvaluationError { text: self.text.clone(), message };
+        let mut context = Context::with_env(Arc::clone(scope.env));
+        context.set_variable_resolver(&scope.resolver);
+        let value = Value::resolve_val(program.expression(), &context).map_err(|error| failed(error.to_string()))?;
+        let Some(truth) = value.downcast_ref::<CelBool>() else {
+            return Err(failed("the result is neither true nor false".to_owned()));
+        };
+        Ok(*truth.inner())
+    }
+}
+
+/// The parser's first complaint, without the drawing around it.
+fn syntax_error(text: &str, errors: &cel::ParseErrors) -> ConditionError {
+    let Some(first) = errors.errors.first() else {
+        return ConditionError { offset: None, message: "the condition cannot be read".to_owned() };
+    };
+    let single_line = !text.contains('\n');
+    let offset = usize::try_from(first.pos.1 - 1).ok().filter(|_| single_line && first.pos.0 == 1);
+    ConditionError { offset, message: format!("the condition cannot be read: {}", first.msg.trim()) }
+}
+
+#[cfg(test)]
+mod tests;

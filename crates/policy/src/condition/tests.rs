@@ -1,0 +1,93 @@
+use tollgate_interaction::{Dialect, Operation};
+
+use super::*;
+use crate::bundle;
+use crate::control::Principal;
+
+fn outcome(text: &str, facts: &Facts<'_>) -> Result<bool, String> {
+    let bundle = bundle::builtin_default().unwrap();
+    let conditions = Conditions::compile(&[text], false, Phase::Access, &bundle.env).map_err(|(_, error)| error.message)?;
+    conditions.hold(&Scope::of_request(&bundle, facts)).map_err(|error| error.to_string())
+}
+
+fn holds(text: &str) -> Result<bool, String> {
+    let principal = Principal { team: "kyc".into(), tenant: "acme".into(), ..Principal::default() };
+    let metadata = [("env".to_owned(), "prod".to_owned()), ("case".to_owned(), "7".to_owned())];
+    let facts = Facts {
+        principal: &principal,
+        operation: Operation::Chat,
+        dialect: Dialect::Anthropic,
+        model: "openai/gpt-5-mini",
+        stream: true,
+        priority: None,
+        metadata: &metadata,
+        spend: None,
+        signals_id: "",
+        // 2026-11-18T11:06:40Z, a Wednesday.
+        now_us: 1_795_000_000_000_000,
+    };
+    outcome(text, &facts)
+}
+
+#[test]
+fn conditions_mean_what_they_say() {
+    for text in [
+        "principal.team == 'kyc' && request.stream",
+        "principal.team in ['kyc', 'red']",
+        "request.model.startsWith('openai/') && !request.model.endsWith('-pro')",
+        "request.metadata.env == 'prod' && request.metadata['case'] == '7'",
+        "'env' in request.metadata && has(request.metadata.env) && !has(request.metadata.region)",
+        "['a', 'openai/gpt-5-mini'].exists(model, model == request.model)",
+        "request.metadata.all(name, size(name) <= 4)",
+        "request.priority == null && principal.project == null && !has(request.priority)",
+        "request.priority != 'critical'",
+        "request.weekday == 3 && request.hour + 1 == 12 && request.day * 2 == 36",
+        "int(request.metadata.case) < 8 && request.hour < 11.5",
+        "request.operation == 'chat' ? request.dialect == 'anthropic' : false",
+    ] {
+        assert_eq!(holds(text), Ok(true), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known_or_fit_is_refused_at_load() {
+    for (text, complaint) in [
+        ("principal.teem == 'kyc'", "unknown variable `principal.teem`; did you mean `principal.team`?"),
+        ("team == 'kyc'", "unknown variable `team`; did you mean `principal.team`?"),
+        ("request == 'x'", "`request` is a group of variables"),
+        ("request.model.name == 'x'", "`request.model` has no fields"),
+        ("request.stream == 'yes'", "true or false never equals a text"),
+        ("request.model", "a condition is true or false; this is a text"),
+        ("request.model && request.stream", "need true or false"),
+        ("request.model > 3", "have no order"),
+        ("request.hour + 1.5 > 2.0", "cannot calculate with a whole number and a decimal number"),
+        ("request.hour in ['a']", "the list never holds a whole number"),
+        ("request.model.startWith('x')", "unknown function `startWith`; did you mean `startsWith`?"),
+        ("request.model.matches('x')", "`matches` is not offered"),
+        ("request.model.startsWith(3)", "`startsWith` cannot be called like this"),
+        ("has(request.model)", "`request.model` is always present"),
+        ("{'a': 1}['a'] == 1", "cannot hold maps"),
+        ("request.hour == 3u", "without `u`"),
+        ("request.?model == 'x'", "cannot be read"),
+        ("request.model ==", "cannot be read"),
+        ("", "the condition is empty"),
+        ("[1].exists(a, [1].exists(b, [1].exists(c, a == b)))", "nested 2 deep"),
+        ("[1].map(x, x)", "a condition is true or false; this is a list"),
+    ] {
+        let found = holds(text).unwrap_err();
+        assert!(found.contains(complaint), "{text}: {found}");
+    }
+}
+
+#[test]
+fn an_endless_condition_is_refused() {
+    assert!(holds(&format!("'{}' == ''", "x".repeat(3_000))).unwrap_err().contains("the limit is 2000"));
+    assert!(holds(&["true"; 250].join("||")).unwrap_err().contains("parts; split it"));
+}
+
+#[test]
+fn a_failure_at_run_time_is_not_false() {
+    for text in ["request.metadata.nothing == ''", "!(request.metadata.nothing == '')", "request.hour / 0 == 1"] {
+        assert!(holds(text).is_err(), "{text}");
+    }
+}

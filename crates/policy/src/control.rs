@@ -1,0 +1,204 @@
+//! The control plane as the proxy sees it: a document (what the metastore writes and a sidecar downloads) and the
+//! snapshot compiled from it (what the request path reads). Secrets are not in it: a key is known by its SHA-256.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::bundle::{self, Bundle, BundleError};
+
+/// Everything a proxy needs to know about keys and policy, at one revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlDocument {
+    /// Grows with every change.
+    pub revision: u64,
+    /// Every key that was not deleted, revoked ones included.
+    pub keys: Vec<KeyRecord>,
+    /// The active policy bundle, exactly as it was written.
+    pub bundle_yaml: String,
+    /// When this document was made. Microseconds since 1970, UTC.
+    pub issued_at_us: i64,
+}
+
+/// One virtual key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Identifies the key everywhere; never the key itself.
+    pub id: String,
+    /// SHA-256 of the secret, 64 lower-case hexadecimal digits.
+    pub hash: String,
+    /// What a person calls it.
+    pub name: String,
+    /// Organisation it belongs to.
+    pub tenant: String,
+    /// Project, if it has one.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Team whose budget it draws on.
+    pub team: String,
+    /// False once revoked.
+    pub enabled: bool,
+    /// When it stops working. Microseconds since 1970, UTC; `None` for never.
+    #[serde(default)]
+    pub expires_at_us: Option<i64>,
+}
+
+/// Whom a call is made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// Id of the virtual key.
+    pub key_id: String,
+    /// Organisation.
+    pub tenant: String,
+    /// Project, if the key has one.
+    pub project: Option<String>,
+    /// Team.
+    pub team: String,
+    /// When the key stops working; [`crate::decide()`] denies from that moment on. Microseconds since 1970, UTC.
+    pub expires_at_us: Option<i64>,
+}
+
+/// A control document ready for the request path.
+#[derive(Debug)]
+pub struct ControlSnapshot {
+    /// Of the document it was compiled from.
+    pub revision: u64,
+    /// When that document was made. Microseconds since 1970, UTC.
+    pub issued_at_us: i64,
+    /// The active bundle.
+    pub bundle: Arc<Bundle>,
+    /// Enabled keys, by the SHA-256 of their secret.
+    pub keys: HashMap<[u8; 32], Arc<Principal>>,
+}
+
+/// Why a control document could not be used. The caller keeps the snapshot it has.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The bundle in it does not load.
+    #[error("the policy bundle of control revision {revision} does not load")]
+    Bundle {
+        /// Of the document.
+        revision: u64,
+        /// What is wrong, and where.
+        #[source]
+        source: BundleError,
+    },
+    /// A key's hash is not a SHA-256.
+    #[error("the hash of key `{key_id}` is not 64 hexadecimal digits; revoke the key and create another")]
+    KeyHash {
+        /// The key.
+        key_id: String,
+    },
+}
+
+impl ControlSnapshot {
+    /// Compiles a document.
+    ///
+    /// # Errors
+    /// [`ControlError`] if its bundle does not load or a key's hash is malformed.
+    pub fn compile(document: &ControlDocument) -> Result<ControlSnapshot, ControlError> {
+        let bundle = bundle::load(&document.bundle_yaml)
+            .map_err(|source| ControlError::Bundle { revision: document.revision, source })?;
+        let mut keys = HashMap::with_capacity(document.keys.len());
+        for record in document.keys.iter().filter(|record| record.enabled) {
+            let Some(hash) = parse_hash(&record.hash) else {
+                return Err(ControlError::KeyHash { key_id: record.id.clone() });
+            };
+            keys.insert(hash, Arc::new(record.principal()));
+        }
+        let issued_at_us = document.issued_at_us;
+        Ok(ControlSnapshot { revision: document.revision, issued_at_us, bundle: Arc::new(bundle), keys })
+    }
+
+    /// Whom the key with this hash belongs to; `None` if it is unknown or revoked.
+    #[must_use]
+    pub fn principal(&self, key_hash: &[u8; 32]) -> Option<&Arc<Principal>> {
+        self.keys.get(key_hash)
+    }
+}
+
+impl KeyRecord {
+    fn principal(&self) -> Principal {
+        Principal {
+            key_id: self.id.clone(),
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            team: self.team.clone(),
+            expires_at_us: self.expires_at_us,
+        }
+    }
+}
+
+/// SHA-256 of a key as the caller sent it. Keys are long and random, so a plain hash cannot be searched through.
+#[must_use]
+pub fn hash_key(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// A hash as lower-case hexadecimal digits.
+#[must_use]
+pub fn hash_text(hash: &[u8; 32]) -> String {
+    hash.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// Reads what [`hash_text`] wrote; `None` if `text` is anything else.
+#[must_use]
+pub fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    if digits.len() != 64 {
+        return None;
+    }
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: &str, enabled: bool) -> KeyRecord {
+        KeyRecord {
+            id: id.into(),
+            hash: hash_text(&hash_key(id)),
+            name: id.into(),
+            tenant: "acme".into(),
+            project: None,
+            team: "kyc".into(),
+            enabled,
+            expires_at_us: None,
+        }
+    }
+
+    fn document(keys: Vec<KeyRecord>) -> ControlDocument {
+        ControlDocument { revision: 7, keys, bundle_yaml: bundle::DEFAULT_YAML.into(), issued_at_us: 1 }
+    }
+
+    #[test]
+    fn a_key_is_found_by_the_hash_of_its_secret() {
+        let snapshot = ControlSnapshot::compile(&document(vec![key("one", true)])).unwrap();
+        assert_eq!(snapshot.principal(&hash_key("one")).unwrap().team, "kyc");
+        assert!(snapshot.principal(&hash_key("other")).is_none());
+    }
+
+    #[test]
+    fn a_revoked_key_is_unknown_to_the_proxy() {
+        let snapshot = ControlSnapshot::compile(&document(vec![key("one", false)])).unwrap();
+        assert!(snapshot.principal(&hash_key("one")).is_none());
+    }
+
+    #[test]
+    fn a_malformed_hash_names_its_key() {
+        let broken = KeyRecord { hash: "abc".into(), ..key("one", true) };
+        let error = ControlSnapshot::compile(&document(vec![broken])).unwrap_err();
+        assert!(error.to_string().contains("`one`"), "{error}");
+    }
+
+    #[test]
+    fn a_hash_reads_back_as_it_was_written() {
+        let hash = hash_key("tg-secret");
+        assert_eq!(parse_hash(&hash_text(&hash)), Some(hash));
+        assert_eq!(hash_text(&hash_key("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,192 @@
+//! The decision. Access rules first (default deny, a matching `deny` wins), then the budget of the caller's team. Every
+//! rule that had a part in it is named in the verdict with the figures it went by.
+
+use tollgate_interaction::{Decision, Reason};
+
+use crate::budget;
+use crate::bundle::{AccessRule, Bundle, Effect};
+use crate::condition::{EvaluationError, Scope};
+use crate::facts::Facts;
+
+/// Stable codes of verdicts, as callers see them.
+pub mod code {
+    /// The call may go ahead.
+    pub const ALLOWED: &str = "allowed";
+    /// No access rule allows it, or one denies it.
+    pub const ACCESS_DENIED: &str = "access_denied";
+    /// The caller may do this, but not with this model.
+    pub const MODEL_NOT_ALLOWED: &str = "model_not_allowed";
+    /// The caller may use this model, but not for this.
+    pub const OPERATION_NOT_ALLOWED: &str = "operation_not_allowed";
+    /// The team's budget is spent.
+    pub const BUDGET_EXCEEDED: &str = "budget_exceeded";
+    /// It is not known (recently enough) what the team has spent, and the bundle denies in that case.
+    pub const SPEND_UNKNOWN: &str = "spend_unknown";
+    /// A condition of the bundle failed to evaluate.
+    pub const POLICY_ERROR: &str = "policy_error";
+    /// The key is past its expiry.
+    pub const KEY_EXPIRED: &str = "key_expired";
+}
+
+/// Which target of a route to take, where there is a choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// The one with the lowest price.
+    Cheapest,
+    /// One whose provider carries this tag.
+    Tag(String),
+}
+
+/// The outcome of one decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the call may go ahead.
+    pub decision: Decision,
+    /// The rules that had a part in it, in the order they were applied.
+    pub reasons: Vec<Reason>,
+    /// What routing should prefer; `None` for what the route says.
+    pub prefer: Option<Prefer>,
+    /// One of [`code`]; `allowed` if the call may go ahead.
+    pub code: &'static str,
+    /// For the caller: what was refused and why. Empty if the call may go ahead.
+    pub message: String,
+    /// For the caller: what to do about it. Empty if the call may go ahead.
+    pub hint: String,
+}
+
+/// Decides one call. Reads nothing but its arguments; evaluates a condition only if its rule applies.
+#[must_use]
+pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
+    let mut verdict = Verdict {
+        decision: Decision::Allow,
+        reasons: Vec::with_capacity(2),
+        prefer: None,
+        code: code::ALLOWED,
+        message: String::new(),
+        hint: String::new(),
+    };
+    if let Some(denial) = expired(facts).or_else(|| access(bundle, facts, &mut verdict)) {
+        verdict.deny(denial);
+        return verdict;
+    }
+    if let Some(denial) = budget::apply(bundle, facts, &mut verdict) {
+        verdict.deny(denial);
+    }
+    verdict
+}
+
+/// Why a call may not go ahead.
+pub(crate) struct Denial {
+    pub(crate) rule: String,
+    pub(crate) code: &'static str,
+    /// For the log.
+    pub(crate) detail: String,
+    /// For the caller.
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl Verdict {
+    pub(crate) fn explain(&mut self, rule: &str, effect: &str, detail: String) {
+        self.reasons.push(Reason { rule: rule.to_owned(), effect: effect.to_owned(), detail });
+    }
+
+    fn deny(&mut self, denial: Denial) {
+        self.explain(&denial.rule, "deny", denial.detail);
+        self.decision = Decision::Deny;
+        self.prefer = None;
+        (self.code, self.message, self.hint) = (denial.code, denial.message, denial.hint);
+    }
+}
+
+impl Denial {
+    /// `on_error: deny`: what cannot be evaluated cannot be allowed.
+    pub(crate) fn of_error(rule: &str, error: &EvaluationError) -> Denial {
+        let detail = format!("a condition of rule `{rule}` could not be evaluated: {error}");
+        Denial {
+            rule: rule.to_owned(),
+            code: code::POLICY_ERROR,
+            message: format!("the gateway's policy failed on this call: {detail}"),
+            hint: "ask whoever maintains the gateway's policy to correct that condition".to_owned(),
+            detail,
+        }
+    }
+}
+
+fn expired(facts: &Facts<'_>) -> Option<Denial> {
+    let expires_at_us = facts.principal.expires_at_us?;
+    if facts.now_us < expires_at_us {
+        return None;
+    }
+    let message = format!("the key `{}` has expired", facts.principal.key_id);
+    Some(Denial {
+        rule: "builtin/key-expiry".to_owned(),
+        code: code::KEY_EXPIRED,
+        detail: message.clone(),
+        message,
+        hint: "ask for a new key".to_owned(),
+    })
+}
+
+/// Every `deny` that matches wins over every `allow`, wherever they stand.
+fn access(bundle: &Bundle, facts: &Facts<'_>, verdict: &mut Verdict) -> Option<Denial> {
+    let scope = Scope::of_request(bundle, facts);
+    let mut allowed_by: Option<&AccessRule> = None;
+    let mut nearly: Option<(&AccessRule, &'static str)> = None;
+    for rule in &bundle.access {
+        if allowed_by.is_some() && matches!(rule.effect, Effect::Allow { .. }) {
+            continue;
+        }
+        match rule.when.hold(&scope) {
+            Err(error) => return Some(Denial::of_error(&rule.id, &error)),
+            Ok(false) => continue,
+            Ok(true) => {}
+        }
+        match &rule.effect {
+            Effect::Deny { message } => return Some(denied_by(rule, message)),
+            Effect::Allow { models, operations } => {
+                let operation_fits = operations.is_empty() || operations.contains(&facts.operation);
+                let model_fits = models.is_empty() || models.iter().any(|pattern| pattern.matches(facts.model));
+                match (operation_fits, model_fits) {
+                    (true, true) => allowed_by = Some(rule),
+                    (true, false) => nearly = Some((rule, code::MODEL_NOT_ALLOWED)),
+                    (false, _) => nearly = nearly.or(Some((rule, code::OPERATION_NOT_ALLOWED))),
+                }
+            }
+        }
+    }
+    let Some(rule) = allowed_by else {
+        return Some(not_allowed(facts, nearly));
+    };
+    verdict.explain(&rule.id, "allow", format!("access rule `{}` allows the call", rule.id));
+    None
+}
+
+fn denied_by(rule: &AccessRule, message: &str) -> Denial {
+    Denial {
+        rule: rule.id.clone(),
+        code: code::ACCESS_DENIED,
+        detail: format!("access rule `{}` denies the call: {message}", rule.id),
+        message: message.to_owned(),
+        hint: format!("the policy rule is `{}`; ask whoever maintains the gateway's policy", rule.id),
+    }
+}
+
+fn not_allowed(facts: &Facts<'_>, nearly: Option<(&AccessRule, &'static str)>) -> Denial {
+    let team = &facts.principal.team;
+    let (rule, code, message) = match nearly {
+        Some((rule, code::MODEL_NOT_ALLOWED)) => {
+            let message = format!("team `{team}` may not use the model `{}`", facts.model);
+            (rule.id.clone(), code::MODEL_NOT_ALLOWED, message)
+        }
+        Some((rule, code)) => {
+            (rule.id.clone(), code, format!("team `{team}` may not call the operation `{}`", facts.operation))
+        }
+        None => {
+            let message = format!("no access rule allows team `{team}` to call the model `{}`", facts.model);
+            ("builtin/default-deny".to_owned(), code::ACCESS_DENIED, message)
+        }
+    };
+    let hint = "choose another model, or ask whoever maintains the gateway's policy".to_owned();
+    Denial { rule, code, detail: message.clone(), message, hint }
+}

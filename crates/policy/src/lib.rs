@@ -1,0 +1,17 @@
+//! Parses policy bundles and decides, purely, what a call may do and why. A decision is a function of the bundle and
+//! of the [`facts::Facts`] of one call: this crate opens no file, asks no clock and holds no counter. What it cannot
+//! decide it denies, with the reason; a bundle that it does not fully understand it refuses to load.
+
+pub mod budget;
+pub mod bundle;
+mod condition;
+pub mod control;
+pub mod decide;
+pub mod facts;
+pub mod signals;
+mod suggestion;
+mod variable;
+
+pub use bundle::Bundle;
+pub use decide::{Prefer, Verdict, decide};
+pub use facts::{Facts, Spend};

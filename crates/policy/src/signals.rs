@@ -1,0 +1,115 @@
+//! What the log showed, as of a moment: spend, latency and errors, computed by analytics and read by every proxy. The
+//! snapshot is immutable; its age and its watermarks travel with it so that a reader can tell what it does not hold yet.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike};
+use serde::{Deserialize, Serialize};
+use tollgate_interaction::Usd;
+
+use crate::facts::Spend;
+
+/// Signals derived from the log. The default value stands for "never taken": it knows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalsSnapshot {
+    /// Names this snapshot in decision reasons; `sig-` and a unique suffix. Empty if no snapshot was ever taken.
+    pub id: String,
+    /// When it was computed. Microseconds since 1970, UTC.
+    pub taken_at_us: i64,
+    /// The calendar month (UTC) that [`SignalsSnapshot::team_spend`] covers, as `2026-11`.
+    pub month: String,
+    /// Known cost per team since the first of that month.
+    pub team_spend: BTreeMap<String, Usd>,
+    /// Last settled sequence number included, by `writer/epoch`.
+    pub watermarks: BTreeMap<String, u64>,
+    /// How each target did recently, by `provider/model`.
+    pub targets: BTreeMap<String, TargetSignals>,
+}
+
+/// How one target did in the window the snapshot looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSignals {
+    /// Calls that reached it.
+    pub calls: u64,
+    /// Of those, calls that failed at the target.
+    pub errors: u64,
+    /// Median latency in milliseconds.
+    pub p50_ms: u64,
+    /// 95th percentile of latency in milliseconds.
+    pub p95_ms: u64,
+    /// Mean cost of a call whose price is known.
+    pub mean_cost: Option<Usd>,
+}
+
+impl SignalsSnapshot {
+    /// What `team` had spent, according to this snapshot, in the calendar month of `now_us`; `None` if no snapshot was
+    /// ever taken. A snapshot from an earlier month says zero about this one, and its age says how far to trust that.
+    #[must_use]
+    pub fn spend_of(&self, team: &str, now_us: i64) -> Option<Spend> {
+        if self.id.is_empty() {
+            return None;
+        }
+        let this_month = self.month == month_of(now_us);
+        let month_to_date = self.team_spend.get(team).copied().filter(|_| this_month).unwrap_or(Usd::ZERO);
+        Some(Spend { month_to_date, age_s: self.age_s(now_us) })
+    }
+
+    /// Age in whole seconds; zero if the clock went backwards.
+    #[must_use]
+    pub fn age_s(&self, now_us: i64) -> u64 {
+        u64::try_from(now_us.saturating_sub(self.taken_at_us) / 1_000_000).unwrap_or(0)
+    }
+}
+
+/// The calendar month (UTC) of a time in microseconds since 1970, as `2026-11`.
+#[must_use]
+pub fn month_of(time_us: i64) -> String {
+    let time = DateTime::from_timestamp_micros(time_us).unwrap_or_default();
+    format!("{:04}-{:02}", time.year(), time.month())
+}
+
+/// The first moment of the calendar month (UTC) that `time_us` is in. Microseconds since 1970.
+#[must_use]
+pub fn month_start_us(time_us: i64) -> i64 {
+    let time = DateTime::from_timestamp_micros(time_us).unwrap_or_default();
+    let first = time.date_naive().with_day(1).and_then(|day| day.and_hms_opt(0, 0, 0));
+    first.map_or(0, |first| first.and_utc().timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-30T23:59:59.999999Z.
+    const LAST_OF_NOVEMBER_US: i64 = 1_796_083_199_999_999;
+
+    fn november() -> SignalsSnapshot {
+        SignalsSnapshot {
+            id: "sig-1".into(),
+            taken_at_us: LAST_OF_NOVEMBER_US - 5_000_000,
+            month: "2026-11".into(),
+            team_spend: BTreeMap::from([("kyc".into(), Usd::from_dollars(81))]),
+            ..SignalsSnapshot::default()
+        }
+    }
+
+    #[test]
+    fn spend_starts_again_with_the_utc_month() {
+        let before = november().spend_of("kyc", LAST_OF_NOVEMBER_US).unwrap();
+        let after = november().spend_of("kyc", LAST_OF_NOVEMBER_US + 1).unwrap();
+        assert_eq!((before.month_to_date, before.age_s), (Usd::from_dollars(81), 5));
+        assert_eq!((after.month_to_date, after.age_s), (Usd::ZERO, 5));
+        assert_eq!(month_start_us(LAST_OF_NOVEMBER_US + 1), LAST_OF_NOVEMBER_US + 1);
+        assert_eq!(month_of(month_start_us(LAST_OF_NOVEMBER_US)), "2026-11");
+    }
+
+    #[test]
+    fn a_snapshot_never_taken_knows_no_spend() {
+        assert_eq!(SignalsSnapshot::default().spend_of("kyc", LAST_OF_NOVEMBER_US), None);
+    }
+
+    #[test]
+    fn a_team_without_calls_has_spent_nothing() {
+        assert_eq!(november().spend_of("red", LAST_OF_NOVEMBER_US).unwrap().month_to_date, Usd::ZERO);
+    }
+}

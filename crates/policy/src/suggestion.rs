@@ -1,0 +1,38 @@
+//! "Did you mean": the known name closest to an unknown one.
+
+/// The name in `known` that `unknown` was probably meant to be, if one is close.
+pub(crate) fn closest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const ENOUGH: f64 = 0.7;
+    let lowered = unknown.to_lowercase();
+    let mut best: Option<(f64, &str)> = None;
+    for name in known {
+        let similarity = strsim::normalized_damerau_levenshtein(&lowered, name).max(tail_similarity(&lowered, name));
+        if similarity >= ENOUGH && best.is_none_or(|(record, _)| similarity > record) {
+            best = Some((similarity, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// `team` or `user.team` is probably `principal.team`: compares what follows the last dot, a little less sure.
+fn tail_similarity(unknown: &str, name: &str) -> f64 {
+    let tail = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
+    0.95 * strsim::normalized_damerau_levenshtein(&tail(unknown), &tail(name))
+}
+
+/// `; did you mean `x`?` or nothing.
+pub(crate) fn phrase<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    closest(unknown, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_mistake_finds_its_name() {
+        assert_eq!(closest("acess", ["access", "budgets"]), Some("access"));
+        assert_eq!(closest("user.team", ["principal.team", "request.model"]), Some("principal.team"));
+        assert_eq!(closest("zebra", ["access", "budgets"]), None);
+    }
+}
