@@ -1,0 +1,70 @@
+//! The command line: what can be asked for, and nothing about how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command;
+
+/// The AI gateway that keeps the books. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Configuration file; without it, the defaults.
+    #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Directory of everything that is kept on this machine.
+    #[arg(long, global = true, value_name = "DIR", default_value = "tollgate-data", env = "TOLLGATE_DATA")]
+    pub data: PathBuf,
+    /// Prints JSON for machines.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the gateway, the log, the console and everything else.
+    Serve(command::serve::ServeArgs),
+    /// Serves with thirty days of made-up history and a trickle of made-up calls.
+    Demo(command::demo::DemoArgs),
+    /// Answers a SQL query over the log.
+    Sql(command::sql::SqlArgs),
+    /// Finds calls by words of their prompts and answers.
+    Search(command::search::SearchArgs),
+    /// Writes an evidence pack.
+    #[command(subcommand)]
+    Report(command::report::ReportCommand),
+    /// Virtual keys of the gateway.
+    #[command(subcommand)]
+    Key(command::key::KeyCommand),
+    /// Tokens for the console's API and the command line.
+    #[command(subcommand)]
+    Token(command::token::TokenCommand),
+    /// Policy bundles.
+    #[command(subcommand)]
+    Policy(command::policy::PolicyCommand),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(command::config::ConfigCommand),
+    /// A provider that answers with made-up text over HTTP, for tests and benchmarks.
+    MockProvider(command::mock_provider::MockProviderArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,216 @@
+//! One YAML file configures everything; without it the defaults work. It is read, expanded from the environment and
+//! checked as a whole before any port is bound, and a mistake is reported with its line and column.
+//!
+//! The types here are the file as written. What the gateway and the lake take are made from them in [`crate::wire`].
+
+mod log;
+mod model;
+mod provider;
+mod server;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Deserialize;
+use serde_saphyr::{Location, Spanned};
+use tollgate_policy::bundle::BundleError as SourceError;
+
+pub use log::{Acknowledge, Log, OnFull, S3};
+pub use model::{Model, Strategy};
+pub use provider::{Provider, ProviderDialect};
+pub use server::Server;
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the servers listen and what they accept.
+    pub server: Server,
+    /// The log: where it is kept and how safe a call must be before it is answered.
+    pub log: Log,
+    /// SQL database of keys, users and policies: `sqlite:PATH` or `postgres://…`. Default: `meta.db` in the data
+    /// directory.
+    #[schemars(with = "Option<String>")]
+    pub metastore: Option<Spanned<String>>,
+    /// Model providers by name. Default: those whose usual environment variables are set, and `sandbox`.
+    pub providers: BTreeMap<String, Provider>,
+    /// Model aliases by name.
+    pub models: BTreeMap<String, Model>,
+    /// Policy bundle, a path relative to this file. Default: the built-in bundle.
+    #[schemars(with = "Option<String>")]
+    pub policies: Option<Spanned<String>>,
+    /// Where the file stands; relative paths in it start there.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub folder: PathBuf,
+}
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file `{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds a mistake.
+    #[error("{}:{source}", path.display())]
+    Mistake {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: SourceError,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file, or makes the defaults if there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line and the column.
+    pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+        let Some(path) = path else {
+            let mut config = Config { folder: PathBuf::from("."), ..Config::default() };
+            config.add_default_providers(|name| std::env::var(name).ok());
+            return Ok(config);
+        };
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+        Config::parse(&text, folder, |name| std::env::var(name).ok())
+            .map_err(|source| ConfigError::Mistake { path: path.to_path_buf(), source })
+    }
+
+    /// Parses and checks a text. `environment` looks up the variables that `${NAME}` stands for.
+    ///
+    /// # Errors
+    /// [`SourceError`] with line, column and what was meant.
+    pub fn parse(
+        text: &str,
+        folder: PathBuf,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, SourceError> {
+        let mut config: Config = if text.trim().is_empty() {
+            Config::default()
+        } else {
+            serde_saphyr::from_str(text).map_err(|error| SourceError::from_yaml(&error))?
+        };
+        config.folder = folder;
+        for provider in config.providers.values_mut() {
+            provider.expand(&environment)?;
+        }
+        config.log.expand(&environment)?;
+        config.add_default_providers(environment);
+        config.server.check()?;
+        config.log.check()?;
+        for (name, provider) in &config.providers {
+            provider.check(name)?;
+        }
+        for (alias, model) in &config.models {
+            model.check(alias, &config.providers)?;
+        }
+        Ok(config)
+    }
+
+    /// The sandbox is always there; OpenAI and Anthropic are if their usual variables are set and the file is silent.
+    fn add_default_providers(&mut self, environment: impl Fn(&str) -> Option<String>) {
+        self.providers.entry("sandbox".to_owned()).or_insert_with(Provider::sandbox);
+        for (name, dialect, variable) in [
+            ("openai", ProviderDialect::Openai, "OPENAI_API_KEY"),
+            ("anthropic", ProviderDialect::Anthropic, "ANTHROPIC_API_KEY"),
+        ] {
+            let Some(key) = environment(variable).filter(|key| !key.is_empty()) else { continue };
+            self.providers.entry(name.to_owned()).or_insert_with(|| Provider::with_key(dialect, key));
+        }
+    }
+}
+
+/// Replaces `${NAME}` by the environment variable of that name.
+pub(crate) fn expand(
+    value: &mut Spanned<String>,
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<(), SourceError> {
+    let mut expanded = String::with_capacity(value.value.len());
+    let mut rest = value.value.as_str();
+    while let Some((before, from_name)) = rest.split_once("${") {
+        let Some((name, after)) = from_name.split_once('}') else {
+            return Err(mistake(value.referenced, "a `${` is not closed; write `${NAME}`"));
+        };
+        let Some(found) = environment(name) else {
+            return Err(mistake(
+                value.referenced,
+                format!("the environment variable `{name}` is not set; set it or write the value here"),
+            ));
+        };
+        expanded.push_str(before);
+        expanded.push_str(&found);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    value.value = expanded;
+    Ok(())
+}
+
+pub(crate) fn mistake(location: Location, message: impl Into<String>) -> SourceError {
+    SourceError::new(location, message)
+}
+
+/// A value made here rather than read from a file.
+pub(crate) fn unwritten(value: impl Into<String>) -> Spanned<String> {
+    Spanned::new(value.into(), Location::UNKNOWN, Location::UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, SourceError> {
+        Config::parse(text, PathBuf::from("/etc/tollgate"), |name| (name == "KEY").then(|| "secret".to_owned()))
+    }
+
+    #[test]
+    fn no_file_means_a_sandbox_and_loopback_ports() {
+        let config = parse("").unwrap();
+        assert_eq!(config.server.gateway.value, "127.0.0.1:8080");
+        assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["sandbox"]);
+    }
+
+    #[test]
+    fn a_mistyped_field_is_located_and_the_right_one_suggested() {
+        let error = parse("server:\n  gatway: 127.0.0.1:1\n").unwrap_err();
+        assert_eq!((error.line, error.column), (2, 3));
+        assert!(error.message.contains("`gatway`") && error.message.contains("`gateway`"), "{error}");
+    }
+
+    #[test]
+    fn a_target_whose_provider_is_missing_is_located_and_the_right_one_suggested() {
+        let text = "providers:\n  openai: {dialect: openai, api_key: \"${KEY}\"}\nmodels:\n  assistant: {targets: [opnai/gpt-5]}\n";
+        let error = parse(text).unwrap_err();
+        assert_eq!(error.line, 4);
+        assert!(error.message.contains("`opnai`") && error.message.contains("`openai`"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named() {
+        let error = parse("providers:\n  openai: {dialect: openai, api_key: \"${MISSING}\"}\n").unwrap_err();
+        assert!(error.message.contains("`MISSING`"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_is_set_is_put_in() {
+        let config = parse("providers:\n  openai: {dialect: openai, api_key: \"${KEY}\"}\n").unwrap();
+        assert_eq!(config.providers["openai"].api_key.as_ref().unwrap().value, "secret");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_its_place() {
+        let error = parse("server:\n  console: localhost\n").unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.message.contains("`localhost`"), "{error}");
+    }
+}

