@@ -1,0 +1,115 @@
+//! Reports: fixed questions with typed answers. Each can be asked of [`Analytics`] (then it takes a fresh view) or of a
+//! [`Reading`](crate::Reading), so that several answers agree with each other.
+
+mod costs;
+mod detail;
+mod list;
+mod overview;
+mod rows;
+pub mod shape;
+mod values;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tollgate_interaction::InteractionId;
+
+pub use shape::{
+    AsOf, AttemptView, Body, Bucket, CandidateView, CostDay, CostGroup, CostRow, Costs, Cursor, FilterValues, Group,
+    InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message, Overview, Page, ParseCursorError,
+    ReasonView, SeriesPoint, TimeRange, Totals,
+};
+
+use crate::error::ReportError;
+use crate::session::Analytics;
+
+/// The future of a report.
+pub type ReportFuture<T> = BoxFuture<'static, Result<T, ReportError>>;
+
+impl Analytics {
+    /// What happened in `range`, against the range before it.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn overview(&self, range: TimeRange, bucket: Bucket) -> ReportFuture<Overview> {
+        self.reading().overview(range, bucket)
+    }
+
+    /// Calls that pass `filter`, newest first.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn interactions(&self, filter: &InteractionFilter, page: Page) -> ReportFuture<InteractionPage> {
+        self.reading().interactions(filter, page)
+    }
+
+    /// One call with everything that was said; `None` if the log has no such call.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>> {
+        self.reading().interaction(id)
+    }
+
+    /// What `range` cost, split by `group_by`.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
+        self.reading().costs(range, group_by)
+    }
+
+    /// Values that occur in `range`, for the choices of a filter.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues> {
+        self.reading().filter_values(range)
+    }
+}
+
+impl crate::view::Reading {
+    /// See [`Analytics::overview`].
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn overview(&self, range: TimeRange, bucket: Bucket) -> ReportFuture<Overview> {
+        let reading = self.clone();
+        async move { overview::overview(&reading, range, bucket).await }.boxed()
+    }
+
+    /// See [`Analytics::interactions`].
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn interactions(&self, filter: &InteractionFilter, page: Page) -> ReportFuture<InteractionPage> {
+        let (reading, filter) = (self.clone(), filter.clone());
+        async move { list::interactions(&reading, &filter, page).await }.boxed()
+    }
+
+    /// See [`Analytics::interaction`].
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>> {
+        let reading = self.clone();
+        async move { detail::interaction(&reading, id).await }.boxed()
+    }
+
+    /// See [`Analytics::costs`].
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
+        let reading = self.clone();
+        async move { costs::costs(&reading, range, group_by).await }.boxed()
+    }
+
+    /// See [`Analytics::filter_values`].
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues> {
+        let reading = self.clone();
+        async move { values::filter_values(&reading, range).await }.boxed()
+    }
+}

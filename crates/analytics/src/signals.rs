@@ -1,0 +1,168 @@
+//! What the log shows right now: spend of every team in the current UTC month, and how each target did in the last
+//! quarter of an hour. Taken about every second, so it reads each file of the lake once: a file's rows are folded into
+//! the partial sums of its day, and only files that are new since the last call are opened. Rows in memory go through
+//! the same fold. Files that vanish (compaction, retention) make their day be folded again.
+
+mod fold;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::error::Result as EngineResult;
+use datafusion::physical_plan::execute_stream;
+use futures::TryStreamExt;
+use tokio::sync::Mutex;
+use tollgate_interaction::interaction::day_of;
+use tollgate_interaction::{WriterId, schema};
+use tollgate_lake::DataFile;
+use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
+
+use self::fold::Fold;
+use crate::error::ReportError;
+use crate::session::Profile;
+use crate::table::LogTable;
+use crate::view::Reading;
+
+const REPORT: &str = "signals";
+/// How far back targets are looked at.
+const WINDOW_US: i64 = 15 * 60_000_000;
+/// A call that ended in the window started at most this long before it.
+const LONGEST_CALL_US: i64 = 60 * 60_000_000;
+
+/// What was learnt from files and chunks already read.
+#[derive(Default)]
+pub(crate) struct SignalsCache {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    days: BTreeMap<i32, Day>,
+    chunks: HashMap<ChunkKey, Arc<Fold>>,
+}
+
+/// The files of one day that have been folded.
+#[derive(Clone, Default)]
+struct Day {
+    files: HashSet<String>,
+    fold: Fold,
+}
+
+/// Names the rows of a chunk: they never change.
+type ChunkKey = (WriterId, u64, u64, u64);
+
+impl SignalsCache {
+    /// The signals of `reading`.
+    pub(crate) async fn take(&self, reading: &Reading, now_us: i64) -> Result<SignalsSnapshot, ReportError> {
+        let since_us = now_us.saturating_sub(WINDOW_US);
+        let month_us = month_start_us(now_us);
+        let first_day = day_of(month_us.min(since_us.saturating_sub(LONGEST_CALL_US)));
+        let mut known = self.known.lock().await;
+        known.read_new_files(reading, first_day, since_us).await?;
+        known.fold_chunks(reading);
+        let mut sum = Fold::default();
+        for (day, partial) in &known.days {
+            if *day >= day_of(month_us) {
+                sum.add_spend(&partial.fold);
+            }
+            sum.add_targets(&partial.fold, since_us);
+        }
+        for chunk in known.chunks.values() {
+            // A chunk may span midnight of the first: it keeps its spend by day.
+            sum.add_spend_since(chunk, day_of(month_us));
+            sum.add_targets(chunk, since_us);
+        }
+        Ok(SignalsSnapshot {
+            id: format!("sig-{now_us:x}"),
+            taken_at_us: now_us,
+            month: month_of(now_us),
+            team_spend: sum.spend(),
+            watermarks: watermarks(reading),
+            targets: sum.targets(),
+        })
+    }
+}
+
+fn watermarks(reading: &Reading) -> BTreeMap<String, u64> {
+    let named = |((writer, epoch), seq)| (format!("{writer}/{epoch}"), seq);
+    reading.watermarks().into_iter().map(named).collect()
+}
+
+impl Known {
+    /// Folds the files that were not there before. What is known stays as it was if a file cannot be read.
+    async fn read_new_files(&mut self, reading: &Reading, first_day: i32, since_us: i64) -> Result<(), ReportError> {
+        let mut by_day: BTreeMap<i32, Vec<Arc<DataFile>>> = BTreeMap::new();
+        for file in reading.lake.interactions.files.iter().filter(|file| file.day >= first_day) {
+            by_day.entry(file.day).or_default().push(Arc::clone(file));
+        }
+        self.days.retain(|day, _| by_day.contains_key(day));
+        for (day, files) in by_day {
+            let mut partial = self.days.get(&day).cloned().unwrap_or_default();
+            partial.fold.forget_targets_before(since_us);
+            let live: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            if !partial.files.iter().all(|path| live.contains(path.as_str())) {
+                partial = Day::default();
+            }
+            let new: Vec<_> = files.iter().filter(|file| !partial.files.contains(&file.path)).cloned().collect();
+            if !new.is_empty() {
+                partial.fold.add(&read(reading, &new, since_us).await?);
+                partial.files.extend(new.into_iter().map(|file| file.path.clone()));
+            }
+            self.days.insert(day, partial);
+        }
+        Ok(())
+    }
+
+    /// Folds the chunks in memory that were not there before and forgets those that are gone.
+    fn fold_chunks(&mut self, reading: &Reading) {
+        let mut chunks = HashMap::with_capacity(reading.hot.chunks.len());
+        for chunk in &reading.hot.chunks {
+            let key = (chunk.writer.clone(), chunk.epoch, chunk.first_seq, chunk.last_seq);
+            let folded = self.chunks.remove(&key).unwrap_or_else(|| {
+                let mut fold = Fold::default();
+                fold.rows(&chunk.interactions);
+                Arc::new(fold)
+            });
+            chunks.insert(key, folded);
+        }
+        self.chunks = chunks;
+    }
+}
+
+/// Folds files: those with recent rows whole, the others for their spend alone.
+async fn read(reading: &Reading, files: &[Arc<DataFile>], since_us: i64) -> Result<Fold, ReportError> {
+    let from_us = since_us.saturating_sub(LONGEST_CALL_US);
+    let is_recent = |file: &&Arc<DataFile>| file.max_started_at_us.is_none_or(|last_us| last_us >= from_us);
+    let (recent, older): (Vec<_>, Vec<_>) = files.iter().partition(is_recent);
+    let mut fold = Fold::default();
+    for (files, columns) in [(older, fold::SPEND_COLUMNS), (recent, fold::COLUMNS)] {
+        if !files.is_empty() {
+            let files = files.into_iter().cloned().collect();
+            fold.add(&scan(reading, files, columns).await?);
+        }
+    }
+    fold.forget_targets_before(since_us);
+    Ok(fold)
+}
+
+async fn scan(reading: &Reading, files: Vec<Arc<DataFile>>, columns: &'static [&'static str]) -> Result<Fold, ReportError> {
+    let engine = Arc::clone(&reading.engine);
+    let table = LogTable::interactions(files, Vec::new(), &engine.place);
+    let state = engine.bare_session(Profile::Aggregate);
+    let work = async move {
+        let names = schema::interactions();
+        let projection: EngineResult<Vec<usize>> = columns.iter().map(|name| Ok(names.index_of(name)?)).collect();
+        let plan = table.scan(&state, Some(&projection?), &[], None).await?;
+        let mut rows = execute_stream(plan, state.task_ctx())?;
+        let mut fold = Fold::default();
+        while let Some(batch) = rows.try_next().await? {
+            fold.rows(&batch);
+        }
+        Ok(fold)
+    };
+    match engine.run(work).await {
+        Some(fold) => fold.map_err(|source| ReportError::Engine { report: REPORT, source }),
+        None => Err(ReportError::Abandoned { report: REPORT }),
+    }
+}

@@ -1,0 +1,68 @@
+//! One moment of the log: a lake snapshot and the rows in memory that it does not hold, taken together.
+
+use std::sync::Arc;
+
+use tollgate_flush::Watermarks;
+use tollgate_flush::committed_seq;
+use tollgate_flush::hot::HotSnapshot;
+use tollgate_lake::{DataFile, LakeSnapshot};
+
+use crate::report::AsOf;
+use crate::session::{Engine, Tables};
+use crate::table::LogTable;
+
+/// The log at one moment. Everything asked of it is answered from the same rows, however long it is kept.
+#[derive(Clone)]
+pub struct Reading {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) lake: Arc<LakeSnapshot>,
+    pub(crate) hot: HotSnapshot,
+    pub(crate) tables: Tables,
+}
+
+impl Reading {
+    pub(crate) fn new(engine: Arc<Engine>, lake: Arc<LakeSnapshot>, hot: HotSnapshot) -> Self {
+        let place = &engine.place;
+        let facts = hot.chunks.iter().map(|chunk| chunk.interactions.clone()).collect();
+        let payloads = hot.chunks.iter().map(|chunk| chunk.payloads.clone()).collect();
+        let tables = Tables {
+            interactions: Arc::new(LogTable::interactions(lake.interactions.files.clone(), facts, place)),
+            payloads: Arc::new(LogTable::payloads(payload_files(&lake), payloads, place)),
+        };
+        Reading { engine, lake, hot, tables }
+    }
+
+    /// What it was taken from.
+    #[must_use]
+    pub fn as_of(&self) -> AsOf {
+        AsOf { lake_version: self.lake.interactions.version, hot_rows: self.hot.rows() as u64 }
+    }
+
+    /// The lake's part.
+    #[must_use]
+    pub fn lake(&self) -> &Arc<LakeSnapshot> {
+        &self.lake
+    }
+
+    /// For each (writer, epoch) the last sequence number it holds, memory included.
+    #[must_use]
+    pub fn watermarks(&self) -> Watermarks {
+        let mut watermarks = self.lake.watermarks.clone();
+        for chunk in &self.hot.chunks {
+            let last = watermarks.entry((chunk.writer.clone(), chunk.epoch)).or_default();
+            *last = chunk.last_seq.max(*last);
+        }
+        watermarks
+    }
+}
+
+/// The payload files whose rows also have their facts in the snapshot. Payloads are committed first: between the two
+/// commits a file of payloads may hold rows that are still in memory too.
+fn payload_files(lake: &LakeSnapshot) -> Vec<Arc<DataFile>> {
+    let complete = |file: &&Arc<DataFile>| {
+        file.range.as_ref().is_none_or(|range| {
+            range.last_seq <= committed_seq(&lake.watermarks, &range.writer, range.epoch)
+        })
+    };
+    lake.payloads.files.iter().filter(complete).cloned().collect()
+}
