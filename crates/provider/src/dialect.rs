@@ -1,0 +1,90 @@
+//! What the callers' wire formats have in common: the head of a request, and answers the gateway writes itself. Each
+//! format's own words are in its module. Nothing here translates one format into another.
+
+pub mod anthropic;
+mod head;
+pub mod openai;
+mod splice;
+mod usage_filter;
+
+use tollgate_interaction::Dialect;
+
+pub use head::{RequestError, RequestHead, parse_head};
+pub use splice::with_model;
+pub use usage_filter::UsageFilter;
+
+/// What a caller should do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Fix the request.
+    Invalid,
+    /// The key is missing, unknown, revoked or expired.
+    Unauthenticated,
+    /// Ask for permission.
+    Denied,
+    /// There is no such model or path.
+    NotFound,
+    /// The body is larger than allowed.
+    TooLarge,
+    /// Wait, then retry.
+    Throttled,
+    /// Retry.
+    Unavailable,
+    /// Report the interaction id.
+    Internal,
+}
+
+/// An error in the gateway's own terms, to be written in the caller's dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorShape {
+    /// Stable code, such as `budget_exceeded`.
+    pub code: String,
+    /// One sentence that names the object and says what to do.
+    pub message: String,
+    /// What the caller should do about it.
+    pub kind: ErrorKind,
+    /// Status the response carries; inside a stream, the one it would have carried.
+    pub http_status: u16,
+    /// The call it belongs to, as text; empty if there is none.
+    pub interaction_id: String,
+}
+
+/// One model a caller may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// What goes into a request's `model`.
+    pub id: String,
+    /// Who serves it: the provider's name, or `tollgate` for an alias.
+    pub owned_by: String,
+    /// Seconds since 1970; zero if unknown.
+    pub created_at_s: i64,
+}
+
+/// The error as the caller's client library expects a response body.
+#[must_use]
+pub fn error_body(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
+    match dialect {
+        Dialect::Openai => openai::error_body(error),
+        Dialect::Anthropic => anthropic::error_body(error),
+    }
+}
+
+/// The error as an event inside a stream that has begun, blank line included.
+#[must_use]
+pub fn error_event(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
+    let body = error_body(dialect, error);
+    let name: &[u8] = match dialect {
+        Dialect::Openai => b"",
+        Dialect::Anthropic => b"event: error\n",
+    };
+    [name, b"data: ", &body, b"\n\n"].concat()
+}
+
+/// The list of models, as the caller's client library expects it.
+#[must_use]
+pub fn models_list(dialect: Dialect, models: &[ModelEntry]) -> Vec<u8> {
+    match dialect {
+        Dialect::Openai => openai::models_list(models),
+        Dialect::Anthropic => anthropic::models_list(models),
+    }
+}

@@ -1,0 +1,98 @@
+//! Anthropic's own words: the bodies of errors and of the list of models.
+//! Sources: <https://platform.claude.com/docs/en/api/errors>, <https://platform.claude.com/docs/en/api/models-list>
+//! (2026-11-23).
+
+use serde::Serialize;
+
+use super::{ErrorKind, ErrorShape, ModelEntry};
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    r#type: &'static str,
+    error: Error<'a>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    r#type: &'static str,
+    message: &'a str,
+    code: &'a str,
+}
+
+fn error_type(error: &ErrorShape) -> &'static str {
+    match error.kind {
+        ErrorKind::Invalid => "invalid_request_error",
+        ErrorKind::Unauthenticated => "authentication_error",
+        ErrorKind::Denied => "permission_error",
+        ErrorKind::NotFound => "not_found_error",
+        ErrorKind::TooLarge => "request_too_large",
+        ErrorKind::Throttled => "rate_limit_error",
+        ErrorKind::Unavailable if error.http_status == 504 => "timeout_error",
+        ErrorKind::Unavailable => "overloaded_error",
+        ErrorKind::Internal => "api_error",
+    }
+}
+
+pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
+    let body = ErrorBody {
+        r#type: "error",
+        error: Error { r#type: error_type(error), message: &error.message, code: &error.code },
+        request_id: &error.interaction_id,
+    };
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    data: Vec<Model<'a>>,
+    has_more: bool,
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Model<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    display_name: &'a str,
+    created_at: String,
+}
+
+impl<'a> From<&'a ModelEntry> for Model<'a> {
+    fn from(entry: &'a ModelEntry) -> Self {
+        let created_at = rfc3339(entry.created_at_s);
+        Model { r#type: "model", id: &entry.id, display_name: &entry.id, created_at }
+    }
+}
+
+pub(super) fn models_list(models: &[ModelEntry]) -> Vec<u8> {
+    let list = List {
+        data: models.iter().map(Model::from).collect(),
+        has_more: false,
+        first_id: models.first().map(|entry| entry.id.as_str()),
+        last_id: models.last().map(|entry| entry.id.as_str()),
+    };
+    serde_json::to_vec(&list).unwrap_or_default()
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC.
+fn rfc3339(unix_s: i64) -> String {
+    const SECONDS_PER_DAY: i64 = 86_400;
+    let (year, month, day) = crate::price::civil_date(unix_s.div_euclid(SECONDS_PER_DAY));
+    let second = unix_s.rem_euclid(SECONDS_PER_DAY);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_in_utc() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_739_836_800 + 3_723), "2025-02-18T01:02:03Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+    }
+}

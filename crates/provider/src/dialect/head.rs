@@ -1,0 +1,460 @@
+//! The head of a request: the few fields the gateway decides on, read from the raw bytes in one pass. The body is
+//! checked to be JSON to its last byte, and a field that decides something may appear only once: otherwise policy could
+//! judge one model and the provider run another. Everything else is left for the provider to judge.
+
+use std::ops::Range;
+
+use tollgate_interaction::{Dialect, Operation};
+
+use crate::scan::{Cursor, Kind, ScanError, Text};
+
+/// Bytes of a request that are counted as one token when a call is estimated before it is made. Rough on purpose: the
+/// true count comes back with the answer.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What the gateway needs to know of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// As the caller wrote it; empty for [`Operation::Models`], which names none.
+    pub model: String,
+    /// Whether the caller asked for a stream.
+    pub stream: bool,
+    /// The caller's limit on the answer, if it set one.
+    pub max_output_tokens: Option<u64>,
+    /// Answers asked for (`n`), at least one.
+    pub choices: u64,
+    /// End user the caller named (`user`, `safety_identifier`, or `metadata.user_id`).
+    pub user: Option<String>,
+    /// Whether the request offers tools.
+    pub tools: bool,
+    /// Bytes of the body divided by four.
+    pub estimated_input_tokens: u64,
+    pub(crate) model_at: Range<usize>,
+    pub(crate) usage_at: UsageAt,
+}
+
+/// What must change in a body so that its stream ends with a usage chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UsageAt {
+    /// Nothing: the caller asks for it already, or the answer carries usage anyway.
+    Settled,
+    /// There are no `stream_options`: add them at this offset, as the first field of the body.
+    AddOptions(usize),
+    /// There are, without `include_usage`: add it at this offset, as the first of possibly more fields.
+    AddFlag { at: usize, alone: bool },
+    /// `include_usage` is false or null.
+    ReplaceFlag(Range<usize>),
+    /// `stream_options` is null.
+    ReplaceOptions(Range<usize>),
+}
+
+impl RequestHead {
+    /// Whether [`with_model`](super::with_model) asks for a usage chunk the caller did not ask for, so that the answer
+    /// must go through a [`UsageFilter`](super::UsageFilter) before the caller sees it.
+    #[must_use]
+    pub fn hides_usage(&self) -> bool {
+        self.usage_at != UsageAt::Settled
+    }
+}
+
+/// Why the head of a request could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The body is not UTF-8.
+    #[error("the body is not UTF-8 at byte {offset}; send JSON in UTF-8")]
+    NotUtf8 {
+        /// Of the first byte that cannot be right.
+        offset: usize,
+    },
+    /// The body is not JSON.
+    #[error("the body is not JSON at byte {offset}, in `{field}`: {reason}")]
+    NotJson {
+        /// Top-level field that was being read; `body` if none.
+        field: String,
+        /// Of the first byte that cannot be right.
+        offset: usize,
+        /// What was expected or found.
+        reason: &'static str,
+    },
+    /// A field without which nothing can be done is absent.
+    #[error("`{field}` is missing from the body; {expected}")]
+    Missing {
+        /// Name of the field.
+        field: &'static str,
+        /// What it would hold.
+        expected: &'static str,
+    },
+    /// A field holds something else than it should.
+    #[error("`{field}` at byte {offset} of the body is not valid; {expected}")]
+    Invalid {
+        /// Path of the field.
+        field: &'static str,
+        /// Where its value begins.
+        offset: usize,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A field that decides something appears more than once.
+    #[error("`{field}` appears a second time at byte {offset} of the body; send it once")]
+    Duplicate {
+        /// Path of the field.
+        field: &'static str,
+        /// Where its second value begins.
+        offset: usize,
+    },
+}
+
+impl RequestError {
+    /// Stable code for the caller.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            RequestError::NotUtf8 { .. } | RequestError::NotJson { .. } => "invalid_json",
+            RequestError::Missing { .. } => "missing_field",
+            RequestError::Invalid { .. } => "invalid_field",
+            RequestError::Duplicate { .. } => "duplicate_field",
+        }
+    }
+}
+
+impl From<ScanError> for RequestError {
+    fn from(error: ScanError) -> Self {
+        RequestError::NotJson { field: String::new(), offset: error.offset, reason: error.reason }
+    }
+}
+
+/// Reads the head of `body`.
+///
+/// # Errors
+/// [`RequestError`] names the field and the byte at which the body stopped making sense.
+pub fn parse_head(dialect: Dialect, operation: Operation, body: &[u8]) -> Result<RequestHead, RequestError> {
+    if operation == Operation::Models {
+        return Ok(Reader::default().head(dialect, operation, body));
+    }
+    if let Err(error) = std::str::from_utf8(body) {
+        return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
+    }
+    let mut reader = Reader::default();
+    reader.read(dialect, operation, body)?;
+    if reader.model.is_none() {
+        return Err(RequestError::Missing { field: "model", expected: "name a model, such as `sandbox/small`" });
+    }
+    match (operation, reader.content) {
+        (Operation::Chat, false) => {
+            Err(RequestError::Missing { field: "messages", expected: "send an array of messages" })
+        }
+        (Operation::Embeddings, false) => {
+            Err(RequestError::Missing { field: "input", expected: "send a text or an array of texts" })
+        }
+        _ => Ok(reader.head(dialect, operation, body)),
+    }
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reader {
+    model: Option<(String, Range<usize>)>,
+    stream: Option<bool>,
+    max_tokens: Option<Option<u64>>,
+    max_completion_tokens: Option<Option<u64>>,
+    choices: Option<Option<u64>>,
+    user: Option<String>,
+    tools: bool,
+    content: bool,
+    /// Offset just behind the `{` of the body.
+    body_opens_at: usize,
+    options: Option<UsageAt>,
+}
+
+impl Reader {
+    fn read(&mut self, dialect: Dialect, operation: Operation, body: &[u8]) -> Result<(), RequestError> {
+        let mut cursor = Cursor::new(body);
+        if cursor.kind()? != Kind::Object {
+            return Err(RequestError::Invalid { field: "body", offset: cursor.offset(), expected: "send a JSON object" });
+        }
+        self.body_opens_at = cursor.offset() + 1;
+        let mut reading = None;
+        let read = cursor.fields(|key, cursor| {
+            reading = Some(key);
+            self.field(dialect, operation, key, cursor)?;
+            reading = None;
+            Ok(())
+        });
+        read.and_then(|()| cursor.end().map_err(RequestError::from)).map_err(|error| named(error, reading))
+    }
+
+    #[inline]
+    fn field(
+        &mut self,
+        dialect: Dialect,
+        operation: Operation,
+        key: Text<'_>,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), RequestError> {
+        if key.is("model") {
+            return self.read_model(cursor);
+        }
+        if key.is("messages") && operation == Operation::Chat {
+            return self.read_messages(cursor);
+        }
+        if key.is("input") && operation == Operation::Embeddings {
+            self.content = true;
+            return Ok(cursor.skip().map(drop)?);
+        }
+        if key.is("stream") {
+            return self.read_stream(cursor);
+        }
+        if key.is("max_tokens") {
+            return read_count("max_tokens", &mut self.max_tokens, cursor);
+        }
+        if key.is("tools") || key.is("functions") {
+            let offset = cursor.offset();
+            self.tools = cursor.skip()?.len() > 2 && offset > 0;
+            return Ok(());
+        }
+        match dialect {
+            Dialect::Openai => self.openai_field(key, cursor),
+            Dialect::Anthropic => self.anthropic_field(key, cursor),
+        }
+    }
+
+    fn openai_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if key.is("max_completion_tokens") {
+            return read_count("max_completion_tokens", &mut self.max_completion_tokens, cursor);
+        }
+        if key.is("n") {
+            return read_count("n", &mut self.choices, cursor);
+        }
+        if key.is("stream_options") {
+            return self.read_stream_options(cursor);
+        }
+        if key.is("user") || key.is("safety_identifier") {
+            self.user = cursor.text_or_skip()?.map(|user| user.decode().into_owned());
+            return Ok(());
+        }
+        Ok(cursor.skip().map(drop)?)
+    }
+
+    fn anthropic_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if key.is("metadata") && cursor.kind()? == Kind::Object {
+            return cursor.fields(|key, cursor| {
+                if key.is("user_id") {
+                    self.user = cursor.text_or_skip()?.map(|user| user.decode().into_owned());
+                    return Ok(());
+                }
+                Ok(cursor.skip().map(drop)?)
+            });
+        }
+        Ok(cursor.skip().map(drop)?)
+    }
+
+    fn read_model(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let kind = cursor.kind()?;
+        let start = cursor.offset();
+        if self.model.is_some() {
+            return Err(RequestError::Duplicate { field: "model", offset: start });
+        }
+        let expected = "name a model as a string, such as `sandbox/small`";
+        if kind != Kind::Text {
+            return Err(RequestError::Invalid { field: "model", offset: start, expected });
+        }
+        let text = cursor.text()?;
+        if text.is_empty() {
+            return Err(RequestError::Invalid { field: "model", offset: start, expected });
+        }
+        self.model = Some((text.decode().into_owned(), start..cursor.offset()));
+        Ok(())
+    }
+
+    fn read_messages(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let kind = cursor.kind()?;
+        let offset = cursor.offset();
+        if self.content {
+            return Err(RequestError::Duplicate { field: "messages", offset });
+        }
+        if kind != Kind::Array {
+            let expected = "send an array of messages";
+            return Err(RequestError::Invalid { field: "messages", offset, expected });
+        }
+        self.content = true;
+        Ok(cursor.skip().map(drop)?)
+    }
+
+    fn read_stream(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let kind = cursor.kind()?;
+        let offset = cursor.offset();
+        if self.stream.is_some() {
+            return Err(RequestError::Duplicate { field: "stream", offset });
+        }
+        let value = cursor.bool_or_skip()?;
+        if value.is_none() && kind != Kind::Null {
+            return Err(RequestError::Invalid { field: "stream", offset, expected: "send `true` or `false`" });
+        }
+        self.stream = Some(value.unwrap_or(false));
+        Ok(())
+    }
+
+    fn read_stream_options(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let kind = cursor.kind()?;
+        let offset = cursor.offset();
+        if self.options.is_some() {
+            return Err(RequestError::Duplicate { field: "stream_options", offset });
+        }
+        match kind {
+            Kind::Null => self.options = Some(UsageAt::ReplaceOptions(cursor.skip()?)),
+            Kind::Object => self.options = Some(read_usage_flag(cursor)?),
+            _ => {
+                let expected = "send an object, such as `{\"include_usage\": true}`";
+                return Err(RequestError::Invalid { field: "stream_options", offset, expected });
+            }
+        }
+        Ok(())
+    }
+
+    fn head(self, dialect: Dialect, operation: Operation, body: &[u8]) -> RequestHead {
+        let stream = operation == Operation::Chat && self.stream.unwrap_or(false);
+        let usage_at = match (dialect, stream) {
+            (Dialect::Openai, true) => self.options.unwrap_or(UsageAt::AddOptions(self.body_opens_at)),
+            _ => UsageAt::Settled,
+        };
+        let (model, model_at) = self.model.unwrap_or_default();
+        RequestHead {
+            model,
+            stream,
+            max_output_tokens: self.max_completion_tokens.flatten().or(self.max_tokens.flatten()),
+            choices: self.choices.flatten().unwrap_or(1).max(1),
+            user: self.user.filter(|user| !user.is_empty()),
+            tools: self.tools,
+            estimated_input_tokens: (body.len() as u64).div_ceil(BYTES_PER_TOKEN),
+            model_at,
+            usage_at,
+        }
+    }
+}
+
+/// Reads a whole number or null into `slot`.
+fn read_count(
+    field: &'static str,
+    slot: &mut Option<Option<u64>>,
+    cursor: &mut Cursor<'_>,
+) -> Result<(), RequestError> {
+    let kind = cursor.kind()?;
+    let offset = cursor.offset();
+    if slot.is_some() {
+        return Err(RequestError::Duplicate { field, offset });
+    }
+    let value = cursor.count_or_skip()?;
+    if value.is_none() && kind != Kind::Null {
+        return Err(RequestError::Invalid { field, offset, expected: "send a whole number that is not negative" });
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+/// Reads `stream_options` and says what must change in it.
+fn read_usage_flag(cursor: &mut Cursor<'_>) -> Result<UsageAt, RequestError> {
+    let opens_at = cursor.offset() + 1;
+    let mut alone = true;
+    let mut flag = None;
+    cursor.fields(|key, cursor| {
+        alone = false;
+        if !key.is("include_usage") {
+            return Ok(cursor.skip().map(drop)?);
+        }
+        let kind = cursor.kind()?;
+        let offset = cursor.offset();
+        if flag.is_some() {
+            return Err(RequestError::Duplicate { field: "stream_options.include_usage", offset });
+        }
+        let value = cursor.bool_or_skip()?;
+        if value.is_none() && kind != Kind::Null {
+            let expected = "send `true` or `false`";
+            return Err(RequestError::Invalid { field: "stream_options.include_usage", offset, expected });
+        }
+        let at = offset..cursor.offset();
+        flag = Some(if value == Some(true) { UsageAt::Settled } else { UsageAt::ReplaceFlag(at) });
+        Ok(())
+    })?;
+    Ok(flag.unwrap_or(UsageAt::AddFlag { at: opens_at, alone }))
+}
+
+/// Says in which top-level field the text stopped being JSON.
+fn named(error: RequestError, reading: Option<Text<'_>>) -> RequestError {
+    match error {
+        RequestError::NotJson { offset, reason, .. } => {
+            let field = reading.map_or_else(|| "body".to_owned(), |key| key.decode().into_owned());
+            RequestError::NotJson { field, offset, reason }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(body: &str) -> Result<RequestHead, RequestError> {
+        parse_head(Dialect::Openai, Operation::Chat, body.as_bytes())
+    }
+
+    #[test]
+    fn the_fields_that_decide_are_read_and_the_rest_is_left_alone() {
+        let body = r#" {"messages":[{"role":"user","content":"hi"}],"mod\u0065l":"gpt\u002d5","stream":true,
+            "max_completion_tokens":77,"max_tokens":9,"n":2,"user":"u-1","tools":[{"type":"function"}],"seed":1.5e3}"#;
+        let head = chat(body).unwrap();
+        assert_eq!(head.model, "gpt-5");
+        assert!(head.stream && head.tools && head.hides_usage());
+        assert_eq!((head.max_output_tokens, head.choices), (Some(77), 2));
+        assert_eq!(head.user.as_deref(), Some("u-1"));
+        assert_eq!(head.estimated_input_tokens, (body.len() as u64).div_ceil(4));
+        assert_eq!(&body[head.model_at.clone()], r#""gpt\u002d5""#);
+    }
+
+    #[test]
+    fn an_anthropic_head_names_its_user_in_the_metadata() {
+        let body = br#"{"model":"claude-sonnet-4-5","max_tokens":5,"metadata":{"user_id":"u-2"},"messages":[],"stream":true}"#;
+        let head = parse_head(Dialect::Anthropic, Operation::Chat, body).unwrap();
+        assert_eq!(head.user.as_deref(), Some("u-2"));
+        assert_eq!(head.max_output_tokens, Some(5));
+        assert!(!head.hides_usage(), "a Messages stream always carries its usage");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_byte() {
+        let text = |body: &str| chat(body).unwrap_err().to_string();
+        assert_eq!(
+            text(r#"{"model":"m","messages":[{"role":}]}"#),
+            "the body is not JSON at byte 33, in `messages`: expected a value"
+        );
+        assert_eq!(text(""), "the body is not JSON at byte 0, in `body`: the text ends too early");
+        assert_eq!(text("[]"), "`body` at byte 0 of the body is not valid; send a JSON object");
+        assert_eq!(text(r#"{"messages":[]}"#), "`model` is missing from the body; name a model, such as `sandbox/small`");
+        assert_eq!(text(r#"{"model":"m"}"#), "`messages` is missing from the body; send an array of messages");
+        assert_eq!(text(r#"{"model":"m","stream":1}"#), "`stream` at byte 22 of the body is not valid; send `true` or `false`");
+        assert_eq!(
+            text(r#"{"model":"m","max_tokens":-1}"#),
+            "`max_tokens` at byte 26 of the body is not valid; send a whole number that is not negative"
+        );
+        assert_eq!(text(r#"{"model":"m","messages":[]} x"#), "the body is not JSON at byte 28, in `body`: the text goes on after the value");
+        let error = parse_head(Dialect::Openai, Operation::Chat, b"{\"model\":\"\xff\"}").unwrap_err();
+        assert_eq!(error, RequestError::NotUtf8 { offset: 10 });
+    }
+
+    #[test]
+    fn a_second_model_cannot_slip_past_policy() {
+        for body in [
+            r#"{"model":"cheap","messages":[],"model":"dear"}"#,
+            r#"{"model":"cheap","messages":[],"mod\u0065l":"dear"}"#,
+        ] {
+            assert_eq!(chat(body).unwrap_err().code(), "duplicate_field");
+        }
+    }
+
+    #[test]
+    fn embeddings_need_an_input_and_never_stream() {
+        let head = parse_head(Dialect::Openai, Operation::Embeddings, br#"{"model":"e","input":["a"],"stream":true}"#);
+        assert!(!head.unwrap().stream);
+        let error = parse_head(Dialect::Openai, Operation::Embeddings, br#"{"model":"e"}"#).unwrap_err();
+        assert_eq!(error.code(), "missing_field");
+    }
+}

@@ -1,0 +1,168 @@
+//! What a provider's refusal means, in a word the record keeps and routing acts on. It looks at the status first and at
+//! the provider's own words second; it does not decide whether to retry, only whether retrying could help.
+
+use crate::observe;
+use crate::scan::{Cursor, Kind, ScanError};
+
+/// The request is malformed or asks for what the model cannot do.
+pub const INVALID_REQUEST: &str = "invalid_request";
+/// The prompt is longer than the model's context.
+pub const CONTEXT_LENGTH: &str = "context_length";
+/// The provider's safety system refused the request.
+pub const CONTENT_FILTERED: &str = "content_filtered";
+/// The provider's key is missing or wrong.
+pub const UNAUTHORIZED: &str = "unauthorized";
+/// The provider's key may not do this.
+pub const FORBIDDEN: &str = "forbidden";
+/// The provider has no such model or path.
+pub const NOT_FOUND: &str = "not_found";
+/// The body is larger than the provider accepts.
+pub const TOO_LARGE: &str = "too_large";
+/// Too many requests or tokens for now.
+pub const RATE_LIMITED: &str = "rate_limited";
+/// The account has no money left; waiting does not help.
+pub const QUOTA_EXHAUSTED: &str = "quota_exhausted";
+/// The provider is out of capacity.
+pub const OVERLOADED: &str = "overloaded";
+/// The provider gave up waiting.
+pub const TIMEOUT: &str = "timeout";
+/// The provider failed.
+pub const SERVER_ERROR: &str = "server_error";
+
+/// The class of a failed response; empty for a status below 400 whose body reports no error.
+#[must_use]
+pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
+    let error = read_error(body).ok().flatten();
+    if http_status < 400 && error.is_none() {
+        return "";
+    }
+    let error = error.unwrap_or_default();
+    classify_error(http_status, &error)
+}
+
+/// The class of an error a provider reported, possibly inside a stream that began with 200.
+#[must_use]
+pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'static str {
+    let code = error.code.as_deref().unwrap_or_default();
+    match (code, error.kind.as_str()) {
+        ("insufficient_quota" | "billing_hard_limit_reached", _) | (_, "insufficient_quota" | "billing_error") => {
+            return QUOTA_EXHAUSTED;
+        }
+        ("context_length_exceeded" | "string_above_max_length", _) => return CONTEXT_LENGTH,
+        ("content_filter" | "content_policy_violation", _) => return CONTENT_FILTERED,
+        (_, "overloaded_error") => return OVERLOADED,
+        _ => {}
+    }
+    // Anthropic has no code for it: <https://platform.claude.com/docs/en/build-with-claude/context-windows>.
+    if http_status == 400 && error.message.starts_with("prompt is too long") {
+        return CONTEXT_LENGTH;
+    }
+    by_status(http_status).or_else(|| by_type(&error.kind, code)).unwrap_or(SERVER_ERROR)
+}
+
+fn by_status(http_status: u16) -> Option<&'static str> {
+    Some(match http_status {
+        0..400 => return None,
+        401 => UNAUTHORIZED,
+        402 => QUOTA_EXHAUSTED,
+        403 => FORBIDDEN,
+        404 => NOT_FOUND,
+        408 | 504 => TIMEOUT,
+        413 => TOO_LARGE,
+        429 => RATE_LIMITED,
+        400..500 => INVALID_REQUEST,
+        503 | 529 => OVERLOADED,
+        _ => SERVER_ERROR,
+    })
+}
+
+/// For errors inside a stream, whose status said 200.
+fn by_type(kind: &str, code: &str) -> Option<&'static str> {
+    let named = |name: &str| match name {
+        "invalid_request_error" => Some(INVALID_REQUEST),
+        "authentication_error" | "invalid_api_key" => Some(UNAUTHORIZED),
+        "permission_error" => Some(FORBIDDEN),
+        "not_found_error" | "model_not_found" => Some(NOT_FOUND),
+        "request_too_large" => Some(TOO_LARGE),
+        "rate_limit_error" | "rate_limit_exceeded" | "tokens" | "requests" => Some(RATE_LIMITED),
+        "timeout_error" => Some(TIMEOUT),
+        _ => name.parse().ok().and_then(by_status),
+    };
+    named(code).or_else(|| named(kind))
+}
+
+/// Whether the same call might succeed if made again, here or elsewhere: classes that judge the request are not.
+#[must_use]
+pub fn may_retry(class: &str) -> bool {
+    !matches!(class, INVALID_REQUEST | CONTEXT_LENGTH | CONTENT_FILTERED | TOO_LARGE)
+}
+
+/// Milliseconds to wait, from the values of `retry-after-ms` and `retry-after`. A date instead of seconds is left to
+/// the caller's own back-off, since this crate knows no time.
+#[must_use]
+pub fn retry_after_ms(retry_after_ms: Option<&str>, retry_after_s: Option<&str>) -> Option<u64> {
+    if let Some(wait_ms) = retry_after_ms.and_then(|text| text.trim().parse().ok()) {
+        return Some(wait_ms);
+    }
+    let (whole, fraction) = retry_after_s.map(str::trim).map(|text| text.split_once('.').unwrap_or((text, "")))?;
+    let whole: u64 = whole.parse().ok()?;
+    let thousandths: u64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<3}").get(..3)?.parse().ok()? };
+    whole.checked_mul(1_000)?.checked_add(thousandths)
+}
+
+/// The error a body reports, if it is JSON and reports one.
+fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
+    let mut cursor = Cursor::new(body);
+    if cursor.kind()? != Kind::Object {
+        return Ok(None);
+    }
+    let mut error = None;
+    cursor.fields(|key, cursor| {
+        if key.is("error") {
+            error = observe::read_error(cursor)?;
+            return Ok(());
+        }
+        cursor.skip().map(drop)
+    })?;
+    Ok(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_decides_unless_the_provider_is_more_precise() {
+        let openai = |code: &str| format!(r#"{{"error":{{"message":"m","type":"t","param":null,"code":"{code}"}}}}"#);
+        let anthropic = |kind: &str| format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}}}}"#);
+        let cases = [
+            (429, openai("rate_limit_exceeded"), RATE_LIMITED),
+            (429, openai("insufficient_quota"), QUOTA_EXHAUSTED),
+            (400, openai("context_length_exceeded"), CONTEXT_LENGTH),
+            (400, openai("content_filter"), CONTENT_FILTERED),
+            (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#.to_owned(), CONTEXT_LENGTH),
+            (529, anthropic("overloaded_error"), OVERLOADED),
+            (413, anthropic("request_too_large"), TOO_LARGE),
+            (401, "not json".to_owned(), UNAUTHORIZED),
+            (422, String::new(), INVALID_REQUEST),
+            (502, "<html>".to_owned(), SERVER_ERROR),
+            (504, String::new(), TIMEOUT),
+            (200, r#"{"error":"boom"}"#.to_owned(), SERVER_ERROR),
+            (200, r#"{"error":{"code":429,"message":"slow"}}"#.to_owned(), RATE_LIMITED),
+            (200, "{}".to_owned(), ""),
+        ];
+        for (status, body, expected) in cases {
+            assert_eq!(classify(status, body.as_bytes()), expected, "{status} {body}");
+        }
+        assert!(may_retry(OVERLOADED) && !may_retry(CONTEXT_LENGTH));
+    }
+
+    #[test]
+    fn a_wait_is_read_in_either_unit() {
+        assert_eq!(retry_after_ms(Some("250"), Some("3")), Some(250));
+        assert_eq!(retry_after_ms(None, Some("3")), Some(3_000));
+        assert_eq!(retry_after_ms(None, Some("1.5")), Some(1_500));
+        assert_eq!(retry_after_ms(None, Some("Wed, 21 Oct 2015 07:28:00 GMT")), None);
+        assert_eq!(retry_after_ms(None, None), None);
+    }
+}

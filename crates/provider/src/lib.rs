@@ -1,0 +1,17 @@
+//! Speaks every provider's wire format without touching a socket: reads the head of a request, splices what policy
+//! changes, decodes a stream, says what a response reports, prices it, and plays a provider in the sandbox. This crate
+//! does no I/O, reads no clock and draws no randomness: bytes come in, bytes and facts go out.
+
+pub mod dialect;
+pub mod failure;
+pub mod observe;
+pub mod price;
+pub mod sandbox;
+mod scan;
+pub mod sse;
+pub mod transcript;
+mod usage;
+
+pub use dialect::{ErrorKind, ErrorShape, ModelEntry, RequestError, RequestHead, UsageFilter};
+pub use observe::{Observation, Observer, StreamError};
+pub use price::{Catalog, PriceError, Priced};

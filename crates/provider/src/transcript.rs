@@ -1,0 +1,287 @@
+//! The conversation in a call, as text for search and display: who said what, best effort, from the raw bytes of both
+//! bodies. It runs behind the request path and may build trees. What it cannot read it leaves out; the bytes are kept.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tollgate_interaction::{Dialect, Operation};
+
+use crate::sse::Decoder;
+
+/// One turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, `tool`, or as the caller wrote it.
+    pub role: String,
+    /// Its text. Tool calls read `name(arguments)`; what is not text is named in brackets.
+    pub content: String,
+}
+
+/// The turns of a request followed by the answer. `stream` says whether the response is a stream of events.
+#[must_use]
+pub fn messages(
+    dialect: Dialect,
+    operation: Operation,
+    request: &[u8],
+    response: &[u8],
+    stream: bool,
+) -> Vec<Message> {
+    let mut turns = Turns::default();
+    if let Ok(request) = serde_json::from_slice::<Value>(request) {
+        match operation {
+            Operation::Chat => asked(&mut turns, &request),
+            Operation::Embeddings => embedded(&mut turns, &request),
+            Operation::Models => {}
+        }
+    }
+    if operation == Operation::Chat {
+        match serde_json::from_slice::<Value>(response) {
+            Ok(response) => answered(&mut turns, dialect, &response),
+            Err(_) if stream => streamed(&mut turns, dialect, response),
+            Err(_) => {}
+        }
+    }
+    turns.0
+}
+
+#[derive(Default)]
+struct Turns(Vec<Message>);
+
+impl Turns {
+    fn add(&mut self, role: &str, content: String) {
+        if !content.is_empty() {
+            self.0.push(Message { role: role.to_owned(), content });
+        }
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn asked(turns: &mut Turns, request: &Value) {
+    if let Some(system) = request.get("system") {
+        turns.add("system", content_text(system));
+    }
+    for message in array(request, "messages") {
+        let role = text(message, "role");
+        turns.add(role, message_text(message));
+    }
+}
+
+fn embedded(turns: &mut Turns, request: &Value) {
+    match request.get("input") {
+        Some(Value::String(input)) => turns.add("user", input.clone()),
+        Some(Value::Array(inputs)) => {
+            for input in inputs {
+                turns.add("user", input.as_str().map_or_else(|| "[tokens]".to_owned(), str::to_owned));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A message's content and tool calls, one per line.
+fn message_text(message: &Value) -> String {
+    let mut lines = Vec::new();
+    for field in ["reasoning_content", "content", "refusal"] {
+        lines.push(message.get(field).map(content_text).unwrap_or_default());
+    }
+    for call in array(message, "tool_calls") {
+        let function = call.get("function").unwrap_or(call);
+        lines.push(format!("{}({})", text(function, "name"), text(function, "arguments")));
+    }
+    joined(lines)
+}
+
+fn joined(mut lines: Vec<String>) -> String {
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n")
+}
+
+/// Content as a text or as parts, in either dialect.
+fn content_text(content: &Value) -> String {
+    match content {
+        Value::String(content) => content.clone(),
+        Value::Array(parts) => joined(parts.iter().map(part_text).collect()),
+        _ => String::new(),
+    }
+}
+
+fn part_text(part: &Value) -> String {
+    match text(part, "type") {
+        "text" | "input_text" | "output_text" => text(part, "text").to_owned(),
+        "thinking" => part.get("thinking").map(content_text).unwrap_or_default(),
+        "refusal" => text(part, "refusal").to_owned(),
+        "tool_use" | "server_tool_use" => {
+            let input = part.get("input").map(Value::to_string).unwrap_or_default();
+            format!("{}({input})", text(part, "name"))
+        }
+        "tool_result" => part.get("content").map(content_text).unwrap_or_default(),
+        "" => part.as_str().unwrap_or_default().to_owned(),
+        other => format!("[{other}]"),
+    }
+}
+
+fn answered(turns: &mut Turns, dialect: Dialect, response: &Value) {
+    match dialect {
+        Dialect::Openai => {
+            for choice in array(response, "choices") {
+                turns.add("assistant", choice.get("message").map(message_text).unwrap_or_default());
+            }
+        }
+        Dialect::Anthropic => turns.add("assistant", response.get("content").map(content_text).unwrap_or_default()),
+    }
+}
+
+/// Pieces of one choice or one content block, put together again.
+#[derive(Default)]
+struct Piece {
+    text: String,
+    calls: Vec<(String, String)>,
+}
+
+impl Piece {
+    fn call(&mut self, index: usize) -> Option<&mut (String, String)> {
+        const MAX_CALLS: usize = 1_024;
+        if index >= MAX_CALLS {
+            return None;
+        }
+        if self.calls.len() <= index {
+            self.calls.resize(index + 1, Default::default());
+        }
+        self.calls.get_mut(index)
+    }
+
+    fn into_text(self) -> String {
+        let calls = self.calls.into_iter().filter(|(name, _)| !name.is_empty());
+        let calls = calls.map(|(name, arguments)| format!("{name}({arguments})"));
+        joined(std::iter::once(self.text).chain(calls).collect())
+    }
+}
+
+fn streamed(turns: &mut Turns, dialect: Dialect, response: &[u8]) {
+    let mut pieces = Pieces::default();
+    let mut decoder = Decoder::default();
+    let mut read = |event: crate::sse::Event<'_>| {
+        let Ok(data) = serde_json::from_slice::<Value>(event.data) else { return };
+        match dialect {
+            Dialect::Openai => read_chunk(&mut pieces, &data),
+            Dialect::Anthropic => read_event(&mut pieces, &data),
+        }
+    };
+    decoder.push(response, &mut read);
+    decoder.finish(&mut read);
+    match dialect {
+        // Each choice is an answer of its own; content blocks are parts of one answer.
+        Dialect::Openai => pieces.0.into_iter().for_each(|piece| turns.add("assistant", piece.into_text())),
+        Dialect::Anthropic => {
+            turns.add("assistant", joined(pieces.0.into_iter().map(Piece::into_text).collect()));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    fn at(&mut self, value: &Value) -> Option<&mut Piece> {
+        const MAX_PIECES: usize = 4_096;
+        let index = index(value);
+        if index >= MAX_PIECES {
+            return None;
+        }
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, Piece::default);
+        }
+        self.0.get_mut(index)
+    }
+}
+
+fn index(value: &Value) -> usize {
+    value.get("index").and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok()).unwrap_or(0)
+}
+
+fn read_chunk(pieces: &mut Pieces, chunk: &Value) {
+    for choice in array(chunk, "choices") {
+        let (Some(delta), Some(piece)) = (choice.get("delta"), pieces.at(choice)) else { continue };
+        for field in ["reasoning_content", "content", "refusal"] {
+            piece.text.push_str(&delta.get(field).map(content_text).unwrap_or_default());
+        }
+        for part in array(delta, "tool_calls") {
+            let Some(call) = piece.call(index(part)) else { continue };
+            let function = part.get("function").unwrap_or(part);
+            call.0.push_str(text(function, "name"));
+            call.1.push_str(text(function, "arguments"));
+        }
+    }
+}
+
+fn read_event(pieces: &mut Pieces, event: &Value) {
+    let Some(piece) = pieces.at(event) else { return };
+    match text(event, "type") {
+        "content_block_start" => {
+            let block = event.get("content_block").unwrap_or(event);
+            piece.text.push_str(text(block, "text"));
+            let name = text(block, "name");
+            if let Some(call) = piece.call(0).filter(|_| !name.is_empty()) {
+                call.0.push_str(name);
+            }
+        }
+        "content_block_delta" => {
+            let delta = event.get("delta").unwrap_or(event);
+            piece.text.push_str(text(delta, "text"));
+            piece.text.push_str(text(delta, "thinking"));
+            if let Some(call) = piece.call(0) {
+                call.1.push_str(text(delta, "partial_json"));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(messages: Vec<Message>) -> Vec<String> {
+        messages.into_iter().map(|Message { role, content }| format!("{role}: {content}")).collect()
+    }
+
+    #[test]
+    fn a_conversation_with_tools_reads_as_text() {
+        let request = br#"{"messages":[
+            {"role":"system","content":"Be brief."},
+            {"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:"}}]},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"look","arguments":"{\"at\":1}"}}]},
+            {"role":"tool","tool_call_id":"1","content":"a cat"}]}"#;
+        let response = br#"{"choices":[{"message":{"role":"assistant","content":"A cat."}}]}"#;
+        let read = messages(Dialect::Openai, Operation::Chat, request, response, false);
+        assert_eq!(
+            turns(read),
+            ["system: Be brief.", "user: What is this?\n[image_url]", "assistant: look({\"at\":1})", "tool: a cat", "assistant: A cat."]
+        );
+    }
+
+    #[test]
+    fn a_stream_is_put_together_again() {
+        let response = b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+            data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Let me \"}}\n\n\
+            data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"look.\"}}\n\n\
+            data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"look\",\"input\":{}}}\n\n\
+            data: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"at\\\":1}\"}}\n\n\
+            data: {\"type\":\"content_block_de";
+        let request = br#"{"system":[{"type":"text","text":"Be brief."}],"messages":[{"role":"user","content":"Hi"}]}"#;
+        let read = messages(Dialect::Anthropic, Operation::Chat, request, response, true);
+        assert_eq!(turns(read), ["system: Be brief.", "user: Hi", "assistant: Let me look.\nlook({\"at\":1})"]);
+    }
+
+    #[test]
+    fn embeddings_keep_what_was_embedded() {
+        let read = messages(Dialect::Openai, Operation::Embeddings, br#"{"input":["a",[1,2]]}"#, b"{}", false);
+        assert_eq!(turns(read), ["user: a", "user: [tokens]"]);
+    }
+}

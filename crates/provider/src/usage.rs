@@ -1,0 +1,276 @@
+//! Token counts as each dialect reports them, brought to one meaning: input includes cached tokens, output includes
+//! reasoning. A class the provider did not mention stays unknown.
+
+use tollgate_interaction::Usage;
+
+use crate::scan::{Cursor, Kind, ScanError};
+
+/// What has been reported so far, still in the words of its dialect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UsageReading {
+    Openai(OpenaiUsage),
+    Anthropic(AnthropicUsage),
+}
+
+impl Default for UsageReading {
+    fn default() -> Self {
+        UsageReading::Openai(OpenaiUsage::default())
+    }
+}
+
+impl UsageReading {
+    /// The counts in the record's meaning.
+    pub(crate) fn normalise(&self) -> Usage {
+        match self {
+            UsageReading::Openai(usage) => usage.normalise(),
+            UsageReading::Anthropic(usage) => usage.normalise(),
+        }
+    }
+}
+
+/// `usage` of Chat Completions and Embeddings, and of those who copy them.
+/// Source: <https://platform.openai.com/docs/api-reference/chat/object> (2026-11-23).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OpenaiUsage {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    total: Option<u64>,
+    cached: Option<u64>,
+    cache_write: Option<u64>,
+    prompt_audio: Option<u64>,
+    prompt_image: Option<u64>,
+    reasoning: Option<u64>,
+    completion_audio: Option<u64>,
+}
+
+impl OpenaiUsage {
+    /// Reads a `usage` object; `None` if something else stands there, as `null` does in every chunk but the last.
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Option<Self>, ScanError> {
+        if cursor.kind()? != Kind::Object {
+            cursor.skip()?;
+            return Ok(None);
+        }
+        let mut usage = OpenaiUsage::default();
+        cursor.fields(|key, cursor| {
+            if key.is("prompt_tokens") {
+                usage.prompt = cursor.count_or_skip()?;
+            } else if key.is("completion_tokens") {
+                usage.completion = cursor.count_or_skip()?;
+            } else if key.is("total_tokens") {
+                usage.total = cursor.count_or_skip()?;
+            } else if key.is("prompt_tokens_details") {
+                usage.read_prompt_details(cursor)?;
+            } else if key.is("completion_tokens_details") {
+                usage.read_completion_details(cursor)?;
+            } else if key.is("prompt_cache_hit_tokens") {
+                // DeepSeek's name for it: <https://api-docs.deepseek.com/guides/kv_cache>.
+                usage.cached = usage.cached.or(cursor.count_or_skip()?);
+            } else {
+                cursor.skip()?;
+            }
+            Ok::<(), ScanError>(())
+        })?;
+        Ok(Some(usage))
+    }
+
+    fn read_prompt_details(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("cached_tokens") {
+                self.cached = cursor.count_or_skip()?;
+            } else if key.is("cache_write_tokens") {
+                self.cache_write = cursor.count_or_skip()?;
+            } else if key.is("audio_tokens") {
+                self.prompt_audio = cursor.count_or_skip()?;
+            } else if key.is("image_tokens") {
+                self.prompt_image = cursor.count_or_skip()?;
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn read_completion_details(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("reasoning_tokens") {
+                self.reasoning = cursor.count_or_skip()?;
+            } else if key.is("audio_tokens") {
+                self.completion_audio = cursor.count_or_skip()?;
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn normalise(&self) -> Usage {
+        Usage {
+            input_tokens: self.prompt,
+            output_tokens: self.completion.map(|completion| completion + self.reasoning_apart(completion)),
+            cache_read_input_tokens: self.cached,
+            cache_write_5m_input_tokens: self.cache_write,
+            cache_write_1h_input_tokens: None,
+            reasoning_output_tokens: self.reasoning,
+            audio_input_tokens: self.prompt_audio,
+            audio_output_tokens: self.completion_audio,
+            image_input_tokens: self.prompt_image,
+        }
+    }
+
+    /// Reasoning that `completion_tokens` leaves out. xAI and Gemini's compatible endpoint count it only in the total;
+    /// where the three do not add up to exactly that, it is taken to be included, as OpenAI does.
+    fn reasoning_apart(&self, completion: u64) -> u64 {
+        match (self.prompt, self.total, self.reasoning) {
+            (Some(prompt), Some(total), Some(reasoning)) if prompt + completion + reasoning == total => reasoning,
+            _ => 0,
+        }
+    }
+}
+
+/// `usage` of the Messages API. In a stream it comes twice and is cumulative, so the larger count stands.
+/// Source: <https://platform.claude.com/docs/en/build-with-claude/streaming> (2026-11-23).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AnthropicUsage {
+    input: Option<u64>,
+    output: Option<u64>,
+    cache_read: Option<u64>,
+    cache_creation: Option<u64>,
+    creation_5m: Option<u64>,
+    creation_1h: Option<u64>,
+    thinking: Option<u64>,
+}
+
+impl AnthropicUsage {
+    /// Reads a `usage` object over what is known already.
+    pub(crate) fn read_over(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("input_tokens") {
+                raise(&mut self.input, cursor.count_or_skip()?);
+            } else if key.is("output_tokens") {
+                raise(&mut self.output, cursor.count_or_skip()?);
+            } else if key.is("cache_read_input_tokens") {
+                raise(&mut self.cache_read, cursor.count_or_skip()?);
+            } else if key.is("cache_creation_input_tokens") {
+                raise(&mut self.cache_creation, cursor.count_or_skip()?);
+            } else if key.is("cache_creation") {
+                self.read_creation(cursor)?;
+            } else if key.is("output_tokens_details") {
+                self.read_output_details(cursor)?;
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn read_creation(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("ephemeral_5m_input_tokens") {
+                raise(&mut self.creation_5m, cursor.count_or_skip()?);
+            } else if key.is("ephemeral_1h_input_tokens") {
+                raise(&mut self.creation_1h, cursor.count_or_skip()?);
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn read_output_details(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("thinking_tokens") {
+                raise(&mut self.thinking, cursor.count_or_skip()?);
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn normalise(&self) -> Usage {
+        let created = self.cache_creation.or_else(|| Some(self.creation_5m? + self.creation_1h.unwrap_or(0)));
+        let uncached = self.input;
+        // Where only the sum is told, it was written to the five-minute cache: the default lifetime.
+        let five_minutes = self.creation_5m.or_else(|| Some(created?.saturating_sub(self.creation_1h.unwrap_or(0))));
+        Usage {
+            input_tokens: uncached.map(|input| input + self.cache_read.unwrap_or(0) + created.unwrap_or(0)),
+            output_tokens: self.output,
+            cache_read_input_tokens: self.cache_read,
+            cache_write_5m_input_tokens: five_minutes,
+            cache_write_1h_input_tokens: self.creation_1h,
+            reasoning_output_tokens: self.thinking,
+            ..Usage::default()
+        }
+    }
+}
+
+/// A cumulative count never falls: some relays repeat it as zero in the last event.
+fn raise(known: &mut Option<u64>, reported: Option<u64>) {
+    *known = (*known).max(reported);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openai(text: &str) -> Usage {
+        OpenaiUsage::read(&mut Cursor::new(text.as_bytes())).unwrap().unwrap().normalise()
+    }
+
+    #[test]
+    fn openai_input_includes_cached_tokens_already() {
+        let usage = openai(
+            r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,
+               "prompt_tokens_details":{"cached_tokens":1920,"audio_tokens":0},
+               "completion_tokens_details":{"reasoning_tokens":192,"audio_tokens":0,"accepted_prediction_tokens":0}}"#,
+        );
+        assert_eq!((usage.input_tokens, usage.output_tokens), (Some(2006), Some(300)));
+        assert_eq!((usage.cache_read_input_tokens, usage.reasoning_output_tokens), (Some(1920), Some(192)));
+        assert_eq!(usage.cache_write_5m_input_tokens, None);
+    }
+
+    #[test]
+    fn reasoning_that_only_the_total_counts_is_output_too() {
+        let usage = openai(
+            r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,
+               "completion_tokens_details":{"reasoning_tokens":94}}"#,
+        );
+        assert_eq!(usage.output_tokens, Some(103));
+    }
+
+    #[test]
+    fn anthropic_input_is_brought_to_include_the_cache() {
+        let mut usage = AnthropicUsage::default();
+        let text = br#"{"input_tokens":21,"cache_creation_input_tokens":188086,"cache_read_input_tokens":1000,
+            "cache_creation":{"ephemeral_5m_input_tokens":188000,"ephemeral_1h_input_tokens":86},"output_tokens":393}"#;
+        usage.read_over(&mut Cursor::new(text)).unwrap();
+        let usage = usage.normalise();
+        assert_eq!(usage.input_tokens, Some(21 + 188_086 + 1_000));
+        assert_eq!(usage.cache_write_5m_input_tokens, Some(188_000));
+        assert_eq!(usage.cache_write_1h_input_tokens, Some(86));
+    }
+
+    #[test]
+    fn the_last_of_two_cumulative_counts_is_not_added_to_the_first() {
+        let mut usage = AnthropicUsage::default();
+        usage.read_over(&mut Cursor::new(br#"{"input_tokens":25,"output_tokens":1}"#)).unwrap();
+        usage.read_over(&mut Cursor::new(br#"{"input_tokens":0,"output_tokens":15}"#)).unwrap();
+        let usage = usage.normalise();
+        assert_eq!((usage.input_tokens, usage.output_tokens), (Some(25), Some(15)));
+    }
+}
