@@ -1,0 +1,390 @@
+//! The hot tail: calls that have settled but are not yet in a published snapshot of the lake, as Arrow batches.
+//!
+//! Rows are kept as they come from the log and turned into batches when somebody first looks at them or when they are
+//! flushed, once. Whoever reads hot and cold together takes the hot snapshot *first*, then the lake snapshot V, then
+//! [`HotSnapshot::after`] with V's watermarks: a row leaves this buffer only after a snapshot that holds it has been
+//! published, so nothing is missed, and what both hold is filtered out here, so nothing is seen twice.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tollgate_interaction::batch::{self, PayloadRow};
+use tollgate_interaction::{EventId, Interaction, Payload, WriterId, schema};
+
+use crate::{Watermarks, committed_seq};
+
+/// Turns the two bodies of a call into (role, text) pairs for search and display. Given by the binary, because this
+/// crate does not know wire formats.
+pub type Transcribe = fn(&Interaction, &Payload, &Payload) -> Vec<(String, String)>;
+
+/// A chunk is closed at this many rows: small enough to convert in a few milliseconds.
+const CHUNK_ROWS: usize = 2_048;
+/// A chunk is closed at this many bytes, so that one snapshot never copies more than this at once.
+const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+/// Two neighbouring converted chunks are merged while together they have at most this many bytes.
+const MERGE_BYTES: usize = 2 * 1024 * 1024;
+/// What a row's facts take in memory beside its bodies, estimated.
+const ROW_BYTES: usize = 1_500;
+
+/// One settled call on its way to the lake.
+#[derive(Clone, Debug)]
+pub struct HotRow {
+    /// Place of its `Settled` event in the log.
+    pub id: EventId,
+    /// Oldest place in the log that is needed to build this row again: that of its `Opened`, if it had one.
+    pub needs_log_from: (u64, u64),
+    /// The facts.
+    pub interaction: Interaction,
+    /// What the caller sent.
+    pub request: Payload,
+    /// What the caller was sent.
+    pub response: Payload,
+}
+
+impl HotRow {
+    fn bytes(&self) -> usize {
+        ROW_BYTES + self.request.body.len() + self.response.body.len()
+    }
+}
+
+/// The hot tail of one writer. Shared by the flusher, which fills it, and by everyone who reads.
+pub struct HotBuffer {
+    transcribe: Transcribe,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Closed chunks, oldest first.
+    closed: VecDeque<Arc<Chunk>>,
+    /// Rows of the chunk being filled; all of one epoch.
+    open: Vec<HotRow>,
+    open_bytes: usize,
+    /// Bytes of `closed` and `open` together, estimated.
+    bytes: usize,
+    last: Option<EventId>,
+}
+
+/// Consecutive rows of one epoch.
+pub(crate) struct Chunk {
+    pub(crate) writer: WriterId,
+    pub(crate) epoch: u64,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+    /// The oldest place in the log that is needed to build these rows again.
+    pub(crate) needs_log_from: (u64, u64),
+    /// Taken by the conversion.
+    source: Mutex<Vec<HotRow>>,
+    batches: OnceLock<Batches>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Batches {
+    pub(crate) interactions: RecordBatch,
+    pub(crate) payloads: RecordBatch,
+}
+
+/// Consecutive rows of one epoch as batches of the two tables, in the order of their sequence numbers.
+#[derive(Clone, Debug)]
+pub struct HotChunk {
+    /// The log the rows are from.
+    pub writer: WriterId,
+    /// Its boot counter.
+    pub epoch: u64,
+    /// Sequence number of the first row.
+    pub first_seq: u64,
+    /// Sequence number of the last row.
+    pub last_seq: u64,
+    /// Facts, with all columns of [`schema::interactions`].
+    pub interactions: RecordBatch,
+    /// Payloads of the same rows in the same order, with all columns of [`schema::payloads`].
+    pub payloads: RecordBatch,
+}
+
+/// The hot tail at one moment. Cheap to take and to clone: the batches are shared.
+#[derive(Clone, Debug, Default)]
+pub struct HotSnapshot {
+    /// Oldest first.
+    pub chunks: Vec<HotChunk>,
+    /// The newest row, whether or not it is still in `chunks`.
+    pub last: Option<EventId>,
+}
+
+impl HotBuffer {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new(transcribe: Transcribe) -> Arc<Self> {
+        Arc::new(HotBuffer { transcribe, state: Mutex::default(), changed: watch::Sender::new(0) })
+    }
+
+    /// Everything in the buffer now. Rows that nobody has looked at yet are converted to Arrow by this call, at most a
+    /// few milliseconds per 2 048 of them; nothing is locked meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> HotSnapshot {
+        let (chunks, last) = {
+            let mut state = self.state.lock();
+            state.close_open();
+            (state.closed.iter().cloned().collect::<Vec<_>>(), state.last.clone())
+        };
+        let mut converted = Vec::with_capacity(chunks.len());
+        for chunk in &chunks {
+            let Batches { interactions, payloads } = chunk.batches(self.transcribe);
+            let Chunk { epoch, first_seq, last_seq, .. } = **chunk;
+            converted.push(HotChunk { writer: chunk.writer.clone(), epoch, first_seq, last_seq, interactions, payloads });
+        }
+        self.merge_small(&chunks);
+        HotSnapshot { chunks: converted, last }
+    }
+
+    /// Changes whenever rows were added; the number itself means nothing.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Forgets rows that a *published* snapshot with these watermarks holds.
+    pub fn drop_committed(&self, watermarks: &Watermarks) {
+        let mut state = self.state.lock();
+        state.close_open();
+        let before = state.closed.len();
+        state.closed.retain(|chunk| chunk.last_seq > committed_seq(watermarks, &chunk.writer, chunk.epoch));
+        if state.closed.len() != before {
+            state.bytes = state.closed.iter().map(|chunk| chunk.bytes).sum();
+        }
+    }
+
+    /// Memory held, estimated.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// Rows held.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let state = self.state.lock();
+        state.open.len() + state.closed.iter().map(|chunk| chunk.rows).sum::<usize>()
+    }
+
+    /// Adds rows in the order of the log and wakes those who wait for a change. Public for tests and for tools that
+    /// fill a buffer without a log; in a server only the flusher adds rows.
+    pub fn push(&self, rows: impl IntoIterator<Item = HotRow>) {
+        {
+            let mut state = self.state.lock();
+            for row in rows {
+                state.push(row);
+            }
+        }
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// The oldest place in the log that some row in here still needs.
+    pub(crate) fn needs_log_from(&self) -> Option<(u64, u64)> {
+        let state = self.state.lock();
+        let closed = state.closed.iter().map(|chunk| chunk.needs_log_from);
+        closed.chain(state.open.iter().map(|row| row.needs_log_from)).min()
+    }
+
+    /// Chunks whose rows lie in `first_seq..=last_seq` of an epoch. A chunk is never split: bounds come from
+    /// [`HotBuffer::close`] or from a plan that was made from it.
+    pub(crate) fn chunks_between(&self, epoch: u64, first_seq: u64, last_seq: u64) -> Vec<Arc<Chunk>> {
+        let mut state = self.state.lock();
+        state.close_open();
+        let within = |chunk: &&Arc<Chunk>| {
+            chunk.epoch == epoch && chunk.last_seq >= first_seq && chunk.first_seq <= last_seq
+        };
+        state.closed.iter().filter(within).cloned().collect()
+    }
+
+    /// Rows and bytes that come after the given sequence number of their epoch, counting whole chunks.
+    pub(crate) fn waiting(&self, done_seq: impl Fn(u64) -> u64) -> (usize, usize) {
+        let state = self.state.lock();
+        let (mut rows, mut bytes) = (state.open.len(), state.open_bytes);
+        for chunk in &state.closed {
+            if chunk.last_seq > done_seq(chunk.epoch) {
+                rows += chunk.rows;
+                bytes += chunk.bytes;
+            }
+        }
+        (rows, bytes)
+    }
+
+    /// Closes the chunk being filled and lists all chunks, oldest first.
+    pub(crate) fn close(&self) -> Vec<Arc<Chunk>> {
+        let mut state = self.state.lock();
+        state.close_open();
+        state.closed.iter().cloned().collect()
+    }
+
+    pub(crate) fn transcribe(&self) -> Transcribe {
+        self.transcribe
+    }
+
+    /// Readers that look often would leave a chunk per look: neighbours of similar size become one, so that each row is
+    /// copied a logarithmic number of times.
+    fn merge_small(&self, seen: &[Arc<Chunk>]) {
+        let Some([older, newer]) = seen.last_chunk::<2>() else { return };
+        let similar = older.rows <= 2 * newer.rows && older.rows + newer.rows <= CHUNK_ROWS;
+        let mergeable = older.epoch == newer.epoch && older.bytes + newer.bytes <= MERGE_BYTES && similar;
+        if !mergeable {
+            return;
+        }
+        let Ok(merged) = Chunk::merged(older, newer, self.transcribe) else { return };
+        let mut state = self.state.lock();
+        let len = state.closed.len();
+        let unchanged = len >= 2
+            && Arc::ptr_eq(&state.closed[len - 2], older)
+            && Arc::ptr_eq(&state.closed[len - 1], newer);
+        if unchanged {
+            state.closed.truncate(len - 2);
+            state.closed.push_back(Arc::new(merged));
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, row: HotRow) {
+        let other_epoch = self.open.last().is_some_and(|last| last.id.epoch != row.id.epoch);
+        if other_epoch || self.open.len() >= CHUNK_ROWS || self.open_bytes >= CHUNK_BYTES {
+            self.close_open();
+        }
+        self.open_bytes += row.bytes();
+        self.bytes += row.bytes();
+        self.last = Some(row.id.clone());
+        self.open.push(row);
+    }
+
+    fn close_open(&mut self) {
+        let rows = std::mem::take(&mut self.open);
+        let bytes = std::mem::take(&mut self.open_bytes);
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+        let chunk = Chunk {
+            writer: first.id.writer.clone(),
+            epoch: first.id.epoch,
+            first_seq: first.id.seq,
+            last_seq: last.id.seq,
+            rows: rows.len(),
+            bytes,
+            needs_log_from: rows.iter().map(|row| row.needs_log_from).min().unwrap_or((first.id.epoch, first.id.seq)),
+            source: Mutex::new(rows),
+            batches: OnceLock::new(),
+        };
+        self.closed.push_back(Arc::new(chunk));
+    }
+}
+
+impl Chunk {
+    /// The rows as batches: converted on the first call, shared afterwards.
+    pub(crate) fn batches(&self, transcribe: Transcribe) -> Batches {
+        self.batches.get_or_init(|| convert(std::mem::take(&mut *self.source.lock()), transcribe)).clone()
+    }
+
+    fn merged(older: &Chunk, newer: &Chunk, transcribe: Transcribe) -> Result<Chunk, ArrowError> {
+        let (first, second) = (older.batches(transcribe), newer.batches(transcribe));
+        let batches = Batches {
+            interactions: concat(&first.interactions, &second.interactions)?,
+            payloads: concat(&first.payloads, &second.payloads)?,
+        };
+        Ok(Chunk {
+            writer: older.writer.clone(),
+            epoch: older.epoch,
+            first_seq: older.first_seq,
+            last_seq: newer.last_seq,
+            rows: older.rows + newer.rows,
+            bytes: older.bytes + newer.bytes,
+            needs_log_from: older.needs_log_from.min(newer.needs_log_from),
+            source: Mutex::default(),
+            batches: OnceLock::from(batches),
+        })
+    }
+}
+
+fn concat(first: &RecordBatch, second: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    arrow::compute::concat_batches(&first.schema(), [first, second])
+}
+
+fn convert(rows: Vec<HotRow>, transcribe: Transcribe) -> Batches {
+    let mut facts = Vec::with_capacity(rows.len());
+    let mut payloads = Vec::with_capacity(rows.len());
+    for row in rows {
+        let messages = transcribe(&row.interaction, &row.request, &row.response);
+        payloads.push(PayloadRow {
+            event_id: row.id.clone(),
+            interaction_id: row.interaction.interaction_id,
+            started_at_us: row.interaction.started_at_us,
+            tenant: row.interaction.tenant.clone(),
+            team: row.interaction.team.clone(),
+            model_requested: row.interaction.model_requested.clone(),
+            request_content_type: row.request.content_type,
+            request_body: row.request.body,
+            response_content_type: row.response.content_type,
+            response_body: row.response.body,
+            messages,
+        });
+        facts.push((row.id, row.interaction));
+    }
+    Batches {
+        interactions: built(batch::interactions(&facts), &schema::interactions()),
+        payloads: built(batch::payloads(&payloads), &schema::payloads()),
+    }
+}
+
+/// A column that does not fit its declared type is a defect of `tollgate-interaction` that its tests rule out. Should it
+/// happen all the same, the rows stay in the log and the defect is reported; a reader sees no rows rather than none of
+/// the process.
+fn built(batch: Result<RecordBatch, ArrowError>, schema: &arrow::datatypes::SchemaRef) -> RecordBatch {
+    batch.unwrap_or_else(|error| {
+        tracing::error!(%error, "rows of the hot tail could not be built as `{:?}`", schema.fields().len());
+        RecordBatch::new_empty(Arc::clone(schema))
+    })
+}
+
+impl HotSnapshot {
+    /// The rows that a lake snapshot with these watermarks does not hold.
+    #[must_use]
+    pub fn after(&self, watermarks: &Watermarks) -> HotSnapshot {
+        let mut chunks = Vec::with_capacity(self.chunks.len());
+        for chunk in &self.chunks {
+            let committed = committed_seq(watermarks, &chunk.writer, chunk.epoch);
+            if committed >= chunk.last_seq {
+                continue;
+            }
+            if committed < chunk.first_seq {
+                chunks.push(chunk.clone());
+                continue;
+            }
+            chunks.push(HotChunk {
+                first_seq: committed + 1,
+                interactions: rows_after(&chunk.interactions, committed),
+                payloads: rows_after(&chunk.payloads, committed),
+                ..chunk.clone()
+            });
+        }
+        HotSnapshot { chunks, last: self.last.clone() }
+    }
+
+    /// Rows in all chunks together.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.interactions.num_rows()).sum()
+    }
+}
+
+/// The rows of a batch, ordered by `seq`, that come after a sequence number.
+fn rows_after(batch: &RecordBatch, seq: u64) -> RecordBatch {
+    let Some(column) = batch.column_by_name("seq").and_then(|column| column.as_primitive_opt::<Int64Type>()) else {
+        return batch.clone();
+    };
+    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+    let kept_from = column.values().partition_point(|value| *value <= seq);
+    batch.slice(kept_from, column.len() - kept_from)
+}

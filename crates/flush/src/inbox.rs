@@ -1,0 +1,130 @@
+//! The manifest: what a writer puts into `inbox/` when its files are in the bucket, and all that the committer reads.
+//! Its name says whose rows it covers, so putting the same range twice is refused by the store itself.
+
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tollgate_interaction::WriterId;
+
+/// Folder, under the root of the store, that writers put manifests into.
+pub const INBOX: &str = "inbox";
+/// Folder for manifests that the committer could not use. Nothing deletes from it.
+pub const REJECTED: &str = "inbox/rejected";
+/// Version of the manifest's form.
+pub const FORMAT: u32 = 1;
+
+/// Files that hold every call settled in `first_seq..=last_seq` of one epoch of one writer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Drawn when the flush was planned; tells a repeated attempt from another writer of the same name.
+    pub nonce: String,
+    /// The log.
+    pub writer: WriterId,
+    /// Its boot counter.
+    pub epoch: u64,
+    /// First sequence number covered. Follows the last one of the epoch's manifest before.
+    pub first_seq: u64,
+    /// Last sequence number covered: the committed watermark once this manifest is in the lake.
+    pub last_seq: u64,
+    /// When it was written. Microseconds since 1970, UTC.
+    pub created_at_us: i64,
+    /// Version of the columns in the files.
+    pub schema_version: u16,
+    /// Files of the `interactions` table, one per day.
+    pub interactions: Vec<ManifestFile>,
+    /// Files of the `payloads` table.
+    pub payloads: Vec<ManifestFile>,
+}
+
+/// One Parquet file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Path relative to the table's root, such as `day=2026-11-23/….parquet`.
+    pub path: String,
+    /// UTC day of all its rows, `YYYY-MM-DD`.
+    pub day: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+    /// Statistics as Delta wants them: `numRecords`, `minValues`, `maxValues`, `nullCount`, on numbers and times only.
+    pub stats: serde_json::Value,
+}
+
+impl Manifest {
+    /// Where this manifest stands, relative to the root of the store.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        path_of(&self.writer, self.epoch, self.first_seq, self.last_seq)
+    }
+
+    /// Rows of the facts.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.interactions.iter().map(|file| file.rows).sum()
+    }
+}
+
+/// `inbox/{writer}/{epoch}-{first}-{last}.json`, numbers padded so that names sort as numbers.
+#[must_use]
+pub fn path_of(writer: &WriterId, epoch: u64, first_seq: u64, last_seq: u64) -> Path {
+    Path::from(format!("{INBOX}/{writer}/{epoch:010}-{first_seq:016}-{last_seq:016}.json"))
+}
+
+/// The file name of a table file: says whose rows it holds, and is never used twice.
+#[must_use]
+pub fn file_name(writer: &WriterId, epoch: u64, first_seq: u64, last_seq: u64, random: &str) -> String {
+    format!("{writer}.{epoch}.{first_seq}.{last_seq}.{random}.parquet")
+}
+
+/// Rows a table file holds, as its name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    /// The log.
+    pub writer: WriterId,
+    /// Its boot counter.
+    pub epoch: u64,
+    /// First sequence number covered.
+    pub first_seq: u64,
+    /// Last sequence number covered.
+    pub last_seq: u64,
+}
+
+/// Reads [`file_name`] back; `None` for a file that something else wrote, such as a compaction.
+#[must_use]
+pub fn range_of_file(path: &str) -> Option<FileRange> {
+    let name = path.rsplit('/').next()?.strip_suffix(".parquet")?;
+    let mut parts = name.split('.');
+    let range = FileRange {
+        writer: parts.next()?.parse().ok()?,
+        epoch: parts.next()?.parse().ok()?,
+        first_seq: parts.next()?.parse().ok()?,
+        last_seq: parts.next()?.parse().ok()?,
+    };
+    parts.next()?;
+    parts.next().is_none().then_some(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_file_says_whose_rows_it_holds() {
+        let writer: WriterId = "gw-7".parse().unwrap();
+        let name = file_name(&writer, 3, 17, 4_000, "0af3");
+        let range = range_of_file(&format!("day=2026-11-23/{name}")).unwrap();
+        assert_eq!(range, FileRange { writer, epoch: 3, first_seq: 17, last_seq: 4_000 });
+        assert_eq!(range_of_file("day=2026-11-23/part-0001.parquet"), None);
+    }
+
+    #[test]
+    fn manifests_sort_in_the_order_of_their_rows() {
+        let writer: WriterId = "gw".parse().unwrap();
+        assert!(path_of(&writer, 2, 9, 10) < path_of(&writer, 10, 1, 2));
+        assert!(path_of(&writer, 2, 9, 10) < path_of(&writer, 2, 11, 200));
+    }
+}

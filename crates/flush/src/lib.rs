@@ -1,0 +1,40 @@
+//! From the write-ahead log to the bucket: events become the queryable hot tail ([`hot`]), the hot tail becomes
+//! Parquet files and a manifest in `inbox/` ([`flusher`]). The sidecar and the all-in-one do the same here; a writer
+//! needs no more than the right to put new objects. This crate never reads the table and never commits to it: that is
+//! `tollgate-lake`, which it does not know.
+
+use std::collections::BTreeMap;
+
+use tollgate_interaction::{EventId, WriterId};
+
+pub mod flusher;
+mod hand_over;
+pub mod hot;
+pub mod inbox;
+pub mod parquet_file;
+pub mod plan;
+pub mod recovery;
+pub mod statistics;
+pub mod store;
+#[cfg(test)]
+mod testing;
+
+/// For each (writer, epoch) the last sequence number whose settled calls are all in the lake.
+pub type Watermarks = BTreeMap<(WriterId, u64), u64>;
+
+/// The part of a file name and of a path that stands for the facts.
+pub const INTERACTIONS: &str = "interactions";
+/// The part of a file name and of a path that stands for the payloads.
+pub const PAYLOADS: &str = "payloads";
+
+/// Whether the row with this id is in the lake, going by `watermarks`.
+#[must_use]
+pub fn is_committed(watermarks: &Watermarks, id: &EventId) -> bool {
+    committed_seq(watermarks, &id.writer, id.epoch) >= id.seq
+}
+
+/// The last committed sequence number of one epoch; zero if none.
+#[must_use]
+pub fn committed_seq(watermarks: &Watermarks, writer: &WriterId, epoch: u64) -> u64 {
+    watermarks.get(&(writer.clone(), epoch)).copied().unwrap_or(0)
+}

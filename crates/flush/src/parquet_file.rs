@@ -1,0 +1,253 @@
+//! Batches to Parquet files, one per table and day. Facts are narrow and read by column: row groups of 131 072 rows, a bloom
+//! filter on the id. Payloads are wide and read by row: row groups bounded in bytes (they are counted in rows by default, and
+//! a group of 131 072 prompts does not fit in memory), no dictionary. Neither has statistics on text, which would copy
+//! the beginnings of prompts and the names of people into footers.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{AsArray, BooleanArray, Date32Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Date32Type, Schema};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use chrono::{Days, NaiveDate};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+use tollgate_interaction::schema::DAY;
+
+use crate::inbox::ManifestFile;
+use crate::statistics;
+
+/// Rows of a row group of facts: what OpenObserve, Quickwit and GreptimeDB have converged on.
+const FACTS_ROW_GROUP_ROWS: usize = 131_072;
+/// Bytes of a row group of payloads, uncompressed.
+const PAYLOADS_ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
+/// Rows of a row group of payloads, at most.
+const PAYLOADS_ROW_GROUP_ROWS: usize = 8_192;
+/// Bytes of a page.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// The level beyond which zstd gains little on JSON.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Which of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Facts.
+    Interactions,
+    /// What was said.
+    Payloads,
+}
+
+impl Table {
+    /// The table's folder under the root of the store.
+    #[must_use]
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Table::Interactions => crate::INTERACTIONS,
+            Table::Payloads => crate::PAYLOADS,
+        }
+    }
+}
+
+/// A file that is not in the bucket yet.
+#[derive(Clone, Debug)]
+pub struct BuiltFile {
+    /// As the manifest will list it.
+    pub listed: ManifestFile,
+    /// The Parquet file.
+    pub content: Bytes,
+}
+
+/// Why a file could not be built; only a defect or a lack of memory leads here.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Arrow refused.
+    #[error("rows of the hot tail could not be split by day")]
+    Arrow(#[from] ArrowError),
+    /// Parquet refused.
+    #[error("rows of the hot tail could not be written as Parquet")]
+    Parquet(#[from] ParquetError),
+}
+
+/// Builds the files of one table for these batches; `name` is the file name, the same for every day.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build(table: Table, batches: &[RecordBatch], name: &str) -> Result<Vec<BuiltFile>, BuildError> {
+    let mut days = BTreeSet::new();
+    for batch in batches {
+        days.extend(day_column(batch)?.values().iter().copied());
+    }
+    let mut files = Vec::with_capacity(days.len());
+    for day in days {
+        let mut rows_of_day = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let rows = on_day(batch, day)?;
+            if rows.num_rows() > 0 {
+                rows_of_day.push(rows);
+            }
+        }
+        files.push(build_day(table, &rows_of_day, day, name)?);
+    }
+    Ok(files)
+}
+
+fn build_day(table: Table, batches: &[RecordBatch], day: i32, name: &str) -> Result<BuiltFile, BuildError> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let Some(first) = batches.first() else {
+        return Err(ArrowError::InvalidArgumentError("a file without rows".to_owned()).into());
+    };
+    let properties = match table {
+        Table::Interactions => facts_properties(first.schema_ref(), rows)?,
+        Table::Payloads => payload_properties(first.schema_ref())?,
+    };
+    let mut content = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut content, first.schema(), Some(properties))?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.close()?;
+    let day = day_text(day);
+    let listed = ManifestFile {
+        path: format!("{DAY}={day}/{name}"),
+        day,
+        size_bytes: content.len() as u64,
+        rows: rows as u64,
+        sha256: hexadecimal(&Sha256::digest(&content)),
+        stats: statistics::of_batches(batches),
+    };
+    Ok(BuiltFile { listed, content: content.into() })
+}
+
+/// Days since 1970 as `YYYY-MM-DD`.
+#[must_use]
+pub fn day_text(day: i32) -> String {
+    let epoch = NaiveDate::default();
+    let distance = Days::new(u64::from(day.unsigned_abs()));
+    let date = if day < 0 { epoch.checked_sub_days(distance) } else { epoch.checked_add_days(distance) };
+    date.unwrap_or(epoch).format("%Y-%m-%d").to_string()
+}
+
+/// The inverse of [`day_text`].
+#[must_use]
+pub fn day_from_text(text: &str) -> Option<i32> {
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    i32::try_from((date - NaiveDate::default()).num_days()).ok()
+}
+
+fn day_column(batch: &RecordBatch) -> Result<&Date32Array, ArrowError> {
+    let column = batch.column_by_name(DAY).and_then(|column| column.as_primitive_opt::<Date32Type>());
+    column.ok_or_else(|| ArrowError::SchemaError(format!("no column `{DAY}` of dates")))
+}
+
+/// The rows of one day, without the column `day`, which stands in the path.
+fn on_day(batch: &RecordBatch, day: i32) -> Result<RecordBatch, ArrowError> {
+    let days = day_column(batch)?;
+    let rows = if days.values().iter().all(|value| *value == day) {
+        batch.clone()
+    } else {
+        let mask: BooleanArray = days.values().iter().map(|value| Some(*value == day)).collect();
+        filter_record_batch(batch, &mask)?
+    };
+    let kept: Vec<usize> = (0..rows.num_columns()).filter(|at| rows.schema_ref().field(*at).name() != DAY).collect();
+    rows.project(&kept)
+}
+
+fn shared_properties(schema: &Schema) -> Result<WriterPropertiesBuilder, ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("tollgate ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_statistics_enabled(EnabledStatistics::None);
+    for name in statistics::columns(schema) {
+        let column = ColumnPath::from(name);
+        properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Page);
+    }
+    Ok(properties)
+}
+
+fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterProperties, ParquetError> {
+    let id = ColumnPath::from("interaction_id");
+    let mut properties = shared_properties(schema)?
+        .set_max_row_group_row_count(Some(FACTS_ROW_GROUP_ROWS))
+        .set_column_dictionary_enabled(id.clone(), false)
+        .set_column_bloom_filter_enabled(id.clone(), true)
+        .set_column_bloom_filter_fpp(id.clone(), 0.01)
+        .set_column_bloom_filter_max_ndv(id, rows.min(FACTS_ROW_GROUP_ROWS) as u64)
+        .set_column_dictionary_enabled(ColumnPath::from("record_commitment"), false);
+    for name in ["seq", "started_at", "ended_at"] {
+        properties = properties
+            .set_column_dictionary_enabled(ColumnPath::from(name), false)
+            .set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    Ok(properties.build())
+}
+
+fn payload_properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
+    let mut properties = shared_properties(schema)?
+        .set_max_row_group_row_count(Some(PAYLOADS_ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(PAYLOADS_ROW_GROUP_BYTES))
+        .set_dictionary_enabled(false);
+    // The few words that repeat on every row.
+    for field in schema.fields().iter().filter(|field| *field.data_type() == DataType::Utf8) {
+        if field.name() != "interaction_id" {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), true);
+        }
+    }
+    Ok(properties.build())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use tollgate_interaction::batch;
+
+    use super::*;
+    use crate::testing;
+
+    const US_PER_DAY: i64 = 86_400_000_000;
+
+    #[test]
+    fn rows_of_two_days_become_two_files() {
+        let mut rows = testing::facts(1..=4);
+        rows[3].1.started_at_us += US_PER_DAY;
+        let files = build(Table::Interactions, &[batch::interactions(&rows).unwrap()], "x.parquet").unwrap();
+        let listed: Vec<_> = files.iter().map(|file| (file.listed.rows, file.listed.path.as_str())).collect();
+        assert_eq!(listed, [(3, "day=2026-11-23/x.parquet"), (1, "day=2026-11-24/x.parquet")]);
+        let stats = &files[1].listed.stats;
+        assert_eq!(stats["numRecords"], 1);
+        assert_eq!(stats["minValues"]["seq"], 4);
+        assert_eq!(statistics::started_at_range(stats).unwrap().0, rows[3].1.started_at_us);
+    }
+
+    #[test]
+    fn no_statistics_reveal_text_and_the_day_is_only_in_the_path() {
+        let rows = testing::facts(1..=4);
+        let files = build(Table::Interactions, &[batch::interactions(&rows).unwrap()], "x.parquet").unwrap();
+        assert!(files[0].listed.stats["minValues"].get("team").is_none());
+        let reader = SerializedFileReader::new(files[0].content.clone()).unwrap();
+        for column in reader.metadata().row_group(0).columns() {
+            let name = column.column_path().string();
+            assert_ne!(name, DAY);
+            let revealed = column.statistics().is_some_and(|statistics| statistics.min_bytes_opt().is_some());
+            assert!(!revealed || ["Int32", "Int64", "Timestamp"].iter().any(|kind| testing::is_kind(&name, kind)), "{name}");
+        }
+        assert!(reader.metadata().row_group(0).column(0).bloom_filter_offset().is_some());
+    }
+
+    #[test]
+    fn a_day_reads_back() {
+        for day in [-1, 0, 20_780] {
+            assert_eq!(day_from_text(&day_text(day)), Some(day));
+        }
+    }
+}

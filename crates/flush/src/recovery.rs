@@ -1,0 +1,154 @@
+//! The fold from events to rows, the same when the log is replayed and when it is followed live: an `Opened` waits for its
+//! `Settled`, which becomes a row. When the history has been read, whatever still waits was in flight when the process
+//! died; it is settled as `interrupted` by appending to the log, never by making up a row beside it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tollgate_interaction::{Event, EventId, InteractionId, Opened, Outcome, Payload, Settled};
+
+use crate::hot::HotRow;
+
+/// Stable code, in `error_type`, of a call whose process died.
+pub const INTERRUPTED: &str = "interrupted";
+
+/// Calls that were opened and not yet settled, and how far the log has been read.
+#[derive(Debug, Default)]
+pub struct Fold {
+    waiting: HashMap<InteractionId, Waiting>,
+    /// Places in the log of everything in `waiting`, oldest first.
+    places: BTreeSet<(u64, u64)>,
+    /// Place of the last event read.
+    read_to: (u64, u64),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    place: (u64, u64),
+    opened: Box<Opened>,
+    /// Its `interrupted` has been appended and will come back out of the log.
+    settled_by_us: bool,
+}
+
+impl Fold {
+    /// Takes the next event of the log and gives the row it completes.
+    pub fn apply(&mut self, id: EventId, event: Event) -> Option<HotRow> {
+        let place = (id.epoch, id.seq);
+        self.read_to = self.read_to.max(place);
+        match event {
+            Event::Opened(opened) => {
+                self.places.insert(place);
+                let waiting = Waiting { place, opened, settled_by_us: false };
+                let replaced = self.waiting.insert(waiting.opened.interaction.interaction_id, waiting);
+                if let Some(replaced) = replaced {
+                    self.places.remove(&replaced.place);
+                }
+                None
+            }
+            Event::Settled(settled) => Some(self.complete(id, *settled)),
+        }
+    }
+
+    fn complete(&mut self, id: EventId, settled: Settled) -> HotRow {
+        let waiting = self.waiting.remove(&settled.interaction.interaction_id);
+        let mut needs_log_from = (id.epoch, id.seq);
+        let mut request = settled.request;
+        if let Some(waiting) = waiting {
+            self.places.remove(&waiting.place);
+            needs_log_from = needs_log_from.min(waiting.place);
+            request = request.or(Some(waiting.opened.request));
+        }
+        HotRow {
+            id,
+            needs_log_from,
+            interaction: settled.interaction,
+            request: request.unwrap_or_default(),
+            response: settled.response,
+        }
+    }
+
+    /// What to append for the calls of epochs before `epoch` that never settled, oldest first. They keep waiting until
+    /// these events come back out of the log; report each one appended with [`Fold::orphan_appended`].
+    #[must_use]
+    pub fn orphans(&self, epoch: u64) -> Vec<Event> {
+        let orphaned = |waiting: &&Waiting| waiting.place.0 < epoch && !waiting.settled_by_us;
+        let mut orphans: Vec<&Waiting> = self.waiting.values().filter(orphaned).collect();
+        orphans.sort_by_key(|waiting| waiting.place);
+        orphans.into_iter().map(|waiting| interrupted(&waiting.opened)).collect()
+    }
+
+    /// The event that settles this orphan is in the log.
+    pub fn orphan_appended(&mut self, id: &InteractionId) {
+        if let Some(waiting) = self.waiting.get_mut(id) {
+            waiting.settled_by_us = true;
+        }
+    }
+
+    /// Oldest place in the log that is still needed here: everything before it has settled and been passed on.
+    #[must_use]
+    pub fn needs_log_from(&self) -> (u64, u64) {
+        let next = (self.read_to.0, self.read_to.1 + 1);
+        self.places.first().copied().map_or(next, |oldest| oldest.min(next))
+    }
+
+    /// Place of the last event read.
+    #[must_use]
+    pub fn read_to(&self) -> (u64, u64) {
+        self.read_to
+    }
+
+    /// Calls in flight.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+fn interrupted(opened: &Opened) -> Event {
+    let mut interaction = opened.interaction.clone();
+    interaction.outcome = Outcome::Interrupted;
+    interaction.error_type = Some(INTERRUPTED.to_owned());
+    interaction.error_message = Some("the gateway stopped while this call was in flight; its usage is unknown".to_owned());
+    Event::Settled(Box::new(Settled { interaction, request: None, response: Payload::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{event_id, interaction};
+
+    fn opened(number: u64) -> Event {
+        let request = Payload { content_type: "application/json".into(), body: "{}".into() };
+        Event::Opened(Box::new(Opened { interaction: interaction(number), request }))
+    }
+
+    fn settled(number: u64) -> Event {
+        let response = Payload::default();
+        Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response }))
+    }
+
+    #[test]
+    fn a_settled_call_carries_its_request_and_holds_the_log_from_where_it_opened() {
+        let mut fold = Fold::default();
+        assert!(fold.apply(event_id(1, 1), opened(1)).is_none());
+        assert!(fold.apply(event_id(1, 2), opened(2)).is_none());
+        let row = fold.apply(event_id(1, 3), settled(2)).unwrap();
+        assert_eq!((row.request.body.as_ref(), row.needs_log_from), (b"{}".as_slice(), (1, 2)));
+        assert_eq!(fold.needs_log_from(), (1, 1), "the first call is still in flight");
+        fold.apply(event_id(1, 4), settled(1)).unwrap();
+        assert_eq!(fold.needs_log_from(), (1, 5));
+    }
+
+    #[test]
+    fn a_call_whose_process_died_is_settled_once_through_the_log() {
+        let mut fold = Fold::default();
+        fold.apply(event_id(1, 1), opened(1));
+        fold.apply(event_id(2, 1), opened(2));
+        let mut orphans = fold.orphans(2);
+        assert_eq!(orphans.len(), 1, "a call of this process is not an orphan");
+        fold.orphan_appended(&orphans[0].interaction_id());
+        assert!(fold.orphans(2).is_empty());
+        let row = fold.apply(event_id(2, 2), orphans.remove(0)).unwrap();
+        assert_eq!((row.interaction.outcome, row.request.body.as_ref()), (Outcome::Interrupted, b"{}".as_slice()));
+        assert_eq!(fold.needs_log_from(), (2, 1));
+    }
+}

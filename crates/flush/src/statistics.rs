@@ -1,0 +1,78 @@
+//! Minimum, maximum and null count per file, as Delta stores them. Only numbers and times get any: what stands in the
+//! Delta log cannot be erased with a row, so no text and nothing personal may leak into it. Decimals get none either,
+//! because Delta writes them as JSON numbers and a rounded maximum would hide rows from a query.
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::{max, min};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use chrono::DateTime;
+use serde_json::{Map, Value, json};
+
+/// Names of the columns of a table that get statistics, in the order of the schema.
+#[must_use]
+pub fn columns(schema: &Schema) -> Vec<&str> {
+    let covered = |data_type: &DataType| {
+        matches!(data_type, DataType::Int32 | DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _))
+    };
+    schema.fields().iter().filter(|field| covered(field.data_type())).map(|field| field.name().as_str()).collect()
+}
+
+/// The `stats` of a file that holds these batches.
+#[must_use]
+pub fn of_batches(batches: &[RecordBatch]) -> Value {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let (mut smallest, mut largest, mut nulls) = (Map::new(), Map::new(), Map::new());
+    for name in batches.first().map(|batch| columns(batch.schema_ref())).unwrap_or_default() {
+        let mut range: Option<(i64, i64)> = None;
+        let mut null_count = 0;
+        let mut is_time = false;
+        for batch in batches {
+            let Some(column) = batch.column_by_name(name) else { continue };
+            null_count += column.null_count();
+            is_time = matches!(column.data_type(), DataType::Timestamp(..));
+            if let Some((low, high)) = range_of(column.as_ref()) {
+                range = Some(range.map_or((low, high), |(lowest, highest)| (lowest.min(low), highest.max(high))));
+            }
+        }
+        nulls.insert(name.to_owned(), json!(null_count));
+        if let Some((low, high)) = range {
+            smallest.insert(name.to_owned(), value(low, is_time));
+            largest.insert(name.to_owned(), value(high, is_time));
+        }
+    }
+    json!({ "numRecords": rows, "minValues": smallest, "maxValues": largest, "nullCount": nulls })
+}
+
+fn range_of(column: &dyn Array) -> Option<(i64, i64)> {
+    match column.data_type() {
+        DataType::Int32 => {
+            let column = column.as_primitive::<Int32Type>();
+            Some((min(column)?.into(), max(column)?.into()))
+        }
+        DataType::Int64 => {
+            let column = column.as_primitive::<Int64Type>();
+            Some((min(column)?, max(column)?))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let column = column.as_primitive::<TimestampMicrosecondType>();
+            Some((min(column)?, max(column)?))
+        }
+        _ => None,
+    }
+}
+
+fn value(number: i64, is_time: bool) -> Value {
+    let time = is_time.then(|| DateTime::from_timestamp_micros(number)).flatten();
+    time.map_or_else(|| json!(number), |time| json!(time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()))
+}
+
+/// The earliest and latest `started_at` that a file's statistics state, in microseconds since 1970.
+#[must_use]
+pub fn started_at_range(stats: &Value) -> Option<(i64, i64)> {
+    let time = |bound: &str| {
+        let text = stats.get(bound)?.get("started_at")?.as_str()?;
+        DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros())
+    };
+    Some((time("minValues")?, time("maxValues")?))
+}

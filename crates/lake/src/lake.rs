@@ -1,0 +1,352 @@
+//! The lake as a handle: open it, look at its newest snapshot, follow it, commit to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, ArrayRef, Date32Array, new_null_array};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::async_reader::ParquetObjectReader;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tollgate_flush::parquet_file::Table;
+use tollgate_flush::store::{self, Store};
+use tollgate_flush::{Watermarks, committed_seq};
+use tollgate_interaction::schema::{self, DAY};
+
+use crate::commit::{self, Received};
+use crate::error::LakeError;
+use crate::log::TableLog;
+use crate::snapshot::{DataFile, LakeSnapshot, TableFiles};
+use crate::table::{CHECKPOINT_EVERY, DeltaLog};
+
+/// Commits lost to other processes before one run gives up.
+const ATTEMPTS: u32 = 10;
+/// Rows of a batch read from a file: payload rows may be large.
+const READ_ROWS: usize = 256;
+/// How long the last commit may take when the process stops.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a process does with the lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Reads what others commit.
+    ReadOnly,
+    /// Creates the tables and commits the inbox. One process per lake; a second one wastes work but does no harm.
+    Committer,
+}
+
+/// What one run over the inbox did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitReport {
+    /// Manifests committed.
+    pub manifests: u64,
+    /// Calls committed.
+    pub rows: u64,
+    /// Manifests that were in the lake already and were deleted.
+    pub repeated: u64,
+    /// Manifests that could not be used and were moved to `inbox/rejected/`.
+    pub rejected: u64,
+}
+
+/// Both tables of the lake.
+pub struct Lake {
+    store: Store,
+    mode: Mode,
+    /// Locked for the length of a commit or a refresh; readers never wait for it.
+    tables: Mutex<Tables>,
+    published: watch::Sender<Arc<LakeSnapshot>>,
+    watermarks: watch::Sender<Option<Arc<Watermarks>>>,
+}
+
+struct Tables {
+    interactions: TableLog,
+    payloads: TableLog,
+}
+
+impl Lake {
+    /// Opens the lake. A committer tests that the store honours create-if-absent and creates the tables.
+    ///
+    /// # Errors
+    /// [`LakeError`], among them [`LakeError::NoTable`] for a reader that came before the first committer.
+    #[must_use]
+    pub fn open(store: Store, mode: Mode) -> BoxFuture<'static, Result<Arc<Lake>, LakeError>> {
+        async move {
+            if mode == Mode::Committer {
+                let probed = store::probe_create_if_absent(&store).await;
+                probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source })?;
+            }
+            // Facts first: the payloads read after them are then complete for every watermark.
+            let interactions = open_table(&store, Table::Interactions, mode).await?;
+            let payloads = open_table(&store, Table::Payloads, mode).await?;
+            let tables = Tables { interactions, payloads };
+            let snapshot = Arc::new(tables.snapshot());
+            let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
+            let published = watch::Sender::new(snapshot);
+            Ok(Arc::new(Lake { store, mode, tables: Mutex::new(tables), published, watermarks }))
+        }
+        .boxed()
+    }
+
+    /// Where the lake is, and how to read its files.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What the lake holds, as far as this process knows.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<LakeSnapshot> {
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// Follows the snapshots.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<LakeSnapshot>> {
+        self.published.subscribe()
+    }
+
+    /// Follows the watermarks of the published snapshots, each after its snapshot: what the flusher forgets rows by.
+    #[must_use]
+    pub fn watermarks(&self) -> watch::Receiver<Option<Arc<Watermarks>>> {
+        self.watermarks.subscribe()
+    }
+
+    /// Takes in what other processes have committed and publishes it.
+    pub fn refresh(&self) -> BoxFuture<'_, Result<Arc<LakeSnapshot>, LakeError>> {
+        async move {
+            let mut tables = self.tables.lock().await;
+            let facts = tables.interactions.refresh().await?;
+            let payloads = tables.payloads.refresh().await?;
+            if facts || payloads {
+                self.publish(&tables);
+            }
+            Ok(self.snapshot())
+        }
+        .boxed()
+    }
+
+    /// Commits what is in the inbox: one commit per table, however many manifests there are (up to 500; the rest is left
+    /// for the next run). Safe to repeat at any point after a crash.
+    ///
+    /// # Errors
+    /// [`LakeError`]; whatever was not committed is still in the inbox.
+    pub fn commit_inbox(&self) -> BoxFuture<'_, Result<CommitReport, LakeError>> {
+        async move {
+            if self.mode == Mode::ReadOnly {
+                return Err(LakeError::ReadOnly { url: self.store.url.to_string() });
+            }
+            let mut tables = self.tables.lock().await;
+            let inbox = commit::read_inbox(&self.store).await?;
+            let mut report = CommitReport::default();
+            for (path, why) in &inbox.rejected {
+                commit::reject(&self.store, path, why).await?;
+                report.rejected += 1;
+            }
+            self.commit_received(&mut tables, &inbox.received, &mut report).await?;
+            Ok(report)
+        }
+        .boxed()
+    }
+
+    async fn commit_received(
+        &self,
+        tables: &mut Tables,
+        received: &[Received],
+        report: &mut CommitReport,
+    ) -> Result<(), LakeError> {
+        let mut incomplete = None;
+        for _ in 0..ATTEMPTS {
+            let sorted = commit::sort(received, &tables.interactions.watermarks);
+            let incomplete = match &incomplete {
+                Some(known) => known,
+                None => incomplete.insert(commit::missing_files(&self.store, &sorted.fresh).await?),
+            };
+            let mut fresh = sorted.fresh;
+            fresh.retain(|each| !incomplete.contains_key(&each.path));
+            if !tables.add(&fresh).await? {
+                continue;
+            }
+            if !fresh.is_empty() {
+                self.publish(tables);
+            }
+            let broken = incomplete.iter().map(|(path, why)| (path, why.clone()));
+            for (path, why) in sorted.rejected.into_iter().chain(broken) {
+                commit::reject(&self.store, path, &why).await?;
+                report.rejected += 1;
+            }
+            for done in sorted.repeated.iter().chain(&fresh) {
+                commit::delete(&self.store, &done.path).await?;
+            }
+            report.repeated += sorted.repeated.len() as u64;
+            report.manifests += fresh.len() as u64;
+            report.rows += fresh.iter().map(|each| each.manifest.rows()).sum::<u64>();
+            return Ok(());
+        }
+        Err(LakeError::Contended { table: Table::Interactions.folder(), attempts: ATTEMPTS })
+    }
+
+    fn publish(&self, tables: &Tables) {
+        let snapshot = Arc::new(tables.snapshot());
+        let watermarks = Arc::new(snapshot.watermarks.clone());
+        self.published.send_replace(snapshot);
+        self.watermarks.send_replace(Some(watermarks));
+    }
+
+    /// Commits whenever notified and at least every `poll`, until `shutdown`; then once more. Writes checkpoints when they
+    /// are due, after the commit has been published. In [`Mode::ReadOnly`] it refreshes instead.
+    #[must_use]
+    pub fn run_committer(
+        self: Arc<Self>,
+        notify: Arc<Notify>,
+        poll: Duration,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        async move {
+            while !shutdown.is_cancelled() {
+                self.run_once().await;
+                tokio::select! {
+                    () = notify.notified() => {}
+                    () = tokio::time::sleep(poll) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+            if tokio::time::timeout(LAST_COMMIT_TIMEOUT, self.run_once()).await.is_err() {
+                tracing::warn!("the last commit did not finish in time; the next committer finds its manifests in the inbox");
+            }
+        }
+        .boxed()
+    }
+
+    async fn run_once(&self) {
+        let done = match self.mode {
+            Mode::ReadOnly => self.refresh().await.map(|_| CommitReport::default()),
+            Mode::Committer => self.commit_inbox().await,
+        };
+        match done {
+            Ok(report) if report.manifests > 0 => {
+                tracing::debug!(report.manifests, report.rows, "committed {} calls", report.rows);
+                self.checkpoint_if_due().await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%error, cause, "the lake could not be brought up to date; it will be tried again");
+            }
+        }
+    }
+
+    /// Writes the checkpoints that are due. Commits and readers go on meanwhile.
+    async fn checkpoint_if_due(&self) {
+        let due: Vec<DeltaLog> = {
+            let tables = self.tables.lock().await;
+            let both = [&tables.interactions, &tables.payloads].into_iter();
+            both.filter(|log| log.files.version >= log.checkpointed + CHECKPOINT_EVERY).map(|log| log.delta.clone()).collect()
+        };
+        for delta in due {
+            match delta.checkpoint().await {
+                Ok(version) => {
+                    let mut tables = self.tables.lock().await;
+                    let log = match delta.table {
+                        Table::Interactions => &mut tables.interactions,
+                        Table::Payloads => &mut tables.payloads,
+                    };
+                    log.checkpointed = version;
+                }
+                Err(error) => tracing::warn!(%error, "no checkpoint was written; readers replay more of the log until one is"),
+            }
+        }
+    }
+
+    /// Reads a file of either table as batches of at most 256 rows with all of the table's columns, `day` included.
+    ///
+    /// # Errors
+    /// [`LakeError::Parquet`] if it is not there or not readable.
+    pub fn read_payload_file<'a>(
+        &'a self,
+        file: &'a DataFile,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError>> {
+        async move {
+            let failed = |source| LakeError::Parquet { path: file.path.clone(), source };
+            let is_payload = file.path.starts_with(Table::Payloads.folder());
+            let schema = if is_payload { schema::payloads() } else { schema::interactions() };
+            let reader = ParquetObjectReader::new(Arc::clone(&self.store.object_store), Path::from(file.path.as_str()))
+                .with_file_size(file.size_bytes);
+            let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
+            let batches = builder.with_batch_size(READ_ROWS).build().map_err(failed)?;
+            let (path, day) = (file.path.clone(), file.day);
+            let completed = batches.map(move |batch| {
+                let completed = batch.and_then(|batch| Ok(with_all_columns(&batch, &schema, day)?));
+                completed.map_err(|source| LakeError::Parquet { path: path.clone(), source })
+            });
+            Ok(completed.boxed())
+        }
+        .boxed()
+    }
+}
+
+/// Columns that the file does not have are NULL (it is older than they are) or, for `day`, stand in its path.
+fn with_all_columns(batch: &RecordBatch, schema: &SchemaRef, day: i32) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let rows = batch.num_rows();
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        columns.push(match batch.column_by_name(field.name()) {
+            Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
+            Some(column) => arrow::compute::cast(column, field.data_type())?,
+            None if field.name() == DAY => Arc::new(Date32Array::from_value(day, rows)),
+            None => new_null_array(field.data_type(), rows),
+        });
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+async fn open_table(store: &Store, table: Table, mode: Mode) -> Result<TableLog, LakeError> {
+    let delta = DeltaLog::new(store, table);
+    match mode {
+        Mode::Committer => {
+            delta.create().await?;
+            delta.check_writable(&delta.load().await?)?;
+        }
+        Mode::ReadOnly if !delta.exists().await? => {
+            return Err(LakeError::NoTable { table: table.folder(), url: store.url.to_string() });
+        }
+        Mode::ReadOnly => {}
+    }
+    TableLog::open(delta).await
+}
+
+impl Tables {
+    /// Adds the files of these manifests to both tables. False if another process committed in between: what it wrote has
+    /// been taken in, and everything must be judged again.
+    async fn add(&mut self, fresh: &[&Received]) -> Result<bool, LakeError> {
+        for (table, log) in [(Table::Payloads, &mut self.payloads), (Table::Interactions, &mut self.interactions)] {
+            let Some(actions) = commit::actions(table, fresh, &log.watermarks, log.files.version) else { continue };
+            if !log.commit(actions).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn snapshot(&self) -> LakeSnapshot {
+        let watermarks = self.interactions.watermarks.clone();
+        let mut payloads = self.payloads.files.clone();
+        if self.payloads.watermarks != watermarks {
+            hide_uncommitted(&mut payloads, &watermarks);
+        }
+        LakeSnapshot { interactions: self.interactions.files.clone(), payloads, watermarks }
+    }
+}
+
+/// Payloads are committed before their facts; until the facts are in, the rows are still in the hot tail of their writer.
+fn hide_uncommitted(payloads: &mut TableFiles, watermarks: &Watermarks) {
+    payloads.files.retain(|file| {
+        let range = file.range.as_ref();
+        range.is_none_or(|range| range.last_seq <= committed_seq(watermarks, &range.writer, range.epoch))
+    });
+}

@@ -1,0 +1,15 @@
+//! The table over the files: turns manifests in the inbox into Delta commits, each exactly once, and publishes what
+//! the table holds. One process commits ([`Mode::Committer`]); any number read. The data files themselves are never
+//! touched here, so the cost of a commit does not grow with payloads. No query engine is linked: readers get a list
+//! of Parquet files.
+
+pub mod commit;
+pub mod error;
+pub mod lake;
+pub mod log;
+pub mod snapshot;
+pub mod table;
+
+pub use error::LakeError;
+pub use lake::{CommitReport, Lake, Mode};
+pub use snapshot::{DataFile, LakeSnapshot, TableFiles};

@@ -1,0 +1,199 @@
+//! What the log of one table adds up to: its live files and its transactions, kept in memory and moved forward commit by
+//! commit. Opening reads the newest checkpoint; after that a commit costs one object, however many files there are.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, StructArray};
+use arrow::datatypes::Int64Type;
+use deltalake_core::kernel::{Action, Add};
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::async_reader::ParquetObjectReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use tollgate_flush::inbox::range_of_file;
+use tollgate_flush::parquet_file::day_from_text;
+use tollgate_flush::{Watermarks, statistics};
+use tollgate_interaction::schema::DAY;
+
+use crate::error::LakeError;
+use crate::snapshot::{DataFile, TableFiles};
+use crate::table::{DeltaLog, Written};
+
+/// Prefix of the application id of a writer's transaction: `w/{writer}/{epoch}`.
+const APP_ID_PREFIX: &str = "w/";
+
+/// One table, at the newest version this process knows.
+pub(crate) struct TableLog {
+    pub(crate) delta: DeltaLog,
+    pub(crate) files: TableFiles,
+    pub(crate) watermarks: Watermarks,
+    /// Newest checkpoint this process knows of.
+    pub(crate) checkpointed: u64,
+}
+
+/// The application id under which the progress of one epoch is recorded.
+pub(crate) fn app_id(writer: &str, epoch: u64) -> String {
+    format!("{APP_ID_PREFIX}{writer}/{epoch}")
+}
+
+impl TableLog {
+    /// Reads the table as it stands.
+    pub(crate) async fn open(delta: DeltaLog) -> Result<TableLog, LakeError> {
+        let table = delta.load().await?;
+        let state = table.snapshot().map_err(delta.failed("reading it"))?;
+        let files = state.snapshot().log_data();
+        let mut adds: Vec<Add> = files.iter().map(|file| file.add_action()).collect();
+        adds.sort_by(|one, other| (one.modification_time, &one.path).cmp(&(other.modification_time, &other.path)));
+        let checkpointed = newest_checkpoint(&delta).await?;
+        let mut log = TableLog {
+            files: TableFiles { version: state.version(), files: Vec::with_capacity(adds.len()) },
+            watermarks: Watermarks::new(),
+            checkpointed: checkpointed.unwrap_or(0),
+            delta,
+        };
+        for add in &adds {
+            log.add(add);
+        }
+        if let Some(version) = checkpointed {
+            log.read_transactions_of_checkpoint(version).await?;
+        }
+        for version in checkpointed.map_or(0, |version| version + 1)..=log.files.version {
+            for action in log.delta.actions_of(version).await?.unwrap_or_default() {
+                if let Action::Txn(transaction) = action {
+                    log.transaction(&transaction.app_id, transaction.version);
+                }
+            }
+        }
+        Ok(log)
+    }
+
+    /// Applies what others have committed since. True if there was anything.
+    pub(crate) async fn refresh(&mut self) -> Result<bool, LakeError> {
+        let before = self.files.version;
+        while let Some(actions) = self.delta.actions_of(self.files.version + 1).await? {
+            self.apply(&actions)?;
+        }
+        Ok(self.files.version != before)
+    }
+
+    /// Writes the next version, or learns that another process did and applies what it wrote.
+    pub(crate) async fn commit(&mut self, actions: Vec<Action>) -> Result<bool, LakeError> {
+        let mut content = Vec::new();
+        for action in &actions {
+            let line = serde_json::to_vec(action).map_err(|json_err| {
+                let error = deltalake_core::DeltaTableError::SerializeLogJson { json_err };
+                self.delta.failed("writing a commit")(error)
+            })?;
+            content.extend_from_slice(&line);
+            content.push(b'\n');
+        }
+        let version = self.files.version + 1;
+        match self.delta.write(version, content.into()).await? {
+            Written::Ours => self.apply(&actions).map(|()| true),
+            Written::Theirs(found) => {
+                let theirs = self.delta.parse(version, &found)?;
+                self.apply(&theirs)?;
+                self.refresh().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn apply(&mut self, actions: &[Action]) -> Result<(), LakeError> {
+        for action in actions {
+            match action {
+                Action::Add(add) => self.add(add),
+                Action::Remove(remove) => {
+                    let path = self.full_path(&remove.path);
+                    self.files.files.retain(|file| file.path != path);
+                }
+                Action::Txn(transaction) => self.transaction(&transaction.app_id, transaction.version),
+                Action::Protocol(_) => {
+                    return Err(LakeError::Unsupported {
+                        table: self.delta.table.folder(),
+                        problem: "was upgraded to another Delta protocol while this process ran; restart it".to_owned(),
+                    });
+                }
+                Action::Metadata(_) | Action::Cdc(_) | Action::CommitInfo(_) | Action::DomainMetadata(_) => {}
+            }
+        }
+        self.files.version += 1;
+        Ok(())
+    }
+
+    fn full_path(&self, path: &str) -> String {
+        format!("{}/{path}", self.delta.table.folder())
+    }
+
+    fn add(&mut self, add: &Add) {
+        let stats: Option<serde_json::Value> = add.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok());
+        let times = stats.as_ref().and_then(statistics::started_at_range);
+        let rows = stats.as_ref().and_then(|stats| stats.get("numRecords")?.as_u64()).unwrap_or(0);
+        let day = add.partition_values.get(DAY).and_then(Option::as_deref).and_then(day_from_text).unwrap_or(0);
+        self.files.files.push(Arc::new(DataFile {
+            path: self.full_path(&add.path),
+            size_bytes: u64::try_from(add.size).unwrap_or(0),
+            rows,
+            day,
+            range: range_of_file(&add.path),
+            min_started_at_us: times.map(|(earliest, _)| earliest),
+            max_started_at_us: times.map(|(_, latest)| latest),
+            stats: add.stats.clone(),
+        }));
+    }
+
+    /// Transactions of other applications are none of ours.
+    fn transaction(&mut self, app_id: &str, version: i64) {
+        let Some((writer, epoch)) = app_id.strip_prefix(APP_ID_PREFIX).and_then(|rest| rest.rsplit_once('/')) else {
+            return;
+        };
+        let (Ok(writer), Ok(epoch), Ok(seq)) = (writer.parse(), epoch.parse(), u64::try_from(version)) else { return };
+        let committed = self.watermarks.entry((writer, epoch)).or_insert(0);
+        *committed = (*committed).max(seq);
+    }
+
+    /// The library answers for one application id at a time and has no list of them, so the column is read here.
+    async fn read_transactions_of_checkpoint(&mut self, version: u64) -> Result<(), LakeError> {
+        let path = Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"));
+        let shown = self.full_path(path.as_ref());
+        let failed = |source| LakeError::Parquet { path: shown.clone(), source };
+        let reader = ParquetObjectReader::new(self.delta.log_store.object_store(None), path);
+        let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
+        let txn = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
+        let mut batches = builder.with_projection(txn).build().map_err(failed)?;
+        while let Some(batch) = batches.try_next().await.map_err(failed)? {
+            let Some(column) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { continue };
+            self.read_transactions(column);
+        }
+        Ok(())
+    }
+
+    fn read_transactions(&mut self, column: &StructArray) {
+        let Some(app_ids) = column.column_by_name("appId").and_then(|ids| ids.as_string_opt::<i32>()) else { return };
+        let versions = column.column_by_name("version").and_then(|versions| versions.as_primitive_opt::<Int64Type>());
+        let Some(versions) = versions else { return };
+        for row in 0..column.len() {
+            if column.is_valid(row) && app_ids.is_valid(row) && versions.is_valid(row) {
+                self.transaction(app_ids.value(row), versions.value(row));
+            }
+        }
+    }
+}
+
+/// Version of the newest checkpoint, if there is one.
+async fn newest_checkpoint(delta: &DeltaLog) -> Result<Option<u64>, LakeError> {
+    #[derive(serde::Deserialize)]
+    struct LastCheckpoint {
+        version: u64,
+    }
+    let path = Path::from("_delta_log/_last_checkpoint");
+    let failed = |source| LakeError::Io { path: format!("{}/{path}", delta.table.folder()), source };
+    let content = match delta.log_store.object_store(None).get(&path).await {
+        Ok(found) => found.bytes().await.map_err(failed)?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(source) => return Err(failed(source)),
+    };
+    // A hint that cannot be read is no hint: the whole log is read instead, as the protocol has it.
+    Ok(serde_json::from_slice::<LastCheckpoint>(&content).ok().map(|hint| hint.version))
+}
