@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, BooleanArray, Date32Array, TimestampMicrosecondArra
 use arrow::datatypes::SchemaRef;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::PhysicalExpr;
 use tollgate_interaction::schema;
 use tollgate_lake::DataFile;
@@ -34,7 +34,8 @@ pub(crate) fn concerned(
     let all = || files.to_vec();
     let Some(predicate) = predicate else { return all() };
     // A condition that cannot be turned into one on bounds concerns every file.
-    let Ok(pruning) = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(schema)) else { return all() };
+    let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema));
+    let Some(pruning) = builder.build(Arc::clone(predicate)) else { return all() };
     let Ok(keep) = pruning.prune(&FileBounds { files }) else { return all() };
     files.iter().zip(keep).filter_map(|(file, keep)| keep.then(|| Arc::clone(file))).collect()
 }

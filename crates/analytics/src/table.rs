@@ -101,7 +101,7 @@ impl LogTable {
     fn table_schema(&self) -> TableSchema {
         let (in_path, in_file): (Vec<FieldRef>, Vec<FieldRef>) =
             self.schema.fields().iter().cloned().partition(|field| field.name() == schema::DAY);
-        TableSchema::new(Arc::new(Schema::new(in_file)), in_path)
+        TableSchema::builder(Arc::new(Schema::new(in_file))).with_table_partition_cols(in_path).build()
     }
 
     /// The files newest first, dealt out over the partitions, so that a search for the newest rows can stop early.

@@ -56,7 +56,7 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
     let (keys, calls, costs) = (answer.texts_or_empty("key")?, answer.sums("calls")?, answer.dollars("cost_usd")?);
     let (unpriced, inputs) = (answer.sums("unpriced")?, answer.sums("input_tokens")?);
     let (cached, outputs) = (answer.sums("cache_read_input_tokens")?, answer.sums("output_tokens")?);
-    let row = |(at, key)| CostRow {
+    let row = |(at, key): (usize, String)| CostRow {
         key,
         calls: calls[at],
         cost_usd: costs[at].unwrap_or_default(),

@@ -1,0 +1,118 @@
+//! Rows of the two tables as documents of the index.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use tantivy::TantivyDocument;
+
+use crate::error::SearchError;
+use crate::fields::Fields;
+use crate::progress::Progress;
+
+/// What the index takes from a call's facts, by interaction id.
+pub(crate) type Facts = HashMap<String, Fact>;
+
+/// See [`Facts`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fact {
+    pub(crate) provider: Option<String>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) model_served: Option<String>,
+}
+
+/// Columns that [`documents`] needs.
+pub(crate) const PAYLOAD_COLUMNS: &[&str] =
+    &["interaction_id", "writer", "epoch", "seq", "started_at", "tenant", "team", "model_requested", "messages"];
+/// Columns that [`add_facts`] needs.
+pub(crate) const FACT_COLUMNS: &[&str] = &["interaction_id", "provider", "outcome", "model_served"];
+
+/// Adds the facts of a batch of `interactions`.
+pub(crate) fn add_facts(batch: &RecordBatch, path: &str, facts: &mut Facts) -> Result<(), SearchError> {
+    let ids = texts(batch, "interaction_id", path)?;
+    let columns = [texts(batch, "provider", path)?, texts(batch, "outcome", path)?, texts(batch, "model_served", path)?];
+    for row in 0..batch.num_rows() {
+        let [provider, outcome, model_served] = columns.map(|column| known(column, row).map(str::to_owned));
+        facts.insert(ids.value(row).to_owned(), Fact { provider, outcome, model_served });
+    }
+    Ok(())
+}
+
+/// The documents of those rows of a batch of `payloads` that `done` does not cover.
+pub(crate) fn documents(
+    batch: &RecordBatch,
+    path: &str,
+    facts: &Facts,
+    done: &Progress,
+    fields: &Fields,
+) -> Result<Vec<TantivyDocument>, SearchError> {
+    let ids = texts(batch, "interaction_id", path)?;
+    let writers = texts(batch, "writer", path)?;
+    let (epochs, seqs) = (counts(batch, "epoch", path)?, counts(batch, "seq", path)?);
+    let started = column(batch, "started_at", path)?
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| missing(path, "started_at"))?;
+    let (tenants, teams) = (texts(batch, "tenant", path)?, texts(batch, "team", path)?);
+    let models = texts(batch, "model_requested", path)?;
+    let messages = column(batch, "messages", path)?.as_list_opt::<i32>().ok_or_else(|| missing(path, "messages"))?;
+    let nothing = Fact::default();
+    let mut documents = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        if done.covers(writers.value(row), epochs[row], seqs[row]) {
+            continue;
+        }
+        let id = ids.value(row);
+        let fact = facts.get(id).unwrap_or(&nothing);
+        let mut document = TantivyDocument::default();
+        document.add_text(fields.interaction_id, id);
+        document.add_i64(fields.started_at, started.value(row));
+        document.add_text(fields.tenant, tenants.value(row));
+        document.add_text(fields.team, teams.value(row));
+        document.add_text(fields.model, models.value(row));
+        let served = fact.model_served.as_deref().filter(|served| *served != models.value(row));
+        for (field, value) in [
+            (fields.model, served),
+            (fields.provider, fact.provider.as_deref()),
+            (fields.outcome, fact.outcome.as_deref()),
+        ] {
+            if let Some(value) = value {
+                document.add_text(field, value);
+            }
+        }
+        add_messages(messages, row, &mut document, fields);
+        documents.push(document);
+    }
+    Ok(documents)
+}
+
+fn add_messages(messages: &ListArray, row: usize, document: &mut TantivyDocument, fields: &Fields) {
+    let of_row = messages.value(row);
+    let Some(of_row) = of_row.as_struct_opt() else { return };
+    let text = |name| of_row.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    let (Some(roles), Some(contents)) = (text("role"), text("content")) else { return };
+    for (role, content) in roles.iter().zip(contents) {
+        document.add_text(fields.role, role.unwrap_or_default());
+        document.add_text(fields.body, content.unwrap_or_default());
+    }
+}
+
+fn missing(path: &str, column: &'static str) -> SearchError {
+    SearchError::Column { path: path.to_owned(), column }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &'static str, path: &str) -> Result<&'a dyn Array, SearchError> {
+    batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| missing(path, name))
+}
+
+fn texts<'a>(batch: &'a RecordBatch, name: &'static str, path: &str) -> Result<&'a StringArray, SearchError> {
+    column(batch, name, path)?.as_string_opt::<i32>().ok_or_else(|| missing(path, name))
+}
+
+fn counts(batch: &RecordBatch, name: &'static str, path: &str) -> Result<Vec<u64>, SearchError> {
+    let counts = column(batch, name, path)?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing(path, name))?;
+    Ok(counts.values().iter().map(|count| u64::try_from(*count).unwrap_or(0)).collect())
+}
+
+fn known(texts: &StringArray, row: usize) -> Option<&str> {
+    texts.is_valid(row).then(|| texts.value(row))
+}

@@ -1,0 +1,70 @@
+//! How far the index has come. Stored inside each commit of the index, so that it cannot disagree with the documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tollgate_flush::Watermarks;
+use tollgate_interaction::WriterId;
+
+/// What the documents of one commit cover.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// For each writer and epoch, the last sequence number of which and before which everything is indexed.
+    watermarks: BTreeMap<String, u64>,
+    /// Files indexed although their rows are not all below the watermarks: those of a catch-up that is under way, and
+    /// files that several writers' rows were merged into.
+    files: BTreeSet<String>,
+}
+
+impl Progress {
+    /// Reads what a commit stored; an unreadable text stands for an empty index.
+    pub(crate) fn read(payload: Option<&str>) -> Option<Progress> {
+        match payload {
+            None => Some(Progress::default()),
+            Some(text) => serde_json::from_str(text).ok(),
+        }
+    }
+
+    /// The text to store with a commit.
+    pub(crate) fn to_payload(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether the row at this place is indexed.
+    pub(crate) fn covers(&self, writer: &str, epoch: u64, seq: u64) -> bool {
+        self.watermarks.get(&key(writer, epoch)).is_some_and(|last| *last >= seq)
+    }
+
+    /// Whether this file is indexed.
+    pub(crate) fn has_file(&self, path: &str) -> bool {
+        self.files.contains(path)
+    }
+
+    /// Notes that a file is indexed.
+    pub(crate) fn add_file(&mut self, path: &str) {
+        self.files.insert(path.to_owned());
+    }
+
+    /// Notes that everything a lake snapshot covers is indexed, and forgets files that no longer have to be remembered.
+    pub(crate) fn reached(&mut self, watermarks: &Watermarks, keep_file: impl Fn(&str) -> bool) {
+        for ((writer, epoch), seq) in watermarks {
+            self.reached_seq(writer, *epoch, *seq);
+        }
+        self.files.retain(|path| keep_file(path));
+    }
+
+    /// Notes that a writer's rows up to `seq` are indexed.
+    pub(crate) fn reached_seq(&mut self, writer: &WriterId, epoch: u64, seq: u64) {
+        let last = self.watermarks.entry(key(writer.as_str(), epoch)).or_default();
+        *last = seq.max(*last);
+    }
+
+    /// The watermarks by `writer/epoch`.
+    pub(crate) fn watermarks(&self) -> &BTreeMap<String, u64> {
+        &self.watermarks
+    }
+}
+
+fn key(writer: &str, epoch: u64) -> String {
+    format!("{writer}/{epoch}")
+}
