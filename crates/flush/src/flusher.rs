@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tollgate_wal::{Tail, TailItem, Wal};
+use tollgate_wal::{Tail, TailError, TailItem, Wal};
 
 use crate::hand_over::{Attempt, HandOverError};
 use crate::hot::{HotBuffer, Transcribe};
@@ -27,6 +27,8 @@ const READ_BATCH: usize = 512;
 /// Pause after the log's end was reached, so that a busy log is read in batches: part of the second within which a
 /// call becomes visible.
 const READ_PAUSE: Duration = Duration::from_millis(20);
+/// Wait after the disk refused to give the log.
+const READ_RETRY: Duration = Duration::from_secs(1);
 /// How often it is checked whether something is due.
 const TICK: Duration = Duration::from_millis(250);
 /// First wait after the store failed.
@@ -199,38 +201,43 @@ async fn read(shared: Arc<Shared>, mut tail: Tail, shutdown: CancellationToken) 
         if !wait_for_room(&shared, &shutdown).await {
             break;
         }
-        let mut ended = false;
-        while items.len() < READ_BATCH {
-            match tail.try_next() {
-                Ok(Some(item)) => items.push(item),
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::info!(%error, "the flusher stops reading the log");
-                    ended = true;
-                    break;
-                }
-            }
-        }
+        let read = read_available(&mut tail, &mut items);
         let found = items.len();
         shared.take(&mut items);
-        if ended || (found == 0 && shutdown.is_cancelled()) {
-            break;
-        }
-        if found == 0 {
-            tokio::select! {
-                next = tail.next() => match next {
-                    Ok(item) => { items.push(item); shared.take(&mut items); }
-                    Err(error) => { tracing::info!(%error, "the flusher stops reading the log"); break; }
+        match read {
+            Err(TailError::Closed) => break,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the log cannot be read; it will be tried again in {READ_RETRY:?}");
+                tokio::select! {
+                    () = tokio::time::sleep(READ_RETRY) => {}
+                    () = shutdown.cancelled() => break,
+                }
+            }
+            Ok(()) if found == READ_BATCH => tokio::task::yield_now().await,
+            Ok(()) if shutdown.is_cancelled() && found == 0 => break,
+            Ok(()) if shutdown.is_cancelled() => {}
+            Ok(()) if found > 0 => tokio::time::sleep(READ_PAUSE).await,
+            Ok(()) => tokio::select! {
+                // What it says comes again with the next attempt to read, or is the next item.
+                next = tail.next() => if let Ok(item) = next {
+                    items.push(item);
+                    shared.take(&mut items);
                 },
                 () = shutdown.cancelled() => {}
-            }
-        } else if found < READ_BATCH && !shutdown.is_cancelled() {
-            tokio::time::sleep(READ_PAUSE).await;
-        } else {
-            tokio::task::yield_now().await;
+            },
         }
     }
     shared.drained.cancel();
+}
+
+fn read_available(tail: &mut Tail, items: &mut Vec<TailItem>) -> Result<(), TailError> {
+    while items.len() < READ_BATCH {
+        match tail.try_next()? {
+            Some(item) => items.push(item),
+            None => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 /// Waits while the hot tail is full. False if the process stops meanwhile.

@@ -11,7 +11,6 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::async_reader::ParquetObjectReader;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tollgate_flush::parquet_file::Table;
@@ -22,6 +21,7 @@ use tollgate_interaction::schema::{self, DAY};
 use crate::commit::{self, Received};
 use crate::error::LakeError;
 use crate::log::TableLog;
+use crate::parquet_reader::StoredFile;
 use crate::snapshot::{DataFile, LakeSnapshot, TableFiles};
 use crate::table::{CHECKPOINT_EVERY, DeltaLog};
 
@@ -275,8 +275,11 @@ impl Lake {
             let failed = |source| LakeError::Parquet { path: file.path.clone(), source };
             let is_payload = file.path.starts_with(Table::Payloads.folder());
             let schema = if is_payload { schema::payloads() } else { schema::interactions() };
-            let reader = ParquetObjectReader::new(Arc::clone(&self.store.object_store), Path::from(file.path.as_str()))
-                .with_file_size(file.size_bytes);
+            let reader = StoredFile {
+                store: Arc::clone(&self.store.object_store),
+                path: Path::from(file.path.as_str()),
+                size_bytes: file.size_bytes,
+            };
             let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
             let batches = builder.with_batch_size(READ_ROWS).build().map_err(failed)?;
             let (path, day) = (file.path.clone(), file.day);

@@ -3,12 +3,13 @@
 //! touched here, so the cost of a commit does not grow with payloads. No query engine is linked: readers get a list
 //! of Parquet files.
 
-pub mod commit;
+mod commit;
 pub mod error;
 pub mod lake;
-pub mod log;
+mod log;
+mod parquet_reader;
 pub mod snapshot;
-pub mod table;
+mod table;
 
 pub use error::LakeError;
 pub use lake::{CommitReport, Lake, Mode};

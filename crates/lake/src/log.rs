@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, StructArray};
 use arrow::datatypes::Int64Type;
-use deltalake_core::kernel::{Action, Add};
+use deltalake_core::kernel::{Action, Add, LogicalFileView};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use tollgate_flush::inbox::range_of_file;
 use tollgate_flush::parquet_file::day_from_text;
@@ -17,6 +16,7 @@ use tollgate_flush::{Watermarks, statistics};
 use tollgate_interaction::schema::DAY;
 
 use crate::error::LakeError;
+use crate::parquet_reader::StoredFile;
 use crate::snapshot::{DataFile, TableFiles};
 use crate::table::{DeltaLog, Written};
 
@@ -43,7 +43,7 @@ impl TableLog {
         let table = delta.load().await?;
         let state = table.snapshot().map_err(delta.failed("reading it"))?;
         let files = state.snapshot().log_data();
-        let mut adds: Vec<Add> = files.iter().map(|file| file.add_action()).collect();
+        let mut adds: Vec<Add> = files.iter().map(|file| add_of(&file)).collect();
         adds.sort_by(|one, other| (one.modification_time, &one.path).cmp(&(other.modification_time, &other.path)));
         let checkpointed = newest_checkpoint(&delta).await?;
         let mut log = TableLog {
@@ -158,7 +158,9 @@ impl TableLog {
         let path = Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"));
         let shown = self.full_path(path.as_ref());
         let failed = |source| LakeError::Parquet { path: shown.clone(), source };
-        let reader = ParquetObjectReader::new(self.delta.log_store.object_store(None), path);
+        let store = self.delta.log_store.object_store(None);
+        let found = store.head(&path).await.map_err(|source| LakeError::Io { path: shown.clone(), source })?;
+        let reader = StoredFile { store, path, size_bytes: found.size };
         let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
         let txn = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
         let mut batches = builder.with_projection(txn).build().map_err(failed)?;
@@ -178,6 +180,17 @@ impl TableLog {
                 self.transaction(app_ids.value(row), versions.value(row));
             }
         }
+    }
+}
+
+fn add_of(file: &LogicalFileView) -> Add {
+    Add {
+        path: file.path().into_owned(),
+        partition_values: file.partition_values_map(),
+        size: file.size(),
+        modification_time: file.modification_time(),
+        stats: file.stats(),
+        ..Add::default()
     }
 }
 
