@@ -9,7 +9,7 @@ pub mod control;
 pub mod decide;
 pub mod facts;
 pub mod signals;
-mod suggestion;
+pub mod suggestion;
 mod variable;
 
 pub use bundle::Bundle;

@@ -1,7 +1,8 @@
 //! "Did you mean": the known name closest to an unknown one.
 
 /// The name in `known` that `unknown` was probably meant to be, if one is close.
-pub(crate) fn closest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn closest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ENOUGH: f64 = 0.7;
     let lowered = unknown.to_lowercase();
     let mut best: Option<(f64, &str)> = None;
@@ -21,7 +22,8 @@ fn tail_similarity(unknown: &str, name: &str) -> f64 {
 }
 
 /// `; did you mean `x`?` or nothing.
-pub(crate) fn phrase<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn phrase<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     closest(unknown, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 

@@ -21,7 +21,9 @@ pub struct BundleError {
 const NOT_YET: [&str; 3] = ["residency", "guardrails", "rates"];
 
 impl BundleError {
-    pub(super) fn new(location: Location, message: impl Into<String>) -> Self {
+    /// A mistake at a place in a YAML text.
+    #[must_use]
+    pub fn new(location: Location, message: impl Into<String>) -> Self {
         let (line, column) = (location.line().max(1), location.column().max(1));
         BundleError { line, column, message: message.into() }
     }
@@ -31,7 +33,8 @@ impl BundleError {
     }
 
     /// Words the parser's error as ours are.
-    pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Self {
+    #[must_use]
+    pub fn from_yaml(error: &serde_saphyr::Error) -> Self {
         let error = error.without_snippet();
         let location = error.location().unwrap_or(Location::UNKNOWN);
         BundleError::new(location, message_of(error))

@@ -274,5 +274,4 @@ fn a_decision_costs_a_fraction_of_building_the_interpreter() {
     let build_ns = time_ns(&|| drop(std::hint::black_box(Env::stdlib())));
     assert!(decide_ns * 10 < build_ns, "decide {decide_ns} ns, build {build_ns} ns");
     assert!(evaluate_ns < build_ns, "evaluate {evaluate_ns} ns, build {build_ns} ns");
-    eprintln!("{decide_ns} {evaluate_ns} {build_ns}");
 }

@@ -1,0 +1,143 @@
+//! What can go wrong with the control plane. No text holds a secret: URLs are shown without their password.
+
+use tollgate_policy::bundle::BundleError;
+
+/// Why the control plane could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MetastoreError {
+    /// The URL names no database that is supported.
+    #[error("`{url}` is not a metastore; write `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`")]
+    UnknownUrl {
+        /// Without its password.
+        url: String,
+    },
+    /// The folder of the SQLite file cannot be made.
+    #[error("the folder of the metastore `{path}` cannot be created; check that it is writable")]
+    Folder {
+        /// Of the database file.
+        path: String,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database does not answer.
+    #[error("the metastore `{url}` cannot be opened; check that it exists and is reachable")]
+    Open {
+        /// Without its password.
+        url: String,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The tables could not be brought to this version.
+    #[error("the tables of the metastore `{url}` cannot be migrated; was it written by a newer version of tollgate?")]
+    Migrate {
+        /// Without its password.
+        url: String,
+        /// What the driver said.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A statement failed.
+    #[error("the metastore failed to {action}")]
+    Query {
+        /// What was being done.
+        action: &'static str,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The operating system gave no random bytes.
+    #[error("no random bytes for a new secret")]
+    Random {
+        /// What the operating system said.
+        #[source]
+        source: getrandom::Error,
+    },
+    /// A row holds what this version never writes.
+    #[error("the metastore holds `{value}` as the {what} of `{subject}`; it was changed by hand or by a newer version")]
+    Corrupt {
+        /// The column.
+        what: &'static str,
+        /// The row.
+        subject: String,
+        /// What it holds.
+        value: String,
+    },
+    /// A name cannot be used.
+    #[error("`{value}` cannot be the {what}; use 1 to 100 printable characters")]
+    Unacceptable {
+        /// Which name.
+        what: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// There is no such key.
+    #[error("there is no key `{id}`; see the list of keys for their ids")]
+    UnknownKey {
+        /// What was asked for.
+        id: String,
+    },
+    /// There is no such API token.
+    #[error("there is no API token `{id}`; see the list of tokens for their ids")]
+    UnknownToken {
+        /// What was asked for.
+        id: String,
+    },
+    /// The bundle does not load.
+    #[error("the policy bundle is refused: {source}")]
+    Bundle {
+        /// What is wrong, and where.
+        #[source]
+        source: BundleError,
+    },
+    /// A test of the bundle fails.
+    #[error("the policy bundle is refused: its test `{name}` on line {line} fails: {failure}")]
+    BundleTest {
+        /// Which test.
+        name: String,
+        /// Where it stands.
+        line: u64,
+        /// What was different.
+        failure: String,
+    },
+    /// A login token does not work (any more). Which of the three it is stays unsaid.
+    #[error("this login link is unknown, was used already or is too old; ask for a new one")]
+    LoginRefused,
+}
+
+impl MetastoreError {
+    /// Whether the caller can mend it: a wrong name, id, bundle or link, as against a failing database.
+    #[must_use]
+    pub fn is_callers(&self) -> bool {
+        use MetastoreError as E;
+        matches!(
+            self,
+            E::Unacceptable { .. }
+                | E::UnknownKey { .. }
+                | E::UnknownToken { .. }
+                | E::Bundle { .. }
+                | E::BundleTest { .. }
+                | E::LoginRefused
+        )
+    }
+}
+
+/// A database URL without what stands between `//` and `@`.
+pub(crate) fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        assert_eq!(without_password("postgres://me:s3cr@t@db:5432/gate"), "postgres://db:5432/gate");
+        assert_eq!(without_password("sqlite:data/meta.db"), "sqlite:data/meta.db");
+    }
+}

@@ -1,0 +1,420 @@
+//! The trait in SQL, once for both databases: a macro, because a generic implementation over sqlx's traits needs a page
+//! of bounds to say the same. The statements are those both databases understand.
+
+/// Implements [`crate::Metastore`] for a struct with the fields `pool`, `clock` and `changes`. `change` begins a
+/// transaction that writes, `snapshot` one whose reads all see the same moment.
+macro_rules! implement_metastore {
+    ($store:ident, $database:ty, change: $begin:literal, snapshot: $snapshot:literal) => {
+        use async_trait::async_trait;
+        use sqlx::{Row, Transaction};
+        use tollgate_policy::bundle::DEFAULT_YAML;
+        use tollgate_policy::control::{ControlDocument, KeyRecord};
+
+        use $crate::bundle::{self, BundleRevision};
+        use $crate::error::MetastoreError as Error;
+        use $crate::key::{CreatedKey, KeyListing, NewKey, acceptable};
+        use $crate::role::Role;
+        use $crate::secret::{self, Purpose};
+        use $crate::session::{ApiTokenListing, LOGIN_LINK_US, SESSION_US, Session};
+        use $crate::sql::{failed, revision_of, role_of};
+        use $crate::store::{ControlEvent, Metastore};
+
+        /// A change in the making: the revision it will have, and the transaction it happens in.
+        struct Change {
+            transaction: Transaction<'static, $database>,
+            revision: u64,
+            at_us: i64,
+            action: &'static str,
+        }
+
+        impl $store {
+            /// Begins a change and takes the next revision, which also makes other changes wait.
+            async fn change(&self, action: &'static str) -> Result<Change, Error> {
+                let mut transaction = self.pool.begin_with($begin).await.map_err(failed(action))?;
+                let revision: i64 = sqlx::query_scalar("UPDATE control SET revision = revision + 1 RETURNING revision")
+                    .fetch_one(&mut *transaction)
+                    .await
+                    .map_err(failed(action))?;
+                Ok(Change { transaction, revision: revision_of(revision), at_us: (self.clock)(), action })
+            }
+
+            /// Records the event of a change and commits both.
+            async fn commit(
+                &self,
+                mut change: Change,
+                author: &str,
+                event: &'static str,
+                subject: &str,
+                detail: &str,
+            ) -> Result<(), Error> {
+                const INSERT: &str = "INSERT INTO control_events (revision, at_us, author, action, subject, detail) \
+                                      VALUES ($1, $2, $3, $4, $5, $6)";
+                sqlx::query(INSERT)
+                    .bind(change.revision as i64)
+                    .bind(change.at_us)
+                    .bind(author)
+                    .bind(event)
+                    .bind(subject)
+                    .bind(detail)
+                    .execute(&mut *change.transaction)
+                    .await
+                    .map_err(failed(change.action))?;
+                change.transaction.commit().await.map_err(failed(change.action))?;
+                self.noticed(change.revision);
+                Ok(())
+            }
+
+            fn noticed(&self, revision: u64) {
+                self.changes.send_if_modified(|known| {
+                    let newer = revision > *known;
+                    *known = (*known).max(revision);
+                    newer
+                });
+            }
+
+            /// The active bundle's row; `None` until one was put.
+            async fn active_bundle(
+                &self,
+                transaction: &mut Transaction<'static, $database>,
+            ) -> Result<Option<BundleRevision>, sqlx::Error> {
+                const SELECT: &str = "SELECT revision, hash, name, author, reason, created_at_us \
+                                      FROM policy_revisions ORDER BY revision DESC LIMIT 1";
+                sqlx::query(SELECT).try_map(bundle_row).fetch_optional(&mut **transaction).await
+            }
+        }
+
+        type DatabaseRow = <$database as sqlx::Database>::Row;
+
+        fn bundle_row(row: DatabaseRow) -> Result<BundleRevision, sqlx::Error> {
+            Ok(BundleRevision {
+                revision: revision_of(row.try_get("revision")?),
+                hash: row.try_get("hash")?,
+                name: row.try_get("name")?,
+                author: row.try_get("author")?,
+                reason: row.try_get("reason")?,
+                created_at_us: row.try_get("created_at_us")?,
+            })
+        }
+
+        fn key_listing(row: DatabaseRow) -> Result<KeyListing, sqlx::Error> {
+            let revoked_at_us: Option<i64> = row.try_get("revoked_at_us")?;
+            Ok(KeyListing {
+                id: row.try_get("id")?,
+                display: row.try_get("display")?,
+                name: row.try_get("name")?,
+                tenant: row.try_get("tenant")?,
+                project: row.try_get("project")?,
+                team: row.try_get("team")?,
+                enabled: revoked_at_us.is_none(),
+                created_at_us: row.try_get("created_at_us")?,
+                expires_at_us: row.try_get("expires_at_us")?,
+                revoked_at_us,
+            })
+        }
+
+        fn key_record(row: DatabaseRow) -> Result<KeyRecord, sqlx::Error> {
+            let hash = row.try_get("hash")?;
+            let key = key_listing(row)?;
+            let KeyListing { id, name, tenant, project, team, enabled, expires_at_us, .. } = key;
+            Ok(KeyRecord { id, hash, name, tenant, project, team, enabled, expires_at_us })
+        }
+
+        fn event_row(row: DatabaseRow) -> Result<ControlEvent, sqlx::Error> {
+            Ok(ControlEvent {
+                revision: revision_of(row.try_get("revision")?),
+                at_us: row.try_get("at_us")?,
+                author: row.try_get("author")?,
+                action: row.try_get("action")?,
+                subject: row.try_get("subject")?,
+                detail: row.try_get("detail")?,
+            })
+        }
+
+        fn token_row(row: DatabaseRow) -> Result<(String, ApiTokenListing), sqlx::Error> {
+            let listing = ApiTokenListing {
+                id: row.try_get("id")?,
+                display: row.try_get("display")?,
+                name: row.try_get("name")?,
+                role: Role::Viewer,
+                created_at_us: row.try_get("created_at_us")?,
+                revoked_at_us: row.try_get("revoked_at_us")?,
+            };
+            Ok((row.try_get("role")?, listing))
+        }
+
+        #[async_trait]
+        impl Metastore for $store {
+            async fn revision(&self) -> Result<u64, Error> {
+                let revision: i64 = sqlx::query_scalar("SELECT revision FROM control")
+                    .fetch_one(&self.pool)
+                    .await
+                    .map_err(failed("read the control revision"))?;
+                self.noticed(revision_of(revision));
+                Ok(revision_of(revision))
+            }
+
+            fn changes(&self) -> watch::Receiver<u64> {
+                self.changes.subscribe()
+            }
+
+            async fn control_document(&self) -> Result<ControlDocument, Error> {
+                const KEYS: &str = "SELECT id, hash, display, name, tenant, project, team, created_at_us, \
+                                    expires_at_us, revoked_at_us FROM api_keys ORDER BY created_at_us, id";
+                const BUNDLE: &str = "SELECT yaml FROM policy_revisions ORDER BY revision DESC LIMIT 1";
+                let failed = failed("read the control document");
+                let mut snapshot = self.pool.begin_with($snapshot).await.map_err(failed)?;
+                let revision = sqlx::query_scalar("SELECT revision FROM control").fetch_one(&mut *snapshot);
+                let revision = revision_of(revision.await.map_err(failed)?);
+                let keys = sqlx::query(KEYS).try_map(key_record).fetch_all(&mut *snapshot).await.map_err(failed)?;
+                let yaml = sqlx::query_scalar(BUNDLE).fetch_optional(&mut *snapshot).await.map_err(failed)?;
+                snapshot.commit().await.map_err(failed)?;
+                self.noticed(revision);
+                let bundle_yaml = yaml.unwrap_or_else(|| DEFAULT_YAML.to_owned());
+                Ok(ControlDocument { revision, keys, bundle_yaml, issued_at_us: (self.clock)() })
+            }
+
+            async fn control_events(&self, limit: u32) -> Result<Vec<ControlEvent>, Error> {
+                const SELECT: &str = "SELECT revision, at_us, author, action, subject, detail FROM control_events \
+                                      ORDER BY revision DESC LIMIT $1";
+                let rows = sqlx::query(SELECT).bind(i64::from(limit)).try_map(event_row).fetch_all(&self.pool);
+                rows.await.map_err(failed("list the control events"))
+            }
+
+            async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, Error> {
+                const INSERT: &str = "INSERT INTO api_keys (id, hash, display, name, tenant, project, team, created_at_us) \
+                                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                key.check()?;
+                let created = CreatedKey { id: secret::new_id("key-")?, secret: secret::new_secret(Purpose::Key)? };
+                let mut change = self.change("create a key").await?;
+                sqlx::query(INSERT)
+                    .bind(&created.id)
+                    .bind(secret::hash(&created.secret))
+                    .bind(secret::display(&created.secret))
+                    .bind(&key.name)
+                    .bind(&key.tenant)
+                    .bind(&key.project)
+                    .bind(&key.team)
+                    .bind(change.at_us)
+                    .execute(&mut *change.transaction)
+                    .await
+                    .map_err(failed(change.action))?;
+                let detail = format!("key `{}` for team `{}` of `{}`", key.name, key.team, key.tenant);
+                self.commit(change, author, "key.created", &created.id, &detail).await?;
+                Ok(created)
+            }
+
+            async fn list_keys(&self) -> Result<Vec<KeyListing>, Error> {
+                const SELECT: &str = "SELECT id, display, name, tenant, project, team, created_at_us, expires_at_us, \
+                                      revoked_at_us FROM api_keys ORDER BY created_at_us, id";
+                let rows = sqlx::query(SELECT).try_map(key_listing).fetch_all(&self.pool);
+                rows.await.map_err(failed("list the keys"))
+            }
+
+            async fn revoke_key_by(&self, id: &str, author: &str) -> Result<(), Error> {
+                const UPDATE: &str = "UPDATE api_keys SET revoked_at_us = $1 WHERE id = $2 AND revoked_at_us IS NULL";
+                let mut change = self.change("revoke a key").await?;
+                let update = sqlx::query(UPDATE).bind(change.at_us).bind(id).execute(&mut *change.transaction);
+                if update.await.map_err(failed(change.action))?.rows_affected() == 1 {
+                    return self.commit(change, author, "key.revoked", id, "").await;
+                }
+                let known = sqlx::query("SELECT id FROM api_keys WHERE id = $1").bind(id);
+                let known = known.fetch_optional(&mut *change.transaction).await.map_err(failed(change.action))?;
+                known.map(|_| ()).ok_or_else(|| Error::UnknownKey { id: id.to_owned() })
+            }
+
+            async fn set_key_expiry(&self, id: &str, expires_at_us: Option<i64>, author: &str) -> Result<(), Error> {
+                const UPDATE: &str = "UPDATE api_keys SET expires_at_us = $1 WHERE id = $2 AND revoked_at_us IS NULL";
+                let mut change = self.change("change a key's expiry").await?;
+                let update = sqlx::query(UPDATE).bind(expires_at_us).bind(id).execute(&mut *change.transaction);
+                if update.await.map_err(failed(change.action))?.rows_affected() == 0 {
+                    return Err(Error::UnknownKey { id: id.to_owned() });
+                }
+                let detail = expires_at_us.map_or("never".to_owned(), |time_us| format!("{time_us} µs since 1970"));
+                self.commit(change, author, "key.expiry_set", id, &detail).await
+            }
+
+            async fn put_bundle(&self, yaml: &str, author: &str, reason: &str) -> Result<BundleRevision, Error> {
+                const INSERT: &str = "INSERT INTO policy_revisions (revision, hash, name, yaml, author, reason, \
+                                      created_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                let checked = bundle::check(yaml)?;
+                let mut change = self.change("put a policy bundle").await?;
+                let active = self.active_bundle(&mut change.transaction).await.map_err(failed(change.action))?;
+                if let Some(active) = active.filter(|active| active.hash == checked.hash) {
+                    return Ok(active);
+                }
+                let put = BundleRevision {
+                    revision: change.revision,
+                    hash: checked.hash,
+                    name: checked.name,
+                    author: author.to_owned(),
+                    reason: reason.to_owned(),
+                    created_at_us: change.at_us,
+                };
+                sqlx::query(INSERT)
+                    .bind(put.revision as i64)
+                    .bind(&put.hash)
+                    .bind(&put.name)
+                    .bind(yaml)
+                    .bind(author)
+                    .bind(reason)
+                    .bind(put.created_at_us)
+                    .execute(&mut *change.transaction)
+                    .await
+                    .map_err(failed(change.action))?;
+                self.commit(change, author, "bundle.activated", &put.hash, reason).await?;
+                Ok(put)
+            }
+
+            async fn list_bundles(&self) -> Result<Vec<BundleRevision>, Error> {
+                const SELECT: &str = "SELECT revision, hash, name, author, reason, created_at_us \
+                                      FROM policy_revisions ORDER BY revision DESC";
+                let rows = sqlx::query(SELECT).try_map(bundle_row).fetch_all(&self.pool);
+                rows.await.map_err(failed("list the policy bundles"))
+            }
+
+            async fn bundle_yaml(&self, hash: &str) -> Result<Option<String>, Error> {
+                let select = sqlx::query_scalar("SELECT yaml FROM policy_revisions WHERE hash = $1 LIMIT 1").bind(hash);
+                select.fetch_optional(&self.pool).await.map_err(failed("read a policy bundle"))
+            }
+
+            async fn create_login_link_for(&self, role: Role, author: &str) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO login_links (hash, role, expires_at_us) VALUES ($1, $2, $3)";
+                let token = secret::new_secret(Purpose::Login)?;
+                let mut change = self.change("create a login link").await?;
+                sqlx::query(INSERT)
+                    .bind(secret::hash(&token))
+                    .bind(role.as_str())
+                    .bind(change.at_us.saturating_add(LOGIN_LINK_US))
+                    .execute(&mut *change.transaction)
+                    .await
+                    .map_err(failed(change.action))?;
+                self.commit(change, author, "login.offered", role.as_str(), "").await?;
+                Ok(token)
+            }
+
+            async fn redeem_login(&self, token: &str) -> Result<Session, Error> {
+                const REDEEM: &str = "UPDATE login_links SET redeemed_at_us = $1 WHERE hash = $2 \
+                                      AND redeemed_at_us IS NULL AND expires_at_us > $3 RETURNING role";
+                const INSERT: &str = "INSERT INTO sessions (hash, csrf, role, expires_at_us) VALUES ($1, $2, $3, $4)";
+                let (id, csrf) = (secret::new_secret(Purpose::Session)?, secret::new_secret(Purpose::Csrf)?);
+                let mut change = self.change("redeem a login link").await?;
+                let (at_us, failed) = (change.at_us, failed(change.action));
+                let transaction = &mut *change.transaction;
+                let redeem = sqlx::query_scalar(REDEEM).bind(at_us).bind(secret::hash(token)).bind(at_us);
+                let role: Option<String> = redeem.fetch_optional(&mut *transaction).await.map_err(failed)?;
+                let Some(role) = role else {
+                    return Err(Error::LoginRefused);
+                };
+                let expires_at_us = at_us.saturating_add(SESSION_US);
+                let insert = sqlx::query(INSERT).bind(secret::hash(&id)).bind(&csrf).bind(&role).bind(expires_at_us);
+                insert.execute(&mut *transaction).await.map_err(failed)?;
+                for delete in [
+                    "DELETE FROM sessions WHERE expires_at_us <= $1",
+                    "DELETE FROM login_links WHERE expires_at_us <= $1",
+                ] {
+                    sqlx::query(delete).bind(at_us).execute(&mut *transaction).await.map_err(failed)?;
+                }
+                let session = Session { id, csrf, role: role_of(&role, "a login link")?, expires_at_us };
+                self.commit(change, &role, "login.redeemed", &role, "").await?;
+                Ok(session)
+            }
+
+            async fn session(&self, id: &str) -> Result<Option<Session>, Error> {
+                const SELECT: &str = "SELECT csrf, role, expires_at_us FROM sessions WHERE hash = $1 AND expires_at_us > $2";
+                let select = sqlx::query_as(SELECT).bind(secret::hash(id)).bind((self.clock)());
+                let row: Option<(String, String, i64)> =
+                    select.fetch_optional(&self.pool).await.map_err(failed("look a session up"))?;
+                let Some((csrf, role, expires_at_us)) = row else {
+                    return Ok(None);
+                };
+                let role = role_of(&role, "a session")?;
+                Ok(Some(Session { id: id.to_owned(), csrf, role, expires_at_us }))
+            }
+
+            async fn delete_session(&self, id: &str) -> Result<(), Error> {
+                let delete = sqlx::query("DELETE FROM sessions WHERE hash = $1").bind(secret::hash(id));
+                delete.execute(&self.pool).await.map(|_| ()).map_err(failed("end a session"))
+            }
+
+            async fn create_api_token_by(&self, role: Role, name: &str, author: &str) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO api_tokens (id, hash, display, name, role, created_at_us) \
+                                      VALUES ($1, $2, $3, $4, $5, $6)";
+                if !name.is_empty() {
+                    acceptable("name of an API token", name)?;
+                }
+                let (id, token) = (secret::new_id("tok-")?, secret::new_secret(Purpose::ApiToken)?);
+                let mut change = self.change("create an API token").await?;
+                sqlx::query(INSERT)
+                    .bind(&id)
+                    .bind(secret::hash(&token))
+                    .bind(secret::display(&token))
+                    .bind(name)
+                    .bind(role.as_str())
+                    .bind(change.at_us)
+                    .execute(&mut *change.transaction)
+                    .await
+                    .map_err(failed(change.action))?;
+                self.commit(change, author, "token.created", &id, role.as_str()).await?;
+                Ok(token)
+            }
+
+            async fn api_token(&self, secret: &str) -> Result<Option<Role>, Error> {
+                const SELECT: &str = "SELECT role FROM api_tokens WHERE hash = $1 AND revoked_at_us IS NULL";
+                let select = sqlx::query_scalar(SELECT).bind(secret::hash(secret));
+                let role: Option<String> =
+                    select.fetch_optional(&self.pool).await.map_err(failed("look an API token up"))?;
+                role.map(|role| role_of(&role, "an API token")).transpose()
+            }
+
+            async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, Error> {
+                const SELECT: &str = "SELECT id, display, name, role, created_at_us, revoked_at_us FROM api_tokens \
+                                      ORDER BY created_at_us, id";
+                let rows = sqlx::query(SELECT).try_map(token_row).fetch_all(&self.pool);
+                let rows = rows.await.map_err(failed("list the API tokens"))?;
+                let mut tokens = Vec::with_capacity(rows.len());
+                for (role, token) in rows {
+                    tokens.push(ApiTokenListing { role: role_of(&role, &token.id)?, ..token });
+                }
+                Ok(tokens)
+            }
+
+            async fn revoke_api_token(&self, id: &str, author: &str) -> Result<(), Error> {
+                const UPDATE: &str = "UPDATE api_tokens SET revoked_at_us = $1 WHERE id = $2 AND revoked_at_us IS NULL";
+                let mut change = self.change("revoke an API token").await?;
+                let update = sqlx::query(UPDATE).bind(change.at_us).bind(id).execute(&mut *change.transaction);
+                if update.await.map_err(failed(change.action))?.rows_affected() == 1 {
+                    return self.commit(change, author, "token.revoked", id, "").await;
+                }
+                let known = sqlx::query("SELECT id FROM api_tokens WHERE id = $1").bind(id);
+                let known = known.fetch_optional(&mut *change.transaction).await.map_err(failed(change.action))?;
+                known.map(|_| ()).ok_or_else(|| Error::UnknownToken { id: id.to_owned() })
+            }
+        }
+    };
+}
+
+pub(crate) use implement_metastore;
+
+use crate::error::MetastoreError;
+use crate::role::Role;
+
+/// Says what was being done when a statement failed.
+pub(crate) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> MetastoreError + Copy {
+    move |source| MetastoreError::Query { action, source }
+}
+
+/// Revisions start at 1 and grow by one: both databases keep them as signed numbers, and none is negative.
+pub(crate) fn revision_of(stored: i64) -> u64 {
+    stored.unsigned_abs()
+}
+
+pub(crate) fn role_of(text: &str, subject: &str) -> Result<Role, MetastoreError> {
+    text.parse().map_err(|_| MetastoreError::Corrupt {
+        what: "role",
+        subject: subject.to_owned(),
+        value: text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

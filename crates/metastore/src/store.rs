@@ -1,0 +1,120 @@
+//! What the control plane can be asked and told. Every change is one transaction: the change itself, the next control
+//! revision, and an event that says who did what.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tollgate_policy::control::ControlDocument;
+
+use crate::bundle::BundleRevision;
+use crate::error::MetastoreError;
+use crate::key::{CreatedKey, KeyListing, NewKey};
+use crate::role::Role;
+use crate::session::{ApiTokenListing, Session};
+
+/// The author of changes made at the machine itself: the command line, and the server at its start.
+pub const LOCAL_AUTHOR: &str = "local";
+
+/// One change of the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlEvent {
+    /// The control revision it led to.
+    pub revision: u64,
+    /// Microseconds since 1970, UTC.
+    pub at_us: i64,
+    /// Who did it.
+    pub author: String,
+    /// What: `key.created`, `key.revoked`, `bundle.activated`, `token.created`, `token.revoked`, `login.offered`,
+    /// `login.redeemed`.
+    pub action: String,
+    /// To what: an id or a hash, never a secret.
+    pub subject: String,
+    /// For a person.
+    pub detail: String,
+}
+
+/// Control-plane state.
+///
+/// # Errors
+/// Every method fails with [`MetastoreError::Query`] if the database does; what else can go wrong is said at the method.
+#[async_trait]
+pub trait Metastore: Send + Sync {
+    /// Grows with every change, by whichever process. Cheap: meant to be polled for the changes of other processes.
+    async fn revision(&self) -> Result<u64, MetastoreError>;
+
+    /// The last revision this process has made or seen ([`Metastore::revision`]).
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Everything a proxy needs, at one revision. The built-in bundle stands in until one was put.
+    async fn control_document(&self) -> Result<ControlDocument, MetastoreError>;
+
+    /// The latest changes, newest first.
+    async fn control_events(&self, limit: u32) -> Result<Vec<ControlEvent>, MetastoreError>;
+
+    /// Creates a key; its secret is returned this once. [`MetastoreError::Unacceptable`] if a name is empty or too long.
+    async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, MetastoreError>;
+
+    /// [`Metastore::create_key_by`] the [`LOCAL_AUTHOR`].
+    async fn create_key(&self, key: NewKey) -> Result<CreatedKey, MetastoreError> {
+        self.create_key_by(key, LOCAL_AUTHOR).await
+    }
+
+    /// Every key, oldest first, revoked ones included.
+    async fn list_keys(&self) -> Result<Vec<KeyListing>, MetastoreError>;
+
+    /// Revokes a key for good; once more does nothing. [`MetastoreError::UnknownKey`] if there never was one.
+    async fn revoke_key_by(&self, id: &str, author: &str) -> Result<(), MetastoreError>;
+
+    /// [`Metastore::revoke_key_by`] the [`LOCAL_AUTHOR`].
+    async fn revoke_key(&self, id: &str) -> Result<(), MetastoreError> {
+        self.revoke_key_by(id, LOCAL_AUTHOR).await
+    }
+
+    /// Lets a key end at a time (microseconds since 1970, UTC), or never. [`MetastoreError::UnknownKey`] if there is
+    /// none or it was revoked.
+    async fn set_key_expiry(&self, id: &str, expires_at_us: Option<i64>, author: &str) -> Result<(), MetastoreError>;
+
+    /// Makes a bundle the active one, after loading it and running its tests; the text that is active already changes
+    /// nothing. [`MetastoreError::Bundle`] or [`MetastoreError::BundleTest`] if it is not fit to be.
+    async fn put_bundle(&self, yaml: &str, author: &str, reason: &str) -> Result<BundleRevision, MetastoreError>;
+
+    /// Every bundle that was ever put, newest (the active one) first.
+    async fn list_bundles(&self) -> Result<Vec<BundleRevision>, MetastoreError>;
+
+    /// The text of the bundle with this hash, as a row of the log names it; `None` if it was never put here.
+    async fn bundle_yaml(&self, hash: &str) -> Result<Option<String>, MetastoreError>;
+
+    /// A token that logs an administrator in once, within fifteen minutes.
+    async fn create_login_link(&self) -> Result<String, MetastoreError> {
+        self.create_login_link_for(Role::Admin, LOCAL_AUTHOR).await
+    }
+
+    /// A token that logs someone in with this role, once, within fifteen minutes.
+    async fn create_login_link_for(&self, role: Role, author: &str) -> Result<String, MetastoreError>;
+
+    /// Opens a session. [`MetastoreError::LoginRefused`] if the token is unknown, used or too old.
+    async fn redeem_login(&self, token: &str) -> Result<Session, MetastoreError>;
+
+    /// The session with this id, unless it has ended.
+    async fn session(&self, id: &str) -> Result<Option<Session>, MetastoreError>;
+
+    /// Ends a session; once more does nothing.
+    async fn delete_session(&self, id: &str) -> Result<(), MetastoreError>;
+
+    /// Creates an API token; it is returned this once.
+    async fn create_api_token_by(&self, role: Role, name: &str, author: &str) -> Result<String, MetastoreError>;
+
+    /// [`Metastore::create_api_token_by`] the [`LOCAL_AUTHOR`], without a name.
+    async fn create_api_token(&self, role: Role) -> Result<String, MetastoreError> {
+        self.create_api_token_by(role, "", LOCAL_AUTHOR).await
+    }
+
+    /// What the holder of this API token may do; `None` if it is unknown or revoked.
+    async fn api_token(&self, secret: &str) -> Result<Option<Role>, MetastoreError>;
+
+    /// Every API token, oldest first, revoked ones included.
+    async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, MetastoreError>;
+
+    /// Revokes an API token for good; once more does nothing. [`MetastoreError::UnknownToken`] if there never was one.
+    async fn revoke_api_token(&self, id: &str, author: &str) -> Result<(), MetastoreError>;
+}
