@@ -73,7 +73,7 @@ fn name_of(text: &str) -> String {
         "SELECT" | "WITH" => "SELECT INTO".to_owned(),
         "EXPLAIN" => words
             .map(str::to_uppercase)
-            .find(|word| changes_something(word))
+            .find(|word| word != "ANALYZE" && changes_something(word))
             .unwrap_or_else(|| "EXPLAIN of a statement that writes".to_owned()),
         _ => first,
     }

@@ -1,0 +1,243 @@
+//! Questions to a real lake with rows in memory beside it.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{DAY_US, MINUTE_US, MORNING_US, TestLog, call, calls, denied};
+use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, TimeRange};
+use tollgate_analytics::{Analytics, AnalyticsSettings, QueryLimits, SqlError, output};
+use tollgate_interaction::{Outcome, Usd};
+
+fn analytics(log: &TestLog) -> Arc<Analytics> {
+    let settings = AnalyticsSettings { threads: 2, ..AnalyticsSettings::default() };
+    Analytics::new(Arc::clone(&log.lake), Some(Arc::clone(&log.hot)), settings).unwrap()
+}
+
+async fn one(analytics: &Analytics, sql: &str) -> serde_json::Value {
+    let result = analytics.sql(sql, QueryLimits::default()).await.unwrap_or_else(|error| panic!("`{sql}`: {error:?}"));
+    let rows = output::to_json(&result.batches);
+    assert_eq!(rows.len(), 1, "`{sql}` gave {rows:?}");
+    serde_json::Value::Object(rows[0].clone())
+}
+
+async fn refused(analytics: &Analytics, sql: &str) -> SqlError {
+    analytics.sql(sql, QueryLimits::default()).await.expect_err(sql)
+}
+
+fn today() -> TimeRange {
+    TimeRange::new(MORNING_US - MORNING_US % DAY_US, MORNING_US - MORNING_US % DAY_US + DAY_US)
+}
+
+#[tokio::test]
+async fn every_call_is_seen_once_whether_in_memory_in_the_lake_or_in_both() {
+    let log = TestLog::new().await;
+    let analytics = analytics(&log);
+    let count = "SELECT count(*) AS n, count(DISTINCT interaction_id) AS ids, min(seq) AS a, max(seq) AS z FROM interactions";
+    assert_eq!(one(&analytics, count).await["n"], 0);
+    log.settle(calls(1..=10));
+    assert_eq!(one(&analytics, count).await, serde_json::json!({"n": 10, "ids": 10, "a": 1, "z": 10}));
+    log.commit(1, 6).await;
+    assert_eq!(one(&analytics, count).await, serde_json::json!({"n": 10, "ids": 10, "a": 1, "z": 10}));
+    log.settle(calls(11..=12));
+    log.forget_committed();
+    assert_eq!(one(&analytics, count).await, serde_json::json!({"n": 12, "ids": 12, "a": 1, "z": 12}));
+    log.commit(7, 12).await;
+    log.forget_committed();
+    assert_eq!(one(&analytics, count).await, serde_json::json!({"n": 12, "ids": 12, "a": 1, "z": 12}));
+    let times = one(&analytics, "SELECT min(started_at) AS a, max(started_at) AS z FROM interactions").await;
+    assert_eq!(times, serde_json::json!({"a": "2026-11-23T10:00:00.001000Z", "z": "2026-11-23T10:00:00.012000Z"}));
+    let joined = "SELECT count(*) AS n FROM interactions JOIN payloads USING (interaction_id)";
+    assert_eq!(one(&analytics, joined).await["n"], 12);
+}
+
+#[tokio::test]
+async fn a_question_about_one_day_opens_the_files_of_that_day() {
+    let log = TestLog::new().await;
+    let mut later = call(2);
+    later.interaction.started_at_us += DAY_US;
+    let mut much_later = call(3);
+    much_later.interaction.started_at_us += DAY_US + 60 * MINUTE_US;
+    log.settle(vec![call(1), later, much_later]);
+    log.commit(1, 1).await;
+    log.commit(2, 2).await;
+    log.commit(3, 3).await;
+    log.forget_committed();
+    let analytics = analytics(&log);
+    for (condition, files) in [
+        ("day = '2026-11-23'", 1),
+        ("day >= '2026-11-24'", 2),
+        ("started_at >= '2026-11-24T10:30:00Z'", 1),
+        ("started_at < '2026-11-23T12:00:00Z' OR started_at > '2026-11-24T10:30:00Z'", 2),
+        ("team = 'kyc'", 3),
+        ("day = '2026-01-01'", 0),
+    ] {
+        let sql = format!("EXPLAIN SELECT team, cost_usd FROM interactions WHERE {condition}");
+        let plan = analytics.sql(&sql, QueryLimits::default()).await.unwrap();
+        let plan = serde_json::to_string(&output::to_json(&plan.batches)).unwrap();
+        assert_eq!(plan.matches(".parquet").count(), files, "`{condition}`: {plan}");
+        let selected = format!("SELECT count(*) AS n FROM interactions WHERE {condition}");
+        let expected = if condition.starts_with("team") { 2 } else { files };
+        assert_eq!(one(&analytics, &selected).await["n"], expected, "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_the_tables_can_be_reached_and_nothing_can_be_written() {
+    let log = TestLog::new().await;
+    log.settle(calls(1..=2));
+    let analytics = analytics(&log);
+    let target = log.dir.path().join("stolen.csv");
+    for sql in [
+        format!("COPY (SELECT * FROM interactions) TO '{}'", target.display()),
+        format!("EXPLAIN ANALYZE COPY (SELECT * FROM interactions) TO '{}'", target.display()),
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'".to_owned(),
+        "SET datafusion.execution.batch_size = 1".to_owned(),
+        "INSERT INTO interactions SELECT * FROM interactions".to_owned(),
+    ] {
+        assert!(matches!(refused(&analytics, &sql).await, SqlError::Refused { .. }), "{sql}");
+    }
+    assert!(!target.exists());
+    assert!(matches!(refused(&analytics, "SELECT * FROM '/etc/passwd'").await, SqlError::Plan { .. }));
+    let unknown = refused(&analytics, "SELECT teem FROM interactions").await.to_string();
+    assert!(unknown.contains("team"), "{unknown}");
+    assert!(matches!(refused(&analytics, "SELECT 1 +").await, SqlError::Syntax { .. }));
+    assert!(matches!(refused(&analytics, "SELECT CAST('x' AS INT)").await, SqlError::Value { .. } | SqlError::Plan { .. }));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_left_out_and_said_to_be() {
+    let log = TestLog::new().await;
+    log.settle(calls(1..=20));
+    let analytics = analytics(&log);
+    let ask = |max_rows, max_bytes| QueryLimits { max_rows, max_bytes, timeout: Duration::from_secs(20) };
+    let all = analytics.sql("SELECT * FROM interactions", ask(20, 10_000_000)).await.unwrap();
+    assert_eq!((all.rows, all.truncated), (20, false));
+    let some = analytics.sql("SELECT * FROM interactions", ask(7, 10_000_000)).await.unwrap();
+    assert_eq!((some.rows, some.truncated), (7, true));
+    let few = analytics.sql("SELECT * FROM interactions", ask(20, 4_000)).await.unwrap();
+    assert!((1..20).contains(&few.rows) && few.truncated, "{} rows", few.rows);
+    let endless = "SELECT count(*) FROM range(1, 1000000000000) WHERE value % 7 = 3";
+    let limits = QueryLimits { timeout: Duration::from_millis(300), ..QueryLimits::default() };
+    assert!(matches!(analytics.sql(endless, limits).await, Err(SqlError::TimedOut { .. })));
+    assert!(analytics.sql("SHOW TABLES", QueryLimits::default()).await.unwrap().rows >= 2);
+    assert!(analytics.sql("DESCRIBE interactions", QueryLimits::default()).await.unwrap().rows > 50);
+}
+
+#[tokio::test]
+async fn the_list_of_calls_pages_newest_first_without_repeating_any() {
+    let log = TestLog::new().await;
+    log.settle(calls(1..=9));
+    log.commit(1, 5).await;
+    log.forget_committed();
+    let analytics = analytics(&log);
+    let filter = InteractionFilter { team: Some("kyc".into()), ..InteractionFilter::default() };
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = analytics.interactions(&filter, Page { limit: 2, after }).await.unwrap();
+        seen.extend(page.rows.iter().map(|row| (row.started_at_us - MORNING_US) / 1_000));
+        match page.next {
+            Some(next) => after = Some(next.parse().unwrap()),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [9, 7, 5, 3, 1]);
+    let id = call(3).interaction.interaction_id.to_string();
+    for length in [10, 36] {
+        let filter = InteractionFilter { id: Some(id[..length].to_owned()), ..InteractionFilter::default() };
+        let page = analytics.interactions(&filter, Page::default()).await.unwrap();
+        assert!(page.rows.iter().any(|row| row.interaction_id.to_string() == id), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn one_call_is_shown_with_everything_that_was_said() {
+    let log = TestLog::new().await;
+    log.settle(calls(1..=2));
+    log.commit(1, 1).await;
+    log.forget_committed();
+    let analytics = analytics(&log);
+    for seq in [1, 2] {
+        let expected = call(seq);
+        let detail = analytics.interaction(expected.interaction.interaction_id).await.unwrap().unwrap();
+        assert_eq!(detail.hot, seq == 2);
+        assert_eq!(detail.request.unwrap().bytes, expected.request.body.to_vec());
+        assert_eq!(detail.response.unwrap().text.unwrap(), format!("answer {seq}"));
+        assert_eq!(detail.messages[0].content, format!("question {seq}"));
+        assert_eq!(detail.reasons[0].rule, "default");
+        assert_eq!(detail.attempts[0].cost_usd, Some(Usd::new(1_500_000_000)));
+        assert_eq!(detail.tags, [("feature".to_owned(), "chat".to_owned())]);
+        assert_eq!(detail.columns["cost_usd"], "0.001500000000");
+    }
+    let unknown = call(77).interaction.interaction_id;
+    assert!(analytics.interaction(unknown).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn reports_count_what_the_rows_say() {
+    let log = TestLog::new().await;
+    let mut unpriced = call(4);
+    unpriced.interaction.cost_usd = None;
+    let mut failed = call(5);
+    failed.interaction.outcome = Outcome::Failed;
+    let mut yesterday = call(6);
+    yesterday.interaction.started_at_us -= DAY_US;
+    log.settle(vec![call(1), call(2), denied(3), unpriced, failed, yesterday]);
+    log.commit(1, 3).await;
+    log.forget_committed();
+    let analytics = analytics(&log);
+    let overview = analytics.overview(today(), Bucket::Hour).await.unwrap();
+    let totals = &overview.totals;
+    assert_eq!((totals.calls, totals.success, totals.denied, totals.failed, totals.unpriced), (5, 3, 1, 1, 1));
+    assert_eq!(totals.cost_usd, Usd::new(4_500_000_000));
+    assert_eq!(totals.latency_p50_us.map(|latency| latency / 1_000), Some(250));
+    assert_eq!((overview.previous.calls, overview.series.len()), (1, 24));
+    assert_eq!(overview.series.iter().map(|point| point.calls).collect::<Vec<_>>()[9..12], [0, 5, 0]);
+    let teams: Vec<_> = overview.by_team.iter().map(|group| (group.key.as_str(), group.totals.calls)).collect();
+    assert_eq!(teams, [("kyc", 3), ("red", 2)]);
+    let costs = analytics.costs(today(), CostGroup::Team).await.unwrap();
+    let rows: Vec<_> = costs.rows.iter().map(|row| (row.key.as_str(), row.cost_usd, row.share_basis_points)).collect();
+    assert_eq!(rows, [("kyc", Usd::new(3_000_000_000), 6_666), ("red", Usd::new(1_500_000_000), 3_333)]);
+    assert_eq!((costs.total.unpriced, costs.total.previous_cost_usd), (1, Usd::new(1_500_000_000)));
+    assert_eq!(costs.days.len(), 1);
+    let values = analytics.filter_values(today()).await.unwrap();
+    assert_eq!((values.teams, values.models), (vec!["kyc".to_owned(), "red".into()], vec!["assistant".into(), "small".into()]));
+}
+
+#[tokio::test]
+async fn signals_are_the_same_wherever_the_rows_are() {
+    let log = TestLog::new().await;
+    let analytics = analytics(&log);
+    let now_us = MORNING_US + 5 * MINUTE_US;
+    let mut last_month = call(5);
+    last_month.interaction.started_at_us -= 30 * DAY_US;
+    last_month.interaction.attempts.clear();
+    let mut slow = call(6);
+    slow.interaction.attempts[0].duration_us = 2_000_000;
+    slow.interaction.attempts[0].http_status = Some(500);
+    slow.interaction.outcome = Outcome::Failed;
+    log.settle(vec![call(1), call(2), denied(3), call(4), last_month, slow]);
+    let in_memory = analytics.signals(now_us).await.unwrap();
+    assert_eq!(in_memory.month, "2026-11");
+    assert_eq!(in_memory.team_spend["red"], Usd::new(4_500_000_000));
+    assert_eq!(in_memory.team_spend["kyc"], Usd::new(1_500_000_000));
+    assert_eq!(in_memory.watermarks["gw/1"], 6);
+    let target = &in_memory.targets["sandbox/small"];
+    assert_eq!((target.calls, target.errors, target.mean_cost), (4, 1, Some(Usd::new(1_500_000_000))));
+    assert!((250..=282).contains(&target.p50_ms) && (2_000..=2_250).contains(&target.p95_ms), "{target:?}");
+    for (first, last) in [(1, 2), (3, 6)] {
+        log.commit(first, last).await;
+        log.forget_committed();
+        let taken = analytics.signals(now_us).await.unwrap();
+        assert_eq!(
+            (&taken.team_spend, &taken.watermarks, &taken.targets),
+            (&in_memory.team_spend, &in_memory.watermarks, &in_memory.targets)
+        );
+    }
+    let fresh = self::analytics(&log).signals(now_us + 60 * MINUTE_US).await.unwrap();
+    assert_eq!((fresh.team_spend, fresh.targets.len()), (in_memory.team_spend, 0));
+    let next_month = analytics.signals(now_us + 10 * DAY_US).await.unwrap();
+    assert_eq!((next_month.month.as_str(), next_month.team_spend.len()), ("2026-12", 0));
+}
