@@ -121,11 +121,9 @@ impl Lake {
     pub fn refresh(&self) -> BoxFuture<'_, Result<Arc<LakeSnapshot>, LakeError>> {
         async move {
             let mut tables = self.tables.lock().await;
-            let facts = tables.interactions.refresh().await?;
-            let payloads = tables.payloads.refresh().await?;
-            if facts || payloads {
-                self.publish(&tables);
-            }
+            tables.interactions.refresh().await?;
+            tables.payloads.refresh().await?;
+            self.publish(&tables);
             Ok(self.snapshot())
         }
         .boxed()
@@ -172,9 +170,7 @@ impl Lake {
             if !tables.add(&fresh).await? {
                 continue;
             }
-            if !fresh.is_empty() {
-                self.publish(tables);
-            }
+            self.publish(tables);
             let broken = incomplete.iter().map(|(path, why)| (path, why.clone()));
             for (path, why) in sorted.rejected.into_iter().chain(broken) {
                 commit::reject(&self.store, path, &why).await?;
@@ -191,7 +187,16 @@ impl Lake {
         Err(LakeError::Contended { table: Table::Interactions.folder(), attempts: ATTEMPTS })
     }
 
+    /// Publishes the tables if they have moved, by our own commits or by those of others.
     fn publish(&self, tables: &Tables) {
+        let moved = {
+            let published = self.published.borrow();
+            published.interactions.version != tables.interactions.files.version
+                || published.payloads.version != tables.payloads.files.version
+        };
+        if !moved {
+            return;
+        }
         let snapshot = Arc::new(tables.snapshot());
         let watermarks = Arc::new(snapshot.watermarks.clone());
         self.published.send_replace(snapshot);

@@ -68,13 +68,12 @@ impl TableLog {
         Ok(log)
     }
 
-    /// Applies what others have committed since. True if there was anything.
-    pub(crate) async fn refresh(&mut self) -> Result<bool, LakeError> {
-        let before = self.files.version;
+    /// Applies what others have committed since.
+    pub(crate) async fn refresh(&mut self) -> Result<(), LakeError> {
         while let Some(actions) = self.delta.actions_of(self.files.version + 1).await? {
             self.apply(&actions)?;
         }
-        Ok(self.files.version != before)
+        Ok(())
     }
 
     /// Writes the next version, or learns that another process did and applies what it wrote.
