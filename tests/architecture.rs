@@ -20,7 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("evidence", &["interaction", "lake", "analytics", "search"]),
     ("gateway", &["interaction", "policy", "provider", "wal"]),
     ("console", &["interaction", "policy", "metastore", "analytics", "search", "evidence"]),
-    ("sidecar", &["interaction", "policy", "provider", "wal", "flush", "gateway"]),
+    ("config", &["interaction", "policy", "wal", "flush", "gateway"]),
+    ("sidecar", &["interaction", "policy", "provider", "wal", "flush", "gateway", "config"]),
     ("testkit", &["interaction", "provider"]),
 ];
 
@@ -29,7 +30,7 @@ const PURE: &[&str] = &["interaction", "policy", "provider"];
 const IO: &[&str] = &["tokio", "hyper", "object_store", "sqlx", "socket2", "mio"];
 
 /// What the proxy must never link, and the crates that make it up.
-const PROXY: &[&str] = &["gateway", "sidecar", "flush", "wal"];
+const PROXY: &[&str] = &["gateway", "sidecar", "config", "flush", "wal"];
 const HEAVY: &[&str] = &["tollgate-lake", "datafusion", "tantivy", "deltalake-core", "sqlx", "tollgate-metastore"];
 
 /// The resolved graph of normal dependencies, by package name.

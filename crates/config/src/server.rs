@@ -26,6 +26,10 @@ pub struct Server {
     pub max_header_bytes: usize,
     /// Connections served at once; further ones wait.
     pub max_connections: usize,
+    /// How long a provider may take to its first byte, in seconds.
+    pub first_byte_seconds: u64,
+    /// How long a stream may be silent, in seconds.
+    pub idle_stream_seconds: u64,
     /// How long a stopping server waits for calls in flight, in seconds.
     pub drain_seconds: u64,
 }
@@ -40,6 +44,8 @@ impl Default for Server {
             max_body_bytes: 32 * MEBIBYTE,
             max_header_bytes: 64 * 1024,
             max_connections: 10_000,
+            first_byte_seconds: 300,
+            idle_stream_seconds: 120,
             drain_seconds: 30,
         }
     }

@@ -1,8 +1,11 @@
 //! One YAML file configures everything; without it the defaults work. It is read, expanded from the environment and
 //! checked as a whole before any port is bound, and a mistake is reported with its line and column.
 //!
-//! The types here are the file as written. What the gateway and the lake take are made from them in [`crate::wire`].
+//! Both binaries read the same file; a sidecar ignores what only the all-in-one has. The types here are the file as
+//! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
+mod control;
+mod gateway;
 mod log;
 mod model;
 mod provider;
@@ -16,6 +19,7 @@ use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 
+pub use control::Control;
 pub use log::{Acknowledge, Log, OnFull, S3};
 pub use model::{Model, Strategy};
 pub use provider::{Provider, ProviderDialect};
@@ -40,6 +44,8 @@ pub struct Config {
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
+    /// Where a sidecar gets its keys, policy and signals from.
+    pub control: Control,
     /// Where the file stands; relative paths in it start there.
     #[serde(skip)]
     #[schemars(skip)]
@@ -79,8 +85,7 @@ impl Config {
             config.add_default_providers(|name| std::env::var(name).ok());
             return Ok(config);
         };
-        let text =
-            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
         Config::parse(&text, folder, |name| std::env::var(name).ok())
             .map_err(|source| ConfigError::Mistake { path: path.to_path_buf(), source })
@@ -105,9 +110,11 @@ impl Config {
             provider.expand(&environment)?;
         }
         config.log.expand(&environment)?;
+        config.control.expand(&environment)?;
         config.add_default_providers(environment);
         config.server.check()?;
         config.log.check()?;
+        config.control.check()?;
         for (name, provider) in &config.providers {
             provider.check(name)?;
         }

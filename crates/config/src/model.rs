@@ -41,7 +41,8 @@ impl Model {
             };
             if !providers.contains_key(provider) {
                 let meant = suggestion::phrase(provider, providers.keys().map(String::as_str));
-                let message = format!("model `{alias}` names the provider `{provider}`, which is not configured{meant}");
+                let message =
+                    format!("model `{alias}` names the provider `{provider}`, which is not configured{meant}");
                 return Err(mistake(target.referenced, message));
             }
             if model.is_empty() {

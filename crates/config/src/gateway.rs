@@ -1,0 +1,103 @@
+//! What the gateway and the store take, from the file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tollgate_gateway::{
+    AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts,
+};
+
+use tollgate_flush::store::StoreOptions;
+use tollgate_wal::{OnFull, WalSettings};
+
+use crate::{Acknowledge, Config, Model, Provider, ProviderDialect};
+
+impl Config {
+    /// How to reach the store named by [`crate::Log::store`].
+    #[must_use]
+    pub fn store_options(&self) -> StoreOptions {
+        let s3 = &self.log.s3;
+        let value = |written: &Option<serde_saphyr::Spanned<String>>| written.as_ref().map(|text| text.value.clone());
+        let endpoint = value(&s3.endpoint);
+        StoreOptions {
+            allow_http: endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")),
+            endpoint,
+            region: s3.region.clone(),
+            access_key_id: value(&s3.access_key_id),
+            secret_access_key: value(&s3.secret_access_key),
+        }
+    }
+
+    /// Settings for the write-ahead log in `folder`.
+    #[must_use]
+    pub fn wal_settings(&self, folder: PathBuf) -> WalSettings {
+        WalSettings {
+            // Checked when the file was read.
+            writer: self.log.writer.as_ref().and_then(|writer| writer.value.parse().ok()),
+            quota_bytes: self.log.quota_bytes,
+            on_full: match self.log.on_full {
+                crate::OnFull::FailClosed => OnFull::FailClosed,
+                crate::OnFull::FailOpen => OnFull::FailOpen,
+            },
+            ..WalSettings::new(folder)
+        }
+    }
+
+    /// Settings for a gateway that appends to the log at `log_position` (`writer/epoch`).
+    #[must_use]
+    pub fn gateway_settings(&self, user_hash_key: [u8; 32], log_position: String) -> GatewaySettings {
+        let config = self;
+        GatewaySettings {
+            limits: Limits {
+                header_bytes: config.server.max_header_bytes,
+                request_bytes: config.server.max_body_bytes,
+                connections: config.server.max_connections,
+                ..Limits::default()
+            },
+            timeouts: Timeouts {
+                first_byte: Duration::from_secs(config.server.first_byte_seconds),
+                idle_stream: Duration::from_secs(config.server.idle_stream_seconds),
+                ..Timeouts::default()
+            },
+            providers: config.providers.iter().map(|(name, provider)| provider_settings(name, provider)).collect(),
+            models: config.models.iter().map(|(alias, model)| route(alias, model)).collect(),
+            user_hash_key,
+            ack: match config.log.ack {
+                Acknowledge::Async => AckMode::Async,
+                Acknowledge::Intent => AckMode::Intent,
+                Acknowledge::Sync => AckMode::Sync,
+            },
+            log_position,
+            ..GatewaySettings::default()
+        }
+    }
+}
+
+fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
+    let (kind, default_url) = match provider.dialect {
+        ProviderDialect::Openai => (ProviderKind::Openai, "https://api.openai.com/v1"),
+        ProviderDialect::Anthropic => (ProviderKind::Anthropic, "https://api.anthropic.com/v1"),
+        ProviderDialect::Sandbox => (ProviderKind::Sandbox, ""),
+    };
+    ProviderSettings {
+        name: name.to_owned(),
+        kind,
+        base_url: provider.base_url.as_ref().map_or_else(|| default_url.to_owned(), |url| url.value.clone()),
+        api_key: provider.api_key.as_ref().map(|key| Secret::new(key.value.clone())),
+        region: provider.region.clone(),
+        tags: provider.tags.clone(),
+        models: (!provider.models.is_empty()).then(|| provider.models.clone()),
+        price_as: provider.price_as.clone(),
+    }
+}
+
+fn route(alias: &str, model: &Model) -> ModelRoute {
+    ModelRoute {
+        alias: alias.to_owned(),
+        targets: model.targets.iter().map(|target| target.value.clone()).collect(),
+        strategy: match model.strategy {
+            crate::Strategy::Fallback => Strategy::Fallback,
+            crate::Strategy::Cheapest => Strategy::Cheapest,
+        },
+    }
+}

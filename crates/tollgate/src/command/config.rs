@@ -1,0 +1,30 @@
+//! `tollgate config`: checks a configuration file and prints its schema.
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use crate::cli::Common;
+use tollgate_config::Config;
+use crate::terminal;
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Reads the file named by --config and reports the first mistake.
+    Check,
+    /// Prints the JSON Schema of the file, for editors.
+    Schema,
+}
+
+pub fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Check => {
+            let path = common.config.context("name the file to check with --config")?;
+            Config::load(Some(&path))?;
+            terminal::line(&format!("{}: no mistake found", path.display()));
+        }
+        ConfigCommand::Schema => {
+            terminal::line(&serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `tollgate report`: evidence packs, written by this process from the same rows the running server would read.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Subcommand};
+
+use crate::cli::Common;
+use tollgate_config::Config;
+use crate::data_dir::DataDir;
+use crate::{terminal, wire};
+
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Record-keeping under the EU AI Act (Articles 12, 19 and 26).
+    RecordKeeping(RecordKeepingArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RecordKeepingArgs {
+    /// First moment covered: `2026-11-01` or `2026-11-01T00:00:00Z`.
+    #[arg(long, value_parser = moment)]
+    from: DateTime<Utc>,
+    /// First moment no longer covered.
+    #[arg(long, value_parser = moment)]
+    to: DateTime<Utc>,
+    /// Directory to write to; must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
+    let ReportCommand::RecordKeeping(args) = command;
+    let data = DataDir::create(&common.data)?;
+    let config = Config::load(common.config.as_deref())?;
+    let analytics = wire::read_only_analytics(&config, &data).await?;
+    let (from_us, to_us) = (args.from.timestamp_micros(), args.to.timestamp_micros());
+    let summary = tollgate_evidence::record_keeping(analytics, from_us, to_us, args.out.clone())
+        .await
+        .with_context(|| format!("writing the pack to `{}`", args.out.display()))?;
+    if common.json {
+        terminal::line(&serde_json::to_string(&summary)?);
+    } else {
+        terminal::line(&format!("{}", args.out.display()));
+        terminal::note(&format!("{} interactions; manifest.json has the hash of every file", summary.rows));
+    }
+    if data.running_server().is_some() {
+        terminal::note("rows of the last seconds may still be on their way to the lake and are not in the pack");
+    }
+    Ok(())
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return day.and_hms_opt(0, 0, 0).map(|midnight| midnight.and_utc()).ok_or_else(|| "no such day".to_owned());
+    }
+    text.parse().map_err(|_| format!("`{text}` is neither a day (2026-11-01) nor a time (2026-11-01T00:00:00Z)"))
+}

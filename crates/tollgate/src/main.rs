@@ -1,0 +1,61 @@
+//! The all-in-one binary: command line, configuration, wiring, shutdown. No logic lives here.
+
+mod cli;
+mod command;
+mod data_dir;
+mod remote;
+mod telemetry;
+mod terminal;
+mod wire;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+// The system allocator keeps freed memory per thread; under many concurrent calls that is most of the footprint.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_USAGE` of sysexits: the configuration, not the program, must change.
+const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&error);
+            let usage = error.downcast_ref::<tollgate_config::ConfigError>().is_some();
+            ExitCode::from(if usage { EXIT_BAD_CONFIGURATION } else { 1 })
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<()> {
+    // Both ring and aws-lc are linked, so rustls cannot choose by itself and would panic at first use.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider was installed before this one");
+    }
+    telemetry::install()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(perform(cli))
+}
+
+async fn perform(cli: Cli) -> anyhow::Result<()> {
+    let common = cli.common;
+    match cli.command.unwrap_or_else(|| Command::Serve(Default::default())) {
+        Command::Serve(args) => command::serve::run(common, args).await,
+        Command::Demo(args) => command::demo::run(common, args).await,
+        Command::Sql(args) => command::sql::run(common, args).await,
+        Command::Search(args) => command::search::run(common, args).await,
+        Command::Report(report) => command::report::run(common, report).await,
+        Command::Key(key) => command::key::run(common, key).await,
+        Command::Token(token) => command::token::run(common, token).await,
+        Command::Policy(policy) => command::policy::run(common, policy).await,
+        Command::Config(config) => command::config::run(common, config),
+        Command::MockProvider(args) => command::mock_provider::run(args).await,
+    }
+}

@@ -1,0 +1,32 @@
+//! What a person reads: results on standard output, everything else on standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is the terminal")]
+
+use std::io::Write as _;
+
+/// A line of the result.
+pub fn line(text: &str) {
+    println!("{text}");
+}
+
+/// Bytes of the result, as they are.
+///
+/// # Errors
+/// If standard output is closed, as by `head`.
+pub fn bytes(content: &[u8]) -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(content)?;
+    output.flush()
+}
+
+/// A line about the result.
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// An error with its causes, innermost last.
+pub fn error(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}

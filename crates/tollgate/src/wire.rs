@@ -1,0 +1,49 @@
+//! From the configuration to running parts. Nothing here decides anything: it opens, connects, and closes in order.
+
+mod console;
+mod feedback;
+mod node;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tollgate_analytics::{Analytics, AnalyticsSettings};
+use tollgate_config::Config;
+use tollgate_flush::store::{self, Store};
+use tollgate_lake::{Lake, Mode};
+use tollgate_metastore::Metastore;
+
+use crate::data_dir::DataDir;
+
+pub use node::{Node, NodeOptions};
+
+/// Opens the database of keys, users and policies.
+///
+/// # Errors
+/// If it cannot be opened or its migrations fail.
+pub async fn open_metastore(config: &Config, data: &DataDir) -> anyhow::Result<Arc<dyn Metastore>> {
+    let url = config.metastore.as_ref().map_or_else(|| data.metastore_url(), |written| written.value.clone());
+    tollgate_metastore::open(&url).await.context("opening the metastore")
+}
+
+/// Opens the store that holds the lake.
+///
+/// # Errors
+/// If the configuration does not lead to a store.
+pub fn open_store(config: &Config, data: &DataDir) -> anyhow::Result<Store> {
+    let url = match &config.log.store {
+        Some(written) => written.value.clone(),
+        None => data.lake_url()?,
+    };
+    store::open(&url, &config.store_options()).context("opening the store of the log")
+}
+
+/// Questions to a lake that another process, or none, writes.
+///
+/// # Errors
+/// If there is no lake at the configured place.
+pub async fn read_only_analytics(config: &Config, data: &DataDir) -> anyhow::Result<Arc<Analytics>> {
+    let store = open_store(config, data)?;
+    let lake = Lake::open(store, Mode::ReadOnly).await.context("opening the lake; is this the right --data or --config?")?;
+    Ok(Analytics::new(lake, None, AnalyticsSettings::default())?)
+}

@@ -1,0 +1,253 @@
+//! A whole Tollgate in one process: started in the order of the data's way, stopped in the same order, so that every
+//! part hands over what it holds to the next before that one stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use fs_err as fs;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollgate_analytics::{Analytics, AnalyticsSettings};
+use tollgate_config::Config;
+use tollgate_flush::Watermarks;
+use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
+use tollgate_gateway::Gateway;
+use tollgate_lake::{Lake, LakeSnapshot, Mode};
+use tollgate_metastore::{Metastore, NewKey, Role};
+use tollgate_policy::bundle;
+use tollgate_policy::control::ControlSnapshot;
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_provider::price::Catalog;
+use tollgate_search::Search;
+use tollgate_wal::{Appender, Wal};
+
+use super::{feedback, open_metastore, open_store};
+use crate::data_dir::{DataDir, RunningServer};
+
+/// How often the inbox is looked at for what sidecars put there.
+const INBOX_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the command line changes about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// Address of the gateway.
+    pub gateway: Option<String>,
+    /// Address of the console.
+    pub console: Option<String>,
+}
+
+/// A running Tollgate.
+pub struct Node {
+    /// URL of the gateway.
+    pub gateway_url: String,
+    /// URL of the console.
+    pub console_url: String,
+    /// The first virtual key, if this start made it.
+    pub first_key: Option<String>,
+    /// A one-time link into the console.
+    pub login_url: String,
+    /// Appends to the log; the demo writes its history through it.
+    pub appender: Appender,
+    /// Keys and users.
+    pub metastore: Arc<dyn Metastore>,
+    parts: Parts,
+}
+
+/// What has to be stopped, and in which order.
+struct Parts {
+    data: DataDir,
+    wal: Arc<Wal>,
+    lake: Arc<Lake>,
+    serving: CancellationToken,
+    flushing: CancellationToken,
+    reading: CancellationToken,
+    gateway: JoinHandle<anyhow::Result<()>>,
+    flusher: JoinHandle<()>,
+    tasks: TaskTracker,
+}
+
+impl Node {
+    /// Starts everything. When this returns, calls are accepted.
+    ///
+    /// # Errors
+    /// If any part cannot be started.
+    pub async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+        let gateway_listener = bind(options.gateway.as_ref(), &config.server.gateway.value).await?;
+        let console_listener = bind(options.console.as_ref(), &config.server.console.value).await?;
+        let gateway_url = format!("http://{}", gateway_listener.local_addr()?);
+        let console_url = match &config.server.console_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", console_listener.local_addr()?),
+        };
+
+        let metastore = open_metastore(config, &data).await?;
+        activate_policy(config, metastore.as_ref()).await?;
+        let first_key = first_key(metastore.as_ref()).await?;
+        let control = Arc::new(ArcSwap::from_pointee(ControlSnapshot::compile(&metastore.control_document().await?)?));
+
+        let wal = Arc::new(Wal::open(config.wal_settings(data.join("wal"))).context("opening the write-ahead log")?);
+        let store = open_store(config, &data)?;
+        let lake = Lake::open(store.clone(), Mode::Committer).await.context("opening the lake")?;
+        let manifest_put = Arc::new(Notify::new());
+        let (committed, following) = follow_watermarks(&lake);
+        let flush = FlushSettings {
+            interval: Duration::from_secs(config.log.flush_seconds),
+            ..FlushSettings::new(data.join("flush"), tollgate_provider::transcript::of_call)
+        };
+        let flusher = Flusher::new(flush, Arc::clone(&wal), store, committed, Arc::clone(&manifest_put))?;
+        let hot = flusher.hot();
+
+        let analytics = Analytics::new(Arc::clone(&lake), Some(Arc::clone(&hot)), AnalyticsSettings::default())?;
+        let search = Arc::new(Search::open(data.join("search")).context("opening the search index")?);
+
+        let tasks = TaskTracker::new();
+        let (serving, flushing, reading) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        tasks.spawn(following.run(reading.clone()));
+        let flusher = tasks.spawn(flusher.run(flushing.clone()));
+        tasks.spawn(Arc::clone(&lake).run_committer(manifest_put, INBOX_INTERVAL, reading.clone()));
+        tasks.spawn(Arc::clone(&search).run_indexer(hot, Arc::clone(&lake), reading.clone()));
+
+        // Budgets must not be decided on an empty snapshot: the first one is awaited before calls are accepted.
+        let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
+        let signals = Arc::new(ArcSwap::from_pointee::<SignalsSnapshot>(signals));
+        let gateway = Gateway::new(
+            config.gateway_settings(data.secret("user-hash-key")?, format!("{}/{}", wal.writer(), wal.epoch())),
+            wal.appender(),
+            Arc::clone(&control),
+            Arc::clone(&signals),
+            Arc::new(Catalog::builtin()?),
+        )?;
+        tasks.spawn(feedback::follow_control(Arc::clone(&metastore), Arc::clone(&control), reading.clone()));
+        tasks.spawn(feedback::follow_signals(Arc::clone(&analytics), Arc::clone(&signals), reading.clone()));
+
+        let login_url = format!("{console_url}/login?token={}", metastore.create_login_link().await?);
+        write_local_token(&data, metastore.as_ref()).await?;
+        let console = super::console::router(super::console::Sources {
+            analytics,
+            search,
+            metastore: Arc::clone(&metastore),
+            control,
+            signals,
+            gateway: Arc::clone(&gateway),
+            gateway_url: gateway_url.clone(),
+            console_url: console_url.clone(),
+        });
+        tasks.spawn(super::console::serve(console_listener, console, reading.clone()));
+
+        gateway.set_ready(true);
+        let drain = Duration::from_secs(config.server.drain_seconds);
+        let accepting = serving.clone();
+        let gateway =
+            tasks.spawn(async move { Ok(gateway.serve(gateway_listener, accepting, drain).await?) });
+        data.announce(&RunningServer {
+            gateway: gateway_url.clone(),
+            console: console_url.clone(),
+            process_id: std::process::id(),
+        })?;
+        let appender = wal.appender();
+        let parts = Parts { data, wal, lake, serving, flushing, reading, gateway, flusher, tasks };
+        Ok(Node { gateway_url, console_url, first_key, login_url, appender, metastore, parts })
+    }
+
+    /// Serves until `stop`, then stops in order: calls end, their rows are flushed and committed, readers go last.
+    ///
+    /// # Errors
+    /// If a part ended by itself or could not be stopped in order. What was acknowledged is in the log all the same.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Node { appender, parts, .. } = self;
+        let mut gateway = parts.gateway;
+        let served = tokio::select! {
+            ended = &mut gateway => ended,
+            () = stop => {
+                tracing::info!("stopping: calls in flight may end");
+                parts.serving.cancel();
+                (&mut gateway).await
+            }
+        };
+        drop(appender);
+        parts.flushing.cancel();
+        if let Err(error) = parts.flusher.await {
+            tracing::error!(%error, "the flusher ended abnormally; the log keeps what it did not hand over");
+        }
+        if let Err(error) = parts.lake.commit_inbox().await {
+            tracing::warn!(%error, "the last rows are in the inbox and will be committed at the next start");
+        }
+        parts.reading.cancel();
+        parts.tasks.close();
+        parts.tasks.wait().await;
+        parts.data.withdraw();
+        if let Some(wal) = Arc::into_inner(parts.wal) {
+            wal.close()?;
+        }
+        served.context("the gateway ended abnormally")?
+    }
+}
+
+async fn bind(wanted: Option<&String>, configured: &str) -> anyhow::Result<TcpListener> {
+    let address = wanted.map_or(configured, String::as_str);
+    TcpListener::bind(address).await.with_context(|| format!("listening on `{address}`; is another server there?"))
+}
+
+/// Makes the configured bundle the active one if it is not already.
+async fn activate_policy(config: &Config, metastore: &dyn Metastore) -> anyhow::Result<()> {
+    let Some(written) = &config.policies else { return Ok(()) };
+    let path = config.folder.join(&written.value);
+    let yaml = fs::read_to_string(&path)?;
+    bundle::load(&yaml).with_context(|| format!("the policy bundle `{}` does not load", path.display()))?;
+    if metastore.control_document().await?.bundle_yaml != yaml {
+        metastore.put_bundle(&yaml, "configuration", &format!("read from `{}` at start", path.display())).await?;
+    }
+    Ok(())
+}
+
+/// A virtual key for a gateway that has none.
+async fn first_key(metastore: &dyn Metastore) -> anyhow::Result<Option<String>> {
+    if !metastore.list_keys().await?.is_empty() {
+        return Ok(None);
+    }
+    let key =
+        NewKey { name: "first".to_owned(), tenant: "default".to_owned(), project: None, team: "default".to_owned() };
+    Ok(Some(metastore.create_key(key).await?.secret))
+}
+
+/// The token by which commands on this machine reach this server.
+async fn write_local_token(data: &DataDir, metastore: &dyn Metastore) -> anyhow::Result<()> {
+    if let Some(kept) = data.local_token()
+        && metastore.api_token(kept.trim()).await?.is_some()
+    {
+        return Ok(());
+    }
+    data.write_private("api-token", metastore.create_api_token(Role::Admin).await?.as_bytes())
+}
+
+/// Passes the watermarks of every published snapshot to the flusher, which does not know the lake.
+struct FollowWatermarks {
+    snapshots: watch::Receiver<Arc<LakeSnapshot>>,
+    watermarks: watch::Sender<Option<Arc<Watermarks>>>,
+}
+
+fn follow_watermarks(lake: &Lake) -> (Committed, FollowWatermarks) {
+    let mut snapshots = lake.watch();
+    let now = Arc::new(snapshots.borrow_and_update().watermarks.clone());
+    let (watermarks, committed) = watch::channel(Some(now));
+    (Committed::InLake(committed), FollowWatermarks { snapshots, watermarks })
+}
+
+impl FollowWatermarks {
+    async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.snapshots.changed() => if changed.is_err() { return },
+            }
+            let now = Arc::new(self.snapshots.borrow_and_update().watermarks.clone());
+            self.watermarks.send_replace(Some(now));
+        }
+    }
+}

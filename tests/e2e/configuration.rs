@@ -1,0 +1,70 @@
+//! A broken configuration is refused before any port is bound, with line, column and what was meant.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::program;
+
+/// Starts `serve` with a file that must be refused; returns what it said.
+fn refusal(yaml: &str, bundle: Option<&str>) -> String {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("tollgate.yaml"), yaml).unwrap();
+    if let Some(bundle) = bundle {
+        std::fs::write(folder.path().join("bundle.yaml"), bundle).unwrap();
+    }
+    // Held, so that a server that binds before it reads its configuration fails with another message.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = Command::new(program("tollgate"))
+        .arg("--config")
+        .arg(folder.path().join("tollgate.yaml"))
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .args(["serve", "--gateway", &taken.local_addr().unwrap().to_string(), "--console", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("listening"), "it tried to bind first: {said}");
+    said
+}
+
+#[test]
+fn a_mistyped_field_is_named_with_its_place_and_its_right_name() {
+    let said = refusal("server:\n  gatway: 127.0.0.1:8080\n", None);
+    assert!(said.contains("tollgate.yaml:line 2, column 3"), "{said}");
+    assert!(said.contains("did you mean `gateway`?"), "{said}");
+}
+
+#[test]
+fn a_target_without_a_provider_is_named_with_its_place() {
+    let said = refusal("models:\n  assistant: {targets: [sandbx/small]}\n", None);
+    assert!(said.contains("line 2") && said.contains("`sandbx`") && said.contains("`sandbox`"), "{said}");
+}
+
+#[test]
+fn yaml_that_is_none_is_refused_with_its_place() {
+    let said = refusal("server: {gateway: [\n", None);
+    assert!(said.contains("line "), "{said}");
+}
+
+#[test]
+fn a_store_that_is_none_is_refused() {
+    let said = refusal("log:\n  store: ftp://somewhere\n", None);
+    assert!(said.contains("line 2") && said.contains("`ftp://somewhere`") && said.contains("s3://"), "{said}");
+}
+
+#[test]
+fn a_policy_bundle_with_a_mistake_is_refused_with_its_place() {
+    let bundle = "apiVersion: tollgate/v1\nbundle: {name: x}\naccess:\n  - {id: a, when: 'principal.taem == \"kyc\"', allow: {}}\n";
+    let said = refusal("policies: bundle.yaml\n", Some(bundle));
+    assert!(said.contains("line 4") && said.contains("principal.taem") && said.contains("principal.team"), "{said}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let output = Command::new(program("tollgate")).args(["--config", "/nowhere/tollgate.yaml", "serve"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("`/nowhere/tollgate.yaml`"));
+}

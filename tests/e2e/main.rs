@@ -1,0 +1,12 @@
+//! What Tollgate promises, tried from outside: real binaries, real sockets, a real S3 server, the official clients, a
+//! real browser. `cargo xtask test` installs what this needs and says where it is in the environment.
+
+mod bad_input;
+mod browser;
+mod budget;
+mod clients;
+mod configuration;
+mod kill;
+mod loop_around;
+mod sidecar;
+mod support;

@@ -1,0 +1,86 @@
+//! Two sidecars and one all-in-one on a real S3 server that goes away and comes back: nothing is lost, nothing doubled.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Api, ObjectStore, Sidecar, Tollgate, eventually};
+
+fn sidecar_config(store: &ObjectStore, tollgate: &Tollgate, writer: &str) -> String {
+    let log = store.put_only_log_section("sidecars");
+    format!("{log}  writer: {writer}\ncontrol: {{url: \"{}\", token: \"${{TOKEN}}\"}}\n", tollgate.console_url)
+}
+
+/// Calls `count` times and returns the ids of the answers.
+fn call(gateway: &Api, count: usize, prompt: &str) -> Vec<String> {
+    (0..count)
+        .map(|_| {
+            let answer = gateway.chat("sandbox/small", prompt);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.interaction_id()
+        })
+        .collect()
+}
+
+#[test]
+fn sidecars_serve_and_spool_through_an_outage_and_every_call_is_committed_once() {
+    let mut store = ObjectStore::start();
+    let mut tollgate = Tollgate::with_config(&store.log_section("sidecars"));
+    let token: Value = serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
+    let environment = [("TOKEN", token["token"].as_str().unwrap())];
+    let mut first = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-1"), &environment);
+    let second = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-2"), &environment);
+    let key = tollgate.key().to_owned();
+
+    let mut ids = Vec::new();
+    ids.extend(call(&first.gateway(&key), 20, "before the outage"));
+    ids.extend(call(&second.gateway(&key), 20, "before the outage"));
+    let count = "select count(*) from interactions";
+    tollgate.await_count(count, 40);
+
+    store.stop();
+    ids.extend(call(&first.gateway(&key), 20, "during the outage"));
+    ids.extend(call(&second.gateway(&key), 20, "during the outage"));
+    // One of them is killed with its spool full, and the control plane is away when it starts again.
+    first.kill();
+    tollgate.kill();
+    first.resume();
+    ids.extend(call(&first.gateway(&key), 20, "alone in the world"));
+
+    store.resume();
+    tollgate.resume();
+    tollgate.await_count(count, 100);
+    let console = tollgate.console();
+    let rows = console.rows("select interaction_id, writer from interactions");
+    let found: BTreeSet<String> = rows.iter().map(|row| row["interaction_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(rows.len(), ids.len());
+    assert_eq!(found, ids.into_iter().collect());
+    let writers: BTreeSet<&str> = rows.iter().map(|row| row["writer"].as_str().unwrap()).collect();
+    assert_eq!(writers, ["sidecar-1", "sidecar-2"].into());
+    eventually("a sidecar's call is found by a word", Duration::from_secs(10), || {
+        let found = console.get("/api/v1/search?q=outage").json();
+        (found["total"].as_u64() == Some(80)).then_some(())
+    });
+    first.stop();
+    assert!(!first.log().contains("panicked"), "{}", first.log());
+    assert!(!second.log().contains("panicked"), "{}", second.log());
+}
+
+#[test]
+fn a_key_revoked_at_the_console_is_refused_by_the_sidecar() {
+    let store = ObjectStore::start();
+    let tollgate = Tollgate::with_config(&store.log_section("sidecars"));
+    let token: Value = serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
+    let environment = [("TOKEN", token["token"].as_str().unwrap())];
+    let sidecar = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-1"), &environment);
+    let created: Value = serde_json::from_str(&tollgate.run(&["--json", "key", "create", "temporary"])).unwrap();
+    let gateway = sidecar.gateway(created["key"].as_str().unwrap());
+    eventually("the sidecar knows the new key", Duration::from_secs(20), || {
+        (gateway.get("/v1/models").status == 200).then_some(())
+    });
+    tollgate.run(&["key", "revoke", created["id"].as_str().unwrap()]);
+    eventually("the sidecar refuses the revoked key", Duration::from_secs(20), || {
+        (gateway.get("/v1/models").status == 401).then_some(())
+    });
+}
