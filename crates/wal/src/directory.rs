@@ -1,0 +1,216 @@
+//! Opening a log's directory: the lock against a second process, the writer's name, the boot counter, and what the
+//! last run left behind. Cuts a torn end (bytes that no append was ever acknowledged for) and nothing else.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tollgate_interaction::WriterId;
+
+use crate::log::WalError;
+use crate::replay::{SegmentReader, Step, plausible};
+use crate::segment::{self, FRAMES_START, Previous, Segment, SegmentHeader, SegmentList};
+
+/// A directory that this process owns until the file is dropped or unlocked.
+pub(crate) fn lock(dir: &Path) -> Result<File, WalError> {
+    std::fs::create_dir_all(dir).map_err(WalError::io("create", dir))?;
+    let handle = File::open(dir).map_err(WalError::io("open", dir))?;
+    match handle.try_lock() {
+        Ok(()) => Ok(handle),
+        Err(TryLockError::WouldBlock) => Err(WalError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(WalError::io("lock", dir)(source)),
+    }
+}
+
+/// The boot counter so far and the writer's name; both files exist afterwards.
+pub(crate) fn identity(dir: &Path, wanted: Option<WriterId>, found: &SegmentList) -> Result<(u64, WriterId), WalError> {
+    let (epoch_path, writer_path) = (dir.join("epoch"), dir.join("writer"));
+    let named = read_word(&writer_path)?;
+    let counted = read_word(&epoch_path)?;
+    let newest = found.iter().map(|segment| segment.epoch).max().unwrap_or(0);
+    let epoch = match &counted {
+        Some(text) => text.parse::<u64>().ok().ok_or_else(|| WalError::Epoch { path: epoch_path.clone() })?,
+        // The counter is created before the name: without it the directory has never been a log, or has lost it.
+        None if named.is_some() || newest > 0 => return Err(WalError::Epoch { path: epoch_path }),
+        None => 0,
+    };
+    let kept = match named {
+        Some(name) => Some(name.parse().map_err(|source| WalError::Writer { path: writer_path.clone(), source })?),
+        None => found.iter().find_map(|segment| Some(segment.header.as_ref()?.writer.clone())),
+    };
+    let writer = match (kept, wanted) {
+        (Some(kept), Some(wanted)) if kept != wanted => {
+            return Err(WalError::OtherWriter { dir: dir.to_owned(), kept, wanted });
+        }
+        (Some(writer), _) | (None, Some(writer)) => writer,
+        (None, None) => draw_writer()?,
+    };
+    if counted.is_none() {
+        write_word(dir, &epoch_path, "0")?;
+    }
+    write_word(dir, &writer_path, writer.as_str())?;
+    Ok((epoch.max(newest), writer))
+}
+
+/// Makes `epoch` the boot counter.
+pub(crate) fn keep_epoch(dir: &Path, epoch: u64) -> Result<(), WalError> {
+    write_word(dir, &dir.join("epoch"), &epoch.to_string())
+}
+
+/// A random number that no caller of the gateway can know.
+pub(crate) fn draw_salt() -> Result<u32, WalError> {
+    getrandom::u32().map_err(no_randomness)
+}
+
+fn draw_writer() -> Result<WriterId, WalError> {
+    let number = getrandom::u64().map_err(no_randomness)?;
+    let name = format!("w-{number:016x}");
+    name.parse().map_err(|source| WalError::Writer { path: PathBuf::from("writer"), source })
+}
+
+fn no_randomness(error: getrandom::Error) -> WalError {
+    let source = error.raw_os_error().map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
+    WalError::Random { source }
+}
+
+fn read_word(path: &Path) -> Result<Option<String>, WalError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(WalError::io("read", path)(error)),
+    }
+}
+
+/// Replaces the file at once and for good: a crash leaves the old word or the new one.
+fn write_word(dir: &Path, path: &Path, word: &str) -> Result<(), WalError> {
+    if read_word(path)?.as_deref() == Some(word) {
+        return Ok(());
+    }
+    let temporary = path.with_extension("tmp");
+    let written = std::fs::write(&temporary, format!("{word}\n"))
+        .and_then(|()| File::open(&temporary)?.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| File::open(dir)?.sync_all());
+    written.map_err(WalError::io("write", path))
+}
+
+/// The segments in `dir`, in the order they are read. Temporary files of an interrupted rewrite are deleted.
+pub(crate) fn list(dir: &Path) -> Result<SegmentList, WalError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(WalError::io("list", dir))? {
+        let path = entry.map_err(WalError::io("list", dir))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.ends_with(".wal.tmp") {
+            std::fs::remove_file(&path).map_err(WalError::io("delete", &path))?;
+        } else if let Some(numbers) = segment::parse_file_name(name) {
+            found.push((numbers, path));
+        }
+    }
+    found.sort();
+    let mut list = SegmentList::default();
+    for (numbers, path) in found {
+        let file = File::open(&path).map_err(WalError::io("open", &path))?;
+        let length = file.metadata().map_err(WalError::io("read", &path))?.len();
+        let header = read_header(&file, numbers).map_err(WalError::io("read", &path))?;
+        let segment = Segment::new(path, numbers, list.next_ordinal(), header, length);
+        segment.close();
+        list.push(Arc::new(segment));
+    }
+    Ok(list)
+}
+
+fn read_header(file: &File, (epoch, first_seq): (u64, u64)) -> io::Result<Option<SegmentHeader>> {
+    let mut bytes = vec![0; FRAMES_START as usize];
+    let mut read = 0;
+    while let more @ 1.. = file.read_at(&mut bytes[read..], read as u64)? {
+        read += more;
+    }
+    let header = SegmentHeader::from_bytes(&bytes[..read]);
+    Ok(header.filter(|header| header.epoch == epoch && header.first_seq == first_seq))
+}
+
+/// Looks at the end of the last run: cuts what was never acknowledged and says which event was the last. The second
+/// result is the last segment's file if it holds nothing, to be deleted once a newer segment exists.
+pub(crate) fn recover(list: &mut SegmentList) -> Result<(Previous, Option<PathBuf>), WalError> {
+    while let Some(unborn) = list.newest().filter(|last| last.header.is_none() && last.readable_end() <= FRAMES_START) {
+        // The crash came while it was created, so no frame was ever acknowledged from it.
+        std::fs::remove_file(&unborn.path).map_err(WalError::io("delete", &unborn.path))?;
+        list.pop_newest();
+    }
+    let Some(last) = list.newest() else { return Ok((Previous::default(), None)) };
+    let before = last.first_seq.saturating_sub(1);
+    let Some(header) = &last.header else {
+        return Ok((Previous { epoch: last.epoch, seq: before, tail_damaged: true }, None));
+    };
+    let end = find_end(&last, header.salt).map_err(WalError::io("read", &last.path))?;
+    if let Some(length) = end.cut_to {
+        cut(&last, length).map_err(WalError::io("cut the torn end of", &last.path))?;
+    }
+    if end.is_empty() {
+        list.pop_newest();
+        return Ok((header.previous, Some(last.path.clone())));
+    }
+    let seq = end.last_seq.unwrap_or(before);
+    Ok((Previous { epoch: last.epoch, seq, tail_damaged: end.damaged }, None))
+}
+
+struct End {
+    last_seq: Option<u64>,
+    damaged: bool,
+    cut_to: Option<u64>,
+}
+
+impl End {
+    fn is_empty(&self) -> bool {
+        self.last_seq.is_none() && !self.damaged
+    }
+}
+
+fn find_end(segment: &Segment, salt: u32) -> io::Result<End> {
+    let length = segment.readable_end();
+    let mut reader = SegmentReader::open(&segment.path, salt)?;
+    let mut end = End { last_seq: None, damaged: false, cut_to: None };
+    loop {
+        match reader.step(length)? {
+            Step::End => return Ok(end),
+            Step::Frame(header) | Step::BadBody(header) => {
+                end.last_seq = end.last_seq.max(Some(header.first_seq));
+                reader.seek(reader.offset() + header.frame_bytes());
+            }
+            // A write that was under way. Had it been acknowledged, its last byte would be here.
+            Step::Incomplete => {
+                end.cut_to = Some(reader.offset());
+                return Ok(end);
+            }
+            Step::BadHeader => {
+                let next = end.last_seq.map_or(segment.first_seq, |seq| seq + 1);
+                let seqs = plausible(next, length - reader.offset());
+                if let Some(offset) = reader.find_header(length, &seqs)? {
+                    reader.seek(offset);
+                } else if reader.is_zero_until(length)? {
+                    end.cut_to = Some(reader.offset());
+                    return Ok(end);
+                } else {
+                    end.damaged = true;
+                    return Ok(end);
+                }
+            }
+        }
+    }
+}
+
+fn cut(segment: &Segment, length: u64) -> io::Result<()> {
+    let torn_bytes = segment.readable_end() - length;
+    tracing::warn!(
+        torn_bytes,
+        "cutting the torn end of `{}`: an append that was never acknowledged",
+        segment.path.display()
+    );
+    let file = File::options().write(true).open(&segment.path)?;
+    file.set_len(length)?;
+    file.sync_data()?;
+    segment.set_readable_end(length);
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! The log as a whole: opening, closing, releasing what is no longer needed.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tollgate_interaction::WriterId;
+use tollgate_interaction::id::ParseWriterIdError;
+
+use crate::appender::Appender;
+use crate::directory;
+use crate::disk::{Disk, LocalDisk};
+use crate::queue::Limits;
+use crate::segment::{FRAMES_START, SegmentHeader};
+use crate::segment_writer;
+use crate::settings::WalSettings;
+use crate::shared::Shared;
+use crate::sync;
+use crate::tail::Tail;
+
+/// Why a log could not be opened, cleaned up or closed.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The system refused.
+    #[error("cannot {action} `{path}`; check that the disk has room and the directory belongs to this user")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has the log open.
+    #[error("`{dir}` is in use by another process; stop that one, or give this one a directory of its own")]
+    InUse {
+        /// Directory of the log.
+        dir: PathBuf,
+    },
+    /// The boot counter is gone or unreadable. Counting anew would give two events the same id.
+    #[error(
+        "`{path}` does not hold the log's boot counter; restore it, or write a number above every epoch this writer ever had"
+    )]
+    Epoch {
+        /// The counter's file.
+        path: PathBuf,
+    },
+    /// The writer's name is unreadable.
+    #[error("`{path}` does not name the log's writer; restore it")]
+    Writer {
+        /// The name's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ParseWriterIdError,
+    },
+    /// The directory belongs to another writer.
+    #[error(
+        "`{dir}` is the log of `{kept}`, not of `{wanted}`; use another directory, or drop the name from the settings"
+    )]
+    OtherWriter {
+        /// Directory of the log.
+        dir: PathBuf,
+        /// Whose it is.
+        kept: WriterId,
+        /// Who asked for it.
+        wanted: WriterId,
+    },
+    /// The quota leaves no room for a segment to be closed and another to be written.
+    #[error("`quota_bytes` is `{quota_bytes}`; make it at least twice `segment_bytes` (`{segment_bytes}`)")]
+    Quota {
+        /// As given.
+        quota_bytes: u64,
+        /// As given.
+        segment_bytes: u64,
+    },
+    /// The system has no randomness.
+    #[error("cannot draw a random number; check that the system provides `getrandom`")]
+    Random {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The log failed while it was open: the last events may not be on the disk.
+    #[error("the log failed: {reason}; repair the disk and restart")]
+    Failed {
+        /// What went wrong.
+        reason: Arc<str>,
+    },
+}
+
+impl WalError {
+    /// Names what was tried on `path`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalError + use<> {
+        let path = path.to_owned();
+        move |source| WalError::Io { action, path, source }
+    }
+}
+
+/// How a log is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalStatus {
+    /// Number of segment files.
+    pub segments: usize,
+    /// Bytes of all segments, counting what is about to be written.
+    pub size_bytes: u64,
+    /// As in the settings.
+    pub quota_bytes: u64,
+    /// Last sequence number given out in this epoch; 0 if none.
+    pub appended_seq: u64,
+    /// Last sequence number of this epoch that is on the disk; 0 if none.
+    pub durable_seq: u64,
+    /// Bytes that are taken and not known to be on the disk.
+    pub unsynced_bytes: u64,
+    /// Events dropped since the log was opened.
+    pub dropped: u64,
+    /// Why the log takes no more events, if it has failed for good.
+    pub failure: Option<String>,
+}
+
+/// An open log. Only one process at a time has it open.
+pub struct Wal {
+    shared: Arc<Shared>,
+    sync_thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held for the lock on it.
+    directory: File,
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal").field("writer", self.writer()).field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}
+
+impl Wal {
+    /// Opens the log, creating its directory if need be, cuts the torn end of the last run and starts a new epoch.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`WalError`], by name.
+    pub fn open(settings: WalSettings) -> Result<Wal, WalError> {
+        Wal::open_on(Arc::new(LocalDisk), settings)
+    }
+
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, settings: WalSettings) -> Result<Wal, WalError> {
+        let WalSettings { dir, writer, segment_bytes, quota_bytes, on_full } = settings;
+        if quota_bytes / 2 < segment_bytes || segment_bytes <= FRAMES_START {
+            return Err(WalError::Quota { quota_bytes, segment_bytes });
+        }
+        let directory = directory::lock(&dir)?;
+        let mut segments = directory::list(&dir)?;
+        let (last_epoch, writer) = directory::identity(&dir, writer, &segments)?;
+        let (previous, empty) = directory::recover(&mut segments)?;
+        let epoch = last_epoch + 1;
+        directory::keep_epoch(&dir, epoch)?;
+        let salt = directory::draw_salt()?;
+        let header = SegmentHeader { epoch, first_seq: 1, previous, salt, writer: writer.clone() };
+        let (segment_writer, segment) = segment_writer::start(&*disk, &dir, header, segments.next_ordinal())
+            .map_err(WalError::io("create a segment in", &dir))?;
+        segments.push(segment);
+        if let Some(empty) = empty {
+            disk.remove(&empty).map_err(WalError::io("delete", &empty))?;
+        }
+        let limits = Limits { segment_bytes, quota_bytes, on_full, salt };
+        let shared = Shared::new(disk, (dir.clone(), writer, epoch), limits, segment_writer, segments);
+        let for_thread = shared.clone();
+        let sync_thread = std::thread::Builder::new()
+            .name("wal-sync".into())
+            .spawn(move || sync::run(&for_thread))
+            .map_err(WalError::io("start the sync thread of", &dir))?;
+        Ok(Wal { shared, sync_thread: Mutex::new(Some(sync_thread)), directory })
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub fn writer(&self) -> &WriterId {
+        &self.shared.writer
+    }
+
+    /// Boot counter: this log has been opened so many times.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    /// A handle to append with.
+    #[must_use]
+    pub fn appender(&self) -> Appender {
+        Appender::new(self.shared.clone())
+    }
+
+    /// A cursor before the oldest event that is still kept, of whatever epoch.
+    #[must_use]
+    pub fn tail(&self) -> Tail {
+        Tail::new(self.shared.clone())
+    }
+
+    /// Deletes the segments that hold only events before `seq` of `epoch`, oldest first. The segment that is being
+    /// written stays. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if a segment cannot be deleted; it is not tried again before the log is reopened.
+    pub fn release_before(&self, epoch: u64, seq: u64) -> Result<(), WalError> {
+        let mut released = 0;
+        loop {
+            let Some(segment) = self.shared.segments.lock().release_oldest(epoch, seq) else { break };
+            let path = &segment.path;
+            self.shared.disk.remove(path).map_err(WalError::io("delete", path))?;
+            self.shared.sub_disk_bytes(segment.readable_end());
+            released += 1;
+        }
+        if released > 0 {
+            let dir = &self.shared.dir;
+            self.shared.disk.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+        }
+        Ok(())
+    }
+
+    /// How the log is doing.
+    #[must_use]
+    pub fn status(&self) -> WalStatus {
+        let queue = self.shared.queue.lock();
+        WalStatus {
+            segments: self.shared.segments.lock().len(),
+            size_bytes: self.shared.disk_bytes() + queue.queued_bytes,
+            quota_bytes: self.shared.limits.quota_bytes,
+            appended_seq: queue.last_seq,
+            durable_seq: self.shared.durable_seq(),
+            unsynced_bytes: queue.unsynced_bytes,
+            dropped: queue.dropped,
+            failure: queue.failure.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Takes no more events, brings those taken to the disk, and lets another process have the log. Cursors can still
+    /// read to the end. Blocks on the disk; calling it again does nothing.
+    ///
+    /// # Errors
+    /// [`WalError::Failed`] if the log failed while it was open.
+    pub fn close(&self) -> Result<(), WalError> {
+        if let Some(sync_thread) = self.sync_thread.lock().take() {
+            self.shared.queue.lock().closing = true;
+            self.shared.wake.notify_one();
+            if sync_thread.join().is_err() {
+                return Err(WalError::Failed { reason: "the sync thread panicked".into() });
+            }
+            self.directory.unlock().map_err(WalError::io("unlock", &self.shared.dir))?;
+        }
+        match &self.shared.queue.lock().failure {
+            Some(reason) => Err(WalError::Failed { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the log in `{}`", self.shared.dir.display());
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! A disk that fails in every way the log must survive, or must admit that it did not.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+
+use super::{copy, drain, eventually, reopen_and_drain, settings};
+use crate::disk::{Disk, LocalDisk, SegmentFile};
+use crate::samples::{opened, settled};
+use crate::{AppendError, DropCause, GapReason, OnFull, Wal, WalSettings};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// What the disk does next. An empty plan works.
+#[derive(Default)]
+struct Plan {
+    /// Bytes the disk takes before it is full.
+    room_bytes: Option<u64>,
+    /// At most so many bytes per write.
+    short_bytes: Option<usize>,
+    /// Results of the next calls, by error number; `None` succeeds.
+    writes: VecDeque<Option<i32>>,
+    syncs: VecDeque<Option<i32>>,
+    creations: VecDeque<Option<i32>>,
+    sync_takes: Duration,
+    sync_calls: usize,
+}
+
+#[derive(Clone, Default)]
+struct FaultyDisk(Arc<Mutex<Plan>>);
+
+struct FaultyFile(Arc<dyn SegmentFile>, Arc<Mutex<Plan>>);
+
+fn next(results: &mut VecDeque<Option<i32>>) -> io::Result<()> {
+    results.pop_front().flatten().map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>> {
+        next(&mut self.0.lock().creations)?;
+        Ok(Arc::new(FaultyFile(LocalDisk.create(path)?, self.0.clone())))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        LocalDisk.sync_dir(dir)
+    }
+}
+
+impl SegmentFile for FaultyFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut plan = self.1.lock();
+        next(&mut plan.writes)?;
+        let mut length = bytes.len().min(plan.short_bytes.unwrap_or(usize::MAX));
+        if let Some(room) = &mut plan.room_bytes {
+            if *room == 0 {
+                return Err(io::Error::from_raw_os_error(ENOSPC));
+            }
+            length = length.min(usize::try_from(*room).unwrap());
+            *room -= length as u64;
+        }
+        self.0.write_at(&bytes[..length], offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let pause = {
+            let mut plan = self.1.lock();
+            plan.sync_calls += 1;
+            next(&mut plan.syncs)?;
+            plan.sync_takes
+        };
+        std::thread::sleep(pause);
+        self.0.sync_data()
+    }
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+}
+
+fn open(dir: &Path) -> (Wal, FaultyDisk) {
+    let disk = FaultyDisk::default();
+    (Wal::open_on(Arc::new(disk.clone()), settings(dir)).unwrap(), disk)
+}
+
+fn seqs_until(last: u64) -> Vec<(u64, u64)> {
+    (1..=last).map(|seq| (1, seq)).collect()
+}
+
+#[tokio::test]
+async fn short_writes_are_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().short_bytes = Some(7);
+    for number in 1..=20 {
+        wal.appender().append_durable(&opened(number, 1000)).await.unwrap();
+    }
+    wal.close().unwrap();
+    let found = reopen_and_drain(dir.path());
+    assert_eq!((found.seqs(), found.gaps), (seqs_until(20), vec![]));
+}
+
+#[tokio::test]
+async fn an_interrupted_write_is_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().writes = [Some(4), Some(4), None].into();
+    assert_eq!(wal.appender().append_durable(&opened(1, 10)).await, Ok(1));
+    assert_eq!(wal.status().segments, 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_events_without_a_trace_and_takes_them_again_when_there_is_room() {
+    for room_bytes in [0, 1, 24, 26, 700, 1500, 5000, 9000, 30_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, disk) = open(dir.path());
+        let appender = wal.appender();
+        disk.0.lock().room_bytes = Some(room_bytes);
+        let mut taken = Vec::new();
+        for number in 0..40_u64 {
+            let (opened, settled) = (opened(number, 900), settled(number, 500));
+            match appender.append_durable(&opened).await {
+                Ok(seq) => taken.push((1, seq, opened)),
+                Err(error) => assert_eq!(error, AppendError::Full),
+            }
+            match appender.append_written(&settled) {
+                Ok(seq) => taken.push((1, seq, settled)),
+                Err(error) => assert_eq!(error, AppendError::Full),
+            }
+        }
+        assert!(taken.len() < 80);
+        disk.0.lock().room_bytes = None;
+        let last = opened(99, 10);
+        taken.push((1, appender.append_durable(&last).await.unwrap(), last));
+        let live = drain(&mut wal.tail());
+        assert_eq!((live.events, live.gaps), (taken.clone(), vec![]));
+        wal.close().unwrap();
+        let later = reopen_and_drain(dir.path());
+        assert_eq!((later.events, later.gaps), (taken, vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_that_fails_open_leaves_a_note_of_what_was_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let open = WalSettings { on_full: OnFull::FailOpen, ..settings(dir.path()) };
+    let wal = Wal::open_on(Arc::new(disk.clone()), open).unwrap();
+    disk.0.lock().room_bytes = Some(0);
+    let full = AppendError::Dropped { cause: DropCause::Full };
+    for number in 1..=3 {
+        assert_eq!(wal.appender().append_durable(&opened(number, 10)).await, Err(full.clone()));
+        assert_eq!(wal.appender().append_written(&settled(number, 10)), Err(full.clone()));
+    }
+    disk.0.lock().room_bytes = None;
+    wal.close().unwrap();
+    let found = reopen_and_drain(dir.path());
+    let [gap] = &found.gaps[..] else { panic!("{found:?}") };
+    assert_eq!(gap.reason, GapReason::Dropped { opened: 3, settled: 3 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_fsync_every_event_is_written_again_and_read_once() {
+    for failing_sync in 0..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, disk) = open(dir.path());
+        let mut early = wal.tail();
+        disk.0.lock().syncs = (0..=failing_sync).map(|call| (call == failing_sync).then_some(EIO)).collect();
+        let mut tasks = JoinSet::new();
+        for task in 0..4 {
+            let appender = wal.appender();
+            tasks.spawn(async move {
+                for number in 0..20 {
+                    appender.append_durable(&opened(task * 20 + number, 900)).await.unwrap();
+                    appender.append_written(&settled(task * 20 + number, 10)).unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        assert_eq!(wal.status().failure, None);
+        let live = drain(&mut early);
+        assert_eq!((live.seqs(), &live.gaps[..]), (seqs_until(160), &[][..]));
+        // Killed now, with whatever the poisoned segment holds still in place.
+        let found = reopen_and_drain(copy(dir.path()).path());
+        assert_eq!((found.seqs(), &found.gaps[..]), (seqs_until(160), &[][..]));
+        assert_eq!(found.events, live.events);
+        wal.close().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_fsync_spoils_in_the_old_segment_is_no_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    wal.appender().append_durable(&opened(1, 100)).await.unwrap();
+    disk.0.lock().syncs = [Some(EIO)].into();
+    wal.appender().append_durable(&opened(2, 100)).await.unwrap();
+    wal.appender().append_durable(&opened(3, 100)).await.unwrap();
+    let killed = copy(dir.path());
+    let poisoned = &super::segment_files(killed.path())[0];
+    let mut bytes = std::fs::read(poisoned).unwrap();
+    let end = bytes.len();
+    bytes[end - 60..].fill(0);
+    std::fs::write(poisoned, bytes).unwrap();
+    let found = reopen_and_drain(killed.path());
+    assert_eq!((found.seqs(), found.gaps), (seqs_until(3), vec![]));
+}
+
+#[tokio::test]
+async fn a_second_failure_in_a_row_ends_the_log_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    let appender = wal.appender();
+    appender.append_durable(&opened(1, 10)).await.unwrap();
+    disk.0.lock().syncs = vec![Some(EIO); 100].into();
+    let error = appender.append_durable(&opened(2, 10)).await.unwrap_err();
+    assert!(matches!(error, AppendError::Failed { .. }), "{error}");
+    assert!(matches!(appender.append_written(&opened(3, 10)), Err(AppendError::Failed { .. })));
+    assert!(wal.status().failure.is_some());
+    assert!(wal.close().is_err());
+}
+
+#[tokio::test]
+async fn a_failed_log_that_fails_open_counts_every_event_it_loses() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let open = WalSettings { on_full: OnFull::FailOpen, ..settings(dir.path()) };
+    let wal = Wal::open_on(Arc::new(disk.clone()), open).unwrap();
+    disk.0.lock().writes = vec![Some(EIO); 100].into();
+    let broken = Err(AppendError::Dropped { cause: DropCause::Failed });
+    assert_eq!(wal.appender().append_durable(&opened(1, 10)).await, broken);
+    assert_eq!(wal.appender().append_written(&settled(1, 10)), broken);
+    assert_eq!(wal.status().dropped, 2);
+}
+
+#[test]
+fn a_failed_write_moves_the_log_to_a_new_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    wal.appender().append_written(&opened(1, 100)).unwrap();
+    eventually(|| wal.status().durable_seq == 1);
+    disk.0.lock().writes = [Some(EIO)].into();
+    assert_eq!(wal.appender().append_written(&opened(2, 100)), Ok(2));
+    assert_eq!(wal.appender().append_written(&opened(3, 100)), Ok(3));
+    assert_eq!(wal.status().segments, 2);
+    assert_eq!(drain(&mut wal.tail()).seqs(), seqs_until(3));
+}
+
+#[test]
+fn the_first_segment_of_an_epoch_keeps_its_link_when_it_is_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = Wal::open(settings(dir.path())).unwrap();
+    for number in 1..=20 {
+        wal.appender().append_written(&opened(number, 900)).unwrap();
+    }
+    wal.close().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().writes = [Some(EIO)].into();
+    wal.appender().append_written(&opened(21, 900)).unwrap();
+    wal.close().unwrap();
+    let files = super::segment_files(dir.path());
+    std::fs::File::options().write(true).open(&files[files.len() - 2]).unwrap().set_len(1100).unwrap();
+    let found = reopen_and_drain(dir.path());
+    let [gap] = &found.gaps[..] else { panic!("{:?}", found.gaps) };
+    assert_eq!((gap.epoch, gap.last_seq, found.events.last().unwrap().0), (1, 20, 2));
+}
+
+#[test]
+fn a_segment_that_cannot_be_created_does_not_end_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().creations = [Some(EIO)].into();
+    for number in 1..=20 {
+        wal.appender().append_written(&opened(number, 900)).unwrap();
+    }
+    assert_eq!(drain(&mut wal.tail()).seqs(), seqs_until(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_that_arrive_during_an_fsync_share_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().sync_takes = Duration::from_millis(50);
+    let before = disk.0.lock().sync_calls;
+    let mut tasks = JoinSet::new();
+    for number in 0..100 {
+        let appender = wal.appender();
+        tasks.spawn(async move { appender.append_durable(&opened(number, 10)).await.unwrap() });
+    }
+    tasks.join_all().await;
+    // A hundred appends, each of which would have taken 50 ms: one starts, the others share the next few.
+    let calls = disk.0.lock().sync_calls - before;
+    assert!((1..=12).contains(&calls), "{calls}");
+}
+
+#[test]
+fn a_written_append_does_not_wait_for_a_slow_fsync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().sync_takes = Duration::from_millis(400);
+    wal.appender().append_written(&opened(1, 10)).unwrap();
+    let before = disk.0.lock().sync_calls;
+    eventually(|| disk.0.lock().sync_calls > before);
+    // The fsync is under way, and stays so while all of these are written.
+    for number in 2..=20 {
+        wal.appender().append_written(&opened(number, 900)).unwrap();
+    }
+    assert_eq!(wal.status().durable_seq, 0);
+}
+
+#[test]
+fn an_idle_log_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    wal.appender().append_written(&opened(1, 10)).unwrap();
+    eventually(|| wal.status().unsynced_bytes == 0);
+    let before = disk.0.lock().sync_calls;
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(disk.0.lock().sync_calls, before);
+}
