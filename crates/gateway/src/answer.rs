@@ -1,0 +1,129 @@
+//! Turns what a provider or the gateway has to say into the response the caller gets. Headers that concern the connection,
+//! or the operator's account, stay behind; the gateway's own say which record the call became.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use tollgate_interaction::{Dialect, InteractionId, Usd};
+use tollgate_provider::dialect;
+
+use crate::call::Call;
+use crate::error::{CallError, own};
+use crate::relay::Body;
+use crate::settle::Settlement;
+
+const INTERACTION_ID: HeaderName = HeaderName::from_static("x-tollgate-interaction-id");
+const PROVIDER: HeaderName = HeaderName::from_static("x-tollgate-provider");
+const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Headers of a provider's answer that end here.
+static LEFT_BEHIND: [HeaderName; 14] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::DATE,
+    header::SERVER,
+    header::SET_COOKIE,
+    header::ALT_SVC,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("anthropic-organization-id"),
+];
+
+/// Whether the body is a stream of events.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    const EVENTS: &[u8] = b"text/event-stream";
+    value.get(..EVENTS.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+}
+
+/// Whether the body has an encoding that cannot be read in passing, although none was asked for.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The head of an answer by a provider, on the provider's own headers.
+pub(crate) fn head(call: &Call, status: StatusCode, mut headers: HeaderMap, settlement: Option<Settlement>) -> Response<()> {
+    for name in &LEFT_BEHIND {
+        headers.remove(name);
+    }
+    let attempts = settlement.map_or(call.record.attempts.len(), |settlement| settlement.attempts);
+    mark(&mut headers, call, attempts);
+    if let Some(cost) = settlement.and_then(|settlement| settlement.cost) {
+        headers.insert(COST, cost_value(cost));
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn mark(headers: &mut HeaderMap, call: &Call, attempts: usize) {
+    headers.insert(INTERACTION_ID, id_value(call.public_id));
+    if let Some(target) = &call.target {
+        headers.insert(PROVIDER, target.provider.shown_as());
+        headers.insert(MODEL, target.shown_as.clone());
+    }
+    if attempts > 0 {
+        headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    }
+}
+
+fn id_value(id: InteractionId) -> HeaderValue {
+    HeaderValue::try_from(id.to_string()).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn cost_value(cost: Usd) -> HeaderValue {
+    HeaderValue::try_from(cost.to_string()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The body of an error, in the caller's dialect.
+pub(crate) fn error_body(dialect: Dialect, error: &CallError, id: Option<InteractionId>) -> Bytes {
+    let id = id.map(|id| id.to_string()).unwrap_or_default();
+    dialect::error_body(dialect, &error.shape(id)).into()
+}
+
+/// The response to a call that ended in an error of the gateway's own.
+pub(crate) fn refusal(call: &Call, error: &CallError, body: Bytes, attempts: usize) -> Response<Body> {
+    let mut response = plain(error.status(), JSON, body);
+    let headers = response.headers_mut();
+    mark(headers, call, attempts);
+    // Where each client library looks for the id that it shows with an error.
+    let request_id = match call.dialect {
+        Dialect::Openai => HeaderName::from_static("x-request-id"),
+        Dialect::Anthropic => HeaderName::from_static("request-id"),
+    };
+    headers.insert(request_id, id_value(call.public_id));
+    if matches!(error, CallError::Denied { .. }) {
+        // Both official client libraries would otherwise try a 429 again, which a spent budget does not deserve.
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+/// The response to a request for the list of models.
+pub(crate) fn listing(call: &Call, body: Bytes) -> Response<Body> {
+    let mut response = plain(own::OK, JSON, body);
+    response.headers_mut().insert(INTERACTION_ID, id_value(call.public_id));
+    response
+}
+
+/// The response to a request that is no call.
+pub(crate) fn no_call(dialect: Dialect, error: &CallError) -> Response<Body> {
+    plain(error.status(), JSON, error_body(dialect, error, None))
+}
+
+/// A response of the gateway's own.
+pub(crate) fn plain(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}

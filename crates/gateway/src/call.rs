@@ -1,0 +1,409 @@
+//! One call from its first byte to its row. Whatever happens, exactly one settled event is written: by the code that saw
+//! how the call ended, or else when the [`Call`] is dropped, because the caller hung up, the gateway was told to stop, or a
+//! handler panicked. A call that is dropped while a provider is still answering is read to its end in the background.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tollgate_interaction::schema::SCHEMA_VERSION;
+use tollgate_interaction::{
+    Attempt, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload,
+    Source, Usage, UsageSource, Usd,
+};
+use tollgate_policy::control::Principal;
+use tollgate_provider::{Observation, Observer, RequestHead, observe};
+
+use crate::error::CallError;
+use crate::intake::Intake;
+use crate::patience::Patience;
+use crate::recording::Recording;
+use crate::route::Target;
+use crate::settings::{AckMode, OnDisconnect};
+use crate::upstream::{AnswerHead, ExchangeError, Upstream};
+use crate::{Gateway, clock, random, settle};
+
+/// The state of one call.
+pub(crate) struct Call {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) started: Instant,
+    /// The record's id and dialect, for as long as the caller may want them.
+    pub(crate) public_id: InteractionId,
+    pub(crate) dialect: Dialect,
+    /// The facts so far; blank once settled.
+    pub(crate) record: Interaction,
+    pub(crate) request: Payload,
+    /// The event that is being appended just now; it holds the facts meanwhile.
+    opening: Option<Event>,
+    /// Whether an `opened` event with the request is in the log.
+    pub(crate) is_opened: bool,
+    pub(crate) principal: Option<Arc<Principal>>,
+    /// Held in the spend ledger for the principal's team.
+    pub(crate) reserved: Option<Usd>,
+    pub(crate) target: Option<Arc<Target>>,
+    pub(crate) upstream: Option<Upstream>,
+    /// Reads a stream in passing; a whole answer is read at its end.
+    pub(crate) observer: Option<Observer>,
+    pub(crate) recording: Recording,
+    pub(crate) response_type: String,
+    pub(crate) patience: Patience,
+    attempt_started: Instant,
+    pub(crate) body_wait: Duration,
+    pub(crate) estimated_input_tokens: u64,
+    pub(crate) has_answer_head: bool,
+    /// Status of the answer, once its head has gone to the caller.
+    pub(crate) status_sent: Option<u16>,
+    /// Bytes of its body that went to the caller.
+    pub(crate) sent_bytes: u64,
+    pub(crate) settled: bool,
+}
+
+impl Call {
+    pub(crate) fn begin(gateway: &Arc<Gateway>, dialect: Dialect, operation: Operation) -> Box<Call> {
+        let started_at_us = clock::now_us();
+        gateway.counters.started();
+        let mut record = blank();
+        record.interaction_id = random::interaction_id(started_at_us);
+        record.started_at_us = started_at_us;
+        record.dialect = dialect;
+        record.operation = operation;
+        Box::new(Call::new(Arc::clone(gateway), record))
+    }
+
+    fn new(gateway: Arc<Gateway>, record: Interaction) -> Call {
+        let now = Instant::now();
+        Call {
+            started: now,
+            public_id: record.interaction_id,
+            dialect: record.dialect,
+            record,
+            request: Payload::default(),
+            opening: None,
+            is_opened: false,
+            principal: None,
+            reserved: None,
+            target: None,
+            upstream: None,
+            observer: None,
+            recording: Recording::new(gateway.settings.limits.recorded_response_bytes),
+            response_type: String::new(),
+            patience: Patience::new(gateway.settings.timeouts.total),
+            attempt_started: now,
+            body_wait: Duration::ZERO,
+            estimated_input_tokens: 0,
+            has_answer_head: false,
+            status_sent: None,
+            sent_bytes: 0,
+            settled: false,
+            gateway,
+        }
+    }
+
+    /// What is left behind where a call was taken from.
+    fn hollow(gateway: &Arc<Gateway>) -> Call {
+        let mut call = Call::new(Arc::clone(gateway), blank());
+        call.settled = true;
+        call
+    }
+
+    /// Takes over what the headers said.
+    pub(crate) fn describe(&mut self, intake: &mut Intake<'_>) {
+        if let Some(trace) = intake.trace.take() {
+            self.record.trace_id = Some(trace.trace_id);
+            self.record.span_id = Some(trace.span_id);
+        }
+        self.record.conversation_id = intake.conversation.take();
+        self.record.tags = std::mem::take(&mut intake.labels);
+        if let Some(content_type) = intake.content_type {
+            self.request.content_type = String::from_utf8_lossy(content_type.as_bytes()).into_owned();
+        }
+    }
+
+    /// Takes over who is calling.
+    pub(crate) fn identify(&mut self, principal: &Principal, user: Option<&str>) {
+        self.record.tenant.clone_from(&principal.tenant);
+        self.record.project.clone_from(&principal.project);
+        self.record.team.clone_from(&principal.team);
+        self.record.api_key_id = Some(principal.key_id.clone());
+        self.name_user(user);
+    }
+
+    /// Takes over what the body said.
+    pub(crate) fn read(&mut self, head: &RequestHead) {
+        self.record.model_requested.clone_from(&head.model);
+        self.record.stream = head.stream;
+        self.estimated_input_tokens = head.estimated_input_tokens;
+        if self.record.user_ref.is_none() {
+            self.name_user(head.user.as_deref());
+        }
+    }
+
+    fn name_user(&mut self, user: Option<&str>) {
+        self.record.user_ref = user.map(|user| self.gateway.users.reference(&self.record.tenant, user));
+    }
+
+    /// Writes `opened`, so that whatever happens from here on is accounted for.
+    ///
+    /// # Errors
+    /// [`CallError::LogUnavailable`] if it cannot be written and the operator wants no call without a record.
+    pub(crate) async fn open(&mut self) -> Result<(), CallError> {
+        let interaction = std::mem::replace(&mut self.record, blank());
+        let request = std::mem::take(&mut self.request);
+        let event = self.opening.insert(Event::Opened(Box::new(Opened { interaction, request })));
+        let appended = match self.gateway.settings.ack {
+            AckMode::Async => self.gateway.appender.append_written(event),
+            AckMode::Intent | AckMode::Sync => self.gateway.appender.append_durable(event).await,
+        };
+        self.restore();
+        match appended {
+            Ok(_) => self.is_opened = true,
+            // Counted by the log; the settled event will carry the request in case there is room for it.
+            Err(error) if error.may_proceed() => {}
+            Err(error) => {
+                let id = self.public_id;
+                tracing::error!(interaction.id = %id, %error, "call `{id}` was refused because the log took no record of it");
+                return Err(CallError::LogUnavailable);
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) {
+        if let Some(Event::Opened(opened)) = self.opening.take() {
+            let Opened { interaction, request } = *opened;
+            (self.record, self.request) = (interaction, request);
+        }
+    }
+
+    /// Notes that `target` is about to be called.
+    pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>) {
+        self.attempt_started = Instant::now();
+        if self.record.attempts.is_empty() {
+            let before = self.attempt_started.duration_since(self.started);
+            self.record.gateway_overhead_us = Some(clock::micros(before.saturating_sub(self.body_wait)));
+        }
+        self.record.provider = Some(target.provider.name.clone());
+        self.record.region.clone_from(&target.provider.region);
+        self.record.attempts.push(Attempt {
+            provider: target.provider.name.clone(),
+            model: target.model.clone(),
+            http_status: None,
+            error_class: None,
+            started_at_us: self.now_us(),
+            duration_us: 0,
+            input_tokens: None,
+            output_tokens: None,
+            cost_usd: None,
+        });
+        self.target = Some(Arc::clone(target));
+    }
+
+    /// Notes how the present attempt went, as far as it has.
+    pub(crate) fn note_attempt(&mut self, http_status: Option<u16>, error_class: Option<&str>) {
+        let duration_us = clock::elapsed_us(self.attempt_started);
+        if let Some(attempt) = self.record.attempts.last_mut() {
+            attempt.duration_us = duration_us;
+            attempt.http_status = http_status.or(attempt.http_status);
+            attempt.error_class = error_class.map(str::to_owned).or(attempt.error_class.take());
+        }
+    }
+
+    pub(crate) fn provider_name(&self) -> String {
+        self.record.provider.clone().unwrap_or_default()
+    }
+
+    /// The wall clock, read through the monotonic one: within a call, time does not jump.
+    pub(crate) fn now_us(&self) -> i64 {
+        self.record.started_at_us.saturating_add(i64::try_from(clock::elapsed_us(self.started)).unwrap_or(i64::MAX))
+    }
+
+    /// Gives the upstream `wait` for what comes next, within what the whole call may take.
+    pub(crate) fn expect_within(&mut self, wait: Duration) {
+        let whole = tokio::time::Instant::from_std(self.started) + self.gateway.settings.timeouts.total;
+        self.patience.wait_until((tokio::time::Instant::now() + wait).min(whole));
+    }
+
+    /// Waits for the head of the answer.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, HeadError>> {
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(Err(HeadError::Call(CallError::Internal))) };
+        match upstream.poll_head(cx) {
+            Poll::Ready(Ok(head)) => {
+                self.has_answer_head = true;
+                let content_type = head.headers.get(http::header::CONTENT_TYPE);
+                self.response_type =
+                    content_type.map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+                self.expect_within(self.gateway.settings.timeouts.idle_stream);
+                Poll::Ready(Ok(head))
+            }
+            Poll::Ready(Err(ExchangeError::Stale)) => Poll::Ready(Err(HeadError::Stale)),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, cause = ?std::error::Error::source(&error), "an upstream call broke before its answer");
+                Poll::Ready(Err(HeadError::Call(CallError::UpstreamReset { provider: self.provider_name() })))
+            }
+            Poll::Pending => self.patience.poll(cx).map(|()| {
+                let waited_ms = self.gateway.settings.timeouts.first_byte.as_millis();
+                let (provider, setting) = (self.provider_name(), "first_byte");
+                Err(HeadError::Call(CallError::UpstreamTimeout { provider, what: "begin to answer", waited_ms, setting }))
+            }),
+        }
+    }
+
+    /// Waits for the next piece of the answer and records it; `None` at its end.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(Ok(None)) };
+        match upstream.poll_chunk(cx) {
+            Poll::Ready(None) => {
+                self.upstream = None;
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.observe(&chunk);
+                self.expect_within(self.gateway.settings.timeouts.idle_stream);
+                Poll::Ready(Ok(Some(chunk)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, cause = ?std::error::Error::source(&error), "an upstream call broke inside its answer");
+                self.upstream = None;
+                Poll::Ready(Err(CallError::UpstreamIncomplete { provider: self.provider_name() }))
+            }
+            Poll::Pending => self.patience.poll(cx).map(|()| {
+                self.upstream = None;
+                let waited_ms = self.gateway.settings.timeouts.idle_stream.as_millis();
+                let (provider, setting) = (self.provider_name(), "idle_stream");
+                Err(CallError::UpstreamTimeout { provider, what: "continue its answer", waited_ms, setting })
+            }),
+        }
+    }
+
+    /// Prepares for the body of an answer whose head has come.
+    pub(crate) fn begin_answer(&mut self, status: u16, is_stream: bool) {
+        self.note_attempt(Some(status), None);
+        self.observer = is_stream.then(|| Observer::new(self.record.dialect, self.record.operation, true));
+    }
+
+    fn observe(&mut self, chunk: &Bytes) {
+        self.recording.push(chunk);
+        let has_content = match &mut self.observer {
+            Some(observer) => {
+                observer.push(chunk);
+                self.record.ttft_us.is_none() && observer.saw_content()
+            }
+            None => self.record.ttft_us.is_none(),
+        };
+        if has_content {
+            self.record.ttft_us = Some(clock::elapsed_us(self.started));
+        }
+    }
+
+    /// What the answer said. `is_complete` says whether its body ended as HTTP wants it to.
+    pub(crate) fn observation(&mut self, is_complete: bool) -> Observation {
+        match self.observer.take() {
+            Some(observer) => observer.finish(is_complete),
+            None => observe::whole(self.record.dialect, self.record.operation, self.recording.as_slice()),
+        }
+    }
+
+    /// Lets go of a failed attempt's answer, so that the next one starts clean.
+    pub(crate) fn forget_answer(&mut self) {
+        (self.upstream, self.observer, self.has_answer_head) = (None, None, false);
+        self.recording.take();
+        self.record.ttft_us = None;
+    }
+
+    /// Takes the call away from a caller who hung up and reads its answer to the end.
+    fn drain(&mut self) {
+        let gateway = Arc::clone(&self.gateway);
+        let call = std::mem::replace(self, Call::hollow(&gateway));
+        gateway.tasks.spawn(settle::drain(Box::new(call)));
+    }
+
+    fn should_drain(&self) -> bool {
+        self.upstream.is_some()
+            && self.gateway.settings.on_disconnect == OnDisconnect::Drain
+            && !self.gateway.abort.is_cancelled()
+            && !std::thread::panicking()
+            && tokio::runtime::Handle::try_current().is_ok()
+    }
+}
+
+/// Why there is no head of an answer.
+pub(crate) enum HeadError {
+    /// An idle connection had died: the same request may go out on a fresh one.
+    Stale,
+    /// Anything else.
+    Call(CallError),
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.settled {
+            // The caller left while the end of the call was on its way to the disk.
+            if let (Some(reserved), Some(principal)) = (self.reserved.take(), &self.principal) {
+                self.gateway.ledger.release(&principal.team, reserved);
+            }
+            return;
+        }
+        self.restore();
+        if self.should_drain() {
+            return self.drain();
+        }
+        let error = if std::thread::panicking() {
+            CallError::Internal
+        } else if self.gateway.abort.is_cancelled() {
+            CallError::Interrupted
+        } else {
+            CallError::HungUp
+        };
+        settle::abandon(self, &error);
+    }
+}
+
+/// A record of which nothing is known yet.
+pub(crate) fn blank() -> Interaction {
+    Interaction {
+        schema_version: SCHEMA_VERSION,
+        interaction_id: InteractionId::new(0, &[0; 10]),
+        started_at_us: 0,
+        ended_at_us: 0,
+        tenant: String::new(),
+        project: None,
+        team: String::new(),
+        user_ref: None,
+        api_key_id: None,
+        conversation_id: None,
+        trace_id: None,
+        span_id: None,
+        source: Source::Proxy,
+        operation: Operation::Chat,
+        dialect: Dialect::Openai,
+        stream: false,
+        model_requested: String::new(),
+        model_served: None,
+        provider: None,
+        region: None,
+        route_id: None,
+        policy_bundle_hash: None,
+        signals_id: None,
+        decision: Decision::Allow,
+        decision_reasons: Vec::new(),
+        candidates: Vec::new(),
+        attempts: Vec::new(),
+        outcome: Outcome::Interrupted,
+        http_status: None,
+        error_type: None,
+        error_message: None,
+        finish_reasons: Vec::new(),
+        latency_us: 0,
+        ttft_us: None,
+        gateway_overhead_us: None,
+        usage: Usage::default(),
+        usage_source: UsageSource::None,
+        cost_usd: None,
+        cost_source: CostSource::None,
+        price_id: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        tags: Vec::new(),
+    }
+}

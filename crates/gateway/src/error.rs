@@ -1,0 +1,233 @@
+//! Why a call was not answered as asked, and the only place in the proxy where that becomes an HTTP status. Each error
+//! has a stable code, a message that names the object and says what to do, and a kind that tells the caller whether to
+//! fix, ask, wait or retry. Nothing here writes a provider's own error: those reach the caller as they came.
+
+use http::StatusCode;
+use tollgate_interaction::Outcome;
+use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
+
+/// Why a call ended without the answer it asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("no key was sent; send a virtual key as `authorization: Bearer tg-…` or in `x-api-key`")]
+    KeyMissing,
+    #[error("the key is unknown or revoked; ask for a new one (`tollgate key create NAME`)")]
+    KeyUnknown,
+    #[error("{message}")]
+    Denied { code: &'static str, message: String },
+    #[error("the request headers have {bytes} bytes; send at most {limit}")]
+    HeadersTooLarge { bytes: usize, limit: usize },
+    #[error("the request headers could not be read to their end; send fewer and smaller ones (at most {limit} bytes)")]
+    HeadersUnreadable { limit: usize },
+    #[error("the request body is larger than {limit} bytes; send a smaller one, or raise `limits.request_bytes`")]
+    BodyTooLarge { limit: usize },
+    #[error("the request body did not arrive within {waited_ms} ms; send it faster, or in smaller requests")]
+    BodyTimeout { waited_ms: u128 },
+    #[error("the connection broke before the request body was complete")]
+    BodyBroken,
+    #[error("header `{header}` is not valid; {expected}")]
+    Header { header: &'static str, expected: &'static str },
+    #[error("{0}")]
+    Request(RequestError),
+    #[error("model `{model}` is not known here; {hint}")]
+    ModelUnknown { model: String, hint: String },
+    #[error("model `{model}` is served by provider `{provider}`, which does not speak the format of this request; {hint}")]
+    TranslationNotSupported { model: String, provider: String, hint: &'static str },
+    #[error("provider `{provider}` has no operation `{operation}`; choose a model of another provider")]
+    OperationNotSupported { provider: String, operation: &'static str },
+    #[error("the gateway cannot record this call, so it was not made; retry, and look at the disk of the gateway's log")]
+    LogUnavailable,
+    #[error("the provider answered, but the gateway could not record the answer; retry, and look at the gateway's disk")]
+    LogLost,
+    #[error("provider `{provider}` cannot be reached; retry, or look at its `base_url` and at the network")]
+    UpstreamUnreachable { provider: String },
+    #[error("provider `{provider}` did not {what} within {waited_ms} ms; retry, or raise `timeouts.{setting}`")]
+    UpstreamTimeout { provider: String, what: &'static str, waited_ms: u128, setting: &'static str },
+    #[error("provider `{provider}` broke the connection before it answered; retry")]
+    UpstreamReset { provider: String },
+    #[error("provider `{provider}` broke off in the middle of its answer; retry")]
+    UpstreamIncomplete { provider: String },
+    #[error("provider `{provider}` answered with something that is not {expected}; report this to whoever runs it")]
+    UpstreamInvalid { provider: String, expected: &'static str },
+    #[error("provider `{provider}` refused the gateway's own credentials; correct its `api_key` in the configuration")]
+    UpstreamCredentials { provider: String },
+    #[error("provider `{provider}` answered with status {status} and no readable reason; retry")]
+    UpstreamStatus { provider: String, status: u16 },
+    #[error("the gateway is shutting down and broke the call off; retry")]
+    Interrupted,
+    #[error("the caller hung up before the answer was complete")]
+    HungUp,
+    #[error("the gateway failed while it handled this call; report the interaction id")]
+    Internal,
+    #[error("there is nothing at `{path}`; this gateway serves {served}", served = crate::endpoint::SERVED)]
+    NotFound { path: String },
+    #[error("`{path}` takes {allowed}, not {method}")]
+    MethodNotAllowed { path: String, method: String, allowed: &'static str },
+}
+
+impl CallError {
+    /// Never changes meaning; callers and dashboards match on it.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            CallError::KeyMissing => "key_missing",
+            CallError::KeyUnknown => "key_unknown",
+            CallError::Denied { code, .. } => code,
+            CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => "headers_too_large",
+            CallError::BodyTooLarge { .. } => "body_too_large",
+            CallError::BodyTimeout { .. } => "body_timeout",
+            CallError::BodyBroken => "body_incomplete",
+            CallError::Header { .. } => "invalid_header",
+            CallError::Request(error) => error.code(),
+            CallError::ModelUnknown { .. } => "model_not_found",
+            CallError::TranslationNotSupported { .. } => "translation_not_supported",
+            CallError::OperationNotSupported { .. } => "operation_not_supported",
+            CallError::LogUnavailable | CallError::LogLost => "log_unavailable",
+            CallError::UpstreamUnreachable { .. } => "upstream_unreachable",
+            CallError::UpstreamTimeout { .. } => "upstream_timeout",
+            CallError::UpstreamReset { .. } => "upstream_reset",
+            CallError::UpstreamIncomplete { .. } => "upstream_incomplete",
+            CallError::UpstreamInvalid { .. } => "upstream_invalid_response",
+            CallError::UpstreamCredentials { .. } => "upstream_credentials",
+            CallError::UpstreamStatus { .. } => "upstream_error",
+            CallError::Interrupted => "interrupted",
+            CallError::HungUp => "client_disconnected",
+            CallError::Internal => "internal",
+            CallError::NotFound { .. } => "path_not_found",
+            CallError::MethodNotAllowed { .. } => "method_not_allowed",
+        }
+    }
+
+    /// The status the caller gets, and what the caller should do.
+    fn answer(&self) -> (StatusCode, ErrorKind) {
+        match self {
+            CallError::KeyMissing | CallError::KeyUnknown => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
+            CallError::Denied { code, .. } => match *code {
+                "key_expired" => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
+                // OpenAI's own status for a spent quota; its clients show the message and retry with backoff.
+                "budget_exceeded" => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
+                _ => (StatusCode::FORBIDDEN, ErrorKind::Denied),
+            },
+            CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorKind::TooLarge)
+            }
+            CallError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge),
+            CallError::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, ErrorKind::Invalid),
+            CallError::BodyBroken
+            | CallError::Header { .. }
+            | CallError::Request(_)
+            | CallError::TranslationNotSupported { .. }
+            | CallError::OperationNotSupported { .. } => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
+            CallError::ModelUnknown { .. } | CallError::NotFound { .. } => {
+                (StatusCode::NOT_FOUND, ErrorKind::NotFound)
+            }
+            CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),
+            CallError::LogUnavailable | CallError::LogLost | CallError::Interrupted => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)
+            }
+            CallError::UpstreamTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unavailable),
+            CallError::UpstreamUnreachable { .. }
+            | CallError::UpstreamReset { .. }
+            | CallError::UpstreamIncomplete { .. }
+            | CallError::UpstreamInvalid { .. }
+            | CallError::UpstreamCredentials { .. } => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
+            CallError::UpstreamStatus { status, .. } => of_upstream(*status),
+            CallError::HungUp | CallError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ErrorKind::Internal),
+        }
+    }
+
+    /// The status the caller gets.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.answer().0
+    }
+
+    /// How such a call stands in the log.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            CallError::KeyMissing | CallError::KeyUnknown | CallError::Denied { .. } => Outcome::Denied,
+            CallError::Interrupted => Outcome::Interrupted,
+            CallError::HungUp | CallError::BodyBroken => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// The error in the terms the dialects are written from.
+    pub(crate) fn shape(&self, interaction_id: String) -> ErrorShape {
+        let (status, kind) = self.answer();
+        let (code, message) = (self.code().to_owned(), self.to_string());
+        ErrorShape { code, message, kind, http_status: status.as_u16(), interaction_id }
+    }
+}
+
+/// What a provider's status becomes when its body cannot be shown.
+fn of_upstream(status: u16) -> (StatusCode, ErrorKind) {
+    match StatusCode::from_u16(status) {
+        Ok(StatusCode::TOO_MANY_REQUESTS) => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
+        Ok(known) if known.is_client_error() => (known, ErrorKind::Invalid),
+        _ => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
+    }
+}
+
+/// What an upstream's status means for what happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpstreamVerdict {
+    /// An answer.
+    Answered,
+    /// The request itself is at fault: the provider's words go to the caller.
+    Refused,
+    /// Another target may do better; if there is none, the provider's words go to the caller.
+    TryNext,
+    /// As `TryNext`, and this target wants to be left alone for a while.
+    Throttled,
+    /// The gateway's key is at fault: another target may do better, and the provider's words are not for the caller.
+    Credentials,
+}
+
+impl UpstreamVerdict {
+    pub(crate) fn of(status: StatusCode) -> UpstreamVerdict {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                UpstreamVerdict::Credentials
+            }
+            StatusCode::TOO_MANY_REQUESTS => UpstreamVerdict::Throttled,
+            StatusCode::REQUEST_TIMEOUT => UpstreamVerdict::TryNext,
+            // Anthropic says 529 when it is overloaded.
+            status if status.is_server_error() || status.as_u16() == 529 => UpstreamVerdict::TryNext,
+            status if status.is_success() => UpstreamVerdict::Answered,
+            _ => UpstreamVerdict::Refused,
+        }
+    }
+}
+
+/// Statuses of the answers the gateway gives in its own name.
+pub(crate) mod own {
+    use http::StatusCode;
+
+    /// Alive, ready, or a list of models.
+    pub(crate) const OK: StatusCode = StatusCode::OK;
+    /// Not ready.
+    pub(crate) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+}
+
+/// Start of the answer hyper gives by itself to a request head that it cannot hold. See [`crate::listener`].
+pub(crate) const HYPER_HEADERS_TOO_LARGE: &[u8] = b"HTTP/1.1 431 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_policy_is_a_denied_call_and_a_broken_upstream_a_failed_one() {
+        let denied = CallError::Denied { code: "budget_exceeded", message: "spent".into() };
+        assert_eq!((denied.outcome(), denied.status()), (Outcome::Denied, StatusCode::TOO_MANY_REQUESTS));
+        let broken = CallError::UpstreamReset { provider: "up".into() };
+        assert_eq!((broken.outcome(), broken.code()), (Outcome::Failed, "upstream_reset"));
+    }
+
+    #[test]
+    fn only_what_another_target_could_answer_is_tried_again() {
+        let verdict = |status| UpstreamVerdict::of(StatusCode::from_u16(status).unwrap());
+        assert_eq!([200, 400, 404, 422].map(verdict)[1..], [UpstreamVerdict::Refused; 3]);
+        assert_eq!([500, 503, 529, 408].map(verdict), [UpstreamVerdict::TryNext; 4]);
+        assert_eq!((verdict(429), verdict(401)), (UpstreamVerdict::Throttled, UpstreamVerdict::Credentials));
+    }
+}

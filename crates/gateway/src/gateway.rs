@@ -1,0 +1,157 @@
+//! The gateway as the binaries see it: built from settings and the snapshots it reads, it serves a listener until it is
+//! told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollgate_interaction::Outcome;
+use tollgate_policy::Spend;
+use tollgate_policy::control::ControlSnapshot;
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_provider::Catalog;
+use tollgate_wal::Appender;
+
+use crate::auth::UserHasher;
+use crate::listener::{self, ServeError};
+use crate::route::{RouteError, RouteTable};
+use crate::settings::GatewaySettings;
+use crate::signals::SpendLedger;
+use crate::clock;
+
+/// The proxy.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(crate) settings: GatewaySettings,
+    pub(crate) appender: Appender,
+    pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) ledger: SpendLedger,
+    pub(crate) routes: RouteTable,
+    pub(crate) users: UserHasher,
+    pub(crate) counters: Counters,
+    /// Connections, and answers read to their end after their callers have left.
+    pub(crate) tasks: TaskTracker,
+    /// Time is up: whatever is still going on ends now.
+    pub(crate) abort: CancellationToken,
+    ready: AtomicBool,
+}
+
+/// What the gateway has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GatewayStats {
+    /// Connections from callers that are open now.
+    pub connections: u64,
+    /// Calls that have begun and not been settled.
+    pub calls_in_flight: u64,
+    /// Calls settled.
+    pub calls_settled: u64,
+    /// Of those, by outcome, in the order of [`Outcome::ALL`].
+    pub calls_by_outcome: [u64; Outcome::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    begun: AtomicU64,
+    by_outcome: [AtomicU64; Outcome::ALL.len()],
+}
+
+impl Counters {
+    pub(crate) fn started(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn settled(&self, outcome: Outcome) {
+        let place = Outcome::ALL.iter().position(|known| *known == outcome);
+        if let Some(counter) = place.and_then(|place| self.by_outcome.get(place)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Gateway {
+    /// Builds a gateway that appends to the log behind `appender` and reads its keys, policy and signals from the given
+    /// snapshots, whatever they are at the moment of each call. It is ready at once; see [`Gateway::set_ready`].
+    ///
+    /// # Errors
+    /// [`RouteError`] if the providers and models in `settings` make no sense.
+    pub fn new(
+        settings: GatewaySettings,
+        appender: Appender,
+        control: Arc<ArcSwap<ControlSnapshot>>,
+        signals: Arc<ArcSwap<SignalsSnapshot>>,
+        catalog: Arc<Catalog>,
+    ) -> Result<Arc<Self>, RouteError> {
+        let routes = RouteTable::new(&settings, Arc::clone(&catalog))?;
+        if !routes.has_providers() {
+            tracing::warn!("no provider is configured; every call will be refused");
+        }
+        Ok(Arc::new(Gateway {
+            appender,
+            control,
+            catalog,
+            ledger: SpendLedger::new(settings.log_position.clone(), signals),
+            routes,
+            users: UserHasher::new(&settings.user_hash_key),
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            abort: CancellationToken::new(),
+            ready: AtomicBool::new(true),
+            settings,
+        }))
+    }
+
+    /// Serves `listener` until `shutdown`. Then it takes no more connections, lets calls finish for `drain_timeout`, and
+    /// settles those that have not as interrupted.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the listener fails for good.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+        drain_timeout: Duration,
+    ) -> Result<(), ServeError> {
+        listener::serve(self, listener, shutdown, drain_timeout).await
+    }
+
+    /// What `/health/ready` says.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// What `/health/ready` says.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn stats(&self) -> GatewayStats {
+        let mut calls_by_outcome = [0; Outcome::ALL.len()];
+        for (count, counter) in calls_by_outcome.iter_mut().zip(&self.counters.by_outcome) {
+            *count = counter.load(Ordering::Relaxed);
+        }
+        let calls_settled = calls_by_outcome.iter().sum();
+        let begun = self.counters.begun.load(Ordering::Relaxed);
+        GatewayStats {
+            connections: self.counters.connections.load(Ordering::Relaxed),
+            calls_in_flight: begun.saturating_sub(calls_settled),
+            calls_settled,
+            calls_by_outcome,
+        }
+    }
+
+    /// What `team` has spent this month as the next call of it would be judged: the signals snapshot, what was settled
+    /// here since, and the reservations of calls in flight. `None` if no snapshot was ever taken.
+    #[must_use]
+    pub fn spend(&self, team: &str) -> Option<Spend> {
+        self.ledger.standing(team, clock::now_us()).spend
+    }
+}

@@ -1,0 +1,41 @@
+//! The proxy: from a caller's socket to a settled interaction. It reads two snapshots (keys and policy; what the log
+//! showed) and writes one log; it has no database, keeps no content, and never waits for anything but the caller, the
+//! provider and the log's own disk.
+//!
+//! A call runs in the task of its connection from end to end: the upstream connection is polled by that same task
+//! ([`upstream`]), so the happy path of a call that is not streamed spawns nothing and hands nothing over.
+
+mod admission;
+mod answer;
+mod attempt;
+mod auth;
+mod call;
+mod clock;
+mod endpoint;
+mod error;
+mod gateway;
+mod health;
+mod intake;
+mod listener;
+mod patience;
+mod random;
+mod recording;
+mod relay;
+mod route;
+mod sandbox;
+pub mod settings;
+mod settle;
+mod signals;
+mod socket;
+mod stages;
+mod unread;
+mod upstream;
+
+pub use gateway::{Gateway, GatewayStats};
+pub use listener::ServeError;
+pub use route::RouteError;
+pub use settings::{
+    AckMode, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret, Strategy,
+    Timeouts,
+};
+pub use upstream::TlsError;

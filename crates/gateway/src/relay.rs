@@ -1,0 +1,297 @@
+//! Bytes on their way to the caller. An answer that is whole goes out as it is. A stream goes out piece by piece as it
+//! comes, except for its end: the piece that tells the caller that all has been said waits until the call is in the log.
+//!
+//! An answer that breaks off is never passed off as a whole one: a stream ends with an error event in the caller's
+//! dialect, any other answer with a broken connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tollgate_interaction::{Dialect, Outcome, Payload};
+use tollgate_provider::{Observation, UsageFilter, dialect};
+
+use crate::call::Call;
+use crate::error::CallError;
+use crate::listener::Presence;
+use crate::settings::AckMode;
+use crate::settle::{self, Ending, Settlement};
+
+/// How long a provider may keep a stream open after it has said that it is over.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The body of every response.
+pub(crate) struct Body {
+    content: Content,
+    /// Tells the connection that a response is on its way, for as long as it is.
+    presence: Option<Presence>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Relay(Box<Relay>),
+}
+
+/// The answer broke off and nothing can be said about it any more: the connection must break too.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer of provider `{provider}` broke off")]
+pub(crate) struct BrokenAnswer {
+    provider: String,
+}
+
+impl Body {
+    pub(crate) fn whole(content: Bytes) -> Body {
+        Body { content: Content::Whole(content), presence: None }
+    }
+
+    pub(crate) fn relay(relay: Relay) -> Body {
+        Body { content: Content::Relay(Box::new(relay)), presence: None }
+    }
+
+    pub(crate) fn accompany(&mut self, presence: Presence) {
+        self.presence = Some(presence);
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenAnswer;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        match &mut self.get_mut().content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Relay(relay) => relay.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Relay(relay) => matches!(relay.phase, Phase::Ended),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// An answer that is passed on while it comes.
+pub(crate) struct Relay {
+    /// `None` only while its end is being written to disk.
+    call: Option<Box<Call>>,
+    dialect: Dialect,
+    provider: String,
+    is_stream: bool,
+    /// Hides the usage that the gateway, not the caller, asked for.
+    filter: Option<UsageFilter>,
+    /// Not to be sent before the call is settled.
+    held: Bytes,
+    has_ended: bool,
+    phase: Phase,
+}
+
+type Settling = Pin<Box<dyn Future<Output = (Box<Call>, Result<Settlement, CallError>)> + Send>>;
+
+enum Phase {
+    Flowing,
+    /// Waiting for the disk; then comes `last`.
+    Settling { settling: Settling, last: Last },
+    Ended,
+}
+
+/// What is still to be sent when the call has been settled.
+struct Last {
+    bytes: BytesMut,
+    is_broken: bool,
+}
+
+impl Relay {
+    /// Relays the answer of `call`. `first` is what has been read of it already.
+    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, filter: Option<UsageFilter>) -> Relay {
+        let (dialect, provider) = (call.dialect, call.provider_name());
+        let (call, phase) = (Some(call), Phase::Flowing);
+        Relay { call, dialect, provider, is_stream, filter, held: first, has_ended: false, phase }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenAnswer>>> {
+        loop {
+            match &mut self.phase {
+                Phase::Ended => return Poll::Ready(None),
+                Phase::Settling { settling, last } => {
+                    let (call, settled) = ready!(settling.as_mut().poll(cx));
+                    let last = std::mem::replace(last, Last { bytes: BytesMut::new(), is_broken: false });
+                    return Poll::Ready(self.last(&call, last, settled));
+                }
+                Phase::Flowing => {}
+            }
+            let Some(call) = &mut self.call else { return Poll::Ready(None) };
+            let end = match ready!(call.poll_chunk(cx)) {
+                Ok(Some(chunk)) => match self.pass(chunk) {
+                    Some(piece) => return Poll::Ready(Some(Ok(piece))),
+                    None => continue,
+                },
+                Ok(None) => None,
+                // It had said that it was over: how the connection ended does not matter.
+                Err(_) if self.has_ended => None,
+                Err(error) => Some(error),
+            };
+            if let Some(piece) = self.close(end) {
+                return Poll::Ready(piece);
+            }
+        }
+    }
+
+    /// What of `chunk`, and of what was held back before it, may go out now.
+    fn pass(&mut self, chunk: Bytes) -> Option<Bytes> {
+        let piece = match &mut self.filter {
+            Some(filter) => filter.push(chunk),
+            None => chunk,
+        };
+        let call = self.call.as_mut()?;
+        let piece = if self.is_stream {
+            let piece = if self.held.is_empty() { piece } else { join(&std::mem::take(&mut self.held), &piece) };
+            if says_it_is_over(self.dialect, &piece) {
+                self.held = piece;
+                self.has_ended = true;
+                call.expect_within(LINGER);
+                return None;
+            }
+            piece
+        } else {
+            // Any piece could be the last one.
+            std::mem::replace(&mut self.held, piece)
+        };
+        call.sent_bytes += piece.len() as u64;
+        (!piece.is_empty()).then_some(piece)
+    }
+
+    /// Settles the call. `None` if that takes a while.
+    fn close(&mut self, error: Option<CallError>) -> Option<Option<Result<Bytes, BrokenAnswer>>> {
+        let mut call = self.call.take()?;
+        let observation = call.observation(error.is_none());
+        let error = error.or_else(|| self.shortcoming(&observation));
+        let last = self.rest(&call, error.as_ref());
+        call.sent_bytes += last.bytes.len() as u64;
+        call.note_attempt(None, error.as_ref().map(CallError::code));
+        let ending = ending_of(&mut call, observation, error);
+        if call.gateway.settings.ack == AckMode::Sync {
+            let settling: Settling = Box::pin(async move {
+                let settled = settle::settle_on_disk(&mut call, ending).await;
+                (call, settled)
+            });
+            self.phase = Phase::Settling { settling, last };
+            return None;
+        }
+        let settled = settle::settle(&mut call, ending);
+        Some(self.last(&call, last, settled))
+    }
+
+    /// What is wrong with an answer that has ended as HTTP wants it to.
+    fn shortcoming(&self, observation: &Observation) -> Option<CallError> {
+        // Some servers that speak OpenAI's dialect leave `[DONE]` out; that every choice has its reason to stop will do.
+        let is_whole = observation.terminated || (self.is_stream && !observation.finish_reasons.is_empty());
+        let provider = self.provider.clone();
+        match (is_whole || observation.error.is_some(), self.is_stream) {
+            (true, _) => None,
+            (false, true) => Some(CallError::UpstreamIncomplete { provider }),
+            (false, false) => Some(CallError::UpstreamInvalid { provider, expected: "JSON" }),
+        }
+    }
+
+    fn rest(&mut self, call: &Call, error: Option<&CallError>) -> Last {
+        let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
+        if let Some(filter) = &mut self.filter {
+            bytes.extend_from_slice(&filter.finish());
+        }
+        if let (Some(error), true) = (error, self.is_stream) {
+            bytes.extend_from_slice(&self.error_event(call, error, &bytes));
+        }
+        Last { bytes, is_broken: error.is_some() && !self.is_stream }
+    }
+
+    /// The error as an event of its own, also behind half an event.
+    fn error_event(&self, call: &Call, error: &CallError, before: &[u8]) -> Vec<u8> {
+        let breaks: &[u8] = if self.is_between_events(call, before) { b"" } else { b"\n\n" };
+        [breaks, &dialect::error_event(self.dialect, &error.shape(call.public_id.to_string()))].concat()
+    }
+
+    fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
+        let sent = if before.is_empty() { call.recording.as_slice() } else { before };
+        sent.is_empty() || sent.ends_with(b"\n\n") || sent.ends_with(b"\r\n\r\n")
+    }
+
+    /// The end of the body.
+    fn last(&mut self, call: &Call, last: Last, settled: Result<Settlement, CallError>) -> Option<Result<Bytes, BrokenAnswer>> {
+        self.phase = Phase::Ended;
+        let Last { mut bytes, is_broken } = last;
+        match settled {
+            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream && !is_broken => {
+                bytes.extend_from_slice(format!(": tollgate cost_usd={cost}\n\n").as_bytes());
+            }
+            Ok(_) => {}
+            Err(error) if self.is_stream => {
+                bytes.clear();
+                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n"));
+            }
+            Err(_) => return Some(Err(BrokenAnswer { provider: self.provider.clone() })),
+        }
+        if is_broken {
+            return Some(Err(BrokenAnswer { provider: self.provider.clone() }));
+        }
+        (!bytes.is_empty()).then(|| Ok(bytes.freeze()))
+    }
+}
+
+fn ending_of(call: &mut Call, observation: Observation, error: Option<CallError>) -> Ending {
+    let reported = settle::class_of(&observation);
+    let error = error.map(|error| (error.code().to_owned(), error.to_string())).or(reported);
+    let received_bytes = call.recording.received_bytes();
+    let response = Payload { content_type: std::mem::take(&mut call.response_type), body: call.recording.take() };
+    Ending {
+        outcome: if error.is_some() { Outcome::Failed } else { Outcome::Success },
+        http_status: call.status_sent,
+        error,
+        observation: Some(observation),
+        response,
+        received_bytes,
+        sent_bytes: call.sent_bytes,
+    }
+}
+
+/// Whether `piece` holds the event after which a client library stops reading. JSON has no raw line breaks, so the model's
+/// own words cannot be mistaken for it.
+fn says_it_is_over(dialect: Dialect, piece: &[u8]) -> bool {
+    let mark: &[u8] = match dialect {
+        Dialect::Openai => b"data: [DONE]",
+        Dialect::Anthropic => b"event: message_stop",
+    };
+    memchr::memmem::find(piece, mark).is_some_and(|at| at == 0 || piece[at - 1] == b'\n')
+}
+
+fn join(left: &Bytes, right: &Bytes) -> Bytes {
+    [left.as_ref(), right.as_ref()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_stream_is_told_from_words_about_it() {
+        assert!(says_it_is_over(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"));
+        assert!(says_it_is_over(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"));
+        assert!(!says_it_is_over(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#));
+        assert!(!says_it_is_over(Dialect::Anthropic, b"data: [DONE]\n\n"));
+    }
+}

@@ -1,0 +1,466 @@
+//! Where a call can go: the configured providers, the targets that a model's name stands for, and the order in which they
+//! are tried. A name that stands for nothing is refused with the nearest one that does. Nothing here talks to a provider.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use parking_lot::RwLock;
+use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
+use tollgate_policy::Prefer;
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_provider::{Catalog, ModelEntry};
+
+use crate::error::CallError;
+use crate::health::Health;
+use crate::settings::{GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Strategy};
+use crate::upstream::{Connector, Pool, TlsError};
+
+/// Targets of providers that serve any name, remembered after their first use.
+const MAX_REMEMBERED: usize = 4_096;
+/// Longest name of a model.
+const MAX_MODEL_BYTES: usize = 256;
+/// Anthropic's API version where the caller states none.
+const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Why the settings make no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// Two providers have one name.
+    #[error("provider `{name}` is configured twice; give each its own name")]
+    DuplicateProvider {
+        /// The name.
+        name: String,
+    },
+    /// A name with a slash could not be told from a model.
+    #[error("provider name `{name}` is empty or holds a `/`; choose another")]
+    ProviderName {
+        /// The name.
+        name: String,
+    },
+    /// A URL that leads nowhere.
+    #[error("`{url}`, the `base_url` of provider `{provider}`, is not an http or https URL; write such as `https://api.openai.com/v1`")]
+    BaseUrl {
+        /// The provider.
+        provider: String,
+        /// As configured.
+        url: String,
+    },
+    /// A key that cannot stand in a header.
+    #[error("the `api_key` of provider `{provider}` holds characters that no header may hold; check it for line breaks")]
+    ApiKey {
+        /// The provider.
+        provider: String,
+    },
+    /// An alias without targets.
+    #[error("model `{alias}` has no targets; name at least one as `provider/model`")]
+    NoTargets {
+        /// The alias.
+        alias: String,
+    },
+    /// A target that no provider serves.
+    #[error("model `{alias}` names target `{target}`, which no configured provider serves; {hint}")]
+    UnknownTarget {
+        /// The alias.
+        alias: String,
+        /// As configured.
+        target: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// TLS could not be set up.
+    #[error("the way to the providers cannot be set up")]
+    Tls(#[from] TlsError),
+}
+
+/// A provider, ready to be called.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    pub(crate) name: String,
+    pub(crate) kind: ProviderKind,
+    pub(crate) region: Option<String>,
+    pub(crate) price_name: String,
+    /// `None` for the sandbox.
+    pub(crate) pool: Option<Arc<Pool>>,
+    /// Whether it is on this machine, so that headers that steer a scripted provider may reach it.
+    pub(crate) is_local: bool,
+    tags: Vec<String>,
+    models: Option<Vec<String>>,
+    paths: Paths,
+    /// Headers of every request, the key among them.
+    headers: HeaderMap,
+    shown_as: HeaderValue,
+}
+
+#[derive(Debug)]
+struct Paths {
+    chat: Uri,
+    embeddings: Uri,
+    messages: Uri,
+}
+
+/// A model at a provider.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) model: String,
+    /// `provider/model`.
+    pub(crate) name: String,
+    pub(crate) health: Health,
+    pub(crate) shown_as: HeaderValue,
+    /// Price of a million tokens, for orders and reservations only.
+    input_price: Option<Usd>,
+    output_price: Option<Usd>,
+}
+
+/// What a model's name stands for.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// The alias, if it is one.
+    pub(crate) alias: Option<String>,
+    pub(crate) targets: Vec<Arc<Target>>,
+    strategy: Strategy,
+    turn: AtomicUsize,
+}
+
+/// Targets in the order to try them.
+pub(crate) struct Ordered {
+    pub(crate) targets: Vec<Arc<Target>>,
+    /// All of them for the record, those left out with why-not.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Why the first target was left out, if all were.
+    pub(crate) refused: Option<CallError>,
+}
+
+/// Everything a name can stand for.
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    providers: HashMap<String, Arc<Provider>>,
+    known: HashMap<String, Arc<Resolved>>,
+    /// Targets of providers that list no models.
+    remembered: RwLock<HashMap<String, Arc<Resolved>>>,
+    listed: Vec<ModelEntry>,
+    catalog: Arc<Catalog>,
+}
+
+impl RouteTable {
+    /// # Errors
+    /// [`RouteError`] names the setting that makes no sense.
+    pub(crate) fn new(settings: &GatewaySettings, catalog: Arc<Catalog>) -> Result<Self, RouteError> {
+        let connector = Connector::new()?;
+        let mut table = RouteTable {
+            providers: HashMap::new(),
+            known: HashMap::new(),
+            remembered: RwLock::default(),
+            listed: Vec::new(),
+            catalog,
+        };
+        for provider in &settings.providers {
+            let built = Arc::new(Provider::new(provider, settings, &connector)?);
+            if table.providers.insert(provider.name.clone(), built).is_some() {
+                return Err(RouteError::DuplicateProvider { name: provider.name.clone() });
+            }
+        }
+        table.add_listed_models(settings);
+        for route in &settings.models {
+            table.add_alias(route)?;
+        }
+        Ok(table)
+    }
+
+    /// What callers may write as the model, as far as it can be listed.
+    pub(crate) fn listed(&self) -> &[ModelEntry] {
+        &self.listed
+    }
+
+    /// Whether there is any provider at all.
+    pub(crate) fn has_providers(&self) -> bool {
+        !self.providers.is_empty()
+    }
+
+    /// Finds what `model` stands for.
+    ///
+    /// # Errors
+    /// [`CallError::ModelUnknown`] with the nearest name.
+    pub(crate) fn resolve(&self, model: &str) -> Result<Arc<Resolved>, CallError> {
+        if let Some(known) = self.known.get(model) {
+            return Ok(known.clone());
+        }
+        if let Some(known) = self.remembered.read().get(model) {
+            return Ok(known.clone());
+        }
+        self.resolve_unlisted(model)
+            .ok_or_else(|| self.unknown(model))
+    }
+
+    /// The refusal of a name that stands for nothing.
+    pub(crate) fn unknown(&self, model: &str) -> CallError {
+        CallError::ModelUnknown { model: model.chars().take(MAX_MODEL_BYTES).collect(), hint: self.hint(model) }
+    }
+
+    /// `provider/anything`, where the provider lists no models.
+    fn resolve_unlisted(&self, model: &str) -> Option<Arc<Resolved>> {
+        let (provider, name) = model.split_once('/')?;
+        let provider = self.providers.get(provider).filter(|provider| provider.models.is_none())?;
+        if name.is_empty() || model.len() > MAX_MODEL_BYTES || name.chars().any(char::is_control) {
+            return None;
+        }
+        let resolved = Arc::new(Resolved::single(Arc::new(self.target(provider, name))));
+        let mut remembered = self.remembered.write();
+        if remembered.len() < MAX_REMEMBERED {
+            return Some(remembered.entry(model.to_owned()).or_insert(resolved).clone());
+        }
+        Some(resolved)
+    }
+
+    fn add_listed_models(&mut self, settings: &GatewaySettings) {
+        let mut served_by: HashMap<&str, Vec<Arc<Target>>> = HashMap::new();
+        for provider in settings.providers.iter().filter_map(|settings| self.providers.get(&settings.name)) {
+            let provider = Arc::clone(provider);
+            for model in settings.providers.iter().filter(|settings| settings.name == provider.name).flat_map(|settings| settings.models.iter().flatten()) {
+                let target = Arc::new(self.target(&provider, model));
+                self.listed.push(ModelEntry { id: target.name.clone(), owned_by: provider.name.clone(), created_at_s: 0 });
+                self.known.insert(target.name.clone(), Arc::new(Resolved::single(Arc::clone(&target))));
+                served_by.entry(model).or_default().push(target);
+            }
+        }
+        // A bare name is enough where it can mean one thing only.
+        for (model, targets) in served_by {
+            if let ([target], false) = (targets.as_slice(), self.known.contains_key(model)) {
+                self.known.insert(model.to_owned(), Arc::new(Resolved::single(Arc::clone(target))));
+            }
+        }
+    }
+
+    fn add_alias(&mut self, route: &ModelRoute) -> Result<(), RouteError> {
+        let mut targets = Vec::with_capacity(route.targets.len());
+        for target in &route.targets {
+            let found = self.known.get(target).cloned().or_else(|| self.resolve_unlisted(target)).ok_or_else(|| {
+                let (alias, target) = (route.alias.clone(), target.clone());
+                RouteError::UnknownTarget { hint: self.hint(&target), alias, target }
+            })?;
+            targets.extend(found.targets.iter().cloned());
+        }
+        if targets.is_empty() {
+            return Err(RouteError::NoTargets { alias: route.alias.clone() });
+        }
+        let resolved = Resolved {
+            alias: Some(route.alias.clone()),
+            targets,
+            strategy: route.strategy,
+            turn: AtomicUsize::default(),
+        };
+        self.known.insert(route.alias.clone(), Arc::new(resolved));
+        self.listed.push(ModelEntry { id: route.alias.clone(), owned_by: "tollgate".into(), created_at_s: 0 });
+        Ok(())
+    }
+
+    fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
+        Target {
+            model: model.to_owned(),
+            name: format!("{}/{model}", provider.name),
+            health: Health::default(),
+            shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
+            input_price: self.catalog.input_price(&provider.price_name, model),
+            output_price: self.catalog.output_price(&provider.price_name, model),
+            provider: Arc::clone(provider),
+        }
+    }
+
+    fn hint(&self, model: &str) -> String {
+        const MAX_NAMED: usize = 12;
+        let mut known: Vec<&str> = self.known.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let nearest = known.iter().map(|name| (strsim::levenshtein(name, model), *name)).min();
+        let mut hint = match nearest {
+            Some((steps, name)) if steps <= model.chars().count().max(3) / 3 => format!("did you mean `{name}`? "),
+            _ => String::new(),
+        };
+        let open = self.providers.values().filter(|provider| provider.models.is_none());
+        let mut open: Vec<String> = open.map(|provider| format!("`{}/…`", provider.name)).collect();
+        open.sort_unstable();
+        let named: Vec<String> = known.iter().take(MAX_NAMED).map(|name| format!("`{name}`")).chain(open).collect();
+        if named.is_empty() {
+            hint.push_str("no provider is configured; add one under `providers`");
+            return hint;
+        }
+        hint.push_str("known are ");
+        hint.push_str(&named.join(", "));
+        if known.len() > MAX_NAMED {
+            hint.push_str(&format!(" and {} more (`GET /v1/models`)", known.len() - MAX_NAMED));
+        }
+        hint
+    }
+}
+
+impl Resolved {
+    fn single(target: Arc<Target>) -> Self {
+        Resolved { alias: None, targets: vec![target], strategy: Strategy::Fallback, turn: AtomicUsize::default() }
+    }
+
+    /// The targets in the order to try them, and that order for the record with why-not of those left out.
+    pub(crate) fn order(
+        &self,
+        dialect: Dialect,
+        operation: Operation,
+        prefer: Option<&Prefer>,
+        signals: &SignalsSnapshot,
+        now_us: i64,
+    ) -> Ordered {
+        let mut ready: Vec<Arc<Target>> = Vec::with_capacity(self.targets.len());
+        let mut refused = None;
+        let mut left_out = Vec::new();
+        for target in &self.targets {
+            match target.refusal(dialect, operation) {
+                None => ready.push(Arc::clone(target)),
+                Some(refusal) => {
+                    left_out.push(target.candidate(Some(refusal.code().to_owned())));
+                    refused.get_or_insert(refusal);
+                }
+            }
+        }
+        if ready.len() > 1 {
+            self.sort(&mut ready, prefer, signals, now_us);
+        }
+        let mut candidates = Vec::with_capacity(self.targets.len());
+        candidates.extend(ready.iter().map(|target| target.candidate(None)));
+        candidates.append(&mut left_out);
+        let refused = refused.filter(|_| ready.is_empty());
+        Ordered { targets: ready, candidates, refused }
+    }
+
+    fn sort(&self, ready: &mut [Arc<Target>], prefer: Option<&Prefer>, signals: &SignalsSnapshot, now_us: i64) {
+        match self.strategy {
+            Strategy::Fallback => {}
+            Strategy::RoundRobin => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
+                ready.rotate_left(turn);
+            }
+            Strategy::Cheapest => ready.sort_by_key(|target| target.price_order()),
+            Strategy::Fastest => ready.sort_by_key(|target| {
+                signals.targets.get(&target.name).filter(|seen| seen.calls > 0).map_or(u64::MAX, |seen| seen.p50_ms)
+            }),
+        }
+        match prefer {
+            Some(Prefer::Cheapest) => ready.sort_by_key(|target| target.price_order()),
+            Some(Prefer::Tag(tag)) => ready.sort_by_key(|target| !target.provider.tags.contains(tag)),
+            None => {}
+        }
+        ready.sort_by_key(|target| target.health.is_resting(now_us));
+    }
+}
+
+impl Target {
+    pub(crate) fn candidate(&self, rejected_because: Option<String>) -> Candidate {
+        Candidate { provider: self.provider.name.clone(), model: self.model.clone(), rejected_because }
+    }
+
+    /// What a call may cost at most, or is likely to; zero if the price is not known.
+    pub(crate) fn estimate(&self, input_tokens: u64, output_tokens: u64) -> Usd {
+        const MILLION: i128 = 1_000_000;
+        let part = |tokens: u64, price: Option<Usd>| i128::from(tokens) * price.unwrap_or(Usd::ZERO).get() / MILLION;
+        Usd::new(part(input_tokens, self.input_price) + part(output_tokens, self.output_price))
+    }
+
+    fn refusal(&self, dialect: Dialect, operation: Operation) -> Option<CallError> {
+        let kind = self.provider.kind;
+        if !kind.speaks(dialect) {
+            let hint = match dialect {
+                Dialect::Openai => "send it to `/v1/messages` in Anthropic's format, or choose another model",
+                Dialect::Anthropic => "send it to `/v1/chat/completions` in OpenAI's format, or choose another model",
+            };
+            let (model, provider) = (self.model.clone(), self.provider.name.clone());
+            return Some(CallError::TranslationNotSupported { model, provider, hint });
+        }
+        if kind == ProviderKind::Anthropic && operation == Operation::Embeddings {
+            return Some(CallError::OperationNotSupported { provider: self.provider.name.clone(), operation: "embeddings" });
+        }
+        None
+    }
+
+    fn price_order(&self) -> (bool, Usd) {
+        (self.input_price.is_none(), self.input_price.unwrap_or(Usd::ZERO))
+    }
+}
+
+impl Provider {
+    fn new(settings: &ProviderSettings, all: &GatewaySettings, connector: &Connector) -> Result<Self, RouteError> {
+        let name = settings.name.clone();
+        let shown_as = HeaderValue::from_str(&name).ok().filter(|_| !name.is_empty() && !name.contains('/'));
+        let Some(shown_as) = shown_as else { return Err(RouteError::ProviderName { name }) };
+        let bad_url = || RouteError::BaseUrl { provider: name.clone(), url: settings.base_url.clone() };
+        let base = if settings.kind == ProviderKind::Sandbox { "http://sandbox.invalid" } else { settings.base_url.as_str() };
+        let base: Uri = base.trim_end_matches('/').parse().map_err(|_| bad_url())?;
+        let (Some(scheme), Some(authority)) = (base.scheme_str(), base.authority()) else { return Err(bad_url()) };
+        if !matches!(scheme, "http" | "https") || base.query().is_some() || authority.as_str().contains('@') {
+            return Err(bad_url());
+        }
+        let origin = Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query("/").build();
+        let origin = origin.map_err(|_| bad_url())?;
+        let root = if base.path() == "/" { "/v1" } else { base.path() };
+        let path = |end: &str| format!("{root}{end}").parse::<Uri>().map_err(|_| bad_url());
+        let pool = || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
+        Ok(Provider {
+            kind: settings.kind,
+            region: settings.region.clone(),
+            price_name: settings.price_as.clone().unwrap_or_else(|| settings.kind.as_str().to_owned()),
+            pool: (settings.kind != ProviderKind::Sandbox).then(|| Arc::new(pool())),
+            is_local: is_loopback(authority.host()),
+            tags: settings.tags.clone(),
+            models: settings.models.clone(),
+            paths: Paths { chat: path("/chat/completions")?, embeddings: path("/embeddings")?, messages: path("/messages")? },
+            headers: headers(settings, authority.as_str())?,
+            shown_as,
+            name,
+        })
+    }
+
+    pub(crate) fn path(&self, dialect: Dialect, operation: Operation) -> Uri {
+        match (dialect, operation) {
+            (Dialect::Anthropic, _) => self.paths.messages.clone(),
+            (Dialect::Openai, Operation::Embeddings) => self.paths.embeddings.clone(),
+            (Dialect::Openai, _) => self.paths.chat.clone(),
+        }
+    }
+
+    /// The headers of a request, to which the caller's own may be added.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    pub(crate) fn shown_as(&self) -> HeaderValue {
+        self.shown_as.clone()
+    }
+}
+
+/// Headers every request to a provider carries. Compressed answers are not asked for: they could not be read in passing.
+fn headers(settings: &ProviderSettings, host: &str) -> Result<HeaderMap, RouteError> {
+    const AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
+    let bad_key = |_| RouteError::ApiKey { provider: settings.name.clone() };
+    let mut headers = HeaderMap::with_capacity(16);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(header::USER_AGENT, AGENT);
+    if settings.kind == ProviderKind::Anthropic {
+        headers.insert(HeaderName::from_static("anthropic-version"), ANTHROPIC_VERSION);
+    }
+    if let Some(key) = &settings.api_key {
+        let (name, text) = match settings.kind {
+            ProviderKind::Anthropic => (HeaderName::from_static("x-api-key"), key.reveal().to_owned()),
+            _ => (header::AUTHORIZATION, format!("Bearer {}", key.reveal())),
+        };
+        let mut value = HeaderValue::try_from(text).map_err(bad_key)?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

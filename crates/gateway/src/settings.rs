@@ -1,0 +1,245 @@
+//! What the operator decides about the gateway, as plain values. Reading them from a file, from the environment or from
+//! the command line is the binary's work; checking that they make sense together is [`crate::route`]'s.
+
+use std::fmt;
+use std::time::Duration;
+
+use tollgate_interaction::Dialect;
+
+/// A text that must not be printed: the key of a provider.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text in.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one header it belongs in.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// OpenAI's API, or a server compatible with it.
+    Openai,
+    /// Anthropic's Messages API, or a server compatible with it.
+    Anthropic,
+    /// The built-in pretend provider, which speaks every dialect and calls nobody.
+    Sandbox,
+}
+
+impl ProviderKind {
+    /// The name the price catalogue knows it by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ProviderKind::Openai => "openai",
+            ProviderKind::Anthropic => "anthropic",
+            ProviderKind::Sandbox => "sandbox",
+        }
+    }
+
+    /// Whether a caller of `dialect` can be sent there without translating.
+    #[must_use]
+    pub const fn speaks(self, dialect: Dialect) -> bool {
+        match self {
+            ProviderKind::Openai => matches!(dialect, Dialect::Openai),
+            ProviderKind::Anthropic => matches!(dialect, Dialect::Anthropic),
+            ProviderKind::Sandbox => true,
+        }
+    }
+}
+
+/// Where calls can be sent.
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// Its name in the configuration, the part of a model before the slash.
+    pub name: String,
+    /// What it speaks.
+    pub kind: ProviderKind,
+    /// Such as `https://api.openai.com/v1`; a URL without a path gets `/v1`. Not used by the sandbox.
+    pub base_url: String,
+    /// Key the gateway shows it.
+    pub api_key: Option<Secret>,
+    /// Where it runs, for the record.
+    pub region: Option<String>,
+    /// Labels a policy can prefer.
+    pub tags: Vec<String>,
+    /// The models it serves; `None` for any name.
+    pub models: Option<Vec<String>>,
+    /// Name the price catalogue knows it by, if that is not its kind.
+    pub price_as: Option<String>,
+}
+
+/// How the targets of an alias are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// As written: the next one is used when the one before it failed.
+    #[default]
+    Fallback,
+    /// Lowest input price first; targets without a known price last.
+    Cheapest,
+    /// Lowest median latency first, as the log last showed it; targets not in the log last.
+    Fastest,
+    /// Each call starts one target further along.
+    RoundRobin,
+}
+
+/// A name that stands for a list of targets.
+#[derive(Clone, Debug)]
+pub struct ModelRoute {
+    /// What callers write as the model.
+    pub alias: String,
+    /// Each `provider/model`.
+    pub targets: Vec<String>,
+    /// How they are ordered.
+    pub strategy: Strategy,
+}
+
+/// When a call's record counts as safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AckMode {
+    /// `opened` has reached the operating system before the upstream call.
+    Async,
+    /// `opened` is on disk before the upstream call.
+    #[default]
+    Intent,
+    /// As `Intent`, and the last byte waits until `settled` is on disk.
+    Sync,
+}
+
+/// What becomes of the upstream call when the caller hangs up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// Read it to its end, within [`Timeouts::drain`], so that the count of tokens is the provider's.
+    #[default]
+    Drain,
+    /// Break it off, and estimate.
+    Cancel,
+}
+
+/// Sizes beyond which the gateway refuses. In bytes unless named otherwise.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// All header names and values of a request together.
+    pub header_bytes: usize,
+    /// Body of a request.
+    pub request_bytes: usize,
+    /// Body of a refused request that is read and thrown away so that the caller can read the refusal.
+    pub discard_bytes: usize,
+    /// Body of an answer that is not a stream: held back until it is whole. A larger one is passed on in pieces.
+    pub buffered_response_bytes: usize,
+    /// Body of an answer kept for the record. What is beyond is passed on, and the record says that it is not whole.
+    pub recorded_response_bytes: usize,
+    /// Bytes read after the caller has hung up.
+    pub drain_bytes: usize,
+    /// Upstream calls made for one request.
+    pub attempts: usize,
+    /// Idle connections kept per provider.
+    pub idle_connections: usize,
+    /// Connections from callers; further ones wait to be accepted.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Limits {
+            header_bytes: 64 * 1024,
+            request_bytes: 32 * MIB,
+            discard_bytes: 96 * MIB,
+            buffered_response_bytes: 8 * MIB,
+            recorded_response_bytes: 32 * MIB,
+            drain_bytes: 64 * MIB,
+            attempts: 3,
+            idle_connections: 256,
+            connections: 10_000,
+        }
+    }
+}
+
+/// How long the gateway waits.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// For a connection to a provider, TLS included.
+    pub connect: Duration,
+    /// From the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle_stream: Duration,
+    /// For the whole call.
+    pub total: Duration,
+    /// For a caller to send the body of its request.
+    pub request_body: Duration,
+    /// For an upstream answer whose caller has hung up.
+    pub drain: Duration,
+    /// An upstream connection that has not been used for this long is not used again.
+    pub idle_connection: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(300),
+            idle_stream: Duration::from_secs(120),
+            total: Duration::from_secs(900),
+            request_body: Duration::from_secs(60),
+            drain: Duration::from_secs(60),
+            idle_connection: Duration::from_secs(50),
+        }
+    }
+}
+
+/// Everything the gateway is told when it starts.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// Sizes.
+    pub limits: Limits,
+    /// Times.
+    pub timeouts: Timeouts,
+    /// Where calls can go.
+    pub providers: Vec<ProviderSettings>,
+    /// Names for groups of targets.
+    pub models: Vec<ModelRoute>,
+    /// Key of the hash that stands for an end user in the log. Whoever has it can test guesses; keep it with the data.
+    pub user_hash_key: [u8; 32],
+    /// When a record counts as safe.
+    pub ack: AckMode,
+    /// What becomes of the upstream call when the caller hangs up.
+    pub on_disconnect: OnDisconnect,
+    /// The write-ahead log's position name, `writer/epoch`, as it stands in the watermarks of a signals snapshot.
+    pub log_position: String,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        GatewaySettings {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            providers: Vec::new(),
+            models: Vec::new(),
+            user_hash_key: [0; 32],
+            ack: AckMode::default(),
+            on_disconnect: OnDisconnect::default(),
+            log_position: String::new(),
+        }
+    }
+}

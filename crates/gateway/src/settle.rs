@@ -1,0 +1,268 @@
+//! How a call ends: its usage is priced, its reservation becomes a cost or is given back, its facts become the settled
+//! event, and the event goes to the log. Every way out of a call leads through [`settle`] or [`settle_on_disk`], once.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use tollgate_interaction::{
+    CostSource, Decision, Event, Interaction, Outcome, Payload, Settled, Usage, UsageSource, Usd,
+};
+use tollgate_provider::{Observation, failure};
+use tollgate_wal::AppendError;
+
+use crate::call::{Call, blank};
+use crate::clock;
+use crate::error::CallError;
+use crate::intake::OWN_LABELS;
+
+/// How a call ended.
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    /// Status the caller was sent; `None` if it had left.
+    pub(crate) http_status: Option<u16>,
+    /// Stable code and a sentence.
+    pub(crate) error: Option<(String, String)>,
+    /// What the answer said, if there was one.
+    pub(crate) observation: Option<Observation>,
+    /// What is kept of the answer, and how long it was.
+    pub(crate) response: Payload,
+    pub(crate) received_bytes: u64,
+    /// Bytes of the body that was sent.
+    pub(crate) sent_bytes: u64,
+}
+
+impl Ending {
+    /// An end without an answer by a provider.
+    pub(crate) fn of_error(error: &CallError, http_status: Option<u16>, body: Bytes) -> Ending {
+        let received_bytes = body.len() as u64;
+        let content_type = if body.is_empty() { String::new() } else { "application/json".to_owned() };
+        Ending {
+            outcome: error.outcome(),
+            http_status,
+            error: Some((error.code().to_owned(), error.to_string())),
+            observation: None,
+            response: Payload { content_type, body },
+            received_bytes,
+            sent_bytes: received_bytes,
+        }
+    }
+}
+
+/// What is known once a call has been settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settlement {
+    pub(crate) cost: Option<Usd>,
+    pub(crate) attempts: usize,
+}
+
+/// A settled event on its way to the log.
+pub(crate) struct Closing {
+    event: Event,
+    team: String,
+    reserved: Option<Usd>,
+    started_at_us: i64,
+    pub(crate) settlement: Settlement,
+}
+
+/// Ends the call: its event has reached the operating system when this returns.
+///
+/// # Errors
+/// [`CallError::LogLost`] if the log did not take it and the operator wants no answer without a record.
+pub(crate) fn settle(call: &mut Call, ending: Ending) -> Result<Settlement, CallError> {
+    let closing = close(call, ending);
+    let appended = call.gateway.appender.append_written(&closing.event);
+    closed(call, &closing, &appended);
+    accept(&closing, appended)
+}
+
+/// Ends the call: its event is on disk when this returns.
+///
+/// # Errors
+/// As for [`settle`].
+pub(crate) async fn settle_on_disk(call: &mut Call, ending: Ending) -> Result<Settlement, CallError> {
+    let closing = close(call, ending);
+    let appended = call.gateway.appender.append_durable(&closing.event).await;
+    closed(call, &closing, &appended);
+    accept(&closing, appended)
+}
+
+/// Builds the event from the facts. From here on the call counts as settled.
+fn close(call: &mut Call, ending: Ending) -> Closing {
+    call.settled = true;
+    call.upstream = None;
+    call.gateway.counters.settled(ending.outcome);
+    let recorded_bytes = ending.response.body.len() as u64;
+    let ended_in_us = clock::elapsed_us(call.started);
+    let mut record = std::mem::replace(&mut call.record, blank());
+    record.outcome = ending.outcome;
+    if ending.outcome == Outcome::Denied {
+        record.decision = Decision::Deny;
+    }
+    record.http_status = ending.http_status;
+    record.ended_at_us = call_end(&record, ended_in_us);
+    record.latency_us = ended_in_us;
+    record.response_bytes = ending.sent_bytes;
+    if let Some((code, message)) = ending.error {
+        (record.error_type, record.error_message) = (Some(code), Some(message));
+    }
+    if recorded_bytes < ending.received_bytes {
+        let kept = format!("first {recorded_bytes} of {} bytes", ending.received_bytes);
+        label(&mut record, "response_recorded", kept);
+    }
+    if let Some(observation) = ending.observation {
+        count(call, &mut record, observation);
+    }
+    let settlement = Settlement { cost: record.cost_usd, attempts: record.attempts.len() };
+    let (team, started_at_us) = (record.team.clone(), record.started_at_us);
+    let request = (!call.is_opened).then(|| std::mem::take(&mut call.request));
+    let event = Event::Settled(Box::new(Settled { interaction: record, request, response: ending.response }));
+    Closing { event, team, reserved: call.reserved, started_at_us, settlement }
+}
+
+fn call_end(record: &Interaction, ended_in_us: u64) -> i64 {
+    record.started_at_us.saturating_add(i64::try_from(ended_in_us).unwrap_or(i64::MAX))
+}
+
+/// Enters the cost into the spend ledger.
+fn closed(call: &mut Call, closing: &Closing, appended: &Result<u64, AppendError>) {
+    call.reserved = None;
+    let Some(reserved) = closing.reserved else { return };
+    let ledger = &call.gateway.ledger;
+    match (closing.settlement.cost, appended) {
+        (Some(cost), Ok(seq)) => ledger.settle(&closing.team, reserved, *seq, closing.started_at_us, cost),
+        // No snapshot will ever hold this row, but the money is spent.
+        (Some(cost), Err(_)) => ledger.settle(&closing.team, reserved, u64::MAX, closing.started_at_us, cost),
+        (None, _) => ledger.release(&closing.team, reserved),
+    }
+}
+
+fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settlement, CallError> {
+    match appended {
+        Ok(_) => Ok(closing.settlement),
+        Err(error) if error.may_proceed() => Ok(closing.settlement),
+        Err(error) => {
+            let id = closing.event.interaction_id();
+            tracing::error!(interaction.id = %id, %error, "the log did not take the end of call `{id}`");
+            Err(CallError::LogLost)
+        }
+    }
+}
+
+/// Enters what the answer said about itself, and its price.
+fn count(call: &Call, record: &mut Interaction, observation: Observation) {
+    let mut observation = observation.with_estimate(call.estimated_input_tokens);
+    let was_cut = matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted);
+    if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
+        // The provider has read the prompt, and will charge for it, even if nobody waited for the answer.
+        observation.usage = Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
+        observation.usage_source = UsageSource::Estimated;
+    }
+    record.usage = observation.usage;
+    record.usage_source = observation.usage_source;
+    record.finish_reasons = observation.finish_reasons;
+    record.model_served = observation.model_served;
+    price(call, record);
+    if let Some(attempt) = record.attempts.last_mut() {
+        attempt.input_tokens = record.usage.input_tokens;
+        attempt.output_tokens = record.usage.output_tokens;
+        attempt.cost_usd = record.cost_usd;
+    }
+}
+
+/// Looks up the price of the model that answered, or else of the one that was asked for.
+fn price(call: &Call, record: &mut Interaction) {
+    let Some(target) = &call.target else { return };
+    if record.usage.is_empty() {
+        return;
+    }
+    let at = |model: &str| {
+        call.gateway.catalog.cost(&target.provider.price_name, model, &record.usage, record.started_at_us)
+    };
+    let served = record.model_served.as_deref().filter(|served| *served != target.model);
+    match served.map(at).and_then(Result::ok).map_or_else(|| at(&target.model), Ok) {
+        Ok(priced) => {
+            record.cost_usd = Some(priced.cost);
+            record.cost_source = CostSource::Catalog;
+            record.price_id = Some(priced.price_id);
+        }
+        Err(error) => tracing::debug!(%error, "the cost of a call to `{}` is not known", target.name),
+    }
+}
+
+/// Adds one of the gateway's own labels, in its place.
+pub(crate) fn label(record: &mut Interaction, name: &str, value: String) {
+    let name = format!("{OWN_LABELS}{name}");
+    let at = record.tags.partition_point(|(existing, _)| *existing < name);
+    record.tags.insert(at, (name, value));
+}
+
+/// Settles a call that nobody waits for any more.
+pub(crate) fn abandon(call: &mut Call, error: &CallError) {
+    let was_called = !call.record.attempts.is_empty();
+    call.note_attempt(None, Some(error.code()));
+    let observation = was_called.then(|| call.observation(false));
+    end_unheard(call, error, observation);
+}
+
+/// Reads the answer of a call whose caller has hung up, within bounds, so that it is charged as the provider counts it.
+pub(crate) async fn drain(mut call: Box<Call>) {
+    let gateway = std::sync::Arc::clone(&call.gateway);
+    let deadline = tokio::time::sleep(gateway.settings.timeouts.drain);
+    let is_complete = tokio::select! {
+        biased;
+        () = gateway.abort.cancelled() => false,
+        is_complete = read_to_end(&mut call) => is_complete,
+        () = deadline => false,
+    };
+    call.upstream = None;
+    let broke = (!is_complete).then_some("client_disconnected");
+    call.note_attempt(None, broke);
+    let observation = call.observation(is_complete);
+    end_unheard(&mut call, &CallError::HungUp, Some(observation));
+}
+
+async fn read_to_end(call: &mut Call) -> bool {
+    if !call.has_answer_head {
+        match poll_fn(|cx| call.poll_head(cx)).await {
+            Ok(head) => {
+                let is_stream = crate::answer::is_event_stream(&head.headers);
+                call.begin_answer(head.status.as_u16(), is_stream);
+            }
+            Err(_) => return false,
+        }
+    }
+    let limit = call.gateway.settings.limits.drain_bytes as u64;
+    let already = call.recording.received_bytes();
+    while call.recording.received_bytes() - already <= limit {
+        match poll_fn(|cx| call.poll_chunk(cx)).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+fn end_unheard(call: &mut Call, error: &CallError, observation: Option<Observation>) {
+    let received_bytes = call.recording.received_bytes();
+    let response = Payload { content_type: std::mem::take(&mut call.response_type), body: call.recording.take() };
+    let ending = Ending {
+        outcome: error.outcome(),
+        http_status: call.status_sent,
+        error: Some((error.code().to_owned(), error.to_string())),
+        observation,
+        response,
+        received_bytes,
+        sent_bytes: call.sent_bytes,
+    };
+    // The log has said why, if it did not take it; there is nobody else to tell.
+    let _ = settle(call, ending);
+}
+
+/// The class of an error that a provider reported inside an answer with a good status.
+pub(crate) fn class_of(observation: &Observation) -> Option<(String, String)> {
+    let error = observation.error.as_ref()?;
+    let class = failure::classify_error(200, error);
+    let kind = if error.kind.is_empty() { class } else { error.kind.as_str() };
+    Some((class.to_owned(), format!("the provider reported `{kind}` inside its answer")))
+}

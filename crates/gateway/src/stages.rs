@@ -1,0 +1,259 @@
+//! One request, stage by stage (section 3 of the design): who, what, may it, where, record, call, answer, settle. Each
+//! stage is a module; this one only puts them in order, and sees to it that every error becomes an answer and a row.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
+use tollgate_policy::decide::code::KEY_EXPIRED;
+use tollgate_provider::{RequestHead, UsageFilter, dialect};
+
+use crate::answer::{self, is_encoded, is_event_stream};
+use crate::attempt::{self, Failure, Outbound, TheirError};
+use crate::call::Call;
+use crate::error::{CallError, own};
+use crate::intake::{self, Intake};
+use crate::relay::{Body, Relay};
+use crate::settings::AckMode;
+use crate::settle::{self, Ending, Settlement};
+use crate::upstream::AnswerHead;
+use crate::{Gateway, admission, auth};
+
+/// Body of a refused request that is read from callers who have not shown a valid key.
+const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
+/// How long a refused caller may take to finish its body.
+const DISCARD_WAIT: Duration = Duration::from_secs(10);
+
+/// An answer, or one about to come.
+enum Reply {
+    Whole(Response<Body>),
+    Relayed { head: Response<()>, is_stream: bool, first: Bytes, filter: Option<UsageFilter> },
+}
+
+/// Answers a request for an operation of `dialect`.
+pub(crate) async fn conduct(
+    gateway: &Arc<Gateway>,
+    dialect: Dialect,
+    operation: Operation,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let mut call = Call::begin(gateway, dialect, operation);
+    let (parts, mut body) = request.into_parts();
+    let answered = match operation {
+        Operation::Models => list_models(&mut call, &parts).await.map_err(Failure::Own),
+        Operation::Chat | Operation::Embeddings => run(&mut call, &parts, &mut body).await,
+    };
+    match answered {
+        Ok(Reply::Whole(response)) => response,
+        Ok(Reply::Relayed { head, is_stream, first, filter }) => {
+            call.status_sent = Some(head.status().as_u16());
+            head.map(|()| Body::relay(Relay::new(call, is_stream, first, filter)))
+        }
+        Err(Failure::Own(error)) => {
+            discard(&mut call, &parts, &mut body).await;
+            refuse(&mut call, error).await
+        }
+        Err(Failure::Theirs(error)) => pass_on(&mut call, error).await,
+    }
+}
+
+async fn run(call: &mut Call, parts: &Parts, body: &mut Incoming) -> Result<Reply, Failure> {
+    let gateway = Arc::clone(&call.gateway);
+    let mut intake = read_headers(call, parts)?;
+    let control = gateway.control.load_full();
+    let principal = auth::principal(&control, intake.key)?;
+    call.identify(&principal, intake.user);
+    call.describe(&mut intake);
+    let body = read_body(call, body).await?;
+    let head = dialect::parse_head(call.dialect, call.record.operation, &body).map_err(CallError::Request)?;
+    call.read(&head);
+    let resolved = gateway.routes.resolve(&head.model)?;
+    call.record.route_id.clone_from(&resolved.alias);
+    let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
+    let (dialect, operation, now_us) = (call.dialect, call.record.operation, call.now_us());
+    let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, now_us);
+    call.record.candidates = ordered.candidates;
+    if let Some(refusal) = ordered.refused {
+        return Err(refusal.into());
+    }
+    call.open().await?;
+    let outbound = Outbound { head: &head, body, passed_on: intake.passed_on };
+    let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
+    Ok(receive(call, &head, answer).await?)
+}
+
+fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
+    intake::read_headers(&parts.headers, call.gateway.settings.limits.header_bytes)
+}
+
+async fn read_body(call: &mut Call, body: &mut Incoming) -> Result<Bytes, CallError> {
+    let (limit, wait) = (call.gateway.settings.limits.request_bytes, call.gateway.settings.timeouts.request_body);
+    let began = Instant::now();
+    let read = intake::read_body(body, limit, wait, &mut call.record.request_bytes).await;
+    call.body_wait = began.elapsed();
+    let read = read?;
+    call.request.body = read.clone();
+    Ok(read)
+}
+
+/// Takes the answer in, or prepares to pass it on while it comes.
+async fn receive(call: &mut Call, request: &RequestHead, answer: AnswerHead) -> Result<Reply, CallError> {
+    let is_stream = is_event_stream(&answer.headers);
+    call.begin_answer(answer.status.as_u16(), is_stream);
+    if is_encoded(&answer.headers) {
+        return Err(invalid(call, "uncompressed, as it was asked to be"));
+    }
+    if is_stream {
+        let filter = request.hides_usage().then(UsageFilter::new);
+        let head = answer::head(call, answer.status, answer.headers, None);
+        return Ok(Reply::Relayed { head, is_stream, first: Bytes::new(), filter });
+    }
+    if !collect(call).await? {
+        let first = Bytes::copy_from_slice(call.recording.as_slice());
+        let head = answer::head(call, answer.status, answer.headers, None);
+        return Ok(Reply::Relayed { head, is_stream, first, filter: None });
+    }
+    let observation = call.observation(true);
+    if !observation.terminated && observation.error.is_none() {
+        return Err(invalid(call, "JSON"));
+    }
+    call.note_attempt(None, None);
+    let error = settle::class_of(&observation);
+    let body = call.recording.take();
+    let ending = Ending {
+        outcome: if error.is_some() { Outcome::Failed } else { Outcome::Success },
+        http_status: Some(answer.status.as_u16()),
+        error,
+        observation: Some(observation),
+        response: Payload { content_type: std::mem::take(&mut call.response_type), body: body.clone() },
+        received_bytes: body.len() as u64,
+        sent_bytes: body.len() as u64,
+    };
+    let settlement = match settle_as_set(call, ending).await {
+        Ok(settlement) => settlement,
+        Err(lost) => return Ok(Reply::Whole(unrecorded(call, &lost))),
+    };
+    let head = answer::head(call, answer.status, answer.headers, Some(settlement));
+    Ok(Reply::Whole(head.map(|()| Body::whole(body))))
+}
+
+/// Reads the answer to its end; false if it is too long to be held back.
+async fn collect(call: &mut Call) -> Result<bool, CallError> {
+    let limits = &call.gateway.settings.limits;
+    let limit = limits.buffered_response_bytes.min(limits.recorded_response_bytes) as u64;
+    while std::future::poll_fn(|cx| call.poll_chunk(cx)).await?.is_some() {
+        if call.upstream.as_mut().is_none_or(crate::upstream::Upstream::is_done) {
+            call.upstream = None;
+            return Ok(true);
+        }
+        if call.recording.received_bytes() > limit {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn invalid(call: &Call, expected: &'static str) -> CallError {
+    CallError::UpstreamInvalid { provider: call.provider_name(), expected }
+}
+
+async fn list_models(call: &mut Call, parts: &Parts) -> Result<Reply, CallError> {
+    let gateway = Arc::clone(&call.gateway);
+    let mut intake = read_headers(call, parts)?;
+    let control = gateway.control.load_full();
+    let principal = auth::principal(&control, intake.key)?;
+    call.identify(&principal, intake.user);
+    call.describe(&mut intake);
+    if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= call.now_us()) {
+        let message = "the key has expired; ask for a new one".to_owned();
+        return Err(CallError::Denied { code: KEY_EXPIRED, message });
+    }
+    let body = crate::endpoint::models(&gateway, call.dialect, parts.uri.path())?;
+    let ending = Ending {
+        outcome: Outcome::Success,
+        http_status: Some(own::OK.as_u16()),
+        error: None,
+        observation: None,
+        response: Payload { content_type: "application/json".to_owned(), body: body.clone() },
+        received_bytes: body.len() as u64,
+        sent_bytes: body.len() as u64,
+    };
+    if let Err(lost) = settle_as_set(call, ending).await {
+        return Ok(Reply::Whole(unrecorded(call, &lost)));
+    }
+    Ok(Reply::Whole(answer::listing(call, body)))
+}
+
+async fn settle_as_set(call: &mut Call, ending: Ending) -> Result<Settlement, CallError> {
+    if call.gateway.settings.ack == AckMode::Sync {
+        return settle::settle_on_disk(call, ending).await;
+    }
+    settle::settle(call, ending)
+}
+
+/// Ends a call in an error of the gateway's own.
+async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
+    let body = answer::error_body(call.dialect, &error, Some(call.public_id));
+    let mut ending = Ending::of_error(&error, Some(error.status().as_u16()), body.clone());
+    if call.has_answer_head {
+        // The answer that went wrong may have been paid for.
+        call.note_attempt(None, Some(error.code()));
+        ending.observation = Some(call.observation(false));
+    }
+    let settled = settle_as_set(call, ending).await;
+    match (settled, &error) {
+        (Ok(settlement), _) => answer::refusal(call, &error, body, settlement.attempts),
+        (Err(_), CallError::LogUnavailable) => answer::refusal(call, &error, body, 0),
+        (Err(lost), _) => unrecorded(call, &lost),
+    }
+}
+
+/// Ends a call in the words of the provider.
+async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
+    let TheirError { status, headers, body, class } = error;
+    let message = format!("provider `{}` answered with status {}", call.provider_name(), status.as_u16());
+    let ending = Ending {
+        outcome: Outcome::Failed,
+        http_status: Some(status.as_u16()),
+        error: Some((class.to_owned(), message)),
+        observation: None,
+        response: Payload { content_type: "application/json".to_owned(), body: body.clone() },
+        received_bytes: body.len() as u64,
+        sent_bytes: body.len() as u64,
+    };
+    match settle_as_set(call, ending).await {
+        Ok(settlement) => answer::head(call, status, headers, Some(settlement)).map(|()| Body::whole(body)),
+        Err(lost) => unrecorded(call, &lost),
+    }
+}
+
+/// Fails closed: what cannot be recorded is not answered.
+fn unrecorded(call: &Call, error: &CallError) -> Response<Body> {
+    let body = answer::error_body(call.dialect, error, Some(call.public_id));
+    answer::refusal(call, error, body, 0)
+}
+
+/// Reads what is left of a refused request's body and says on the record that it was not kept.
+async fn discard(call: &mut Call, parts: &Parts, body: &mut Incoming) {
+    if !call.request.body.is_empty() || call.is_opened || body.is_end_stream() {
+        return;
+    }
+    if !parts.headers.contains_key(http::header::EXPECT) {
+        let is_known = call.record.api_key_id.is_some();
+        let limit = if is_known { call.gateway.settings.limits.discard_bytes } else { DISCARD_FROM_STRANGERS_BYTES };
+        call.record.request_bytes += intake::discard_body(body, limit, DISCARD_WAIT).await;
+    }
+    let kept = format!("first 0 of {} bytes", call.record.request_bytes);
+    settle::label(&mut call.record, "request_recorded", kept);
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Failure::Own(error)
+    }
+}
