@@ -76,17 +76,12 @@ impl Reading {
         .boxed()
     }
 
-    /// The rows of a statement of ours, batch by batch, however many there are.
-    pub fn stream(
-        &self,
-        report: &'static str,
-        sql: &str,
-        parameters: Vec<(&'static str, ScalarValue)>,
-    ) -> BoxStream<'static, Result<RecordBatch, ReportError>> {
+    /// The rows of a statement of ours, batch by batch, however many there are. Not for statements that users write.
+    pub fn stream(&self, report: &'static str, sql: &str) -> BoxStream<'static, Result<RecordBatch, ReportError>> {
         let (reading, sql) = (self.clone(), sql.to_owned());
         let (sender, receiver) = tokio::sync::mpsc::channel(2);
         let task = self.engine.start(async move {
-            let mut batches = match rows(&reading, Profile::Aggregate, &sql, parameters).await {
+            let mut batches = match rows(&reading, Profile::Aggregate, &sql, Vec::new()).await {
                 Ok(batches) => batches,
                 Err(error) => futures::stream::once(async { Err(error) }).boxed(),
             };

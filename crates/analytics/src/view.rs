@@ -1,10 +1,14 @@
 //! One moment of the log: a lake snapshot and the rows in memory that it does not hold, taken together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Date32Type;
 use tollgate_flush::Watermarks;
 use tollgate_flush::committed_seq;
 use tollgate_flush::hot::HotSnapshot;
+use tollgate_interaction::schema;
 use tollgate_lake::{DataFile, LakeSnapshot};
 
 use crate::report::AsOf;
@@ -42,6 +46,20 @@ impl Reading {
     #[must_use]
     pub fn lake(&self) -> &Arc<LakeSnapshot> {
         &self.lake
+    }
+
+    /// Rows in memory by UTC day (days since 1970).
+    #[must_use]
+    pub fn hot_rows_by_day(&self) -> BTreeMap<i32, u64> {
+        let mut days = BTreeMap::new();
+        for chunk in &self.hot.chunks {
+            let column = chunk.interactions.column_by_name(schema::DAY);
+            let column = column.and_then(|column| column.as_primitive_opt::<Date32Type>());
+            for day in column.into_iter().flat_map(|column| column.values()) {
+                *days.entry(*day).or_default() += 1;
+            }
+        }
+        days
     }
 
     /// For each (writer, epoch) the last sequence number it holds, memory included.
