@@ -1,0 +1,31 @@
+//! `GET /api/v1/control`: what a sidecar needs to decide on its own, keys as hashes, the policy bundle, and what the log
+//! showed last. Nothing in it is a secret that a caller could use.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use tollgate_policy::control::ControlDocument;
+use tollgate_policy::signals::SignalsSnapshot;
+
+use crate::error::ConsoleError;
+use crate::state::ConsoleState;
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ControlAnswer {
+    /// Keys and policy.
+    pub control: ControlDocument,
+    /// Spend, latency and errors; `None` until they were computed for the first time.
+    pub signals: Option<Arc<SignalsSnapshot>>,
+}
+
+/// Keys, policy and signals as of now.
+///
+/// # Errors
+/// `metastore_unavailable` if the control plane does not answer.
+pub async fn show(State(state): State<ConsoleState>) -> Result<Json<ControlAnswer>, ConsoleError> {
+    let control = state.metastore.control_document().await?;
+    Ok(Json(ControlAnswer { control, signals: state.instruments.signals() }))
+}

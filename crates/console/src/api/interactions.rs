@@ -1,0 +1,67 @@
+//! `GET /api/v1/interactions`, one call, and the bytes of its request and response.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::{Extension, Json};
+use tollgate_analytics::report::{InteractionDetail, InteractionFilter, InteractionPage, Page};
+
+use super::download;
+use crate::access::{Need, Reader};
+use crate::error::ConsoleError;
+use crate::pages::interaction::find;
+use crate::params::Params;
+use crate::range::Range;
+use crate::state::ConsoleState;
+
+/// Calls that pass the filter, newest first; `next` continues the list.
+///
+/// # Errors
+/// `parameter_invalid` for a parameter that means nothing; a report error if the log could not be read.
+pub async fn list(State(state): State<ConsoleState>, params: Params) -> Result<Json<InteractionPage>, ConsoleError> {
+    let span = params.span(Range::Day, state.now_us())?;
+    let filter = InteractionFilter { range: Some(span), ..params.filter() };
+    let limit = params.number("limit")?.unwrap_or(Page::default().limit);
+    Ok(Json(state.ledger.interactions(&filter, Page { limit, after: params.after()? }).await?))
+}
+
+/// One call, whole; without what was said if the reader may not see that.
+///
+/// # Errors
+/// `interaction_not_found` for an id that is not in the log.
+pub async fn show(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    Path(id): Path<String>,
+) -> Result<Json<InteractionDetail>, ConsoleError> {
+    let mut detail = find(&state, &id).await?;
+    if !reader.may(Need::Content) {
+        detail.messages.clear();
+        (detail.request, detail.response) = (None, None);
+    }
+    Ok(Json(detail))
+}
+
+/// The request, byte for byte.
+///
+/// # Errors
+/// `payload_not_kept` if the log does not have it (any more).
+pub async fn request(State(state): State<ConsoleState>, Path(id): Path<String>) -> Result<Response, ConsoleError> {
+    let detail = find(&state, &id).await?;
+    let body = detail.request.ok_or(ConsoleError::NoSuchBody { id, part: "request" })?;
+    Ok(raw(detail.row.interaction_id.to_string(), "request", body.bytes))
+}
+
+/// The response, byte for byte.
+///
+/// # Errors
+/// `payload_not_kept` if the log does not have it (any more).
+pub async fn response(State(state): State<ConsoleState>, Path(id): Path<String>) -> Result<Response, ConsoleError> {
+    let detail = find(&state, &id).await?;
+    let body = detail.response.ok_or(ConsoleError::NoSuchBody { id, part: "response" })?;
+    Ok(raw(detail.row.interaction_id.to_string(), "response", body.bytes))
+}
+
+/// Never under the media type that came with it: what a model wrote must not run in a browser.
+fn raw(id: String, part: &str, bytes: Vec<u8>) -> Response {
+    download("application/octet-stream", &format!("{id}.{part}"), bytes)
+}

@@ -1,0 +1,272 @@
+//! `GET /api/v1/openapi.json`: what the API answers, for programs that write clients. Written by hand from one list, so
+//! that an address that is missing here is missing in one place.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    role: &'static str,
+    parameters: &'static [(&'static str, &'static str)],
+    content_types: &'static [&'static str],
+}
+
+const RANGE: (&str, &str) = ("range", "One of 1h, 24h, 7d, 30d, this-month, last-month.");
+const FROM: (&str, &str) = ("from", "First moment: a day, an RFC 3339 time, or microseconds since 1970.");
+const TO: (&str, &str) = ("to", "End, not included: a day, an RFC 3339 time, or microseconds since 1970.");
+const TEAM: (&str, &str) = ("team", "Only of this team.");
+const MODEL: (&str, &str) = ("model", "Only with this model, requested or served.");
+const PROVIDER: (&str, &str) = ("provider", "Only answered by this provider.");
+const OUTCOME: (&str, &str) = ("outcome", "One of success, denied, failed, cancelled, interrupted, cached.");
+const JSON: &str = "application/json";
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "get",
+        path: "/api/v1/overview",
+        summary: "Calls, cost, tokens, latency and errors of a range, against the range before it; over time; by model, team and provider.",
+        role: "viewer",
+        parameters: &[RANGE, FROM, TO],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/interactions",
+        summary: "Calls, newest first. `next` of an answer is `after` of the next request.",
+        role: "viewer",
+        parameters: &[
+            RANGE,
+            FROM,
+            TO,
+            TEAM,
+            MODEL,
+            PROVIDER,
+            OUTCOME,
+            ("id", "Only ids that start so."),
+            ("key", "Only with this virtual key (its id)."),
+            ("conversation", "Only of this conversation."),
+            ("limit", "Rows wanted, at most 1000."),
+            ("after", "Continue after this cursor."),
+        ],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/interactions/{id}",
+        summary: "One call, whole. Messages and bodies are there for the roles auditor and admin only.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/interactions/{id}/request",
+        summary: "What the caller sent, byte for byte.",
+        role: "auditor",
+        parameters: &[],
+        content_types: &["application/octet-stream"],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/interactions/{id}/response",
+        summary: "What the caller was sent, byte for byte.",
+        role: "auditor",
+        parameters: &[],
+        content_types: &["application/octet-stream"],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/costs",
+        summary: "What a range cost, day by day and split.",
+        role: "viewer",
+        parameters: &[
+            RANGE,
+            FROM,
+            TO,
+            ("group", "One of team, model, provider, day, key, project."),
+            ("format", "json or csv."),
+        ],
+        content_types: &[JSON, "text/csv"],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/search",
+        summary: "Calls found by the words of their prompts and answers.",
+        role: "auditor",
+        parameters: &[
+            ("q", "Words, \"a phrase\", -word, word*, a OR b, team:x model:y provider:z outcome:failed."),
+            TEAM,
+            MODEL,
+            PROVIDER,
+            OUTCOME,
+            FROM,
+            TO,
+            ("limit", "Hits wanted, at most 200."),
+            ("offset", "Hits to pass over."),
+        ],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/sql",
+        summary: "One statement that reads, over the tables `interactions` and `payloads`.",
+        role: "auditor",
+        parameters: &[("format", "json, csv or arrow."), ("max_rows", "Rows wanted at most.")],
+        content_types: &[JSON, "text/csv", "application/vnd.apache.arrow.stream"],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/tail",
+        summary: "Calls as they settle, as server-sent events: `row`, `skipped`, `pulse`.",
+        role: "viewer",
+        parameters: &[TEAM, MODEL, PROVIDER, OUTCOME, ("format", "json, html or pulse.")],
+        content_types: &["text/event-stream"],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/keys",
+        summary: "Every virtual key, without its secret.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/keys",
+        summary: "Creates a virtual key; its secret is in the answer, this once.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "delete",
+        path: "/api/v1/keys/{id}",
+        summary: "Revokes a virtual key for good.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/control",
+        summary: "Keys (as hashes), policy and signals, for sidecars.",
+        role: "sidecar",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+];
+
+/// The document.
+pub async fn show() -> Json<Value> {
+    Json(document())
+}
+
+fn document() -> Value {
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = describe(operation);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tollgate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What the console shows, for programs. Times are microseconds since 1970 (UTC), amounts are exact decimals as strings, and an unknown figure is null, never zero.",
+        },
+        "security": [{"bearer": []}, {"session": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API token: `tollgate token create --role auditor`."},
+                "session": {"type": "apiKey", "in": "cookie", "name": crate::access::SESSION_COOKIE, "description": "Changes also need the header `x-csrf-token`."},
+            },
+            "schemas": {"Error": error_schema(), "Query": query_schema(), "NewKey": key_schema()},
+        },
+    })
+}
+
+fn describe(operation: &Operation) -> Value {
+    let content = |kinds: &[&str]| -> Map<String, Value> {
+        kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect()
+    };
+    let mut described = json!({
+        "summary": operation.summary,
+        "description": format!("Needs at least the role `{}`.", operation.role),
+        "parameters": parameters(operation),
+        "responses": {
+            "200": {"description": "The answer.", "content": content(operation.content_types)},
+            "default": {
+                "description": "An error.",
+                "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    });
+    let schema = match (operation.method, operation.path) {
+        ("post", "/api/v1/sql") => Some("Query"),
+        ("post", "/api/v1/keys") => Some("NewKey"),
+        _ => None,
+    };
+    if let Some(schema) = schema {
+        let schema = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
+        described["requestBody"] = json!({"required": true, "content": {JSON: schema}});
+    }
+    described
+}
+
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let in_query = |(name, description): &(&str, &str)| {
+        let kind = if matches!(*name, "limit" | "offset" | "max_rows") { "integer" } else { "string" };
+        json!({"name": name, "in": "query", "description": description, "schema": {"type": kind}})
+    };
+    let mut parameters: Vec<Value> = operation.parameters.iter().map(in_query).collect();
+    if operation.path.contains("{id}") {
+        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
+    }
+    parameters
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {
+            "type": "object",
+            "required": ["code", "message", "hint", "request_id"],
+            "properties": {
+                "code": {"type": "string", "description": "Stable name of the error."},
+                "message": {"type": "string", "description": "What happened, for a person."},
+                "hint": {"type": "string", "description": "What to do about it; may be empty."},
+                "request_id": {"type": "string", "description": "Names the request in the server's log."},
+            },
+        }},
+    })
+}
+
+fn query_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["query"],
+        "properties": {
+            "query": {"type": "string", "examples": ["SELECT count(*) FROM interactions"]},
+            "format": {"type": "string", "enum": ["json", "csv", "arrow"]},
+            "max_rows": {"type": "integer"},
+        },
+    })
+}
+
+fn key_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["name", "team"],
+        "properties": {
+            "name": {"type": "string"},
+            "team": {"type": "string"},
+            "tenant": {"type": "string"},
+            "project": {"type": "string"},
+        },
+        "additionalProperties": false,
+    })
+}

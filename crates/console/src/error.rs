@@ -1,0 +1,203 @@
+//! What can go wrong in the console, as people and programs are told: a status, a stable code, a message that names the
+//! object, and a hint. This is the only place in the console that knows HTTP status codes.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tollgate_analytics::{ReportError, SqlError};
+use tollgate_metastore::{MetastoreError, Role};
+use tollgate_search::SearchError;
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// Nobody is signed in, or no longer.
+    #[error("you are not signed in, or no longer")]
+    SignedOut,
+    /// The token after `Bearer` is unknown or revoked.
+    #[error("the API token is unknown or was revoked")]
+    UnknownToken,
+    /// The role does not reach.
+    #[error("the role `{role}` may not {what}")]
+    Forbidden {
+        /// Of the one who asked.
+        role: Role,
+        /// What was tried.
+        what: &'static str,
+    },
+    /// A change that did not come from one of our pages.
+    #[error("this form was not sent from a page of this console, or the page is older than your session")]
+    ForeignForm,
+    /// A login link or token that does not work.
+    #[error("this link or token is unknown, was used already, is too old, or may not sign in here")]
+    LoginRefused,
+    /// No page has this address.
+    #[error("there is no page `{path}`")]
+    NoSuchPage {
+        /// What was asked for.
+        path: String,
+    },
+    /// The page exists, but not for this method.
+    #[error("`{path}` does not answer `{method}`")]
+    WrongMethod {
+        /// What was asked for.
+        path: String,
+        /// How.
+        method: String,
+    },
+    /// The log has no such call.
+    #[error("interaction `{id}` is not in the log")]
+    NoSuchCall {
+        /// What was asked for.
+        id: String,
+    },
+    /// The call is there, its bytes are not.
+    #[error("the {part} of interaction `{id}` is not kept, or no longer")]
+    NoSuchBody {
+        /// Which call.
+        id: String,
+        /// `request` or `response`.
+        part: &'static str,
+    },
+    /// A parameter that means nothing.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong with which parameter.
+        message: String,
+        /// What it may be.
+        hint: &'static str,
+    },
+    /// More bytes than a request to the console may have.
+    #[error("the request is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// A query without an answer.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A report that could not be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A search without an answer.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The control plane refused or failed.
+    #[error(transparent)]
+    Metastore(#[from] MetastoreError),
+    /// A defect of ours.
+    #[error("{what} could not be made")]
+    Internal {
+        /// What.
+        what: &'static str,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl From<askama::Error> for ConsoleError {
+    fn from(source: askama::Error) -> Self {
+        ConsoleError::Internal { what: "the page", source: Box::new(source) }
+    }
+}
+
+/// An error on its way out; [`crate::edge`] turns it into a page or into JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorNote {
+    /// Status to answer with.
+    #[serde(skip)]
+    pub status: StatusCode,
+    /// Stable name.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl ConsoleError {
+    fn status(&self) -> StatusCode {
+        use ConsoleError as E;
+        let of_caller = |is_callers| if is_callers { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
+        match self {
+            E::SignedOut | E::UnknownToken => StatusCode::UNAUTHORIZED,
+            E::Forbidden { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
+            E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
+            E::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            E::Invalid { .. } => StatusCode::BAD_REQUEST,
+            E::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
+            E::Sql(error) => of_caller(error.is_callers()),
+            E::Report(_) => StatusCode::SERVICE_UNAVAILABLE,
+            E::Search(error) => of_caller(error.is_callers()),
+            E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => StatusCode::NOT_FOUND,
+            E::Metastore(error) => of_caller(error.is_callers()),
+            E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Stable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        use ConsoleError as E;
+        match self {
+            E::SignedOut => "signed_out",
+            E::UnknownToken => "token_unknown",
+            E::Forbidden { .. } => "role_insufficient",
+            E::ForeignForm => "csrf_refused",
+            E::LoginRefused => "login_refused",
+            E::NoSuchPage { .. } => "page_not_found",
+            E::WrongMethod { .. } => "method_not_allowed",
+            E::NoSuchCall { .. } => "interaction_not_found",
+            E::NoSuchBody { .. } => "payload_not_kept",
+            E::Invalid { .. } => "parameter_invalid",
+            E::TooLarge { .. } => "request_too_large",
+            E::Sql(error) => error.code(),
+            E::Report(error) => error.code(),
+            E::Search(error) => error.code(),
+            E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
+            E::Metastore(error) if error.is_callers() => "change_refused",
+            E::Metastore(_) => "metastore_unavailable",
+            E::Internal { .. } => "internal_error",
+        }
+    }
+
+    /// What to do about it; empty if the message says so already.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        use ConsoleError as E;
+        match self {
+            E::SignedOut => "Open the login link that `tollgate serve` printed, or send `Authorization: Bearer TOKEN`.",
+            E::UnknownToken => "`tollgate token create --role auditor` makes a new one.",
+            E::Forbidden { .. } => "Ask an administrator for a role that may.",
+            E::ForeignForm => "Go back, reload the page and try again.",
+            E::LoginRefused => "`tollgate serve` prints a fresh link each time it starts.",
+            E::NoSuchPage { .. } => "The address may be mistyped, or the page may have moved.",
+            E::WrongMethod { .. } => "See `/api/v1/openapi.json` for what it answers.",
+            E::NoSuchCall { .. } => "The id may be cut off, or the call older than what the log keeps.",
+            E::NoSuchBody { .. } => "Payloads are kept for weeks, the facts of a call for years.",
+            E::Invalid { hint, .. } => hint,
+            E::TooLarge { .. } => "Send a shorter query.",
+            E::Sql(SqlError::Plan { .. }) => "`SHOW TABLES` and `DESCRIBE interactions` list what there is.",
+            E::Sql(SqlError::Unavailable { .. }) | E::Report(_) => "The store may be out of reach; try again shortly.",
+            E::Metastore(error) if !error.is_callers() => "The database of the control plane may be out of reach.",
+            E::Internal { .. } => "Report the request id: the server's log says more.",
+            E::Sql(_) | E::Search(_) | E::Metastore(_) => "",
+        }
+    }
+}
+
+impl IntoResponse for ConsoleError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            let cause = std::error::Error::source(&self).map(ToString::to_string);
+            tracing::error!(code = self.code(), cause, "{self}");
+        }
+        let note = ErrorNote { status, code: self.code(), message: self.to_string(), hint: self.hint().to_owned() };
+        let mut response = status.into_response();
+        response.extensions_mut().insert(note);
+        response
+    }
+}

@@ -1,0 +1,299 @@
+//! Figures as people read them: money, counts, durations, sizes and times, always with their unit. Everything here
+//! rounds for the eye only; a sum is never made of what this module wrote. An unknown figure is an em dash, never zero.
+//! Arguments may be borrowed because templates hand over references to fields.
+
+use std::borrow::Borrow;
+
+use chrono::{DateTime, Utc};
+use tollgate_interaction::Usd;
+
+/// What stands for a figure nobody knows.
+pub const UNKNOWN: &str = "—";
+
+/// Units of [`Usd`] in one dollar.
+const UNITS_PER_USD: i128 = 1_000_000_000_000;
+
+/// Dollars with as many places as the amount needs to be told from nothing: `$12,345.67`, `$1.23`, `$0.0123`, `$0.00042`.
+#[must_use]
+pub fn usd(amount: impl Borrow<Usd>) -> String {
+    let amount = *amount.borrow();
+    let units = amount.get().abs();
+    let places = match units {
+        0 => 2,
+        _ if units >= UNITS_PER_USD => 2,
+        _ if units >= UNITS_PER_USD / 100 => 4,
+        _ => significant_places(units),
+    };
+    let sign = if amount.get() < 0 { "−" } else { "" };
+    format!("{sign}${}", decimal(units, places))
+}
+
+/// Like [`usd`], or a dash.
+#[must_use]
+pub fn usd_or_unknown(amount: impl Borrow<Option<Usd>>) -> String {
+    let amount = *amount.borrow();
+    amount.map_or_else(|| UNKNOWN.to_owned(), usd)
+}
+
+/// Dollars and cents, for columns that are added up by eye: `$1,234.50`.
+#[must_use]
+pub fn usd_cents(amount: impl Borrow<Usd>) -> String {
+    let amount = *amount.borrow();
+    let sign = if amount.get() < 0 { "−" } else { "" };
+    format!("{sign}${}", decimal(amount.get().abs(), 2))
+}
+
+/// Places after the point that show the first two digits that are not zero, at most twelve.
+fn significant_places(units: i128) -> u32 {
+    let digits = units.checked_ilog10().unwrap_or(0);
+    (12 - digits + 1).min(12)
+}
+
+/// `units` of 10⁻¹² as a decimal with `places` places, rounded half up, thousands separated.
+fn decimal(units: i128, places: u32) -> String {
+    let step = 10_i128.pow(12 - places);
+    let rounded = (units + step / 2) / step;
+    let one = 10_i128.pow(places);
+    let whole = grouped(&(rounded / one).to_string());
+    format!("{whole}.{:0width$}", rounded % one, width = places as usize)
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn count(number: impl Borrow<u64>) -> String {
+    let number = *number.borrow();
+    grouped(&number.to_string())
+}
+
+/// Like [`count`], or a dash.
+#[must_use]
+pub fn count_or_unknown(number: impl Borrow<Option<u64>>) -> String {
+    let number = *number.borrow();
+    number.map_or_else(|| UNKNOWN.to_owned(), count)
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count that must stay short: `950`, `4,500`, `12.3k`, `4.56M`.
+#[must_use]
+pub fn compact(number: impl Borrow<f64>) -> String {
+    let number = *number.borrow();
+    let magnitude = number.abs();
+    let (scaled, suffix) = match magnitude {
+        _ if magnitude >= 1e9 => (number / 1e9, "B"),
+        _ if magnitude >= 1e6 => (number / 1e6, "M"),
+        _ if magnitude >= 1e4 => (number / 1e3, "k"),
+        _ if magnitude >= 1e3 => return count(number.round() as u64),
+        _ => (number, ""),
+    };
+    format!("{}{suffix}", three_digits(scaled))
+}
+
+/// At most three significant digits and no trailing zeros after the point.
+fn three_digits(number: f64) -> String {
+    let magnitude = number.abs();
+    let places = if magnitude >= 100.0 {
+        0
+    } else if magnitude >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let text = format!("{number:.places$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+/// A duration at three digits: `420 µs`, `12.3 ms`, `1.24 s`, `2 m 03 s`.
+#[must_use]
+pub fn duration_us(duration_us: impl Borrow<u64>) -> String {
+    let duration_us = *duration_us.borrow();
+    let us = duration_us as f64;
+    match duration_us {
+        0..1_000 => format!("{duration_us} µs"),
+        1_000..1_000_000 => format!("{} ms", three_digits(us / 1e3)),
+        1_000_000..60_000_000 => format!("{} s", three_digits(us / 1e6)),
+        _ => format!("{} m {:02} s", duration_us / 60_000_000, duration_us / 1_000_000 % 60),
+    }
+}
+
+/// Like [`duration_us`], or a dash.
+#[must_use]
+pub fn duration_us_or_unknown(us: impl Borrow<Option<u64>>) -> String {
+    let us = *us.borrow();
+    us.map_or_else(|| UNKNOWN.to_owned(), duration_us)
+}
+
+/// A size in decimal units: `812 B`, `1.2 kB`, `3.4 MB`.
+#[must_use]
+pub fn bytes(size_bytes: impl Borrow<u64>) -> String {
+    let size_bytes = *size_bytes.borrow();
+    let size = size_bytes as f64;
+    match size_bytes {
+        0..1_000 => format!("{size_bytes} B"),
+        1_000..1_000_000 => format!("{} kB", three_digits(size / 1e3)),
+        1_000_000..1_000_000_000 => format!("{} MB", three_digits(size / 1e6)),
+        _ => format!("{} GB", three_digits(size / 1e9)),
+    }
+}
+
+/// A share: `0.0124` as `1.24 %`.
+#[must_use]
+pub fn percent(share: impl Borrow<f64>) -> String {
+    let share = *share.borrow();
+    format!("{} %", three_digits(share * 100.0))
+}
+
+/// Like [`percent`], or a dash.
+#[must_use]
+pub fn percent_or_unknown(share: impl Borrow<Option<f64>>) -> String {
+    let share = *share.borrow();
+    share.map_or_else(|| UNKNOWN.to_owned(), percent)
+}
+
+fn utc(time_us: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(time_us).unwrap_or_default()
+}
+
+/// `2026-11-23 15:52:03.123`, UTC.
+#[must_use]
+pub fn timestamp(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// RFC 3339 with microseconds, for `datetime` attributes.
+#[must_use]
+pub fn rfc3339(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// `15:52:03`, UTC.
+#[must_use]
+pub fn clock(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%H:%M:%S").to_string()
+}
+
+/// `23 Nov`, UTC.
+#[must_use]
+pub fn day(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%-d %b").to_string()
+}
+
+/// `23 Nov 15:52`, UTC.
+#[must_use]
+pub fn minute(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%-d %b %H:%M").to_string()
+}
+
+/// `15:52`, UTC.
+#[must_use]
+pub fn hour_minute(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%H:%M").to_string()
+}
+
+/// `2026-11-23`, UTC.
+#[must_use]
+pub fn date(time_us: impl Borrow<i64>) -> String {
+    let time_us = *time_us.borrow();
+    utc(time_us).format("%Y-%m-%d").to_string()
+}
+
+/// How a figure moved against the range before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// `+12 %`, `−3.4 %`, `new`, `no change`.
+    pub text: String,
+    /// `good`, `bad` or `flat`: whether a reader should be glad of it.
+    pub tone: &'static str,
+}
+
+/// Whether a rise of a figure is welcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rise {
+    /// More calls: neither good nor bad.
+    Neutral,
+    /// More errors, more latency, more cost.
+    Unwelcome,
+}
+
+/// The change from `before` to `now`; `None` if there is nothing to compare.
+#[must_use]
+pub fn delta(before: Option<f64>, now: Option<f64>, rise: Rise) -> Option<Delta> {
+    let (before, now) = (before?, now?);
+    if before <= 0.0 {
+        let text = if now > 0.0 { "new" } else { return None };
+        return Some(Delta { text: text.to_owned(), tone: "flat" });
+    }
+    let change = (now - before) / before;
+    if change.abs() < 0.0005 {
+        return Some(Delta { text: "no change".to_owned(), tone: "flat" });
+    }
+    let sign = if change > 0.0 { "+" } else { "−" };
+    let text = match change.abs() {
+        large if large >= 10.0 => format!("×{}", three_digits(now / before)),
+        change => format!("{sign}{}", percent(change)),
+    };
+    let tone = match (rise, change > 0.0) {
+        (Rise::Neutral, _) => "flat",
+        (Rise::Unwelcome, true) => "bad",
+        (Rise::Unwelcome, false) => "good",
+    };
+    Some(Delta { text, tone })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_amounts_keep_the_digits_that_tell_them_from_nothing() {
+        for (text, shown) in [
+            ("0", "$0.00"),
+            ("12345.678", "$12,345.68"),
+            ("0.0123", "$0.0123"),
+            ("0.00042", "$0.00042"),
+            ("0.000000000001", "$0.000000000001"),
+            ("-1.5", "−$1.50"),
+        ] {
+            assert_eq!(usd(text.parse::<Usd>().unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn durations_read_at_three_digits() {
+        for (us, shown) in [(420_u64, "420 µs"), (12_340, "12.3 ms"), (1_240_000, "1.24 s"), (123_000_000, "2 m 03 s")] {
+            assert_eq!(duration_us(us), shown);
+        }
+    }
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        assert_eq!((count(0_u64), count(999_u64), count(1_234_567_u64)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!((compact(950.0), compact(12_345.0), compact(4.56e6)), ("950".into(), "12.3k".into(), "4.56M".into()));
+    }
+
+    #[test]
+    fn a_rise_of_cost_is_marked_as_unwelcome() {
+        let rise = delta(Some(100.0), Some(112.0), Rise::Unwelcome).unwrap();
+        assert_eq!((rise.text.as_str(), rise.tone), ("+12 %", "bad"));
+        assert_eq!(delta(None, Some(1.0), Rise::Neutral), None);
+        assert_eq!(delta(Some(0.0), Some(0.0), Rise::Neutral), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! Text made safe for pages, where a template does not do it.
+
+/// Text that may stand in HTML or SVG, in an attribute or outside one.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            _ => safe.push(character),
+        }
+    }
+    safe
+}
+
+/// Escaped text in which names between backticks are set as code. An odd backtick stays what it is.
+#[must_use]
+pub fn coded(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len() % 2 == 0 {
+        return escape(text);
+    }
+    let set = |(index, part): (usize, &&str)| match index % 2 {
+        1 => format!("<code>{}</code>", escape(part)),
+        _ => escape(part),
+    };
+    parts.iter().enumerate().map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_between_backticks_become_code_and_nothing_becomes_markup() {
+        assert_eq!(coded("team `<b>` is over"), "team <code>&lt;b&gt;</code> is over");
+        assert_eq!(coded("a lone ` stays"), "a lone ` stays");
+    }
+}

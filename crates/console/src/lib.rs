@@ -1,0 +1,42 @@
+//! The dashboard and its JSON API: pages rendered on the server from the reports of `analytics` and `search`. It shows
+//! and never decides; the only thing it changes is the control plane, through `metastore`. It does not link the gateway,
+//! the log or the lake: what it needs to know of them comes in through [`state::Instruments`].
+
+pub mod access;
+pub mod api;
+pub mod assets;
+pub mod chart;
+pub mod edge;
+pub mod error;
+pub mod format;
+pub mod html;
+pub mod ledger;
+pub mod metrics;
+pub mod pages;
+pub mod params;
+#[cfg(test)]
+mod preview;
+pub mod range;
+mod routes;
+#[cfg(test)]
+mod sample;
+pub mod shell;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use tokio::net::TcpListener;
+
+pub use ledger::{Ledger, LiveLedger};
+pub use routes::router;
+pub use shell::Books;
+pub use state::{ConsoleSettings, ConsoleState, Instruments, Sample, SampleKind};
+
+/// Answers on `listener` until the state's `shutdown` is cancelled and the requests then running have ended.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(listener: TcpListener, state: ConsoleState) -> std::io::Result<()> {
+    let shutdown = state.shutdown.clone();
+    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}

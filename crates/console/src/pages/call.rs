@@ -1,0 +1,45 @@
+//! One line of a list of calls, worded for people. Used by the overview, the list and the live tail.
+
+use askama::Template;
+
+use crate::format::UNKNOWN;
+use tollgate_analytics::report::InteractionRow;
+
+/// A line on its own, as the live tail sends it.
+#[derive(Debug, Template)]
+#[template(path = "parts/call_row.html")]
+pub struct CallRow<'a> {
+    /// The call.
+    pub row: &'a InteractionRow,
+}
+
+/// The model that answered, or the one asked for.
+#[must_use]
+pub fn model(row: &InteractionRow) -> &str {
+    match row.model_served.as_deref() {
+        Some(served) if !served.is_empty() => served,
+        _ if row.model_requested.is_empty() => "no model",
+        _ => &row.model_requested,
+    }
+}
+
+/// The name the caller used, where it differs from the model that answered.
+#[must_use]
+pub fn asked_as(row: &InteractionRow) -> Option<&str> {
+    let asked = row.model_requested.as_str();
+    let served = model(row);
+    let same = asked == served || asked.rsplit('/').next() == Some(served);
+    (!asked.is_empty() && !same).then_some(asked)
+}
+
+/// The team, or who is missing.
+#[must_use]
+pub fn team(row: &InteractionRow) -> &str {
+    if row.team.is_empty() { "unknown caller" } else { &row.team }
+}
+
+/// The provider, or a dash.
+#[must_use]
+pub fn provider(row: &InteractionRow) -> &str {
+    row.provider.as_deref().unwrap_or(UNKNOWN)
+}

@@ -1,0 +1,373 @@
+//! `/interactions/{id}`: one call, whole. The decision and why, what was tried and when, tokens and cost, and, for those
+//! who may read it, what was said.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Html;
+use serde_json::{Map, Value};
+use tollgate_analytics::report::{
+    AttemptView, Body, CandidateView, InteractionDetail, InteractionRow, Message, ReasonView,
+};
+use tollgate_interaction::InteractionId;
+
+use crate::access::Reader;
+use crate::chart::{Tone, bar};
+use crate::error::ConsoleError;
+use crate::format::{self, UNKNOWN};
+use crate::shell::Shell;
+use crate::state::ConsoleState;
+
+/// Answers `GET /interactions/{id}`.
+///
+/// # Errors
+/// `interaction_not_found` for an id that is not in the log; a report error if the log could not be read.
+pub async fn show(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    Path(id): Path<String>,
+) -> Result<Html<String>, ConsoleError> {
+    let detail = find(&state, &id).await?;
+    let page = InteractionPage::new(reader.shell(&state, "Interaction", "/interactions"), detail);
+    Ok(Html(page.render()?))
+}
+
+/// The call with this id.
+///
+/// # Errors
+/// `interaction_not_found` if there is none, or the text is not an id.
+pub async fn find(state: &ConsoleState, id: &str) -> Result<InteractionDetail, ConsoleError> {
+    let not_found = || ConsoleError::NoSuchCall { id: id.chars().take(64).collect() };
+    let parsed: InteractionId = id.parse().map_err(|_| not_found())?;
+    state.ledger.interaction(parsed).await?.ok_or_else(not_found)
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "pages/interaction.html")]
+pub struct InteractionPage {
+    shell: Shell,
+    row: InteractionRow,
+    cost_note: String,
+    cost_exact: String,
+    usage_note: String,
+    counted_by: String,
+    answer_note: String,
+    reasons: Vec<ReasonView>,
+    decision_facts: Vec<Fact>,
+    candidates: Vec<CandidateLine>,
+    timeline: Vec<Step>,
+    tokens: Vec<TokenLine>,
+    entry: Vec<Fact>,
+    tags: Vec<(String, String)>,
+    hot: bool,
+    messages: Vec<Message>,
+    no_messages: &'static str,
+    bodies: Vec<RawBody>,
+}
+
+#[derive(Debug)]
+struct Fact {
+    name: &'static str,
+    value: String,
+    mono: bool,
+    href: Option<String>,
+}
+
+#[derive(Debug)]
+struct CandidateLine {
+    target: String,
+    class: &'static str,
+    note: String,
+}
+
+#[derive(Debug)]
+struct Step {
+    label: String,
+    note: String,
+    is_bad: bool,
+    track: String,
+    took: String,
+}
+
+#[derive(Debug)]
+struct TokenLine {
+    label: &'static str,
+    tokens: Option<u64>,
+    is_part: bool,
+    bar: String,
+}
+
+#[derive(Debug)]
+struct RawBody {
+    id: &'static str,
+    title: &'static str,
+    content_type: String,
+    size_bytes: u64,
+    text: String,
+    is_cut: bool,
+    href: String,
+}
+
+/// What the stamp on a decision says.
+#[must_use]
+pub fn stamp(decision: &str) -> &'static str {
+    if decision == "deny" { "Denied" } else { "Allowed" }
+}
+
+impl InteractionPage {
+    /// Words `detail` for people. Content is left out unless the shell says that the reader may see it.
+    #[must_use]
+    pub fn new(shell: Shell, detail: InteractionDetail) -> Self {
+        let columns = &detail.columns;
+        let row = &detail.row;
+        let may_read = shell.may_read_content;
+        InteractionPage {
+            cost_note: cost_note(row, columns),
+            cost_exact: row.cost_usd.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("${cost}")),
+            usage_note: if row.stream { "streamed" } else { "in one piece" }.to_owned(),
+            counted_by: text(columns, "usage_source").unwrap_or_else(|| "nobody".to_owned()),
+            answer_note: answer_note(row, columns),
+            decision_facts: decision_facts(columns),
+            candidates: candidates(&detail),
+            timeline: timeline(&detail),
+            tokens: tokens(row, columns),
+            entry: entry(row, columns),
+            bodies: if may_read { bodies(&detail) } else { Vec::new() },
+            no_messages: no_messages(&detail),
+            messages: if may_read { detail.messages } else { Vec::new() },
+            reasons: detail.reasons,
+            tags: detail.tags,
+            hot: detail.hot,
+            row: detail.row,
+            shell,
+        }
+    }
+}
+
+/// A column as text; `None` for NULL.
+fn text(columns: &Map<String, Value>, name: &str) -> Option<String> {
+    match columns.get(name)? {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn number(columns: &Map<String, Value>, name: &str) -> Option<u64> {
+    columns.get(name)?.as_u64()
+}
+
+fn cost_note(row: &InteractionRow, columns: &Map<String, Value>) -> String {
+    match (row.cost_usd, text(columns, "cost_source").as_deref()) {
+        (None, _) => "unknown, which is not zero".to_owned(),
+        (Some(_), Some("provider")) => "as the provider stated".to_owned(),
+        (Some(_), Some("catalog")) => "by the price catalogue".to_owned(),
+        (Some(_), _) => String::new(),
+    }
+}
+
+fn answer_note(row: &InteractionRow, columns: &Map<String, Value>) -> String {
+    if let Some(message) = text(columns, "error_message") {
+        return message;
+    }
+    if let Some(code) = &row.error_type {
+        return code.clone();
+    }
+    let reasons = columns.get("finish_reasons").and_then(Value::as_array);
+    let reasons: Vec<&str> = reasons.into_iter().flatten().filter_map(Value::as_str).collect();
+    if reasons.is_empty() { row.operation.clone() } else { format!("finished: {}", reasons.join(", ")) }
+}
+
+fn fact(name: &'static str, value: Option<String>) -> Option<Fact> {
+    value.map(|value| Fact { name, value, mono: true, href: None })
+}
+
+fn decision_facts(columns: &Map<String, Value>) -> Vec<Fact> {
+    [
+        fact("Policy bundle", text(columns, "policy_bundle_hash")),
+        fact("Signals", text(columns, "signals_id")),
+        fact("Alias", text(columns, "route_id")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn candidates(detail: &InteractionDetail) -> Vec<CandidateLine> {
+    detail.candidates.iter().map(|candidate| candidate_line(detail, candidate)).collect()
+}
+
+fn candidate_line(detail: &InteractionDetail, candidate: &CandidateView) -> CandidateLine {
+    let is_same = |attempt: &&AttemptView| attempt.provider == candidate.provider && attempt.model == candidate.model;
+    let last_try = detail.attempts.iter().rev().find(is_same);
+    let (class, note) = match (last_try, &candidate.rejected_because) {
+        (Some(AttemptView { error_class: Some(error), .. }), _) => ("tried", format!("tried: {error}")),
+        (Some(_), _) => ("chosen", "answered".to_owned()),
+        (None, Some(why)) => ("rejected", why.clone()),
+        (None, None) => ("ready", "stood ready".to_owned()),
+    };
+    CandidateLine { target: format!("{}/{}", candidate.provider, candidate.model), class, note }
+}
+
+/// A bar from `start` to `end` (shares of the call), with a mark.
+fn track(start: f64, end: f64, class: &str) -> String {
+    let (x, width) = (start.clamp(0.0, 1.0) * 100.0, (end - start).clamp(0.0, 1.0) * 100.0);
+    let width = width.max(0.4);
+    format!(
+        r#"<svg class="lane" aria-hidden="true"><line class="grid" x1="0" x2="100%" y1="50%" y2="50%"/><rect class="{class}" x="{x:.2}%" y="25%" width="{width:.2}%" height="50%"/></svg>"#
+    )
+}
+
+fn timeline(detail: &InteractionDetail) -> Vec<Step> {
+    let row = &detail.row;
+    let whole = row.latency_us.max(1) as f64;
+    let mut steps = Vec::new();
+    if let Some(overhead_us) = number(&detail.columns, "gateway_overhead_us") {
+        steps.push(Step {
+            label: "Gateway".to_owned(),
+            note: "read, decide, route, record".to_owned(),
+            is_bad: false,
+            track: track(0.0, overhead_us as f64 / whole, "t-rest"),
+            took: format::duration_us(overhead_us),
+        });
+    }
+    for (index, attempt) in detail.attempts.iter().enumerate() {
+        steps.push(attempt_step(index, attempt, row, whole));
+    }
+    if let Some(ttft_us) = row.ttft_us {
+        let at = ttft_us as f64 / whole;
+        steps.push(Step {
+            label: "First content".to_owned(),
+            note: String::new(),
+            is_bad: false,
+            track: track(at, at, "t-2"),
+            took: format::duration_us(ttft_us),
+        });
+    }
+    steps
+}
+
+fn attempt_step(index: usize, attempt: &AttemptView, row: &InteractionRow, whole: f64) -> Step {
+    let started_us = attempt.started_at.as_deref().and_then(parse_us).unwrap_or(row.started_at_us);
+    let start = (started_us - row.started_at_us).max(0) as f64 / whole;
+    let length = attempt.duration_us.unwrap_or(0) as f64 / whole;
+    let is_bad = attempt.error_class.is_some();
+    let status = attempt.http_status.map(|status| status.to_string());
+    let note = match (&attempt.error_class, status) {
+        (Some(class), Some(status)) => format!("{class}, {status}"),
+        (Some(class), None) => class.clone(),
+        (None, Some(status)) => format!("{status}, {}", attempt.model),
+        (None, None) => attempt.model.clone(),
+    };
+    Step {
+        label: format!("{}. {}", index + 1, attempt.provider),
+        note,
+        is_bad,
+        track: track(start, start + length, if is_bad { "t-bad" } else { "t-good" }),
+        took: format::duration_us_or_unknown(&attempt.duration_us),
+    }
+}
+
+/// Microseconds since 1970 of an ISO 8601 text; a text without a zone is UTC.
+fn parse_us(text: &str) -> Option<i64> {
+    let zoned = chrono::DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_micros());
+    zoned.ok().or_else(|| text.parse::<chrono::NaiveDateTime>().ok().map(|time| time.and_utc().timestamp_micros()))
+}
+
+fn tokens(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<TokenLine> {
+    let largest = row.input_tokens.unwrap_or(0).max(row.output_tokens.unwrap_or(0)).max(1) as f64;
+    let line = |label, tokens: Option<u64>, is_part, tone| TokenLine {
+        label,
+        tokens,
+        is_part,
+        bar: tokens.map(|tokens| bar(tokens as f64 / largest, tone)).unwrap_or_default(),
+    };
+    let mut lines = vec![line("Input", row.input_tokens, false, Tone::Rank(1))];
+    for (label, name) in [
+        ("read from cache", "cache_read_input_tokens"),
+        ("written to cache, 5 min", "cache_write_5m_input_tokens"),
+        ("written to cache, 1 h", "cache_write_1h_input_tokens"),
+        ("audio", "audio_input_tokens"),
+        ("images", "image_input_tokens"),
+    ] {
+        lines.extend(number(columns, name).map(|tokens| line(label, Some(tokens), true, Tone::Rank(1))));
+    }
+    lines.push(line("Output", row.output_tokens, false, Tone::Rank(0)));
+    for (label, name) in [("reasoning", "reasoning_output_tokens"), ("audio", "audio_output_tokens")] {
+        lines.extend(number(columns, name).map(|tokens| line(label, Some(tokens), true, Tone::Rank(0))));
+    }
+    lines
+}
+
+fn entry(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<Fact> {
+    let place = match (text(columns, "writer"), number(columns, "epoch"), number(columns, "seq")) {
+        (Some(writer), Some(epoch), Some(seq)) => Some(format!("{writer} / {epoch} / {seq}")),
+        _ => None,
+    };
+    let plain = |name, value: Option<String>| value.map(|value| Fact { name, value, mono: false, href: None });
+    let linked = |name, value: Option<String>, by: &str| {
+        value.map(|value| {
+            let href = Some(format!("/interactions?range=30d{}", crate::range::parameter(by, &value)));
+            Fact { name, value, mono: by != "team", href }
+        })
+    };
+    [
+        fact("Place in the log", place),
+        fact("Started", Some(format!("{} UTC", format::timestamp(row.started_at_us)))),
+        linked("Team", (!row.team.is_empty()).then(|| row.team.clone()), "team"),
+        plain("Project", row.project.clone()),
+        plain("Tenant", Some(row.tenant.clone()).filter(|tenant| !tenant.is_empty())),
+        linked("Key", row.api_key_id.clone(), "key"),
+        linked("Conversation", text(columns, "conversation_id"), "conversation"),
+        fact("End user", text(columns, "user_ref")),
+        plain("Source", text(columns, "source")),
+        plain("Dialect", text(columns, "dialect")),
+        plain("Model asked for", Some(row.model_requested.clone()).filter(|model| !model.is_empty())),
+        plain("Provider", row.provider.clone()),
+        plain("Region", text(columns, "region")),
+        fact("Price", text(columns, "price_id")),
+        fact("Trace", text(columns, "trace_id")),
+        fact("Commitment", text(columns, "record_commitment")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn no_messages(detail: &InteractionDetail) -> &'static str {
+    match detail.request {
+        Some(_) => "The bytes below could not be read as a conversation.",
+        None => "What was said is not kept, or no longer.",
+    }
+}
+
+fn bodies(detail: &InteractionDetail) -> Vec<RawBody> {
+    let id = detail.row.interaction_id;
+    let body = |element: &'static str, title, part, body: &Option<Body>| {
+        body.as_ref().map(|body| raw_body(element, title, format!("/api/v1/interactions/{id}/{part}"), body))
+    };
+    [
+        body("raw-request", "Request", "request", &detail.request),
+        body("raw-response", "Response", "response", &detail.response),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn raw_body(id: &'static str, title: &'static str, href: String, body: &Body) -> RawBody {
+    /// More than this is downloaded, not shown.
+    const SHOWN_BYTES: usize = 256 * 1024;
+    let shown = &body.bytes[..body.bytes.len().min(SHOWN_BYTES)];
+    RawBody {
+        id,
+        title,
+        content_type: if body.content_type.is_empty() { "no media type".to_owned() } else { body.content_type.clone() },
+        size_bytes: body.size_bytes,
+        text: String::from_utf8_lossy(shown).into_owned(),
+        is_cut: body.bytes.len() > SHOWN_BYTES,
+        href,
+    }
+}

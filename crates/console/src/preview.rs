@@ -1,0 +1,166 @@
+//! Renders every page from the samples. With `TOLLGATE_PREVIEW=DIR` set, the pages and their assets are written there,
+//! to be looked at in a browser.
+
+use askama::Template;
+
+use crate::pages::costs::CostsPage;
+use crate::pages::interaction::InteractionPage;
+use crate::pages::interactions::InteractionsPage;
+use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
+use crate::pages::login::LoginPage;
+use crate::pages::overview::{FirstSteps, OverviewPage};
+use crate::pages::problem::ProblemPage;
+use crate::pages::search::{HitLine, QueryForm, SearchPage};
+use crate::pages::setup::SetupPage;
+use crate::pages::sql::{Cell, Column, QueryProblem, ResultTable, SqlPage, TableSchema};
+use crate::range::Range;
+use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
+use crate::sample;
+use crate::shell::{Books, Shell};
+
+fn shell(title: &str, active: &'static str) -> Shell {
+    Shell {
+        title: title.to_owned(),
+        active,
+        role: "admin".to_owned(),
+        csrf: "c5rf".to_owned(),
+        may_read_content: true,
+        may_manage: true,
+        theme: None,
+        books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
+    }
+}
+
+fn first_steps() -> FirstSteps {
+    FirstSteps { gateway_url: "http://127.0.0.1:8080".to_owned(), example_model: "sandbox/small".to_owned() }
+}
+
+fn overview() -> Vec<(&'static str, String)> {
+    let page = |range: Range| {
+        let (steps, bucket) = range.in_steps(sample::NOW_US);
+        let report = sample::overview(steps, bucket);
+        let frame = shell("Overview", "/");
+        OverviewPage::new(frame, range, &report, sample::rows(10), first_steps(), sample::NOW_US).render().unwrap()
+    };
+    let (steps, bucket) = Range::Day.in_steps(sample::NOW_US);
+    let nothing = Overview {
+        totals: Totals::default(),
+        previous: Totals::default(),
+        by_model: vec![],
+        ..sample::overview(steps, bucket)
+    };
+    let frame = shell("Overview", "/");
+    let empty = OverviewPage::new(frame, Range::Day, &nothing, vec![], first_steps(), sample::NOW_US).render().unwrap();
+    vec![
+        ("overview", page(Range::Day)),
+        ("overview-1h", page(Range::Hour)),
+        ("overview-30d", page(Range::Month)),
+        ("overview-empty", empty),
+    ]
+}
+
+fn lists() -> Vec<(&'static str, String)> {
+    let filter = InteractionFilter { team: Some("kyc".into()), ..InteractionFilter::default() };
+    let list = |filter: &InteractionFilter, page| {
+        let frame = shell("Interactions", "/interactions");
+        InteractionsPage::new(frame, Range::Day, filter, &sample::values(), page, true).render().unwrap()
+    };
+    let mut none = sample::page();
+    (none.rows, none.next) = (vec![], None);
+    let detail = |frame: Shell| InteractionPage::new(frame, sample::detail()).render().unwrap();
+    let viewer = Shell { may_read_content: false, role: "viewer".into(), ..shell("Interaction", "/interactions") };
+    let range = Range::Month.at(sample::NOW_US);
+    let costs = sample::costs(range, CostGroup::Team);
+    vec![
+        ("interactions", list(&InteractionFilter::default(), sample::page())),
+        ("interactions-none", list(&filter, none)),
+        ("interaction", detail(shell("Interaction", "/interactions"))),
+        ("interaction-viewer", detail(viewer)),
+        ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs).render().unwrap()),
+    ]
+}
+
+fn inquiry() -> Vec<(&'static str, String)> {
+    let hit = |role: &str| HitLine {
+        interaction_id: sample::rows(1)[0].interaction_id.to_string(),
+        started_at_us: sample::NOW_US,
+        team: "claims-automation".into(),
+        model: "gpt-5-mini".into(),
+        role: role.into(),
+        snippet_html: "the <mark>leak</mark> began in March, but the plumber&#39;s invoice is from May. Is the notice still in time under clause 7.2?".into(),
+    };
+    let form = QueryForm { text: "leak".into(), ..QueryForm::default() };
+    let hits = vec![hit("user"), hit("assistant"), hit("system")];
+    let column = |name: &str, kind: &str, numeric| Column { name: name.into(), kind: kind.into(), numeric };
+    let cell = |text: &str, numeric| Cell { text: Some(text.into()), numeric };
+    let tables = vec![TableSchema {
+        name: "interactions",
+        columns: vec![column("interaction_id", "text", false), column("started_at", "timestamp", false), column("cost_usd", "decimal(20,12)", true)],
+    }];
+    let result = ResultTable {
+        columns: vec![column("team", "text", false), column("calls", "int", true), column("cost_usd", "decimal(38,12)", true)],
+        rows: (0..12).map(|n| vec![cell("payments", false), cell(&format!("{}", 1200 - n * 31), true), Cell { text: (n != 4).then(|| "83.120000000000".into()), numeric: true }]).collect(),
+        truncated: false,
+        elapsed_ms: 14,
+    };
+    let problem = QueryProblem { message: "the query cannot be planned: No field named teem. Did you mean 'team'?".into(), hint: "The columns are listed beside the editor.".into() };
+    vec![
+        ("search", SearchPage::sample(shell("Search", "/search"), form, hits).render().unwrap()),
+        ("search-empty", SearchPage::sample(shell("Search", "/search"), QueryForm::default(), vec![]).render().unwrap()),
+        ("sql", SqlPage::new(shell("SQL", "/sql"), String::new(), None, Some(result), tables.clone()).render().unwrap()),
+        ("sql-problem", SqlPage::new(shell("SQL", "/sql"), "SELECT teem FROM interactions".into(), Some(problem), None, tables).render().unwrap()),
+    ]
+}
+
+fn access() -> Vec<(&'static str, String)> {
+    let created = CreatedKeyView { name: "billing service".into(), secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into() };
+    let key = |name: &str, is_active| KeyLine {
+        id: "key_01j9x3k2".into(),
+        name: name.into(),
+        team: "payments".into(),
+        project: "—".into(),
+        created: "2026-11-20".into(),
+        state: if is_active { "active" } else { "revoked" },
+        is_active,
+    };
+    let keys = vec![key("billing service", true), key("old laptop", false)];
+    let models = vec!["sandbox/small".to_owned(), "assistant".to_owned()];
+    let problem = ProblemPage {
+        theme: None,
+        status: 404,
+        title: "No such call".into(),
+        message: "interaction `019ab1c2-…` is not in the log".into(),
+        hint: "It may be older than what the log keeps, or the id may be cut off.".into(),
+        code: "interaction_not_found",
+        request_id: "req-9f3c".into(),
+        links: vec![("/interactions".into(), "All interactions".into()), ("/".into(), "Overview".into())],
+    };
+    vec![
+        ("setup", SetupPage::new(shell("Setup", "/setup"), None, "http://127.0.0.1:8080", models.clone()).render().unwrap()),
+        ("setup-created", SetupPage::new(shell("Setup", "/setup"), Some(created.clone()), "http://127.0.0.1:8080", models).render().unwrap()),
+        ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
+        ("login", LoginPage { theme: None, refused: Some("the link was already used; ask for another".into()) }.render().unwrap()),
+        ("problem", problem.render().unwrap()),
+    ]
+}
+
+#[test]
+fn every_page_renders_without_inline_script_or_style() {
+    let pages: Vec<_> = [overview(), lists(), inquiry(), access()].concat();
+    for (name, html) in &pages {
+        assert!(!html.contains(" style="), "`{name}` has inline style");
+        assert!(!html.contains(" onclick"), "`{name}` has inline script");
+        assert!(!html.contains("<script>"), "`{name}` has inline script or unescaped content");
+    }
+    let Ok(dir) = std::env::var("TOLLGATE_PREVIEW") else { return };
+    let dir = std::path::Path::new(&dir);
+    std::fs::create_dir_all(dir.join("static")).unwrap();
+    for (name, html) in pages {
+        std::fs::write(dir.join(format!("{name}.html")), html.replace("\"/static/", "\"static/")).unwrap();
+    }
+    for url in [crate::assets::style_url(), crate::assets::script_url(), crate::assets::icon_url()] {
+        let file_name = url.strip_prefix("/static/").unwrap();
+        let asset = crate::assets::find(file_name).unwrap();
+        std::fs::write(dir.join("static").join(file_name), asset.content).unwrap();
+    }
+}

@@ -1,0 +1,274 @@
+//! Made-up reports for tests and for looking at pages: deterministic, with every kind of outcome, long names and gaps.
+
+use serde_json::json;
+use tollgate_interaction::{InteractionId, Usd};
+
+use tollgate_analytics::report::{
+    AsOf, AttemptView, Body, Bucket, CandidateView, CostDay, CostGroup, CostRow, Costs, FilterValues, Group,
+    InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView, SeriesPoint, TimeRange, Totals,
+};
+
+/// 2026-11-23T15:52:03.123456Z.
+pub(crate) const NOW_US: i64 = 1_795_449_123_123_456;
+
+const MODELS: [&str; 7] = [
+    "claude-sonnet-4-5-20250929",
+    "gpt-5-mini",
+    "gpt-5",
+    "sandbox-large",
+    "text-embedding-3-small",
+    "llama-4-maverick",
+    "claude-haiku-4-5",
+];
+const TEAMS: [&str; 7] = ["payments", "kyc", "claims-automation", "support", "research", "fraud", "marketing"];
+const PROVIDERS: [&str; 4] = ["claude-eu", "openai", "sandbox", "local"];
+
+/// A wave between 0 and 1 that repeats every day, with some noise.
+fn wave(step: i64, per_day: i64) -> f64 {
+    let turn = (step % per_day) as f64 / per_day as f64 * std::f64::consts::TAU;
+    let noise = ((step * 7919) % 97) as f64 / 97.0;
+    (0.55 - 0.4 * turn.cos()) * (0.8 + 0.4 * noise)
+}
+
+fn totals(calls: u64, cost_millionths: i128) -> Totals {
+    Totals {
+        calls,
+        success: calls * 93 / 100,
+        denied: calls * 3 / 100,
+        failed: calls * 2 / 100,
+        cancelled: calls / 100,
+        interrupted: calls / 500,
+        cached: calls / 200,
+        cost_usd: Usd::new(cost_millionths * 1_000_000),
+        unpriced: calls / 4_000,
+        input_tokens: calls * 1_830,
+        output_tokens: calls * 412,
+        cache_read_input_tokens: calls * 640,
+        latency_p50_us: Some(842_000),
+        latency_p95_us: Some(4_310_000),
+        ttft_p50_us: Some(210_000),
+        ttft_p95_us: Some(930_000),
+        overhead_p50_us: Some(184),
+        overhead_p95_us: Some(410),
+    }
+}
+
+/// A day in quarters of an hour.
+pub(crate) fn overview(range: TimeRange, bucket: Bucket) -> Overview {
+    let width_us = bucket.width_us();
+    let steps = range.length_us() / width_us;
+    let per_day = 86_400_000_000 / width_us;
+    let point = |step: i64| {
+        let at_us = range.from_us + step * width_us;
+        let height = wave(at_us / width_us, per_day);
+        let calls = (height * 420.0) as u64;
+        let quiet = calls < 60;
+        SeriesPoint {
+            at_us,
+            calls,
+            errors: calls * ((step % 11) as u64) / 220,
+            denied: calls / 31,
+            cost_usd: Usd::new((height * 3.1e12) as i128),
+            input_tokens: calls * 1_830,
+            output_tokens: calls * 412,
+            latency_p50_us: (!quiet).then(|| 620_000 + (height * 300_000.0) as u64),
+            latency_p95_us: (!quiet).then(|| 2_300_000 + (height * 2_400_000.0) as u64),
+        }
+    };
+    let group = |keys: &[&str]| {
+        keys.iter()
+            .enumerate()
+            .map(|(index, key)| Group {
+                key: (*key).to_owned(),
+                totals: totals(18_000 / (index as u64 + 1).pow(2), 180_000_000 / (index as i128 + 1).pow(2)),
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut by_provider = group(&PROVIDERS);
+    by_provider[3].totals.failed = by_provider[3].totals.calls / 9;
+    Overview {
+        range,
+        bucket,
+        totals: totals(24_318, 231_482_917),
+        previous: totals(21_900, 204_000_000),
+        series: (0..steps).map(point).collect(),
+        by_model: group(&MODELS),
+        by_team: group(&TEAMS),
+        by_provider,
+        as_of: AsOf { lake_version: 128, hot_rows: 43 },
+    }
+}
+
+/// A list of calls of every kind.
+pub(crate) fn rows(count: usize) -> Vec<InteractionRow> {
+    (0..count).map(row).collect()
+}
+
+fn row(index: usize) -> InteractionRow {
+    let outcome = match index % 13 {
+        3 => "denied",
+        7 => "failed",
+        9 => "cancelled",
+        11 => "cached",
+        12 => "interrupted",
+        _ => "success",
+    };
+    let started_at_us = NOW_US - index as i64 * 7_311_000;
+    let answered = !matches!(outcome, "denied" | "failed" | "interrupted");
+    let model = MODELS[index % MODELS.len()];
+    InteractionRow {
+        interaction_id: InteractionId::new((started_at_us / 1_000) as u64, &[index as u8; 10]),
+        started_at_us,
+        tenant: "acme".to_owned(),
+        team: if index == 5 { String::new() } else { TEAMS[index % TEAMS.len()].to_owned() },
+        project: Some("claims-2026".to_owned()),
+        api_key_id: Some("key_01j9x3".to_owned()),
+        operation: if model.contains("embedding") { "embeddings" } else { "chat" }.to_owned(),
+        stream: index.is_multiple_of(2),
+        model_requested: if index.is_multiple_of(3) { "assistant".to_owned() } else { format!("openai/{model}") },
+        model_served: answered.then(|| model.to_owned()),
+        provider: (outcome != "denied").then(|| PROVIDERS[index % PROVIDERS.len()].to_owned()),
+        decision: if outcome == "denied" { "deny" } else { "allow" }.to_owned(),
+        outcome: outcome.to_owned(),
+        http_status: match outcome {
+            "denied" => Some(403),
+            "failed" => Some(502),
+            "interrupted" => None,
+            _ => Some(200),
+        },
+        error_type: match outcome {
+            "denied" => Some("budget_exceeded".to_owned()),
+            "failed" => Some("upstream_timeout".to_owned()),
+            _ => None,
+        },
+        latency_us: 312_000 + (index as u64 * 977_123) % 6_000_000,
+        ttft_us: answered.then_some(204_000),
+        input_tokens: answered.then_some(1_204 + index as u64 * 91),
+        output_tokens: answered.then_some(212 + index as u64 * 7),
+        cost_usd: answered.then(|| Usd::new(4_213_000_000 + index as i128 * 311_000_000)),
+    }
+}
+
+/// A page of the list with more to come.
+pub(crate) fn page() -> InteractionPage {
+    InteractionPage {
+        rows: rows(40),
+        next: Some("1795449123123456.019ab1c2-0000-7000-8000-000000000000".to_owned()),
+        as_of: AsOf { lake_version: 128, hot_rows: 43 },
+    }
+}
+
+/// What the filter offers.
+pub(crate) fn values() -> FilterValues {
+    let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    FilterValues {
+        teams: owned(&TEAMS),
+        models: owned(&MODELS),
+        providers: owned(&PROVIDERS),
+        outcomes: owned(&["cached", "cancelled", "denied", "failed", "interrupted", "success"]),
+    }
+}
+
+/// A call that failed at one provider and was answered by another.
+pub(crate) fn detail() -> InteractionDetail {
+    let row = InteractionRow { latency_us: 2_412_000, ttft_us: Some(1_320_000), provider: Some("openai".into()), ..row(6) };
+    let serde_json::Value::Object(columns) = json!({
+        "writer": "gw-eu-1", "epoch": 7, "seq": 102_417, "gateway_overhead_us": 212, "usage_source": "provider",
+        "cost_source": "catalog", "price_id": "openai/gpt-5@2026-08-07", "finish_reasons": ["stop"],
+        "policy_bundle_hash": "5f1e9b0c7a3d4e2f8899aabbccddeeff00112233445566778899aabbccddeeff",
+        "signals_id": "sig-019ab1c2", "route_id": "assistant", "conversation_id": "conv-8841", "source": "proxy",
+        "dialect": "openai", "region": "eu-central-1", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "cache_read_input_tokens": 1_024, "reasoning_output_tokens": 128,
+        "record_commitment": "a3f5e1d2c4b6978869504132a3f5e1d2c4b6978869504132a3f5e1d2c4b69788",
+    }) else {
+        return detail();
+    };
+    let attempt = |provider: &str, model: &str, at: &str, us, error: Option<&str>, status| AttemptView {
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        http_status: status,
+        error_class: error.map(str::to_owned),
+        started_at: Some(at.to_owned()),
+        duration_us: Some(us),
+        ..AttemptView::default()
+    };
+    let body = |content_type: &str, text: &str| Body {
+        content_type: content_type.to_owned(),
+        size_bytes: text.len() as u64,
+        bytes: text.as_bytes().to_vec(),
+        text: Some(text.to_owned()),
+        base64: None,
+    };
+    let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+    let candidate = |provider: &str, model: &str, why: Option<&str>| CandidateView {
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        rejected_because: why.map(str::to_owned),
+    };
+    let reason = |rule: &str, effect: &str, detail: &str| ReasonView {
+        rule: rule.to_owned(),
+        effect: effect.to_owned(),
+        detail: detail.to_owned(),
+    };
+    InteractionDetail {
+        columns,
+        reasons: vec![
+            reason("access/known-teams", "allow", "team `marketing` may use `assistant`"),
+            reason("budget/team-monthly", "prefer", "team `marketing` has spent $83.12 of $100.00 this month (83 %): the cheaper target is preferred"),
+        ],
+        candidates: vec![
+            candidate("claude-eu", "claude-haiku-4-5", None),
+            candidate("openai", "gpt-5-mini", None),
+            candidate("openai", "gpt-5", Some("dearer than openai/gpt-5-mini, which the budget prefers")),
+            candidate("local", "llama-4-maverick", Some("unhealthy: 5 failures in a row")),
+        ],
+        attempts: vec![
+            attempt("claude-eu", "claude-haiku-4-5", "2026-11-23T15:51:19.257668Z", 904_000, Some("rate_limited"), Some(429)),
+            attempt("openai", "gpt-5-mini", "2026-11-23T15:51:20.190000Z", 1_480_000, None, Some(200)),
+        ],
+        tags: vec![("priority".into(), "critical".into()), ("ticket".into(), "CLM-20931".into())],
+        messages: vec![
+            message("system", "You are a claims assistant. Answer in one paragraph and name the clause you rely on."),
+            message("user", "The policyholder says the leak began in March, but the plumber's invoice is from May.\nIs the notice still in time under clause 7.2? <script>alert(1)</script>"),
+            message("assistant", "Under clause 7.2 notice must be given within 30 days of discovery, not of the damage itself. If the policyholder first noticed the leak in May, the notice is in time; the March date matters only if there is evidence that it was already visible then."),
+        ],
+        request: Some(body("application/json", r#"{"model":"assistant","stream":true,"messages":[{"role":"system","content":"You are a claims assistant."},{"role":"user","content":"The policyholder says the leak began in March…"}]}"#)),
+        response: Some(body("text/event-stream", "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"Under\"}}]}\n\ndata: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\" clause\"}}]}\n\ndata: [DONE]\n\n")),
+        hot: true,
+        row,
+    }
+}
+
+/// A month of spend.
+pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
+    let line = |index: usize, key: &str| CostRow {
+        key: key.to_owned(),
+        calls: 81_000 / (index as u64 + 1),
+        cost_usd: Usd::new(812_417_331_000_000 / (index as i128 + 1).pow(2)),
+        unpriced: if index == 2 { 14 } else { 0 },
+        input_tokens: 148_000_000 / (index as u64 + 1),
+        cache_read_input_tokens: 51_000_000 / (index as u64 + 1),
+        output_tokens: 33_000_000 / (index as u64 + 1),
+        previous_cost_usd: Usd::new(700_000_000_000_000 / (index as i128 + 1)),
+        share_basis_points: 6_400 / (index as i64 + 1).pow(2),
+    };
+    let rows: Vec<CostRow> = TEAMS.iter().enumerate().map(|(index, team)| line(index, team)).collect();
+    let total = CostRow { cost_usd: rows.iter().map(|row| row.cost_usd).sum(), ..line(0, "") };
+    let days = (0..30)
+        .map(|day| CostDay {
+            day: format!("2026-11-{day:02}"),
+            at_us: range.to_us.div_euclid(86_400_000_000) * 86_400_000_000 - (29 - day) * 86_400_000_000,
+            calls: 8_000,
+            cost_usd: Usd::new(if day % 7 > 4 { 9_000_000_000_000 } else { 31_000_000_000_000 + day as i128 * 300_000_000_000 }),
+            unpriced: 0,
+        })
+        .collect();
+    Costs {
+        range,
+        group_by,
+        total: CostRow { unpriced: 14, ..total },
+        rows,
+        days,
+        as_of: AsOf { lake_version: 128, hot_rows: 43 },
+    }
+}

@@ -1,0 +1,85 @@
+//! What the console is given by the process it runs in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tollgate_metastore::Metastore;
+use tollgate_policy::signals::SignalsSnapshot;
+
+use crate::ledger::Ledger;
+use crate::shell::Books;
+
+/// Fixed facts about this process.
+#[derive(Clone, Debug)]
+pub struct ConsoleSettings {
+    /// Address that clients reach the gateway at, without a path: `http://127.0.0.1:8080`.
+    pub gateway_url: String,
+    /// Tenant of keys that are created here.
+    pub tenant: String,
+    /// Whether the session cookie may only travel over TLS. Set it where TLS ends in front of the console.
+    pub secure_cookies: bool,
+    /// Where a report pack is put together before it is sent.
+    pub scratch_dir: PathBuf,
+    /// Tells the time in microseconds since 1970, UTC.
+    pub clock: fn() -> i64,
+}
+
+/// One measured value, for `/metrics`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Name of the metric, with its unit last: `tollgate_gateway_calls_total`.
+    pub name: &'static str,
+    /// What it means.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub kind: SampleKind,
+    /// Names and values that tell samples of one metric apart.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value.
+    pub value: f64,
+}
+
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleKind {
+    /// Only grows while the process runs.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// What the process knows about itself and the console cannot see: it does not link the gateway, the log or the lake.
+pub trait Instruments: Send + Sync {
+    /// How the books stand.
+    fn books(&self) -> Option<Books>;
+    /// Values for `/metrics`. Samples of the same name stand together.
+    fn samples(&self) -> Vec<Sample>;
+    /// The snapshot that routing and policy read at the moment.
+    fn signals(&self) -> Option<Arc<SignalsSnapshot>>;
+    /// Models that a client may name, the best for a first try first.
+    fn models(&self) -> Vec<String>;
+}
+
+/// Everything a handler may use. Cheap to clone.
+#[derive(Clone)]
+pub struct ConsoleState {
+    /// What the log says.
+    pub ledger: Arc<dyn Ledger>,
+    /// Keys, sessions, tokens, policy.
+    pub metastore: Arc<dyn Metastore>,
+    /// What the process says about itself.
+    pub instruments: Arc<dyn Instruments>,
+    /// Fixed facts.
+    pub settings: Arc<ConsoleSettings>,
+    /// Ends the streams of live rows when the process stops.
+    pub shutdown: CancellationToken,
+}
+
+impl ConsoleState {
+    /// Microseconds since 1970, UTC.
+    #[must_use]
+    pub fn now_us(&self) -> i64 {
+        (self.settings.clock)()
+    }
+}
