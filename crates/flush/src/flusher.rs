@@ -20,7 +20,7 @@ use crate::hot::{HotBuffer, Transcribe};
 use crate::plan::{Notes, NotesError, Plan};
 use crate::recovery::Fold;
 use crate::store::Store;
-use crate::{Watermarks, committed_seq, is_committed};
+use crate::{Watermarks, committed_seq, error_chain, is_committed};
 
 /// Items taken from the log before the hot tail is locked and readers are woken.
 const READ_BATCH: usize = 512;
@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// First wait after the store failed.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait after the store failed.
-const BACKOFF_LONGEST: Duration = Duration::from_secs(60);
+const BACKOFF_LONGEST: Duration = Duration::from_secs(15);
 /// No single hand-over may take longer; the next attempt continues with the same plan.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -124,6 +124,8 @@ pub(crate) struct Shared {
     committed: Committed,
     /// What [`Committed::HandedOver`] goes by: the notes as they were when this process started.
     handed_over_before: Watermarks,
+    /// End of the range that an earlier process had begun; its rows are read however full the hot tail is.
+    begun_before: (u64, u64),
     fold: Mutex<Fold>,
     history_read: AtomicBool,
     /// The hot tail has shrunk.
@@ -155,6 +157,7 @@ impl Flusher {
             store,
             committed,
             handed_over_before,
+            begun_before: notes.plan().map_or((0, 0), |plan| (plan.epoch, plan.last_seq)),
             fold: Mutex::default(),
             history_read: AtomicBool::new(false),
             freed: Notify::new(),
@@ -207,7 +210,7 @@ async fn read(shared: Arc<Shared>, mut tail: Tail, shutdown: CancellationToken) 
         match read {
             Err(TailError::Closed) => break,
             Err(error) => {
-                tracing::error!(error = %chain(&error), "the log cannot be read; it will be tried again in {READ_RETRY:?}");
+                tracing::error!(error = %error_chain(&error), "the log cannot be read; it will be tried again in {READ_RETRY:?}");
                 tokio::select! {
                     () = tokio::time::sleep(READ_RETRY) => {}
                     () = shutdown.cancelled() => break,
@@ -243,6 +246,10 @@ fn read_available(tail: &mut Tail, items: &mut Vec<TailItem>) -> Result<(), Tail
 /// Waits while the hot tail is full. False if the process stops meanwhile.
 async fn wait_for_room(shared: &Shared, shutdown: &CancellationToken) -> bool {
     while shared.hot.bytes() >= shared.settings.hot_max_bytes {
+        let history_read = shared.history_read.load(Ordering::Acquire);
+        if !history_read && shared.fold.lock().read_to() < shared.begun_before {
+            return true;
+        }
         tokio::select! {
             () = shared.freed.notified() => {}
             () = tokio::time::sleep(TICK) => {}
@@ -393,7 +400,10 @@ impl Flushing {
     fn check_epoch(&mut self, watermarks: &Watermarks) -> EpochCheck {
         if self.epoch == EpochCheck::Unknown {
             let (writer, epoch) = (self.shared.wal.writer(), self.shared.wal.epoch());
-            self.epoch = if committed_seq(watermarks, writer, epoch) == 0 { EpochCheck::Ours } else { EpochCheck::Taken };
+            let begun = self.notes.plan().filter(|plan| plan.epoch == epoch).map_or(0, |plan| plan.last_seq);
+            let known = self.notes.handed_over(epoch).max(begun);
+            let is_ours = committed_seq(watermarks, writer, epoch) <= known;
+            self.epoch = if is_ours { EpochCheck::Ours } else { EpochCheck::Taken };
             if self.epoch == EpochCheck::Taken {
                 let error = format!(
                     "the lake already holds rows of epoch {epoch} of writer `{writer}`: this log folder was copied or restored from a \
@@ -445,7 +455,7 @@ impl Flushing {
     fn failed(&mut self, error: &HandOverError) -> Duration {
         let wait = self.backoff.map_or(BACKOFF_FIRST, |waited| (waited * 2).min(BACKOFF_LONGEST));
         self.backoff = Some(wait);
-        let cause = chain(error);
+        let cause = error_chain(error);
         tracing::warn!(error = %cause, "rows could not be handed over; next attempt in {wait:?}, the log keeps them meanwhile");
         self.shared.status.send_modify(|status| status.last_error = Some(cause));
         wait
@@ -547,7 +557,7 @@ impl Flushing {
                 self.released_before = needed_from;
                 self.notes.forget_before(needed_from.0);
             }
-            Err(error) => tracing::warn!(error = %chain(&error), "segments of the log could not be released"),
+            Err(error) => tracing::warn!(error = %error_chain(&error), "segments of the log could not be released"),
         }
     }
 }
@@ -561,16 +571,4 @@ async fn published(snapshots: &mut Option<watch::Receiver<Option<Arc<Watermarks>
         *snapshots = None;
     }
     std::future::pending().await
-}
-
-/// An error with its causes, for a log line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

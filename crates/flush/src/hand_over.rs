@@ -41,6 +41,11 @@ pub(crate) enum HandOverError {
          writer, probably with a copy of its log folder; stop one and delete its `writer` file"
     )]
     OtherWriter { path: String },
+    #[error(
+        "{rows} rows from {epoch}/{first_seq} on could not be turned into Arrow; this is a defect of Tollgate, report it (the log keeps \
+         the rows)"
+    )]
+    Defect { rows: usize, epoch: u64, first_seq: u64 },
     #[error("the store took longer than {seconds} s for one range")]
     TooSlow { seconds: u64 },
 }
@@ -64,6 +69,9 @@ impl Attempt {
         let (mut interactions, mut payloads) = (Vec::new(), Vec::new());
         for chunk in shared.hot.chunks_between(plan.epoch, plan.first_seq, plan.last_seq) {
             let batches = chunk.batches(shared.hot.transcribe());
+            if batches.interactions.num_rows() != chunk.rows || batches.payloads.num_rows() != chunk.rows {
+                return Err(HandOverError::Defect { rows: chunk.rows, epoch: plan.epoch, first_seq: chunk.first_seq });
+            }
             interactions.push(rows_between(&batches.interactions, &plan));
             payloads.push(rows_between(&batches.payloads, &plan));
         }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tollgate_interaction::batch::{self, PayloadRow};
 use tollgate_interaction::{EventId, Interaction, Payload, WriterId, schema};
 
-use crate::{Watermarks, committed_seq};
+use crate::{Watermarks, committed_seq, is_committed};
 
 /// Turns the two bodies of a call into (role, text) pairs for search and display. Given by the binary, because this
 /// crate does not know wire formats.
@@ -154,12 +154,12 @@ impl HotBuffer {
     /// Forgets rows that a *published* snapshot with these watermarks holds.
     pub fn drop_committed(&self, watermarks: &Watermarks) {
         let mut state = self.state.lock();
-        state.close_open();
-        let before = state.closed.len();
         state.closed.retain(|chunk| chunk.last_seq > committed_seq(watermarks, &chunk.writer, chunk.epoch));
-        if state.closed.len() != before {
-            state.bytes = state.closed.iter().map(|chunk| chunk.bytes).sum();
+        if state.open.last().is_some_and(|last| is_committed(watermarks, &last.id)) {
+            state.open.clear();
+            state.open_bytes = 0;
         }
+        state.bytes = state.open_bytes + state.closed.iter().map(|chunk| chunk.bytes).sum::<usize>();
     }
 
     /// Memory held, estimated.
@@ -232,21 +232,26 @@ impl HotBuffer {
     /// Readers that look often would leave a chunk per look: neighbours of similar size become one, so that each row is
     /// copied a logarithmic number of times.
     fn merge_small(&self, seen: &[Arc<Chunk>]) {
-        let Some([older, newer]) = seen.last_chunk::<2>() else { return };
-        let similar = older.rows <= 2 * newer.rows && older.rows + newer.rows <= CHUNK_ROWS;
-        let mergeable = older.epoch == newer.epoch && older.bytes + newer.bytes <= MERGE_BYTES && similar;
-        if !mergeable {
+        let Some((newest, older)) = seen.split_last() else { return };
+        let mut merged = Arc::clone(newest);
+        let mut replaced = 1;
+        for chunk in older.iter().rev() {
+            if !chunk.may_absorb(&merged) {
+                break;
+            }
+            let Ok(both) = Chunk::merged(chunk, &merged, self.transcribe) else { break };
+            merged = Arc::new(both);
+            replaced += 1;
+        }
+        if replaced == 1 {
             return;
         }
-        let Ok(merged) = Chunk::merged(older, newer, self.transcribe) else { return };
         let mut state = self.state.lock();
-        let len = state.closed.len();
-        let unchanged = len >= 2
-            && Arc::ptr_eq(&state.closed[len - 2], older)
-            && Arc::ptr_eq(&state.closed[len - 1], newer);
-        if unchanged {
-            state.closed.truncate(len - 2);
-            state.closed.push_back(Arc::new(merged));
+        let Some(kept) = state.closed.len().checked_sub(replaced) else { return };
+        let same = |(now, then): (&Arc<Chunk>, &Arc<Chunk>)| Arc::ptr_eq(now, then);
+        if state.closed.iter().skip(kept).zip(&seen[seen.len() - replaced..]).all(same) {
+            state.closed.truncate(kept);
+            state.closed.push_back(merged);
         }
     }
 }
@@ -286,6 +291,12 @@ impl Chunk {
     /// The rows as batches: converted on the first call, shared afterwards.
     pub(crate) fn batches(&self, transcribe: Transcribe) -> Batches {
         self.batches.get_or_init(|| convert(std::mem::take(&mut *self.source.lock()), transcribe)).clone()
+    }
+
+    /// Whether a younger neighbour is small enough to be appended to this chunk, and large enough to be worth the copy.
+    fn may_absorb(&self, younger: &Chunk) -> bool {
+        let similar = self.rows <= 2 * younger.rows && self.rows + younger.rows <= CHUNK_ROWS;
+        self.epoch == younger.epoch && self.bytes + younger.bytes <= MERGE_BYTES && similar
     }
 
     fn merged(older: &Chunk, newer: &Chunk, transcribe: Transcribe) -> Result<Chunk, ArrowError> {
@@ -339,11 +350,10 @@ fn convert(rows: Vec<HotRow>, transcribe: Transcribe) -> Batches {
 }
 
 /// A column that does not fit its declared type is a defect of `tollgate-interaction` that its tests rule out. Should it
-/// happen all the same, the rows stay in the log and the defect is reported; a reader sees no rows rather than none of
-/// the process.
+/// happen all the same it is reported, and the flusher refuses to hand over a batch that has lost its rows.
 fn built(batch: Result<RecordBatch, ArrowError>, schema: &arrow::datatypes::SchemaRef) -> RecordBatch {
     batch.unwrap_or_else(|error| {
-        tracing::error!(%error, "rows of the hot tail could not be built as `{:?}`", schema.fields().len());
+        tracing::error!(%error, "rows of the hot tail do not fit the {} columns of their table", schema.fields().len());
         RecordBatch::new_empty(Arc::clone(schema))
     })
 }
@@ -387,4 +397,71 @@ fn rows_after(batch: &RecordBatch, seq: u64) -> RecordBatch {
     let seq = i64::try_from(seq).unwrap_or(i64::MAX);
     let kept_from = column.values().partition_point(|value| *value <= seq);
     batch.slice(kept_from, column.len() - kept_from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{event_id, interaction};
+
+    fn rows(epoch: u64, seqs: std::ops::RangeInclusive<u64>) -> Vec<HotRow> {
+        let row = |seq| HotRow {
+            id: event_id(epoch, seq),
+            needs_log_from: (epoch, seq),
+            interaction: interaction(seq),
+            request: Payload::default(),
+            response: Payload::default(),
+        };
+        seqs.map(row).collect()
+    }
+
+    fn buffer() -> Arc<HotBuffer> {
+        HotBuffer::new(|_, _, _| Vec::new())
+    }
+
+    fn committed(epoch: u64, seq: u64) -> Watermarks {
+        Watermarks::from([(("gw".parse().unwrap(), epoch), seq)])
+    }
+
+    #[test]
+    fn rows_of_the_lake_are_filtered_out_of_a_snapshot_taken_before() {
+        let hot = buffer();
+        hot.push(rows(1, 1..=10));
+        hot.push(rows(2, 1..=5));
+        let snapshot = hot.snapshot();
+        assert_eq!((snapshot.rows(), snapshot.after(&committed(1, 7)).rows()), (15, 8));
+        let after = snapshot.after(&committed(2, 5));
+        assert_eq!((after.chunks.len(), after.rows()), (1, 10));
+        assert_eq!(after.last, Some(event_id(2, 5)));
+    }
+
+    #[test]
+    fn rows_are_forgotten_only_when_their_whole_chunk_is_committed() {
+        let hot = buffer();
+        hot.push(rows(1, 1..=10));
+        hot.drop_committed(&committed(1, 9));
+        assert_eq!((hot.rows(), hot.needs_log_from()), (10, Some((1, 1))));
+        hot.drop_committed(&committed(1, 10));
+        assert_eq!((hot.rows(), hot.bytes(), hot.needs_log_from()), (0, 0, None));
+    }
+
+    #[test]
+    fn looking_after_every_row_leaves_few_chunks() {
+        let hot = buffer();
+        for seq in 1..=500 {
+            hot.push(rows(1, seq..=seq));
+            assert_eq!(hot.snapshot().rows() as u64, seq);
+        }
+        let chunks = hot.snapshot().chunks;
+        assert!(chunks.len() < 12, "{} chunks", chunks.len());
+        assert_eq!((chunks[0].first_seq, chunks.last().unwrap().last_seq), (1, 500));
+    }
+
+    #[test]
+    fn whoever_waits_is_told_of_new_rows() {
+        let hot = buffer();
+        let changed = hot.changed();
+        hot.push(rows(1, 1..=1));
+        assert!(changed.has_changed().unwrap());
+    }
 }

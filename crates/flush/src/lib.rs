@@ -38,3 +38,16 @@ pub fn is_committed(watermarks: &Watermarks, id: &EventId) -> bool {
 pub fn committed_seq(watermarks: &Watermarks, writer: &WriterId, epoch: u64) -> u64 {
     watermarks.get(&(writer.clone(), epoch)).copied().unwrap_or(0)
 }
+
+/// An error and its causes as one line, for a log: `what: why: why`.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

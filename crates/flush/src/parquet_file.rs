@@ -31,8 +31,10 @@ const PAYLOADS_ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
 const PAYLOADS_ROW_GROUP_ROWS: usize = 8_192;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 1024 * 1024;
-/// The level beyond which zstd gains little on JSON.
-const ZSTD_LEVEL: i32 = 3;
+/// Of facts, which stay as they are for a while.
+const FACTS_ZSTD_LEVEL: i32 = 3;
+/// Of payloads, which are most of the bytes and are compressed again by compaction: half the time of level 3.
+const PAYLOADS_ZSTD_LEVEL: i32 = 1;
 
 /// Which of the two tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,10 +160,10 @@ fn on_day(batch: &RecordBatch, day: i32) -> Result<RecordBatch, ArrowError> {
     rows.project(&kept)
 }
 
-fn shared_properties(schema: &Schema) -> Result<WriterPropertiesBuilder, ParquetError> {
+fn shared_properties(schema: &Schema, zstd_level: i32) -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tollgate ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level)?))
         .set_data_page_size_limit(PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::None);
     for name in statistics::columns(schema) {
@@ -173,7 +175,7 @@ fn shared_properties(schema: &Schema) -> Result<WriterPropertiesBuilder, Parquet
 
 fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterProperties, ParquetError> {
     let id = ColumnPath::from("interaction_id");
-    let mut properties = shared_properties(schema)?
+    let mut properties = shared_properties(schema, FACTS_ZSTD_LEVEL)?
         .set_max_row_group_row_count(Some(FACTS_ROW_GROUP_ROWS))
         .set_column_dictionary_enabled(id.clone(), false)
         .set_column_bloom_filter_enabled(id.clone(), true)
@@ -189,7 +191,7 @@ fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterProperties, Pa
 }
 
 fn payload_properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
-    let mut properties = shared_properties(schema)?
+    let mut properties = shared_properties(schema, PAYLOADS_ZSTD_LEVEL)?
         .set_max_row_group_row_count(Some(PAYLOADS_ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(PAYLOADS_ROW_GROUP_BYTES))
         .set_dictionary_enabled(false);

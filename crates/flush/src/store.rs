@@ -224,7 +224,7 @@ pub fn probe_create_if_absent(store: &Store) -> BoxFuture<'_, Result<(), StoreEr
     async move {
         let unreachable = |source| StoreError::Unreachable { url: store.url.to_string(), source };
         let path = Path::from(format!("probe/{}", uuid::Uuid::now_v7()));
-        store.object_store.put_opts(&path, "first".into(), PutMode::Create.into()).await.map_err(unreachable)?;
+        store.create(&path, "first".into()).await.map_err(unreachable)?;
         let second = store.object_store.put_opts(&path, "second".into(), PutMode::Create.into()).await;
         let honoured = match second {
             Ok(_) => false,

@@ -259,13 +259,17 @@ pub(crate) async fn reject(store: &Store, path: &Path, why: &str) -> Result<(), 
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
         Err(source) => return Err(failed(source)),
     }
-    delete(store, path).await
+    delete_all(store, vec![path.clone()]).await
 }
 
-/// Deletes a manifest; one that is gone already is as good.
-pub(crate) async fn delete(store: &Store, path: &Path) -> Result<(), LakeError> {
-    match store.object_store.delete(path).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(source) => Err(LakeError::Io { path: path.to_string(), source }),
-    }
+/// Deletes manifests; one that is gone already is as good.
+pub(crate) async fn delete_all(store: &Store, paths: Vec<Path>) -> Result<(), LakeError> {
+    let deletions = paths.into_iter().map(|path| async move {
+        match store.object_store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(LakeError::Io { path: path.to_string(), source }),
+        }
+    });
+    let deletions = futures::stream::iter(deletions).buffer_unordered(REQUESTS_AT_ONCE);
+    deletions.try_for_each(|()| futures::future::ready(Ok(()))).await
 }

@@ -12,7 +12,7 @@ pub enum LakeError {
         url: String,
         /// Why.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// A read or a write of the store failed; it may work later.
     #[error("the store failed at `{path}`; it will be tried again")]

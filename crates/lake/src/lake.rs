@@ -11,11 +11,12 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tollgate_flush::parquet_file::Table;
 use tollgate_flush::store::{self, Store};
-use tollgate_flush::{Watermarks, committed_seq};
+use tollgate_flush::{Watermarks, committed_seq, error_chain};
 use tollgate_interaction::schema::{self, DAY};
 
 use crate::commit::{self, Received};
@@ -27,8 +28,10 @@ use crate::table::{CHECKPOINT_EVERY, DeltaLog};
 
 /// Commits lost to other processes before one run gives up.
 const ATTEMPTS: u32 = 10;
-/// Rows of a batch read from a file: payload rows may be large.
-const READ_ROWS: usize = 256;
+/// Rows of a batch read from a file, at most.
+const READ_ROWS: usize = 1_024;
+/// Bytes of a batch read from a file, uncompressed, as far as its rows are of average size.
+const READ_BYTES: usize = 16 << 20;
 /// How long the last commit may take when the process stops.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -79,7 +82,7 @@ impl Lake {
         async move {
             if mode == Mode::Committer {
                 let probed = store::probe_create_if_absent(&store).await;
-                probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source })?;
+                probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source: Box::new(source) })?;
             }
             // Facts first: the payloads read after them are then complete for every watermark.
             let interactions = open_table(&store, Table::Interactions, mode).await?;
@@ -176,9 +179,8 @@ impl Lake {
                 commit::reject(&self.store, path, &why).await?;
                 report.rejected += 1;
             }
-            for done in sorted.repeated.iter().chain(&fresh) {
-                commit::delete(&self.store, &done.path).await?;
-            }
+            let done = sorted.repeated.iter().chain(&fresh).map(|done| done.path.clone()).collect();
+            commit::delete_all(&self.store, done).await?;
             report.repeated += sorted.repeated.len() as u64;
             report.manifests += fresh.len() as u64;
             report.rows += fresh.iter().map(|each| each.manifest.rows()).sum::<u64>();
@@ -240,8 +242,7 @@ impl Lake {
             }
             Ok(_) => {}
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%error, cause, "the lake could not be brought up to date; it will be tried again");
+                tracing::warn!(error = %error_chain(&error), "the lake could not be brought up to date; it will be tried again");
             }
         }
     }
@@ -263,12 +264,15 @@ impl Lake {
                     };
                     log.checkpointed = version;
                 }
-                Err(error) => tracing::warn!(%error, "no checkpoint was written; readers replay more of the log until one is"),
+                Err(error) => {
+                    let error = error_chain(&error);
+                    tracing::warn!(error, "no checkpoint was written; readers replay more of the log until one is");
+                }
             }
         }
     }
 
-    /// Reads a file of either table as batches of at most 256 rows with all of the table's columns, `day` included.
+    /// Reads a file of either table as batches of about 16 MiB at most, with all of the table's columns, `day` included.
     ///
     /// # Errors
     /// [`LakeError::Parquet`] if it is not there or not readable.
@@ -286,7 +290,8 @@ impl Lake {
                 size_bytes: file.size_bytes,
             };
             let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
-            let batches = builder.with_batch_size(READ_ROWS).build().map_err(failed)?;
+            let rows = rows_at_once(builder.metadata());
+            let batches = builder.with_batch_size(rows).build().map_err(failed)?;
             let (path, day) = (file.path.clone(), file.day);
             let completed = batches.map(move |batch| {
                 let completed = batch.and_then(|batch| Ok(with_all_columns(&batch, &schema, day)?));
@@ -296,6 +301,13 @@ impl Lake {
         }
         .boxed()
     }
+}
+
+fn rows_at_once(metadata: &ParquetMetaData) -> usize {
+    let sum = |of: fn(&RowGroupMetaData) -> i64| metadata.row_groups().iter().map(of).sum::<i64>();
+    let rows = usize::try_from(sum(RowGroupMetaData::num_rows)).unwrap_or(1).max(1);
+    let bytes = usize::try_from(sum(RowGroupMetaData::total_byte_size)).unwrap_or(usize::MAX);
+    (READ_BYTES / (bytes / rows).max(1)).clamp(1, READ_ROWS)
 }
 
 /// Columns that the file does not have are NULL (it is older than they are) or, for `day`, stand in its path.

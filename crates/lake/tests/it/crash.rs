@@ -1,14 +1,16 @@
-//! A process dies at every single write it makes to the store; the next one puts everything right.
+//! A process dies at every single write it makes to the store; the next one puts everything right. And what goes wrong
+//! without anybody dying.
 
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tollgate_flush::store::{self, StoreError};
 use tollgate_interaction::Outcome;
 
-use crate::fault::{Hit, dying};
-use crate::writer::{Process, assert_once, eventually, open_store, open_wal, opened, record};
+use crate::fault::{Fault, with_fault};
+use crate::writer::{Process, assert_once, eventually, flush_settings, open_store, open_wal, opened, record, settled};
 
 /// Calls 1–20 are recorded and call 21 is in flight when the process dies; 22–30 are recorded by the next one.
 fn expected() -> Vec<(u64, Outcome)> {
@@ -18,55 +20,47 @@ fn expected() -> Vec<(u64, Outcome)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_is_in_the_lake_once_wherever_a_process_dies() {
-    for hit in [Hit::Before, Hit::After] {
-        let mut survived = false;
-        for at in 0.. {
-            if survived {
-                assert!(at > 8, "only {at} writes were seen");
-                break;
-            }
-            survived = die_and_recover(at, hit).await;
-            assert!(at < 60, "the process never survives");
+    for fault in [Fault::DiesBefore, Fault::DiesAfter, Fault::Lies] {
+        let mut at = 0;
+        while run_and_recover(at, fault).await {
+            at += 1;
+            assert!(at < 60, "there is no end of writes");
         }
+        assert!(at > 8, "only {at} writes were seen");
     }
 }
 
-/// True if the first process made all its writes before it could die.
-async fn die_and_recover(at: i64, hit: Hit) -> bool {
+/// False if the first process made all its writes before the fault.
+async fn run_and_recover(at: i64, fault: Fault) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let store = open_store(&folder.path().join("lake"));
-    let (dying_store, state) = dying(&store, at, hit);
+    let (faulty, state) = with_fault(&store, at, fault);
     let wal = open_wal(folder.path());
     record(&wal, 1..=20).await;
     wal.appender().append_durable(&opened(21)).await.unwrap();
-    let mut survived = false;
-    if let Ok(process) = Process::start(&wal, folder.path(), dying_store).await {
-        let hot = process.hot.clone();
+    if let Ok(process) = Process::start(&wal, folder.path(), faulty).await {
         eventually("death or success", || state.is_dead() || process.lake.snapshot().interactions.rows() == 20).await;
         if !state.is_dead() {
             // Deleting the manifest is the last write.
             tokio::time::sleep(Duration::from_millis(300)).await;
-            survived = !state.is_dead();
         }
-        drop(hot);
         process.kill().await;
     }
     drop(wal);
 
-    let when = format!("after dying at write {at} ({hit:?})");
+    let when = format!("after {fault:?} at write {at}");
     let wal = open_wal(folder.path());
     let process = Process::start(&wal, folder.path(), store.clone()).await.unwrap();
     process.record(22..=30).await;
     eventually(&when, || process.lake.snapshot().interactions.rows() >= 30).await;
-    let hot = process.hot.clone();
-    eventually("the hot tail empties", || hot.rows() == 0).await;
+    eventually("the hot tail empties", || process.hot.rows() == 0).await;
     let lake = process.stop().await;
     assert_once(&lake, expected(), &when).await;
     let inbox = Path::from("inbox");
     let left: Vec<_> = store.object_store.list(Some(&inbox)).try_collect().await.unwrap();
     assert!(left.is_empty(), "{left:?} {when}");
     assert!(wal.status().segments <= 2, "{} segments are left {when}", wal.status().segments);
-    survived
+    state.is_hit()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,14 +68,62 @@ async fn a_store_that_is_down_costs_nothing_but_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_store(&folder.path().join("lake"));
     // The probe (put, put, delete) and two tables are five writes; then the store goes away.
-    let (dying_store, state) = dying(&store, 5, Hit::Before);
+    let (faulty, state) = with_fault(&store, 5, Fault::DiesBefore);
     let wal = open_wal(folder.path());
-    let process = Process::start(&wal, folder.path(), dying_store).await.unwrap();
-    process.record(1..=500).await;
+    let mut settings = flush_settings(folder.path());
+    settings.hot_max_bytes = 150_000;
+    let process = Process::start_with(&wal, settings, faulty).await.unwrap();
+    let recorder = wal.appender();
+    for number in 1..=3_000 {
+        recorder.append_written(&opened(number)).unwrap();
+        recorder.append_written(&settled(number)).unwrap();
+    }
     eventually("the store dies", || state.is_dead()).await;
-    eventually("all calls are in the hot tail", || process.hot.rows() == 500).await;
+    eventually("the hot tail is full", || process.hot.bytes() >= 150_000).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(process.hot.rows() < 1_500, "the log was not read on: {} rows", process.hot.rows());
+    assert!(process.status.borrow().last_error.is_some());
     state.revive();
-    eventually("all calls are in the lake", || process.lake.snapshot().interactions.rows() == 500).await;
+    eventually("all calls are in the lake", || process.lake.snapshot().interactions.rows() == 3_000).await;
+    assert_eq!(process.status.borrow().last_error, None);
     let lake = process.stop().await;
-    assert_once(&lake, (1..=500).map(|number| (number, Outcome::Success)), "after the store came back").await;
+    assert_once(&lake, (1..=3_000).map(|number| (number, Outcome::Success)), "after the store came back").await;
+}
+
+#[tokio::test]
+async fn a_store_that_overwrites_what_exists_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(folder.path());
+    let (overwriting, _) = with_fault(&store, 0, Fault::Overwrites);
+    let probed = store::probe_create_if_absent(&overwriting).await;
+    assert!(matches!(probed, Err(StoreError::IgnoresCreateIfAbsent { .. })), "{probed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_restored_from_a_backup_hands_nothing_over_under_taken_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(&folder.path().join("lake"));
+    drop(open_wal(folder.path()));
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(&folder.path().join("wal"), &copy.path().join("wal"));
+
+    let wal = open_wal(folder.path());
+    let process = Process::start(&wal, folder.path(), store.clone()).await.unwrap();
+    process.record(1..=10).await;
+    process.stop().await;
+    let wal = open_wal(copy.path());
+    let process = Process::start(&wal, copy.path(), store).await.unwrap();
+    process.record(11..=20).await;
+    eventually("the flusher complains", || process.status.borrow().last_error.is_some()).await;
+    let lake = process.stop().await;
+    assert_once(&lake, (1..=10).map(|number| (number, Outcome::Success)), "beside a copied log").await;
+    assert!(wal.status().appended_seq == 20, "the log keeps its rows");
+}
+
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }

@@ -1,4 +1,4 @@
-//! A store that stops working at a chosen write, as it looks to a process that is killed there.
+//! A store that misbehaves at a chosen write.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,22 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tollgate_flush::store::Store;
 
-/// Whether the write that is hit takes place.
+/// What happens at the chosen write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hit {
-    Before,
-    After,
+pub(crate) enum Fault {
+    /// The process is killed before it.
+    DiesBefore,
+    /// The process is killed after it.
+    DiesAfter,
+    /// It takes place, but the answer says that somebody else was faster, or that it failed.
+    Lies,
+    /// From it on, creating a key that exists overwrites it, as `rclone serve s3` does.
+    Overwrites,
 }
 
 #[derive(Debug)]
@@ -30,11 +36,16 @@ pub(crate) struct Faulty {
 #[derive(Debug)]
 pub(crate) struct State {
     writes_left: AtomicI64,
-    hit: Hit,
+    fault: Fault,
     dead: AtomicBool,
 }
 
 impl State {
+    /// Whether the chosen write has been reached.
+    pub(crate) fn is_hit(&self) -> bool {
+        self.writes_left.load(Ordering::SeqCst) < 0
+    }
+
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }
@@ -44,9 +55,9 @@ impl State {
     }
 }
 
-/// The same store, which dies at write number `at` (from 0).
-pub(crate) fn dying(store: &Store, at: i64, hit: Hit) -> (Store, Arc<State>) {
-    let state = Arc::new(State { writes_left: AtomicI64::new(at), hit, dead: AtomicBool::new(false) });
+/// The same store, with a fault at write number `at` (from 0).
+pub(crate) fn with_fault(store: &Store, at: i64, fault: Fault) -> (Store, Arc<State>) {
+    let state = Arc::new(State { writes_left: AtomicI64::new(at), fault, dead: AtomicBool::new(false) });
     let faulty = |inner: &Arc<dyn ObjectStore>| -> Arc<dyn ObjectStore> {
         Arc::new(Faulty { inner: Arc::clone(inner), state: Arc::clone(&state) })
     };
@@ -54,23 +65,25 @@ pub(crate) fn dying(store: &Store, at: i64, hit: Hit) -> (Store, Arc<State>) {
     (store, state)
 }
 
-fn dead() -> Error {
+fn gone() -> Error {
     Error::Generic { store: "faulty", source: "the store is gone".into() }
 }
 
 impl Faulty {
     fn alive(&self) -> Result<()> {
-        if self.state.is_dead() { Err(dead()) } else { Ok(()) }
+        if self.state.is_dead() { Err(gone()) } else { Ok(()) }
     }
 
-    /// True if this is the write to die at.
-    fn count(&self) -> Result<bool> {
+    /// The fault, if this is its write.
+    fn count(&self) -> Result<Option<Fault>> {
         self.alive()?;
-        let is_hit = self.state.writes_left.fetch_sub(1, Ordering::SeqCst) == 0;
-        if is_hit {
+        if self.state.writes_left.fetch_sub(1, Ordering::SeqCst) != 0 {
+            return Ok(None);
+        }
+        if matches!(self.state.fault, Fault::DiesBefore | Fault::DiesAfter) {
             self.state.dead.store(true, Ordering::SeqCst);
         }
-        Ok(is_hit)
+        Ok(Some(self.state.fault))
     }
 }
 
@@ -82,13 +95,23 @@ impl fmt::Display for Faulty {
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        match (self.count()?, self.state.hit) {
-            (false, _) => self.inner.put_opts(location, payload, options).await,
-            (true, Hit::Before) => Err(dead()),
-            (true, Hit::After) => {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+        let hit = self.count()?;
+        if self.state.fault == Fault::Overwrites && self.state.is_hit() {
+            options.mode = PutMode::Overwrite;
+        }
+        let is_creation = options.mode == PutMode::Create;
+        match hit {
+            None | Some(Fault::Overwrites) => self.inner.put_opts(location, payload, options).await,
+            Some(Fault::DiesBefore) => Err(gone()),
+            Some(Fault::DiesAfter) => {
                 self.inner.put_opts(location, payload, options).await?;
-                Err(dead())
+                Err(gone())
+            }
+            Some(Fault::Lies) => {
+                self.inner.put_opts(location, payload, options).await?;
+                let source = "a conflicting request is in progress".into();
+                Err(if is_creation { Error::AlreadyExists { path: location.to_string(), source } } else { gone() })
             }
         }
     }
@@ -104,10 +127,10 @@ impl ObjectStore for Faulty {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        match (self.count(), self.state.hit) {
-            (Err(error), _) => futures::stream::once(async move { Err(error) }).boxed(),
-            (Ok(true), Hit::Before) => futures::stream::once(async { Err(dead()) }).boxed(),
-            (Ok(_), _) => self.inner.delete_stream(locations),
+        match self.count() {
+            Err(error) => futures::stream::once(async move { Err(error) }).boxed(),
+            Ok(Some(Fault::DiesBefore)) => futures::stream::once(async { Err(gone()) }).boxed(),
+            Ok(_) => self.inner.delete_stream(locations),
         }
     }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
+use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::hot::HotBuffer;
 use tollgate_flush::store::{self, Store, StoreOptions};
 use tollgate_interaction::{
@@ -19,7 +19,7 @@ use tollgate_interaction::{
     Usage, UsageSource, Usd, schema,
 };
 use tollgate_lake::{DataFile, Lake, LakeError, Mode};
-use tollgate_wal::{Wal, WalSettings};
+use tollgate_wal::{Wal, WalError, WalSettings};
 
 /// 2026-11-23 23:59:59.999 UTC: the next millisecond is the next day.
 pub(crate) const STARTED_AT_US: i64 = 1_795_478_399_999_000;
@@ -99,6 +99,7 @@ fn transcribe(_: &Interaction, request: &Payload, _: &Payload) -> Vec<(String, S
 pub(crate) struct Process {
     pub(crate) wal: Arc<Wal>,
     pub(crate) hot: Arc<HotBuffer>,
+    pub(crate) status: watch::Receiver<FlushStatus>,
     pub(crate) lake: Arc<Lake>,
     pub(crate) shutdown: CancellationToken,
     flushing: JoinHandle<()>,
@@ -106,9 +107,16 @@ pub(crate) struct Process {
     stop_committing: CancellationToken,
 }
 
+/// Waits for the work of a killed process that was on the blocking pool and still holds the log.
 pub(crate) fn open_wal(folder: &Path) -> Arc<Wal> {
     let settings = WalSettings { segment_bytes: 16 << 10, ..WalSettings::new(folder.join("wal")) };
-    Arc::new(Wal::open(settings).unwrap())
+    for _ in 0..200 {
+        match Wal::open(settings.clone()) {
+            Err(WalError::InUse { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            opened => return Arc::new(opened.unwrap()),
+        }
+    }
+    panic!("the log in `{}` stays in use", folder.display());
 }
 
 pub(crate) fn flush_settings(folder: &Path) -> FlushSettings {
@@ -123,17 +131,20 @@ pub(crate) fn flush_settings(folder: &Path) -> FlushSettings {
 impl Process {
     /// Starts over the log in `folder`; fails if the store does.
     pub(crate) async fn start(wal: &Arc<Wal>, folder: &Path, store: Store) -> Result<Process, LakeError> {
+        Process::start_with(wal, flush_settings(folder), store).await
+    }
+
+    pub(crate) async fn start_with(wal: &Arc<Wal>, settings: FlushSettings, store: Store) -> Result<Process, LakeError> {
         let lake = Lake::open(store.clone(), Mode::Committer).await?;
         let notify = Arc::new(Notify::new());
         let committed = Committed::InLake(lake.watermarks());
-        let flusher =
-            Flusher::new(flush_settings(folder), Arc::clone(wal), store, committed, Arc::clone(&notify)).unwrap();
-        let hot = flusher.hot();
+        let flusher = Flusher::new(settings, Arc::clone(wal), store, committed, Arc::clone(&notify)).unwrap();
+        let (hot, status) = (flusher.hot(), flusher.status());
         let (shutdown, stop_committing) = (CancellationToken::new(), CancellationToken::new());
         let flushing = tokio::spawn(flusher.run(shutdown.clone()));
         let committer = Arc::clone(&lake).run_committer(notify, Duration::from_millis(200), stop_committing.clone());
         let committing = tokio::spawn(committer);
-        Ok(Process { wal: Arc::clone(wal), hot, lake, shutdown, flushing, committing, stop_committing })
+        Ok(Process { wal: Arc::clone(wal), hot, status, lake, shutdown, flushing, committing, stop_committing })
     }
 
     /// The process is gone from one moment to the next.
