@@ -9,6 +9,7 @@ mod usage_filter;
 
 use tollgate_interaction::Dialect;
 
+pub(crate) use head::asks_for_usage;
 pub use head::{RequestError, RequestHead, parse_head};
 pub use splice::with_model;
 pub use usage_filter::UsageFilter;

@@ -140,7 +140,12 @@ mod tests {
             (429, openai("insufficient_quota"), QUOTA_EXHAUSTED),
             (400, openai("context_length_exceeded"), CONTEXT_LENGTH),
             (400, openai("content_filter"), CONTENT_FILTERED),
-            (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#.to_owned(), CONTEXT_LENGTH),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#
+                    .to_owned(),
+                CONTEXT_LENGTH,
+            ),
             (529, anthropic("overloaded_error"), OVERLOADED),
             (413, anthropic("request_too_large"), TOO_LARGE),
             (401, "not json".to_owned(), UNAUTHORIZED),

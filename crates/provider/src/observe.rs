@@ -108,7 +108,9 @@ pub struct Observer {
 #[derive(Debug)]
 enum Form {
     /// Nothing has come yet. A stream may turn out to be a plain JSON error.
-    Unknown { stream: bool },
+    Unknown {
+        stream: bool,
+    },
     Stream(Decoder),
     Whole(Vec<u8>),
 }

@@ -44,7 +44,9 @@ pub enum PriceError {
         model: String,
     },
     /// The call is older than the first row.
-    #[error("no price for model `{model}` at `{provider}` on the day of the call; add an earlier row to `catalog.prices`")]
+    #[error(
+        "no price for model `{model}` at `{provider}` on the day of the call; add an earlier row to `catalog.prices`"
+    )]
     NotYetPriced {
         /// Provider, as the catalogue names it.
         provider: String,
@@ -209,8 +211,12 @@ impl Price {
         let mut above: Vec<_> = row.above.iter().map(|tier| (tier.input_tokens, tier.rates)).collect();
         above.sort_by_key(|(input_tokens, _)| *input_tokens);
         let invalid = std::iter::once(&row.rates).chain(above.iter().map(|(_, rates)| rates)).any(Rates::is_negative);
-        let Some(from_us) = row.from_us().filter(|_| !invalid) else {
-            return Err(CatalogError::Invalid { provider: provider.to_owned(), model: model.to_owned(), from: row.from });
+        let Some(from_us) = row.in_force_from_us().filter(|_| !invalid) else {
+            return Err(CatalogError::Invalid {
+                provider: provider.to_owned(),
+                model: model.to_owned(),
+                from: row.from,
+            });
         };
         let suffix = if overriding { "+override" } else { "" };
         let price_id = format!("{provider}/{model}@{}{suffix}", row.from);
@@ -235,7 +241,9 @@ impl Price {
         let audio = usage.audio_input_tokens.unwrap_or(0);
         let mut units = 0;
         let mut ordinary = input;
-        for (tokens, rate) in [(read, rates.cache_read), (written_5m, rates.cache_write_5m), (written_1h, rates.cache_write_1h)] {
+        for (tokens, rate) in
+            [(read, rates.cache_read), (written_5m, rates.cache_write_5m), (written_1h, rates.cache_write_1h)]
+        {
             ordinary = ordinary.checked_sub(tokens).ok_or(PriceError::Inconsistent { class: "input" })?;
             units += times(tokens, rate.unwrap_or(rates.input));
         }
@@ -421,7 +429,9 @@ mod tests {
     #[test]
     fn a_broken_catalogue_is_refused_with_the_row_named() {
         let parse = |price: &str| {
-            let text = format!("provider: p\nsource: s\nchecked: 2026-11-01\nmodels:\n  - id: m\n    prices:\n      - {price}\n");
+            let text = format!(
+                "provider: p\nsource: s\nchecked: 2026-11-01\nmodels:\n  - id: m\n    prices:\n      - {price}\n"
+            );
             CatalogDocument::from_yaml("mine", &text).and_then(|document| Catalog::default().with_overrides(document))
         };
         assert!(matches!(parse("{from: release, input: \"-1\"}"), Err(CatalogError::Invalid { .. })));

@@ -408,11 +408,51 @@ mod tests {
     #[test]
     fn what_serde_accepts_is_accepted_and_nothing_else() {
         let texts: &[&str] = &[
-            "{}", "[]", " [ ] ", "null", "true", "false", "0", "-0", "-1.5e+10", "1E9", "\"\"", "\"a\\u00e9\\n\"",
-            "{\"a\":[1,2,{\"b\":null}]}", "{\"a\":1,\"a\":2}", "", " ", "{", "}", "[1,]", "{,}", "{\"a\":1,}", "{\"a\"}",
-            "{a:1}", "01", "1.", ".5", "-", "1e", "+1", "nul", "tru", "falsey", "\"", "\"\\x\"", "\"\\u12\"", "\"\n\"",
-            "1 2", "[1 2]", "{\"a\" 1}", "'a'", "[[[[]]]]", "\"long enough for a word\\\" and more\"", "\"12345678",
-            "\"1234567\u{1}\"", "NaN",
+            "{}",
+            "[]",
+            " [ ] ",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "-1.5e+10",
+            "1E9",
+            "\"\"",
+            "\"a\\u00e9\\n\"",
+            "{\"a\":[1,2,{\"b\":null}]}",
+            "{\"a\":1,\"a\":2}",
+            "",
+            " ",
+            "{",
+            "}",
+            "[1,]",
+            "{,}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "1e",
+            "+1",
+            "nul",
+            "tru",
+            "falsey",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\n\"",
+            "1 2",
+            "[1 2]",
+            "{\"a\" 1}",
+            "'a'",
+            "[[[[]]]]",
+            "\"long enough for a word\\\" and more\"",
+            "\"12345678",
+            "\"1234567\u{1}\"",
+            "NaN",
         ];
         for text in texts {
             let serde_accepts = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
@@ -422,7 +462,8 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_document_is_refused_and_never_beyond_its_end() {
-        let text = br#"{"model":"m","messages":[{"role":"user","content":"a\u00e9 \"b\" \\"}],"n":-1.5e3,"x":[true,null]}"#;
+        let text =
+            br#"{"model":"m","messages":[{"role":"user","content":"a\u00e9 \"b\" \\"}],"n":-1.5e3,"x":[true,null]}"#;
         assert_eq!(check(text), Ok(()));
         for length in 0..text.len() {
             let error = check(&text[..length]).unwrap_err();

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tollgate_interaction::{Dialect, Operation};
+use tollgate_interaction::{Dialect, Interaction, Operation, Payload};
 
 use crate::sse::Decoder;
 
@@ -16,15 +16,16 @@ pub struct Message {
     pub content: String,
 }
 
+/// The turns of one logged call, as (role, text): what the log's writers store beside the raw bytes.
+#[must_use]
+pub fn of_call(call: &Interaction, request: &Payload, response: &Payload) -> Vec<(String, String)> {
+    let turns = messages(call.dialect, call.operation, &request.body, &response.body, call.stream);
+    turns.into_iter().map(|message| (message.role, message.content)).collect()
+}
+
 /// The turns of a request followed by the answer. `stream` says whether the response is a stream of events.
 #[must_use]
-pub fn messages(
-    dialect: Dialect,
-    operation: Operation,
-    request: &[u8],
-    response: &[u8],
-    stream: bool,
-) -> Vec<Message> {
+pub fn messages(dialect: Dialect, operation: Operation, request: &[u8], response: &[u8], stream: bool) -> Vec<Message> {
     let mut turns = Turns::default();
     if let Ok(request) = serde_json::from_slice::<Value>(request) {
         match operation {
@@ -262,7 +263,13 @@ mod tests {
         let read = messages(Dialect::Openai, Operation::Chat, request, response, false);
         assert_eq!(
             turns(read),
-            ["system: Be brief.", "user: What is this?\n[image_url]", "assistant: look({\"at\":1})", "tool: a cat", "assistant: A cat."]
+            [
+                "system: Be brief.",
+                "user: What is this?\n[image_url]",
+                "assistant: look({\"at\":1})",
+                "tool: a cat",
+                "assistant: A cat."
+            ]
         );
     }
 

@@ -57,6 +57,11 @@ impl RequestHead {
     }
 }
 
+/// Whether the caller of an OpenAI stream asked for the usage chunk itself.
+pub(crate) fn asks_for_usage(head: &RequestHead) -> bool {
+    head.stream && !head.hides_usage()
+}
+
 /// Why the head of a request could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -119,7 +124,7 @@ impl RequestError {
 
 impl From<ScanError> for RequestError {
     fn from(error: ScanError) -> Self {
-        RequestError::NotJson { field: String::new(), offset: error.offset, reason: error.reason }
+        RequestError::NotJson { field: "body".to_owned(), offset: error.offset, reason: error.reason }
     }
 }
 
@@ -170,7 +175,11 @@ impl Reader {
     fn read(&mut self, dialect: Dialect, operation: Operation, body: &[u8]) -> Result<(), RequestError> {
         let mut cursor = Cursor::new(body);
         if cursor.kind()? != Kind::Object {
-            return Err(RequestError::Invalid { field: "body", offset: cursor.offset(), expected: "send a JSON object" });
+            return Err(RequestError::Invalid {
+                field: "body",
+                offset: cursor.offset(),
+                expected: "send a JSON object",
+            });
         }
         self.body_opens_at = cursor.offset() + 1;
         let mut reading = None;
@@ -208,8 +217,8 @@ impl Reader {
             return read_count("max_tokens", &mut self.max_tokens, cursor);
         }
         if key.is("tools") || key.is("functions") {
-            let offset = cursor.offset();
-            self.tools = cursor.skip()?.len() > 2 && offset > 0;
+            // `[]` and `{}` offer nothing.
+            self.tools |= cursor.skip()?.len() > 2;
             return Ok(());
         }
         match dialect {
@@ -412,7 +421,8 @@ mod tests {
 
     #[test]
     fn an_anthropic_head_names_its_user_in_the_metadata() {
-        let body = br#"{"model":"claude-sonnet-4-5","max_tokens":5,"metadata":{"user_id":"u-2"},"messages":[],"stream":true}"#;
+        let body =
+            br#"{"model":"claude-sonnet-4-5","max_tokens":5,"metadata":{"user_id":"u-2"},"messages":[],"stream":true}"#;
         let head = parse_head(Dialect::Anthropic, Operation::Chat, body).unwrap();
         assert_eq!(head.user.as_deref(), Some("u-2"));
         assert_eq!(head.max_output_tokens, Some(5));
@@ -428,14 +438,23 @@ mod tests {
         );
         assert_eq!(text(""), "the body is not JSON at byte 0, in `body`: the text ends too early");
         assert_eq!(text("[]"), "`body` at byte 0 of the body is not valid; send a JSON object");
-        assert_eq!(text(r#"{"messages":[]}"#), "`model` is missing from the body; name a model, such as `sandbox/small`");
+        assert_eq!(
+            text(r#"{"messages":[]}"#),
+            "`model` is missing from the body; name a model, such as `sandbox/small`"
+        );
         assert_eq!(text(r#"{"model":"m"}"#), "`messages` is missing from the body; send an array of messages");
-        assert_eq!(text(r#"{"model":"m","stream":1}"#), "`stream` at byte 22 of the body is not valid; send `true` or `false`");
+        assert_eq!(
+            text(r#"{"model":"m","stream":1}"#),
+            "`stream` at byte 22 of the body is not valid; send `true` or `false`"
+        );
         assert_eq!(
             text(r#"{"model":"m","max_tokens":-1}"#),
             "`max_tokens` at byte 26 of the body is not valid; send a whole number that is not negative"
         );
-        assert_eq!(text(r#"{"model":"m","messages":[]} x"#), "the body is not JSON at byte 28, in `body`: the text goes on after the value");
+        assert_eq!(
+            text(r#"{"model":"m","messages":[]} x"#),
+            "the body is not JSON at byte 28, in `body`: the text goes on after the value"
+        );
         let error = parse_head(Dialect::Openai, Operation::Chat, b"{\"model\":\"\xff\"}").unwrap_err();
         assert_eq!(error, RequestError::NotUtf8 { offset: 10 });
     }

@@ -82,16 +82,26 @@ mod tests {
     #[test]
     fn a_stream_is_asked_for_its_usage_however_the_options_stand() {
         let cases = [
-            (r#"{"model":"m","stream":true,"messages":[]}"#,
-             r#"{"stream_options":{"include_usage":true},"model":"n","stream":true,"messages":[]}"#),
-            (r#"{"stream_options":{},"model":"m","stream":true,"messages":[]}"#,
-             r#"{"stream_options":{"include_usage":true},"model":"n","stream":true,"messages":[]}"#),
-            (r#"{"stream_options":{"x":1},"model":"m","stream":true,"messages":[]}"#,
-             r#"{"stream_options":{"include_usage":true,"x":1},"model":"n","stream":true,"messages":[]}"#),
-            (r#"{"model":"m","stream":true,"messages":[],"stream_options":{"include_usage":false}}"#,
-             r#"{"model":"n","stream":true,"messages":[],"stream_options":{"include_usage":true}}"#),
-            (r#"{"model":"m","stream":true,"messages":[],"stream_options":null}"#,
-             r#"{"model":"n","stream":true,"messages":[],"stream_options":{"include_usage":true}}"#),
+            (
+                r#"{"model":"m","stream":true,"messages":[]}"#,
+                r#"{"stream_options":{"include_usage":true},"model":"n","stream":true,"messages":[]}"#,
+            ),
+            (
+                r#"{"stream_options":{},"model":"m","stream":true,"messages":[]}"#,
+                r#"{"stream_options":{"include_usage":true},"model":"n","stream":true,"messages":[]}"#,
+            ),
+            (
+                r#"{"stream_options":{"x":1},"model":"m","stream":true,"messages":[]}"#,
+                r#"{"stream_options":{"include_usage":true,"x":1},"model":"n","stream":true,"messages":[]}"#,
+            ),
+            (
+                r#"{"model":"m","stream":true,"messages":[],"stream_options":{"include_usage":false}}"#,
+                r#"{"model":"n","stream":true,"messages":[],"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"model":"m","stream":true,"messages":[],"stream_options":null}"#,
+                r#"{"model":"n","stream":true,"messages":[],"stream_options":{"include_usage":true}}"#,
+            ),
         ];
         for (before, expected) in cases {
             assert_eq!(spliced(Dialect::Openai, before, "n"), (expected.to_owned(), true));

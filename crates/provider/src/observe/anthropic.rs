@@ -72,7 +72,8 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<Event, ScanError> {
     })?;
     cursor.end()?;
     if event == Event::Error || error.is_some() {
-        reading.error = Some(error.unwrap_or_else(|| StreamError { kind: "error".to_owned(), ..StreamError::default() }));
+        reading.error =
+            Some(error.unwrap_or_else(|| StreamError { kind: "error".to_owned(), ..StreamError::default() }));
     }
     Ok(event)
 }

@@ -128,7 +128,9 @@ fn read_written(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Sc
             let parts = cursor.skip()?;
             reading.wrote(parts.len().saturating_sub("[]".len()) as u64);
         }
-        _ => drop(cursor.skip()?),
+        _ => {
+            cursor.skip()?;
+        }
     }
     Ok(())
 }
@@ -137,9 +139,11 @@ fn read_tool_call(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), 
     if cursor.kind()? != Kind::Object {
         return cursor.skip().map(drop);
     }
-    cursor.fields(|key, cursor| {
-        if key.is("function") { read_function(reading, cursor) } else { cursor.skip().map(drop) }
-    })
+    cursor.fields(
+        |key, cursor| {
+            if key.is("function") { read_function(reading, cursor) } else { cursor.skip().map(drop) }
+        },
+    )
 }
 
 fn read_function(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {

@@ -18,7 +18,9 @@ pub enum CatalogError {
         source: Box<serde_saphyr::Error>,
     },
     /// A price is negative or its date is neither a date nor `release`.
-    #[error("the price of `{model}` at `{provider}` from `{from}` is not valid; write `from` as YYYY-MM-DD or `release`, and amounts of zero or more")]
+    #[error(
+        "the price of `{model}` at `{provider}` from `{from}` is not valid; write `from` as YYYY-MM-DD or `release`, and amounts of zero or more"
+    )]
     Invalid {
         /// Provider of the row.
         provider: String,
@@ -129,7 +131,7 @@ impl Rates {
 
 impl PriceRow {
     /// First moment the price is in force, in microseconds since 1970; `None` if `from` is no date.
-    pub(super) fn from_us(&self) -> Option<i64> {
+    pub(super) fn in_force_from_us(&self) -> Option<i64> {
         const US_PER_DAY: i64 = 86_400_000_000;
         if self.from == "release" {
             return Some(i64::MIN);

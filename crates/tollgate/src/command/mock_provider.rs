@@ -303,7 +303,10 @@ impl Mock {
             return Ok(self.control(control));
         }
         let Some((dialect, operation)) = route(&parts.method, path, &parts.headers) else {
-            return Ok(plain(StatusCode::NOT_FOUND, Bytes::from_static(b"no such path; see `tollgate mock-provider --help`")));
+            return Ok(plain(
+                StatusCode::NOT_FOUND,
+                Bytes::from_static(b"no such path; see `tollgate mock-provider --help`"),
+            ));
         };
         let behaviour = self.behaviour.with_headers(&parts.headers);
         *lock(&self.counters.last) = Some((parts.headers, body.clone()));
@@ -335,7 +338,11 @@ impl Mock {
             return Ok(failure(dialect, status, behaviour.retry_after_s));
         }
         if behaviour.garbage {
-            return Ok(typed(StatusCode::OK, "application/json", Bytes::from_static(b"\x00\xFF{\"garbage\": [,, <html>")));
+            return Ok(typed(
+                StatusCode::OK,
+                "application/json",
+                Bytes::from_static(b"\x00\xFF{\"garbage\": [,, <html>"),
+            ));
         }
         let prepared = self.prepared(dialect, operation, behaviour, body);
         let mut answer = Response::new(self.body(dialect, behaviour, &prepared));
@@ -440,7 +447,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn count<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized>(counts: &Mutex<BTreeMap<K, u64>>, key: &Q) {
+fn count<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized>(
+    counts: &Mutex<BTreeMap<K, u64>>,
+    key: &Q,
+) {
     /// Paths are the caller's: beyond this many, new ones are not told apart.
     const MAX_KEYS: usize = 256;
     let mut counts = lock(counts);
@@ -661,4 +671,3 @@ impl Body for MockBody {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
-

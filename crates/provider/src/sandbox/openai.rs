@@ -1,0 +1,133 @@
+//! The sandbox's answers as OpenAI's API would write them.
+//! Sources: <https://platform.openai.com/docs/api-reference/chat/object>,
+//! <https://platform.openai.com/docs/api-reference/chat-streaming/streaming> (2026-11-23).
+
+use serde_json::{Value, json};
+
+use super::{Answer, Scene};
+use crate::dialect::asks_for_usage;
+
+pub(super) fn body(scene: &Scene<'_>, choices: &[Answer]) -> Vec<u8> {
+    let choice = |(index, answer): (usize, &Answer)| {
+        json!({
+            "index": index,
+            "message": message(scene, answer),
+            "logprobs": null,
+            "finish_reason": finish_reason(answer),
+        })
+    };
+    let choices_json: Vec<Value> = choices.iter().enumerate().map(choice).collect();
+    let body = json!({
+        "id": id(scene),
+        "object": "chat.completion",
+        "created": scene.script.created_at_s,
+        "model": scene.ask.head.model,
+        "choices": choices_json,
+        "usage": usage(scene, choices),
+        "service_tier": "default",
+        "system_fingerprint": "fp_sandbox",
+    });
+    body.to_string().into_bytes()
+}
+
+/// The events of a stream: per choice a role, the content, and a finish; then the usage if it was asked for; `[DONE]`.
+pub(super) fn events(scene: &Scene<'_>, choices: &[Answer]) -> Vec<Vec<u8>> {
+    let asked = asks_for_usage(&scene.ask.head);
+    let mut events = Vec::new();
+    for (index, answer) in choices.iter().enumerate() {
+        let mut add = |delta: Value, finish: Value| {
+            let choice = json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish });
+            events.push(chunk(scene, json!([choice]), asked.then_some(Value::Null)));
+        };
+        match &answer.call {
+            Some(call) => tool_deltas(scene, index, call).into_iter().for_each(|delta| add(delta, Value::Null)),
+            None => {
+                add(json!({ "role": "assistant", "content": "", "refusal": null }), Value::Null);
+                for tokens in answer.tokens.chunks(chunk_tokens(scene)) {
+                    add(json!({ "content": tokens.concat() }), Value::Null);
+                }
+            }
+        }
+        add(json!({}), Value::from(finish_reason(answer)));
+    }
+    if asked {
+        events.push(chunk(scene, json!([]), Some(usage(scene, choices))));
+    }
+    events.push(b"data: [DONE]\n\n".to_vec());
+    events
+}
+
+fn chunk_tokens(scene: &Scene<'_>) -> usize {
+    usize::try_from(scene.script.chunk_tokens).unwrap_or(usize::MAX).max(1)
+}
+
+/// The first delta names the tool, the others carry its arguments in pieces.
+fn tool_deltas(scene: &Scene<'_>, choice: usize, (name, arguments): &(String, String)) -> Vec<Value> {
+    const ARGUMENT_CHARS: usize = 8;
+    let head = json!({ "index": 0, "id": call_id(scene, choice), "type": "function", "function": { "name": name, "arguments": "" } });
+    let mut deltas = vec![json!({ "role": "assistant", "content": null, "tool_calls": [head] })];
+    let characters: Vec<char> = arguments.chars().collect();
+    for piece in characters.chunks(ARGUMENT_CHARS * chunk_tokens(scene).min(1_000)) {
+        let function = json!({ "arguments": piece.iter().collect::<String>() });
+        deltas.push(json!({ "tool_calls": [{ "index": 0, "function": function }] }));
+    }
+    deltas
+}
+
+fn chunk(scene: &Scene<'_>, choices: Value, usage: Option<Value>) -> Vec<u8> {
+    let mut chunk = json!({
+        "id": id(scene),
+        "object": "chat.completion.chunk",
+        "created": scene.script.created_at_s,
+        "model": scene.ask.head.model,
+        "service_tier": "default",
+        "system_fingerprint": "fp_sandbox",
+        "choices": choices,
+    });
+    if let (Some(usage), Some(chunk)) = (usage, chunk.as_object_mut()) {
+        chunk.insert("usage".to_owned(), usage);
+    }
+    format!("data: {chunk}\n\n").into_bytes()
+}
+
+fn message(scene: &Scene<'_>, answer: &Answer) -> Value {
+    let Some((name, arguments)) = &answer.call else {
+        return json!({ "role": "assistant", "content": answer.text(), "refusal": null, "annotations": [] });
+    };
+    let function = json!({ "name": name, "arguments": arguments });
+    let call = json!({ "id": call_id(scene, 0), "type": "function", "function": function });
+    json!({ "role": "assistant", "content": null, "tool_calls": [call], "refusal": null, "annotations": [] })
+}
+
+fn finish_reason(answer: &Answer) -> &'static str {
+    match (&answer.call, answer.cut) {
+        (Some(_), _) => "tool_calls",
+        (None, true) => "length",
+        (None, false) => "stop",
+    }
+}
+
+fn usage(scene: &Scene<'_>, choices: &[Answer]) -> Value {
+    let written: u64 = choices.iter().map(Answer::count).sum();
+    let reasoning: u64 = choices.iter().map(|answer| answer.reasoning_tokens).sum();
+    json!({
+        "prompt_tokens": scene.input_tokens,
+        "completion_tokens": written,
+        "total_tokens": scene.input_tokens + written,
+        "prompt_tokens_details": { "cached_tokens": scene.cached_tokens, "audio_tokens": 0 },
+        "completion_tokens_details": {
+            "reasoning_tokens": reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    })
+}
+
+fn id(scene: &Scene<'_>) -> String {
+    format!("chatcmpl-sandbox{:016x}", scene.key)
+}
+
+fn call_id(scene: &Scene<'_>, choice: usize) -> String {
+    format!("call_sandbox{:014x}{choice:02x}", scene.key & 0x00FF_FFFF_FFFF_FFFF)
+}
