@@ -15,6 +15,8 @@ use crate::call::Target;
 /// Length of the tick in which `/proc` counts processor time: `USER_HZ` is 100 on every Linux we know.
 const TICK: Duration = Duration::from_millis(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// For a server that is dropped instead of stopped.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
 /// Of a log that is shown in an error.
 const SHOWN_BYTES: usize = 2_000;
 
@@ -153,8 +155,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Workers may outlive the process that started them, so the group is ended even if that one has. A group of
-        // which nobody is left cannot be signalled, which is what is wanted.
+        // Asked first, so that a parent can wait for its workers. Workers may outlive it all the same, so the group is
+        // ended even if it has. A group of which nobody is left cannot be signalled, which is what is wanted.
+        drop(signal("TERM", self.child.id()));
+        let started = Instant::now();
+        while started.elapsed() < DROP_PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(POLL_INTERVAL);
+        }
         drop(signal("KILL", self.child.id()));
         drop(self.child.wait());
     }
