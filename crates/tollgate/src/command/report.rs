@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::Common;
 use tollgate_config::Config;
+use tollgate_evidence::RecordKeepingRequest;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
 
@@ -28,6 +29,18 @@ pub struct RecordKeepingArgs {
     /// Directory to write to; must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Who operates the system, as printed on the report.
+    #[arg(long, default_value = "")]
+    organisation: String,
+    /// The AI system the log belongs to.
+    #[arg(long, default_value = "")]
+    system: String,
+    /// Who asked for the report.
+    #[arg(long, default_value = "")]
+    requested_by: String,
+    /// On what ground, such as a file number.
+    #[arg(long, default_value = "")]
+    reference: String,
 }
 
 pub async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
@@ -35,15 +48,26 @@ pub async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
     let data = DataDir::create(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     let analytics = wire::read_only_analytics(&config, &data).await?;
-    let (from_us, to_us) = (args.from.timestamp_micros(), args.to.timestamp_micros());
-    let summary = tollgate_evidence::record_keeping(analytics, from_us, to_us, args.out.clone())
+    let request = RecordKeepingRequest {
+        from_us: args.from.timestamp_micros(),
+        to_us: args.to.timestamp_micros(),
+        generated_at_us: Utc::now().timestamp_micros(),
+        organisation: args.organisation,
+        system: args.system,
+        requested_by: args.requested_by,
+        reference: args.reference,
+    };
+    let summary = tollgate_evidence::record_keeping(&analytics, request, &args.out)
         .await
         .with_context(|| format!("writing the pack to `{}`", args.out.display()))?;
     if common.json {
         terminal::line(&serde_json::to_string(&summary)?);
     } else {
-        terminal::line(&format!("{}", args.out.display()));
-        terminal::note(&format!("{} interactions; manifest.json has the hash of every file", summary.rows));
+        terminal::line(&summary.dir.display().to_string());
+        terminal::note(&format!("{} files of {} rows; manifest.json has the hash of each", summary.files.len(), summary.totals.rows));
+        for finding in &summary.findings {
+            terminal::note(&format!("finding: {finding}"));
+        }
     }
     if data.running_server().is_some() {
         terminal::note("rows of the last seconds may still be on their way to the lake and are not in the pack");

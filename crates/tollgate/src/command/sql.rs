@@ -77,9 +77,18 @@ async fn read_lake(common: &Common, data: &DataDir, args: &SqlArgs, format: Form
     }
     match format {
         Format::Table => print_table(&result.batches)?,
-        Format::Json => terminal::bytes(&output::to_json(&result)?)?,
-        Format::Csv => terminal::bytes(&output::to_csv(&result)?)?,
-        Format::Arrow => terminal::bytes(&output::to_arrow_ipc(&result)?)?,
+        Format::Json => {
+            let answer = serde_json::json!({
+                "rows": output::to_json(&result.batches),
+                "row_count": result.rows,
+                "truncated": result.truncated,
+                "elapsed_ms": result.elapsed_ms,
+                "as_of": result.as_of,
+            });
+            terminal::line(&answer.to_string());
+        }
+        Format::Csv => terminal::bytes(&output::to_csv(&result.schema, &result.batches))?,
+        Format::Arrow => terminal::bytes(&output::to_arrow_ipc(&result.schema, &result.batches)?)?,
     }
     Ok(())
 }

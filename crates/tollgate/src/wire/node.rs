@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_analytics::{Analytics, AnalyticsSettings};
 use tollgate_config::Config;
+use tollgate_console::ledger::LiveLedger;
+use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
 use tollgate_gateway::Gateway;
@@ -21,16 +23,19 @@ use tollgate_lake::{Lake, LakeSnapshot, Mode};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::bundle;
 use tollgate_policy::control::ControlSnapshot;
-use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::price::Catalog;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::console::NodeInstruments;
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
 /// How often the inbox is looked at for what sidecars put there.
 const INBOX_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Organisation of keys that are created without one.
+const DEFAULT_TENANT: &str = "default";
 
 /// What the command line changes about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -100,10 +105,10 @@ impl Node {
             ..FlushSettings::new(data.join("flush"), tollgate_provider::transcript::of_call)
         };
         let flusher = Flusher::new(flush, Arc::clone(&wal), store, committed, Arc::clone(&manifest_put))?;
-        let hot = flusher.hot();
+        let (hot, flush_status) = (flusher.hot(), flusher.status());
 
         let analytics = Analytics::new(Arc::clone(&lake), Some(Arc::clone(&hot)), AnalyticsSettings::default())?;
-        let search = Arc::new(Search::open(data.join("search")).context("opening the search index")?);
+        let search = Search::open(data.join("search")).context("opening the search index")?;
 
         let tasks = TaskTracker::new();
         let (serving, flushing, reading) =
@@ -111,11 +116,11 @@ impl Node {
         tasks.spawn(following.run(reading.clone()));
         let flusher = tasks.spawn(flusher.run(flushing.clone()));
         tasks.spawn(Arc::clone(&lake).run_committer(manifest_put, INBOX_INTERVAL, reading.clone()));
-        tasks.spawn(Arc::clone(&search).run_indexer(hot, Arc::clone(&lake), reading.clone()));
+        tasks.spawn(search.run_indexer(Some(Arc::clone(&hot)), Arc::clone(&lake), reading.clone()));
 
         // Budgets must not be decided on an empty snapshot: the first one is awaited before calls are accepted.
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
-        let signals = Arc::new(ArcSwap::from_pointee::<SignalsSnapshot>(signals));
+        let signals = Arc::new(ArcSwap::from_pointee(signals));
         let gateway = Gateway::new(
             config.gateway_settings(data.secret("user-hash-key")?, format!("{}/{}", wal.writer(), wal.epoch())),
             wal.appender(),
@@ -128,17 +133,34 @@ impl Node {
 
         let login_url = format!("{console_url}/login?token={}", metastore.create_login_link().await?);
         write_local_token(&data, metastore.as_ref()).await?;
-        let console = super::console::router(super::console::Sources {
-            analytics,
-            search,
-            metastore: Arc::clone(&metastore),
-            control,
-            signals,
+        let instruments = NodeInstruments {
             gateway: Arc::clone(&gateway),
-            gateway_url: gateway_url.clone(),
-            console_url: console_url.clone(),
+            wal: Arc::clone(&wal),
+            hot: Arc::clone(&hot),
+            flush: flush_status,
+            lake: Arc::clone(&lake),
+            search: Arc::clone(&search),
+            signals,
+            models: model_names(config),
+        };
+        let state = ConsoleState {
+            ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
+            metastore: Arc::clone(&metastore),
+            instruments: Arc::new(instruments),
+            settings: Arc::new(ConsoleSettings {
+                gateway_url: gateway_url.clone(),
+                tenant: DEFAULT_TENANT.to_owned(),
+                secure_cookies: console_url.starts_with("https://"),
+                scratch_dir: data.join("scratch"),
+                clock: || chrono::Utc::now().timestamp_micros(),
+            }),
+            shutdown: reading.clone(),
+        };
+        tasks.spawn(async move {
+            if let Err(error) = tollgate_console::serve(console_listener, state).await {
+                tracing::error!(%error, "the console stopped; the gateway and the log go on");
+            }
         });
-        tasks.spawn(super::console::serve(console_listener, console, reading.clone()));
 
         gateway.set_ready(true);
         let drain = Duration::from_secs(config.server.drain_seconds);
@@ -212,8 +234,18 @@ async fn first_key(metastore: &dyn Metastore) -> anyhow::Result<Option<String>> 
         return Ok(None);
     }
     let key =
-        NewKey { name: "first".to_owned(), tenant: "default".to_owned(), project: None, team: "default".to_owned() };
+        NewKey { name: "first".to_owned(), tenant: DEFAULT_TENANT.to_owned(), project: None, team: "default".to_owned() };
     Ok(Some(metastore.create_key(key).await?.secret))
+}
+
+/// What a newcomer may name: aliases first, then what providers list, then the sandbox.
+fn model_names(config: &Config) -> Vec<String> {
+    let listed = config.providers.iter().flat_map(|(name, provider)| {
+        provider.models.iter().map(move |model| format!("{name}/{model}"))
+    });
+    let mut names: Vec<String> = config.models.keys().cloned().chain(listed).collect();
+    names.extend(tollgate_provider::sandbox::MODELS.iter().map(|model| format!("sandbox/{model}")));
+    names
 }
 
 /// The token by which commands on this machine reach this server.

@@ -1,0 +1,105 @@
+//! What the console is told by the parts it does not link: the gateway, the log, the hot rows, the lake.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tollgate_console::shell::Books;
+use tollgate_console::state::{Instruments, Sample, SampleKind};
+use tollgate_flush::flusher::FlushStatus;
+use tollgate_flush::hot::HotBuffer;
+use tollgate_gateway::Gateway;
+use tollgate_interaction::Outcome;
+use tollgate_lake::Lake;
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_search::Search;
+use tollgate_wal::Wal;
+
+/// The instruments of a running node.
+pub(super) struct NodeInstruments {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) wal: Arc<Wal>,
+    pub(super) hot: Arc<HotBuffer>,
+    pub(super) flush: watch::Receiver<FlushStatus>,
+    pub(super) lake: Arc<Lake>,
+    pub(super) search: Arc<Search>,
+    pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
+    /// Models that a client may name, the best for a first try first.
+    pub(super) models: Vec<String>,
+}
+
+impl Instruments for NodeInstruments {
+    fn books(&self) -> Option<Books> {
+        let snapshot = self.lake.snapshot();
+        Some(Books {
+            lake_version: snapshot.interactions.version,
+            hot_rows: self.hot.snapshot().after(&snapshot.watermarks).rows() as u64,
+            dropped: self.wal.status().dropped,
+        })
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        let mut samples = self.gateway_samples();
+        samples.extend(self.log_samples());
+        samples.extend(self.lake_samples());
+        samples
+    }
+
+    fn signals(&self) -> Option<Arc<SignalsSnapshot>> {
+        Some(self.signals.load_full())
+    }
+
+    fn models(&self) -> Vec<String> {
+        self.models.clone()
+    }
+}
+
+impl NodeInstruments {
+    fn gateway_samples(&self) -> Vec<Sample> {
+        let stats = self.gateway.stats();
+        let by_outcome = Outcome::ALL.iter().zip(stats.calls_by_outcome).map(|(outcome, calls)| Sample {
+            labels: vec![("outcome", outcome.to_string())],
+            ..counter("tollgate_gateway_calls_total", "Calls settled since the start, by outcome", calls)
+        });
+        let mut samples: Vec<Sample> = by_outcome.collect();
+        samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
+        samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));
+        samples
+    }
+
+    fn log_samples(&self) -> Vec<Sample> {
+        let wal = self.wal.status();
+        vec![
+            gauge("tollgate_wal_size_bytes", "Disk space of the write-ahead log", wal.size_bytes),
+            gauge("tollgate_wal_quota_bytes", "Disk space it may take", wal.quota_bytes),
+            gauge("tollgate_wal_unsynced_bytes", "Bytes written and not known to be on the disk", wal.unsynced_bytes),
+            counter("tollgate_wal_dropped_total", "Events lost because the operator lets the log fail open", wal.dropped),
+            gauge("tollgate_wal_failed", "1 once the log takes no more events", u64::from(wal.failure.is_some())),
+        ]
+    }
+
+    fn lake_samples(&self) -> Vec<Sample> {
+        let flush = self.flush.borrow().clone();
+        let snapshot = self.lake.snapshot();
+        vec![
+            gauge("tollgate_hot_size_bytes", "Memory of the rows on their way to the lake", self.hot.bytes() as u64),
+            gauge("tollgate_flush_waiting_rows", "Rows not handed over to the store yet", flush.waiting_rows),
+            counter("tollgate_flush_manifests_total", "Manifests put since the start", flush.manifests),
+            counter("tollgate_flush_interrupted_total", "Calls found in flight by replay at the start", flush.interrupted),
+            counter("tollgate_flush_gaps_total", "Places of the log that could not be read", flush.gaps),
+            gauge("tollgate_flush_failing", "1 while the store does not take hand-overs", u64::from(flush.last_error.is_some())),
+            gauge("tollgate_lake_version", "Version of the interactions table", snapshot.interactions.version),
+            gauge("tollgate_lake_rows", "Rows of the interactions table", snapshot.interactions.rows()),
+            gauge("tollgate_search_documents", "Calls in the search index", self.search.status().documents),
+        ]
+    }
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
+    // Exact up to 2⁵³, which no gauge here reaches.
+    Sample { name, help, kind: SampleKind::Gauge, labels: Vec::new(), value: value as f64 }
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Sample {
+    Sample { kind: SampleKind::Counter, ..gauge(name, help, value) }
+}
