@@ -111,8 +111,16 @@ fn check(written: &[(u64, u64, Event)], found: &Found, may_lose_the_end: bool) {
     }
 }
 
+/// Few by default, for each writes and reads a log; `PROPTEST_CASES=2000` for a night.
+fn config() -> Config {
+    const CASES: u32 = 64;
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if asked { Config::default().cases } else { CASES };
+    Config { cases, max_shrink_iters: 200, ..Config::default() }
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 300, max_shrink_iters: 200, ..Config::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_durable_event_is_read_once_or_named_by_a_gap(
@@ -174,6 +182,22 @@ fn a_bad_frame_in_the_middle_is_quarantined_and_reading_goes_on() {
     assert_eq!((gap.epoch, gap.first_seq, gap.last_seq, gap.reason), (1, 4, 4, GapReason::Damaged));
     assert_eq!(std::fs::read(gap.quarantine.as_ref().unwrap()).unwrap(), damaged);
     assert_eq!(found.events.len(), 9);
+}
+
+#[test]
+fn a_bad_header_costs_no_more_than_its_own_frame() {
+    let (dir, file) = write_ten();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let frame_bytes = (bytes.len() - 1024) / 10;
+    for frame in [3, 4, 9] {
+        bytes[1024 + frame * frame_bytes + 2] ^= 1;
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let found = reopen_and_drain(dir.path());
+    let gaps: Vec<_> = found.gaps.iter().map(|gap| (gap.first_seq, gap.last_seq, gap.more_may_be_missing)).collect();
+    // Nothing stands behind the last one, so nobody can say that it was the last.
+    assert_eq!(gaps, [(4, 5, false), (10, 10, true)]);
+    assert_eq!(found.events.len(), 7);
 }
 
 #[test]
