@@ -55,7 +55,9 @@ pub(crate) async fn conduct(
             head.map(|()| Body::relay(Relay::new(call, is_stream, first, filter)))
         }
         Err(Failure::Own(error)) => {
-            discard(&mut call, &parts, &mut body).await;
+            if !matches!(error, CallError::BodyTimeout { .. } | CallError::BodyBroken) {
+                discard(&mut call, &parts, &mut body).await;
+            }
             refuse(&mut call, error).await
         }
         Err(Failure::Theirs(error)) => pass_on(&mut call, error).await,

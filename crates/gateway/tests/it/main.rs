@@ -1,0 +1,11 @@
+//! The gateway on a real socket, with a real log in a temporary directory, in front of a scripted provider.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod answers;
+mod bad_input;
+mod budget;
+mod disconnect;
+mod harness;
+mod provider;
+mod shutdown;
+mod upstream_faults;
