@@ -62,7 +62,10 @@
   };
   for (const block of all("[data-copy]")) {
     const code = block.textContent;
-    copyButton(() => code, block);
+    const wrap = make("div", "", "copy-wrap");
+    block.before(wrap);
+    wrap.append(block);
+    copyButton(() => code, wrap);
   }
   for (const line of all("[data-copy-inline]")) {
     const text = line.textContent.trim();

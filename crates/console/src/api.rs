@@ -6,9 +6,11 @@ pub mod interactions;
 pub mod keys;
 pub mod openapi;
 pub mod overview;
+pub mod reports;
 pub mod search;
 pub mod sql;
 pub mod tail;
+mod tar;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};

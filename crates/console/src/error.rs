@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tollgate_analytics::{ReportError, SqlError};
+use tollgate_evidence::EvidenceError;
 use tollgate_metastore::{MetastoreError, Role};
 use tollgate_search::SearchError;
 
@@ -79,6 +80,9 @@ pub enum ConsoleError {
     /// A report that could not be made.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// An evidence pack that could not be made.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// A search without an answer.
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -129,7 +133,8 @@ impl ConsoleError {
             E::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
             E::Sql(error) => of_caller(error.is_callers()),
-            E::Report(_) => StatusCode::SERVICE_UNAVAILABLE,
+            E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
+            E::Report(_) | E::Evidence(_) => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => StatusCode::NOT_FOUND,
             E::Metastore(error) => of_caller(error.is_callers()),
@@ -155,6 +160,7 @@ impl ConsoleError {
             E::TooLarge { .. } => "request_too_large",
             E::Sql(error) => error.code(),
             E::Report(error) => error.code(),
+            E::Evidence(error) => error.code(),
             E::Search(error) => error.code(),
             E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
             E::Metastore(error) if error.is_callers() => "change_refused",
@@ -183,7 +189,7 @@ impl ConsoleError {
             E::Sql(SqlError::Unavailable { .. }) | E::Report(_) => "The store may be out of reach; try again shortly.",
             E::Metastore(error) if !error.is_callers() => "The database of the control plane may be out of reach.",
             E::Internal { .. } => "Report the request id: the server's log says more.",
-            E::Sql(_) | E::Search(_) | E::Metastore(_) => "",
+            E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }
     }
 }

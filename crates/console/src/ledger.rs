@@ -1,6 +1,7 @@
 //! What the console reads from the log: one door to analytics, search and evidence, so that a page can be tested with
 //! made-up answers.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -10,6 +11,7 @@ use tollgate_analytics::report::{
     ReportFuture, TimeRange,
 };
 use tollgate_analytics::{Analytics, QueryLimits, QueryResult, SqlError};
+use tollgate_evidence::{EvidenceError, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_search::{Search, SearchError, SearchQuery, SearchResult};
 
@@ -27,6 +29,12 @@ pub trait Ledger: Send + Sync {
     fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues>;
     /// See [`Analytics::sql`].
     fn sql(&self, query: &str, limits: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>>;
+    /// See [`tollgate_evidence::record_keeping`].
+    fn record_keeping(
+        &self,
+        request: RecordKeepingRequest,
+        out_dir: &Path,
+    ) -> BoxFuture<'static, Result<PackSummary, EvidenceError>>;
     /// See [`Search::find`]. Takes its time on the calling thread.
     ///
     /// # Errors
@@ -74,6 +82,14 @@ impl Ledger for LiveLedger {
 
     fn sql(&self, query: &str, limits: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>> {
         self.analytics.sql(query, limits)
+    }
+
+    fn record_keeping(
+        &self,
+        request: RecordKeepingRequest,
+        out_dir: &Path,
+    ) -> BoxFuture<'static, Result<PackSummary, EvidenceError>> {
+        tollgate_evidence::record_keeping(&self.analytics, request, out_dir)
     }
 
     fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError> {

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod login;
 pub mod overview;
 pub mod problem;
+pub mod reports;
 pub mod search;
 pub mod setup;
 pub mod sql;

@@ -10,10 +10,12 @@ use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
 use crate::pages::login::LoginPage;
 use crate::pages::overview::{FirstSteps, OverviewPage};
 use crate::pages::problem::ProblemPage;
-use crate::pages::search::{HitLine, QueryForm, SearchPage};
+use crate::pages::reports::ReportsPage;
+use crate::pages::search::{QueryForm, SearchPage};
 use crate::pages::setup::SetupPage;
 use crate::pages::sql::{Cell, Column, QueryProblem, ResultTable, SqlPage, TableSchema};
 use crate::range::Range;
+use tollgate_search::{Hit, SearchResult};
 use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
 use crate::sample;
 use crate::shell::{Books, Shell};
@@ -81,7 +83,10 @@ fn lists() -> Vec<(&'static str, String)> {
 }
 
 fn inquiry() -> Vec<(&'static str, String)> {
-    let hit = |role: &str| HitLine {
+    let hit = |role: &str| Hit {
+        tenant: "acme".into(),
+        provider: None,
+        outcome: Some("success".into()),
         interaction_id: sample::rows(1)[0].interaction_id.to_string(),
         started_at_us: sample::NOW_US,
         team: "claims-automation".into(),
@@ -91,7 +96,8 @@ fn inquiry() -> Vec<(&'static str, String)> {
     };
     let form = QueryForm { text: "leak".into(), ..QueryForm::default() };
     let hits = vec![hit("user"), hit("assistant"), hit("system")];
-    let column = |name: &str, kind: &str, numeric| Column { name: name.into(), kind: kind.into(), numeric };
+    let found = SearchResult { total: 41, hits, elapsed_us: 3_100 };
+    let column = |name: &str, kind: &str, numeric| Column { name: name.into(), kind: kind.into(), numeric, meaning: "" };
     let cell = |text: &str, numeric| Cell { text: Some(text.into()), numeric };
     let tables = vec![TableSchema {
         name: "interactions",
@@ -105,18 +111,19 @@ fn inquiry() -> Vec<(&'static str, String)> {
     };
     let problem = QueryProblem { message: "the query cannot be planned: No field named teem. Did you mean 'team'?".into(), hint: "The columns are listed beside the editor.".into() };
     vec![
-        ("search", SearchPage::sample(shell("Search", "/search"), form, hits).render().unwrap()),
-        ("search-empty", SearchPage::sample(shell("Search", "/search"), QueryForm::default(), vec![]).render().unwrap()),
+        ("search", SearchPage::new(shell("Search", "/search"), form, found, 0).render().unwrap()),
+        ("search-empty", SearchPage::new(shell("Search", "/search"), QueryForm::default(), SearchResult::default(), 0).render().unwrap()),
         ("sql", SqlPage::new(shell("SQL", "/sql"), String::new(), None, Some(result), tables.clone()).render().unwrap()),
         ("sql-problem", SqlPage::new(shell("SQL", "/sql"), "SELECT teem FROM interactions".into(), Some(problem), None, tables).render().unwrap()),
     ]
 }
 
 fn access() -> Vec<(&'static str, String)> {
-    let created = CreatedKeyView { name: "billing service".into(), secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into() };
+    let created = CreatedKeyView { id: "key-1".into(), name: "billing service".into(), secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into() };
     let key = |name: &str, is_active| KeyLine {
         id: "key_01j9x3k2".into(),
         name: name.into(),
+        display: "tg-4mJt…".into(),
         team: "payments".into(),
         project: "—".into(),
         created: "2026-11-20".into(),
@@ -139,7 +146,8 @@ fn access() -> Vec<(&'static str, String)> {
         ("setup", SetupPage::new(shell("Setup", "/setup"), None, "http://127.0.0.1:8080", models.clone()).render().unwrap()),
         ("setup-created", SetupPage::new(shell("Setup", "/setup"), Some(created.clone()), "http://127.0.0.1:8080", models).render().unwrap()),
         ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
-        ("login", LoginPage { theme: None, refused: Some("the link was already used; ask for another".into()) }.render().unwrap()),
+        ("reports", ReportsPage::new(shell("Reports", "/reports"), sample::NOW_US).render().unwrap()),
+        ("login", LoginPage { next: String::new(), theme: None, refused: Some("the link was already used; ask for another".into()) }.render().unwrap()),
         ("problem", problem.render().unwrap()),
     ]
 }

@@ -59,10 +59,12 @@ fn facts() -> Router<ConsoleState> {
 
 fn content() -> Router<ConsoleState> {
     Router::new()
+        .route("/reports", get(pages::reports::show))
         .route("/search", get(pages::search::show))
         .route("/sql", get(pages::sql::show).post(pages::sql::run))
         .route("/api/v1/interactions/{id}/request", get(api::interactions::request))
         .route("/api/v1/interactions/{id}/response", get(api::interactions::response))
+        .route("/api/v1/reports/record-keeping", get(api::reports::record_keeping))
         .route("/api/v1/search", get(api::search::show))
         .route("/api/v1/sql", post(api::sql::run))
 }

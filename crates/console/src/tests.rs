@@ -1,1 +1,412 @@
-mod x {}
+//! The console through its front door: a real metastore, made-up reports.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tollgate_analytics::report::{
+    AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview, Page,
+    ReportFuture, TimeRange,
+};
+use tollgate_analytics::{QueryLimits, QueryResult, SqlError};
+use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
+use tollgate_interaction::InteractionId;
+use tollgate_metastore::{Metastore, Role};
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
+use tower::ServiceExt;
+
+use crate::ledger::Ledger;
+use crate::sample;
+use crate::shell::Books;
+use crate::state::{ConsoleSettings, ConsoleState, Instruments, Sample};
+
+/// Answers with the samples; SQL with one row, unless it is an `INSERT`.
+pub(crate) struct MadeUpLedger {
+    pub(crate) changed: watch::Receiver<u64>,
+}
+
+impl Ledger for MadeUpLedger {
+    fn overview(&self, range: TimeRange, bucket: Bucket) -> ReportFuture<Overview> {
+        async move { Ok(sample::overview(range, bucket)) }.boxed()
+    }
+    fn interactions(&self, _: &InteractionFilter, _: Page) -> ReportFuture<InteractionPage> {
+        async { Ok(sample::page()) }.boxed()
+    }
+    fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>> {
+        let detail = sample::detail();
+        let found = sample::rows(40).iter().any(|row| row.interaction_id == id);
+        async move { Ok(found.then_some(detail)) }.boxed()
+    }
+    fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
+        async move { Ok(sample::costs(range, group_by)) }.boxed()
+    }
+    fn filter_values(&self, _: TimeRange) -> ReportFuture<FilterValues> {
+        async { Ok(sample::values()) }.boxed()
+    }
+    fn sql(&self, query: &str, _: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>> {
+        if query.trim_start().to_uppercase().starts_with("INSERT") {
+            return async { Err(SqlError::Refused { statement: "INSERT".to_owned() }) }.boxed();
+        }
+        async { Ok(one_row()) }.boxed()
+    }
+    fn record_keeping(
+        &self,
+        _: RecordKeepingRequest,
+        out_dir: &Path,
+    ) -> BoxFuture<'static, Result<PackSummary, EvidenceError>> {
+        let dir = out_dir.to_owned();
+        async move {
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("report.html"), "<h1>Record-keeping</h1>").unwrap();
+            let file = PackFile {
+                path: "report.html".to_owned(),
+                meaning: "the report".to_owned(),
+                size_bytes: 23,
+                sha256: "00".repeat(32),
+                rows: None,
+            };
+            let totals = ControlTotals::default();
+            Ok(PackSummary { dir, files: vec![file], totals, lake_version: 128, hot_rows: 43, findings: vec![] })
+        }
+        .boxed()
+    }
+    fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError> {
+        let row = &sample::rows(1)[0];
+        let hit = Hit {
+            interaction_id: row.interaction_id.to_string(),
+            started_at_us: row.started_at_us,
+            tenant: "acme".to_owned(),
+            team: "kyc".to_owned(),
+            model: "gpt-5".to_owned(),
+            provider: None,
+            outcome: Some("success".to_owned()),
+            role: "user".to_owned(),
+            snippet_html: format!("a <mark>{}</mark> was found", crate::html::escape(&query.text)),
+        };
+        Ok(SearchResult { total: 1, hits: vec![hit], elapsed_us: 900 })
+    }
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+}
+
+fn one_row() -> QueryResult {
+    let team: ArrayRef = Arc::new(StringArray::from(vec![Some("kyc"), None]));
+    let calls: ArrayRef = Arc::new(Int64Array::from(vec![41, 1]));
+    let batch = RecordBatch::try_from_iter_with_nullable([("team", team, true), ("calls", calls, false)]).unwrap();
+    let (schema, as_of) = (batch.schema(), AsOf { lake_version: 128, hot_rows: 43 });
+    QueryResult { schema, batches: vec![batch], rows: 2, truncated: false, elapsed_ms: 3, as_of }
+}
+
+struct NoInstruments;
+
+impl Instruments for NoInstruments {
+    fn books(&self) -> Option<Books> {
+        Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 })
+    }
+    fn samples(&self) -> Vec<Sample> {
+        Vec::new()
+    }
+    fn signals(&self) -> Option<Arc<SignalsSnapshot>> {
+        None
+    }
+    fn models(&self) -> Vec<String> {
+        vec!["sandbox/small".to_owned()]
+    }
+}
+
+pub(crate) struct Console {
+    pub(crate) router: Router,
+    pub(crate) metastore: Arc<dyn Metastore>,
+    dir: tempfile::TempDir,
+}
+
+pub(crate) async fn console() -> Console {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("meta.db").display());
+    let metastore = tollgate_metastore::open(&url).await.unwrap();
+    let (sender, changed) = watch::channel(0);
+    // Kept open for as long as the test runs.
+    std::mem::forget(sender);
+    let state = ConsoleState {
+        ledger: Arc::new(MadeUpLedger { changed }),
+        metastore: Arc::clone(&metastore),
+        instruments: Arc::new(NoInstruments),
+        settings: Arc::new(ConsoleSettings {
+            gateway_url: "http://127.0.0.1:8080".to_owned(),
+            tenant: "default".to_owned(),
+            secure_cookies: false,
+            scratch_dir: dir.path().to_path_buf(),
+            clock: || chrono::Utc::now().timestamp_micros(),
+        }),
+        shutdown: CancellationToken::new(),
+    };
+    Console { router: crate::router(state), metastore, dir }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Console {
+    async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    }
+
+    async fn get(&self, path: &str, cookie: &str) -> Answer {
+        self.ask(Request::get(path).header("cookie", cookie).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post_form(&self, path: &str, cookie: &str, form: String) -> Answer {
+        let request = Request::post(path)
+            .header("cookie", cookie)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(form))
+            .unwrap();
+        self.ask(request).await
+    }
+
+    /// The cookie of someone who signed in by a link.
+    async fn signed_in_as(&self, role: Role) -> String {
+        let token = self.metastore.create_login_link_for(role, "test").await.unwrap();
+        let answer = self.get(&format!("/login?token={token}"), "").await;
+        assert_eq!((answer.status, location(&answer)), (StatusCode::SEE_OTHER, "/"));
+        let set = answer.headers[header::SET_COOKIE].to_str().unwrap();
+        assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax"), "{set}");
+        set.split(';').next().unwrap().to_owned()
+    }
+}
+
+fn location(answer: &Answer) -> &str {
+    answer.headers.get(header::LOCATION).map_or("", |to| to.to_str().unwrap())
+}
+
+fn csrf_in(page: &str) -> &str {
+    page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
+}
+
+const PAGES: [&str; 9] =
+    ["/", "/interactions", "/costs", "/search", "/search?q=leak", "/sql", "/reports", "/keys", "/setup"];
+
+#[tokio::test]
+async fn every_page_opens_for_an_administrator_with_strict_headers() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Admin).await;
+    let call = format!("/interactions/{}", sample::rows(1)[0].interaction_id);
+    for path in PAGES.into_iter().chain([call.as_str()]) {
+        let answer = console.get(path, &cookie).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        let policy = answer.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
+    }
+}
+
+#[tokio::test]
+async fn someone_who_is_not_signed_in_is_asked_to_and_a_program_is_told_so() {
+    let console = console().await;
+    for path in PAGES {
+        let answer = console.get(path, "tollgate_session=made-up").await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert!(location(&answer).starts_with("/login"), "{path}");
+    }
+    let answer = console.get("/api/v1/overview", "").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let error: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!(error["error"]["code"], "signed_out");
+    assert_eq!(error["error"]["request_id"], answer.headers["x-request-id"].to_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_login_link_works_once_and_looking_at_it_does_not_use_it_up() {
+    let console = console().await;
+    let token = console.metastore.create_login_link().await.unwrap();
+    let path = format!("/login?token={token}&next=/costs");
+    let seen = console.ask(Request::head(&path).body(Body::empty()).unwrap()).await;
+    assert_eq!(seen.status, StatusCode::OK);
+    assert_eq!(location(&console.get(&path, "").await), "/costs");
+    let again = console.get(&path, "").await;
+    assert!(again.text.contains("was used already"), "{}", again.text);
+    assert!(again.headers.get(header::SET_COOKIE).is_none());
+}
+
+#[tokio::test]
+async fn a_form_without_the_token_of_the_session_changes_nothing() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Admin).await;
+    for csrf in ["", "&csrf=tgc-guessed"] {
+        let answer = console.post_form("/keys", &cookie, format!("name=a&team=b{csrf}")).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert!(answer.text.contains("csrf_refused"), "{}", answer.text);
+    }
+    let json = Request::post("/api/v1/keys")
+        .header("cookie", &cookie)
+        .header("content-type", "application/json")
+        .body(Body::from(r#"{"name":"a","team":"b"}"#))
+        .unwrap();
+    assert_eq!(console.ask(json).await.status, StatusCode::FORBIDDEN);
+    assert!(console.metastore.list_keys().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_can_be_revoked() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Admin).await;
+    let csrf = csrf_in(&console.get("/keys", &cookie).await.text).to_owned();
+    let created = console.post_form("/keys", &cookie, format!("csrf={csrf}&name=billing&team=payments")).await;
+    assert!(created.text.contains("is ready") && created.text.contains("tg-"), "{}", created.text);
+    let key = console.metastore.list_keys().await.unwrap().remove(0);
+    assert_eq!((key.tenant.as_str(), key.team.as_str()), ("default", "payments"));
+    let revoked = console.post_form(&format!("/keys/{}/revoke", key.id), &cookie, format!("csrf={csrf}")).await;
+    assert_eq!(location(&revoked), "/keys");
+    assert!(!console.metastore.list_keys().await.unwrap()[0].enabled);
+    let list = console.get("/keys", &cookie).await;
+    assert!(list.text.contains("revoked") && !list.text.contains("is ready"));
+}
+
+#[tokio::test]
+async fn a_viewer_sees_figures_but_nothing_that_was_said() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let id = sample::rows(1)[0].interaction_id;
+    let page = console.get(&format!("/interactions/{id}"), &cookie).await;
+    assert!(page.text.contains("budget/team-monthly") && !page.text.contains("policyholder"), "{}", page.text);
+    let json = console.get(&format!("/api/v1/interactions/{id}"), &cookie).await;
+    assert!(json.text.contains("budget/team-monthly") && !json.text.contains("policyholder"));
+    for path in ["/search?q=a", "/sql", "/keys", "/reports", "/api/v1/search?q=a", "/api/v1/keys", "/api/v1/control"] {
+        assert_eq!(console.get(path, &cookie).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let raw = console.get(&format!("/api/v1/interactions/{id}/request"), &cookie).await;
+    assert_eq!(raw.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_sidecar_may_download_the_control_plane_and_nothing_else() {
+    let console = console().await;
+    let token = console.metastore.create_api_token(Role::Sidecar).await.unwrap();
+    let get = |path: &str| {
+        Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
+    };
+    let control = console.ask(get("/api/v1/control")).await;
+    let answer: serde_json::Value = serde_json::from_str(&control.text).unwrap();
+    assert!(answer["control"]["bundle_yaml"].is_string() && answer["signals"].is_null());
+    assert_eq!(console.ask(get("/api/v1/overview")).await.status, StatusCode::FORBIDDEN);
+    let form = console.post_form("/login", "", format!("token={token}")).await;
+    assert!(form.headers.get(header::SET_COOKIE).is_none());
+}
+
+#[tokio::test]
+async fn sql_answers_in_three_formats_and_refuses_to_write() {
+    let console = console().await;
+    let token = console.metastore.create_api_token(Role::Auditor).await.unwrap();
+    let post = |kind: &str, accept: &str, body: &str| {
+        Request::post("/api/v1/sql")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", kind)
+            .header("accept", accept)
+            .body(Body::from(body.to_owned()))
+            .unwrap()
+    };
+    let json = console.ask(post("application/json", "*/*", r#"{"query":"SELECT 1"}"#)).await;
+    let answer: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    assert_eq!((&answer["rows"][0]["calls"], &answer["row_count"]), (&41.into(), &2.into()));
+    let csv = console.ask(post("text/plain", "text/csv", "SELECT 1")).await;
+    assert!(csv.text.starts_with("team,calls"), "{}", csv.text);
+    let arrow = console.ask(post("application/json", "*/*", r#"{"query":"SELECT 1","format":"arrow"}"#)).await;
+    assert_eq!(arrow.headers[header::CONTENT_TYPE], "application/vnd.apache.arrow.stream");
+    let refused = console.ask(post("text/plain", "*/*", "INSERT INTO interactions VALUES (1)")).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.text.contains("sql_statement_refused"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn the_sql_page_shows_null_as_null_and_an_error_in_place() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let csrf = csrf_in(&console.get("/sql", &cookie).await.text).to_owned();
+    let page = console.post_form("/sql", &cookie, format!("csrf={csrf}&query=SELECT+1")).await;
+    assert!(page.text.contains(">41</td>") && page.text.contains(">NULL</td>"), "{}", page.text);
+    let refused = console.post_form("/sql", &cookie, format!("csrf={csrf}&query=INSERT+x")).await;
+    assert_eq!(refused.status, StatusCode::OK);
+    assert!(refused.text.contains("<code>INSERT</code> is refused"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_lost_reader_is_shown_the_way_back() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Admin).await;
+    for path in ["/nowhere", "/interactions/not-an-id", "/static/style.css", "/?range=fortnight", "/interactions?after=x"] {
+        let answer = console.get(path, &cookie).await;
+        assert!(answer.status.is_client_error(), "{path}");
+        assert!(answer.text.contains("<h1>") && answer.text.contains("href=\"/"), "{path}: {}", answer.text);
+    }
+    let wrong = console.get("/api/v1/sql", &cookie).await;
+    assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn what_was_said_is_shown_as_text_and_downloaded_as_bytes() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let id = sample::rows(1)[0].interaction_id;
+    let page = console.get(&format!("/interactions/{id}"), &cookie).await;
+    assert!(page.text.contains("alert(1)") && !page.text.contains("<script>alert"), "{}", page.text);
+    let raw = console.get(&format!("/api/v1/interactions/{id}/response"), &cookie).await;
+    assert_eq!(raw.headers[header::CONTENT_TYPE], "application/octet-stream");
+    assert!(raw.headers[header::CONTENT_DISPOSITION].to_str().unwrap().starts_with("attachment"));
+    assert!(raw.text.starts_with("data: {"));
+}
+
+#[tokio::test]
+async fn a_report_pack_is_sent_as_an_archive_and_leaves_nothing_behind() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let path = "/api/v1/reports/record-keeping?from=2026-11-01&to=2026-12-01";
+    let manifest = console.get(path, &cookie).await;
+    let summary: serde_json::Value = serde_json::from_str(&manifest.text).unwrap();
+    assert_eq!(summary["dir"], "record-keeping-2026-11-01-to-2026-11-30");
+    let pack = console.get(&format!("{path}&format=tar"), &cookie).await;
+    assert!(pack.text.starts_with("record-keeping-2026-11-01-to-2026-11-30/report.html"), "{:?}", pack.status);
+    let left = std::fs::read_dir(console.dir.path()).unwrap().filter_map(Result::ok);
+    assert!(left.map(|entry| entry.file_name()).all(|name| !name.to_string_lossy().starts_with("report-")));
+    let backwards = console.get("/api/v1/reports/record-keeping?from=2026-11-02&to=2026-11-01", &cookie).await;
+    assert_eq!(backwards.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_open_api_document_names_every_address_of_the_api() {
+    let console = console().await;
+    let answer = console.get("/api/v1/openapi.json", "").await;
+    let document: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+    let routes = include_str!("routes.rs");
+    let named = routes.split('"').filter(|text| text.starts_with("/api/v1/") && !text.ends_with("openapi.json"));
+    for path in named {
+        assert!(document["paths"].get(path).is_some(), "`{path}` is missing from the document");
+    }
+}
+
+/// To look at the pages in a browser: `cargo test -p tollgate-console serve_samples -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "serves the samples until it is stopped"]
+async fn serve_samples() {
+    let console = console().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8181").await.unwrap();
+    let link = console.metastore.create_login_link().await.unwrap();
+    std::fs::write("/tmp/preview-login", format!("http://127.0.0.1:8181/login?token={link}")).unwrap();
+    axum::serve(listener, console.router.clone()).await.unwrap();
+}

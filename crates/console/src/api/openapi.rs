@@ -118,6 +118,22 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/reports/record-keeping",
+        summary: "Makes a record-keeping pack: its manifest as JSON, or the whole pack as a tar archive.",
+        role: "auditor",
+        parameters: &[
+            FROM,
+            TO,
+            ("organisation", "Who operates the system."),
+            ("system", "The AI system the log belongs to."),
+            ("requested_by", "Who asked for the report."),
+            ("reference", "On what ground, such as a file number."),
+            ("format", "json or tar."),
+        ],
+        content_types: &[JSON, "application/x-tar"],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/tail",
         summary: "Calls as they settle, as server-sent events: `row`, `skipped`, `pulse`.",
         role: "viewer",

@@ -118,7 +118,7 @@ fn snippets(url: &str, key: &str, model: &str) -> Vec<Snippet> {
             code: format!("export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_AUTH_TOKEN={key}"),
         },
         Snippet {
-            title: "Anything that reads OpenAI's variables",
+            title: "OpenAI variables",
             note: "environment",
             code: format!("export OPENAI_BASE_URL={url}/v1\nexport OPENAI_API_KEY={key}"),
         },
