@@ -44,7 +44,7 @@ pub(super) fn events(scene: &Scene<'_>, answer: &Answer) -> Vec<Vec<u8>> {
         event("content_block_start", json!({ "index": 0, "content_block": block })),
         event("ping", json!({})),
     ];
-    events.extend(deltas.into_iter().map(|delta| event("content_block_delta", json!({ "index": 0, "delta": delta }))));
+    events.extend(deltas.iter().map(|delta| block_delta(delta)));
     events.push(event("content_block_stop", json!({ "index": 0 })));
     let delta = json!({ "stop_reason": stop_reason(answer), "stop_sequence": null });
     events.push(event("message_delta", json!({ "delta": delta, "usage": { "output_tokens": answer.count() } })));
@@ -52,17 +52,27 @@ pub(super) fn events(scene: &Scene<'_>, answer: &Answer) -> Vec<Vec<u8>> {
     events
 }
 
-fn text_deltas(scene: &Scene<'_>, answer: &Answer) -> Vec<Value> {
+/// Deltas as JSON.
+fn text_deltas(scene: &Scene<'_>, answer: &Answer) -> Vec<String> {
     let size = usize::try_from(scene.script.chunk_tokens).unwrap_or(usize::MAX).max(1);
-    answer.tokens.chunks(size).map(|tokens| json!({ "type": "text_delta", "text": tokens.concat() })).collect()
+    let delta = |tokens: &[String]| format!(r#"{{"type":"text_delta","text":{}}}"#, Value::from(tokens.concat()));
+    answer.tokens.chunks(size).map(delta).collect()
 }
 
-fn input_deltas(arguments: &str) -> Vec<Value> {
+fn input_deltas(arguments: &str) -> Vec<String> {
     const ARGUMENT_CHARS: usize = 8;
     let characters: Vec<char> = arguments.chars().collect();
-    let delta =
-        |piece: &[char]| json!({ "type": "input_json_delta", "partial_json": piece.iter().collect::<String>() });
+    let delta = |piece: &[char]| {
+        let piece = Value::from(piece.iter().collect::<String>());
+        format!(r#"{{"type":"input_json_delta","partial_json":{piece}}}"#)
+    };
     std::iter::once(delta(&[])).chain(characters.chunks(ARGUMENT_CHARS).map(delta)).collect()
+}
+
+fn block_delta(delta: &str) -> Vec<u8> {
+    let event =
+        ["event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":", delta, "}\n\n"];
+    event.concat().into_bytes()
 }
 
 fn event(name: &str, fields: Value) -> Vec<u8> {

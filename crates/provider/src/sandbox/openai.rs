@@ -33,28 +33,63 @@ pub(super) fn body(scene: &Scene<'_>, choices: &[Answer]) -> Vec<u8> {
 /// The events of a stream: per choice a role, the content, and a finish; then the usage if it was asked for; `[DONE]`.
 pub(super) fn events(scene: &Scene<'_>, choices: &[Answer]) -> Vec<Vec<u8>> {
     let asked = asks_for_usage(&scene.ask.head);
+    let chunk = Chunk::new(scene, asked);
     let mut events = Vec::new();
     for (index, answer) in choices.iter().enumerate() {
-        let mut add = |delta: Value, finish: Value| {
-            let choice = json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish });
-            events.push(chunk(scene, json!([choice]), asked.then_some(Value::Null)));
-        };
         match &answer.call {
-            Some(call) => tool_deltas(scene, index, call).into_iter().for_each(|delta| add(delta, Value::Null)),
+            Some(call) => {
+                let deltas = tool_deltas(scene, index, call).into_iter();
+                events.extend(deltas.map(|delta| chunk.delta(index, &delta.to_string(), "null")));
+            }
             None => {
-                add(json!({ "role": "assistant", "content": "", "refusal": null }), Value::Null);
+                events.push(chunk.delta(index, r#"{"role":"assistant","content":"","refusal":null}"#, "null"));
                 for tokens in answer.tokens.chunks(chunk_tokens(scene)) {
-                    add(json!({ "content": tokens.concat() }), Value::Null);
+                    let content = Value::from(tokens.concat());
+                    events.push(chunk.delta(index, &format!(r#"{{"content":{content}}}"#), "null"));
                 }
             }
         }
-        add(json!({}), Value::from(finish_reason(answer)));
+        events.push(chunk.delta(index, "{}", &format!(r#""{}""#, finish_reason(answer))));
     }
     if asked {
-        events.push(chunk(scene, json!([]), Some(usage(scene, choices))));
+        events.push(chunk.event("[]", &format!(r#","usage":{}"#, usage(scene, choices))));
     }
     events.push(b"data: [DONE]\n\n".to_vec());
     events
+}
+
+/// What all chunks of a stream have in common, written once.
+struct Chunk {
+    before_choices: String,
+    after_choices: &'static str,
+}
+
+impl Chunk {
+    fn new(scene: &Scene<'_>, usage_asked: bool) -> Self {
+        let common = json!({
+            "id": id(scene),
+            "object": "chat.completion.chunk",
+            "created": scene.script.created_at_s,
+            "model": scene.ask.head.model,
+            "service_tier": "default",
+            "system_fingerprint": "fp_sandbox",
+        });
+        let common = common.to_string();
+        let open = common.strip_suffix('}').unwrap_or(&common);
+        Chunk {
+            before_choices: format!(r#"data: {open},"choices":"#),
+            after_choices: if usage_asked { r#","usage":null"# } else { "" },
+        }
+    }
+
+    fn delta(&self, index: usize, delta: &str, finish: &str) -> Vec<u8> {
+        let choices = format!(r#"[{{"index":{index},"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]"#);
+        self.event(&choices, self.after_choices)
+    }
+
+    fn event(&self, choices: &str, after_choices: &str) -> Vec<u8> {
+        [&self.before_choices, choices, after_choices, "}\n\n"].concat().into_bytes()
+    }
 }
 
 fn chunk_tokens(scene: &Scene<'_>) -> usize {
@@ -72,22 +107,6 @@ fn tool_deltas(scene: &Scene<'_>, choice: usize, (name, arguments): &(String, St
         deltas.push(json!({ "tool_calls": [{ "index": 0, "function": function }] }));
     }
     deltas
-}
-
-fn chunk(scene: &Scene<'_>, choices: Value, usage: Option<Value>) -> Vec<u8> {
-    let mut chunk = json!({
-        "id": id(scene),
-        "object": "chat.completion.chunk",
-        "created": scene.script.created_at_s,
-        "model": scene.ask.head.model,
-        "service_tier": "default",
-        "system_fingerprint": "fp_sandbox",
-        "choices": choices,
-    });
-    if let (Some(usage), Some(chunk)) = (usage, chunk.as_object_mut()) {
-        chunk.insert("usage".to_owned(), usage);
-    }
-    format!("data: {chunk}\n\n").into_bytes()
 }
 
 fn message(scene: &Scene<'_>, answer: &Answer) -> Value {
