@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("evidence", &["interaction", "lake", "analytics", "search"]),
     ("gateway", &["interaction", "policy", "provider", "wal"]),
     ("console", &["interaction", "policy", "metastore", "analytics", "search", "evidence"]),
-    ("config", &["interaction", "policy", "wal", "flush", "gateway"]),
+    ("config", &["interaction", "policy", "provider", "wal", "flush", "gateway"]),
     ("sidecar", &["interaction", "policy", "provider", "wal", "flush", "gateway", "config"]),
     ("testkit", &["interaction", "provider"]),
 ];

@@ -67,8 +67,8 @@ fn what_cannot_be_admitted_is_refused_in_the_callers_dialect_and_recorded() {
     let chat = chat_request("sandbox/small", "hello");
     for (dialect, path) in [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages")] {
         let cases: [(Answer, u16, &str); 5] = [
-            (stranger.post(path, &chat), 401, "invalid_api_key"),
-            (nobody.try_post(path, &chat, &[]).unwrap(), 401, "missing_api_key"),
+            (stranger.post(path, &chat), 401, "key_unknown"),
+            (nobody.try_post(path, &chat, &[]).unwrap(), 401, "key_missing"),
             (gateway.post(path, &chat_request("openai/no-such-modle", "x")), 200, ""),
             (gateway.post(path, &chat_request("nowhere/model", "x")), 404, "model_not_found"),
             (gateway.try_post_bytes(path, b"{\"model\": \"sandbox/small\", ", &[]).unwrap(), 400, "invalid_json"),
@@ -94,8 +94,8 @@ fn a_body_of_fifty_megabytes_is_refused_and_recorded() {
     let body = format!("{{\"model\": \"sandbox/small\", \"messages\": [], \"x\": \"{}\"}}", "a".repeat(50 << 20));
     let answer = place.tollgate.gateway().try_post_bytes("/v1/chat/completions", body.as_bytes(), &[]).unwrap();
     assert_eq!(answer.status, 413, "{}", answer.text());
-    assert_eq!(code("openai", &answer), "request_too_large");
-    assert_eq!(place.row(&answer.interaction_id())["error_type"], "request_too_large");
+    assert_eq!(code("openai", &answer), "body_too_large");
+    assert_eq!(place.row(&answer.interaction_id())["error_type"], "body_too_large");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_provider_that_hangs_resets_or_answers_garbage_is_an_error_with_a_row() {
     let place = Place::new();
     for (header, status, expected) in [
         (("x-mock-hang", "true"), 504, "upstream_timeout"),
-        (("x-mock-hang-up-after", "0"), 502, "upstream_reset"),
+        (("x-mock-hang-up-after-bytes", "0"), 502, "upstream_reset"),
         (("x-mock-garbage", "true"), 502, "upstream_invalid_response"),
     ] {
         for (dialect, answer) in place.misbehave(&[header], false) {
@@ -138,14 +138,15 @@ fn a_provider_that_hangs_resets_or_answers_garbage_is_an_error_with_a_row() {
 #[test]
 fn half_a_stream_ends_with_an_error_event_and_a_row_with_what_was_used() {
     let place = Place::new();
-    for (dialect, answer) in place.misbehave(&[("x-mock-hang-up-after", "900"), ("x-mock-output-tokens", "200")], true) {
+    for (dialect, answer) in place.misbehave(&[("x-mock-hang-up-after-bytes", "2500"), ("x-mock-output-tokens", "200")], true) {
         assert_eq!(answer.status, 200);
         let text = answer.text();
-        assert!(text.contains("upstream_reset"), "{dialect}: {text}");
+        let end = &text[text.len().saturating_sub(600)..];
+        assert!(text.contains("upstream_incomplete"), "{dialect}: …{end}");
         assert!(!text.contains("[DONE]") && !text.contains("message_stop"), "{dialect}: {text}");
         let row = place.row(&answer.interaction_id());
         assert_eq!(row["outcome"], "failed", "{row}");
-        assert_eq!(row["error_type"], "upstream_reset", "{row}");
+        assert_eq!(row["error_type"], "upstream_incomplete", "{row}");
         assert!(row["output_tokens"].as_i64().unwrap() > 0, "{row}");
         assert!(["partial", "estimated"].contains(&row["usage_source"].as_str().unwrap()), "{row}");
         assert!(row["cost_usd"].is_string(), "not free by accident: {row}");
@@ -160,7 +161,7 @@ fn a_client_that_hangs_up_leaves_a_row() {
     let body = body.to_string();
     let mut socket = TcpStream::connect(address).unwrap();
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\nx-mock-inter-chunk-ms: 100\r\nx-mock-output-tokens: 100\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\nx-mock-chunk-delay-ms: 100\r\nx-mock-output-tokens: 100\r\ncontent-length: {}\r\n\r\n{body}",
         place.tollgate.key(),
         body.len()
     );

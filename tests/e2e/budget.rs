@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Tollgate, chat_request, eventually};
+use crate::support::{Answer, Api, Tollgate, chat_request, eventually};
 
 /// One call with `sandbox/large` costs far more than one with `sandbox/small`; the budget is a handful of the former.
 const CONFIG: &str = "log: {flush_seconds: 1}
@@ -14,7 +14,7 @@ policies: bundle.yaml
 #[test]
 fn a_team_over_eighty_percent_gets_the_cheaper_model_and_over_its_budget_only_what_is_critical() {
     let probe = Tollgate::start();
-    let priced = probe.gateway().chat("sandbox/large", PROMPT);
+    let priced = ask(&probe.gateway(), "sandbox/large");
     let cost: f64 = priced.header("x-tollgate-cost-usd").parse().unwrap();
     assert!(cost > 0.0);
     // Room for ten calls: the ninth starts at 80 %.
@@ -24,36 +24,36 @@ fn a_team_over_eighty_percent_gets_the_cheaper_model_and_over_its_budget_only_wh
     let team = tollgate.gateway_of_team("kyc");
 
     for call in 1..=8 {
-        let answer = team.chat("assistant", PROMPT);
+        let answer = ask(&team, "assistant");
         assert_eq!(answer.header("x-tollgate-model"), "large", "call {call} is under 80 %");
     }
-    let ninth = team.chat("assistant", PROMPT);
+    let ninth = ask(&team, "assistant");
     assert_eq!(ninth.status, 200);
     assert_eq!(ninth.header("x-tollgate-model"), "small", "from 80 % on the cheaper target is preferred");
 
     // Spend is the same after a crash, because it is read from the log.
     tollgate.kill();
     tollgate.resume();
-    let team = crate::support::Api::new(&tollgate.gateway_url, &team_key(&team));
-    assert_eq!(team.chat("assistant", PROMPT).header("x-tollgate-model"), "small");
+    let team = Api::new(&tollgate.gateway_url, team.secret());
+    assert_eq!(ask(&team, "assistant").header("x-tollgate-model"), "small");
 
     // The rest of the budget goes quickly with the expensive model named outright.
     for _ in 0..2 {
-        assert_eq!(team.chat("sandbox/large", PROMPT).status, 200);
+        assert_eq!(ask(&team, "sandbox/large").status, 200);
     }
-    let denied = team.chat("assistant", PROMPT);
+    let denied = ask(&team, "assistant");
     assert_eq!(denied.status, 429, "{}", denied.text());
     assert_eq!(denied.json()["error"]["code"], "budget_exceeded");
     let critical = team
         .try_post(
             "/v1/chat/completions",
-            &chat_request("assistant", PROMPT),
+            &request("assistant"),
             &[("x-tollgate-metadata", r#"{"priority": "critical"}"#)],
         )
         .unwrap();
     assert_eq!(critical.status, 200, "{}", critical.text());
     // Another team is not concerned.
-    assert_eq!(tollgate.gateway_of_team("retail").chat("assistant", PROMPT).header("x-tollgate-model"), "large");
+    assert_eq!(ask(&tollgate.gateway_of_team("retail"), "assistant").header("x-tollgate-model"), "large");
 
     read_back(&tollgate, &ninth.interaction_id(), &denied.interaction_id());
 }
@@ -76,8 +76,15 @@ fn read_back(tollgate: &Tollgate, preferred: &str, denied: &str) {
     println!("team kyc spent {}", spent["spent"]);
 }
 
-fn team_key(api: &crate::support::Api) -> String {
-    api.secret().to_owned()
+/// Every answer is cut at the same length, so that every call to a model costs the same.
+fn request(model: &str) -> serde_json::Value {
+    let mut request = chat_request(model, PROMPT);
+    request["max_tokens"] = 10.into();
+    request
+}
+
+fn ask(api: &Api, model: &str) -> Answer {
+    api.post("/v1/chat/completions", &request(model))
 }
 
 const PROMPT: &str = "Summarise the onboarding file of this customer in three sentences.";

@@ -3,7 +3,7 @@
 use crate::support::{Mock, Python, Tollgate};
 
 fn run(script: &str) {
-    let mock = Mock::start(&["--inter-chunk-ms", "20"]);
+    let mock = Mock::start(&["--chunk-delay-ms", "20"]);
     let config = format!(
         "log: {{flush_seconds: 1}}\nproviders:\n  mock-openai: {{dialect: openai, base_url: \"{0}/v1\", api_key: none}}\n  mock-anthropic: {{dialect: anthropic, base_url: \"{0}/v1\", api_key: none}}\n",
         mock.url

@@ -35,7 +35,7 @@ fn kills() -> u64 {
 #[test]
 fn a_killed_gateway_has_every_answered_call_once_and_every_other_as_interrupted() {
     // The provider takes its time, so that calls are in flight whenever the process dies.
-    let mock = Mock::start(&["--ttft-ms", "20", "--inter-chunk-ms", "3"]);
+    let mock = Mock::start(&["--latency-ms", "20", "--chunk-delay-ms", "3"]);
     let config = format!(
         "log: {{flush_seconds: 1}}\nproviders:\n  mock: {{dialect: openai, base_url: \"{}/v1\", api_key: none}}\n",
         mock.url

@@ -60,7 +60,7 @@ fn check_pack(pack: &std::path::Path, id: &str) {
         let hash = std::process::Command::new("sha256sum").arg(&path).output().unwrap();
         let hash = String::from_utf8(hash.stdout).unwrap();
         assert!(hash.starts_with(file["sha256"].as_str().unwrap()), "{}: {hash}", path.display());
-        if path.extension().is_some_and(|extension| extension == "csv") && path.to_string_lossy().contains("interactions")
+        if path.extension().is_some_and(|extension| extension == "csv") && path.to_string_lossy().contains("/data/interactions")
         {
             assert!(std::fs::read_to_string(&path).unwrap().contains(id));
         }

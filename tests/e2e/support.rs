@@ -5,7 +5,7 @@ mod object_store;
 mod python;
 mod server;
 
-pub(crate) use client::{Answer, Api};
+pub(crate) use client::{Answer, Api, chat_request};
 pub(crate) use object_store::ObjectStore;
 pub(crate) use python::Python;
 pub(crate) use server::{Mock, Sidecar, Tollgate};

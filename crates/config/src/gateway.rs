@@ -8,6 +8,7 @@ use tollgate_gateway::{
 };
 
 use tollgate_flush::store::StoreOptions;
+use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
 use crate::{Acknowledge, Config, Model, Provider, ProviderDialect};
@@ -86,7 +87,7 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
         api_key: provider.api_key.as_ref().map(|key| Secret::new(key.value.clone())),
         region: provider.region.clone(),
         tags: provider.tags.clone(),
-        models: (!provider.models.is_empty()).then(|| provider.models.clone()),
+        models: offered(provider),
         price_as: provider.price_as.clone(),
     }
 }
@@ -99,5 +100,14 @@ fn route(alias: &str, model: &Model) -> ModelRoute {
             crate::Strategy::Fallback => Strategy::Fallback,
             crate::Strategy::Cheapest => Strategy::Cheapest,
         },
+    }
+}
+
+/// What `/v1/models` lists; a provider that lists nothing is asked for any model, but the sandbox knows its own.
+fn offered(provider: &Provider) -> Option<Vec<String>> {
+    match (provider.models.as_slice(), provider.dialect) {
+        ([], ProviderDialect::Sandbox) => Some(sandbox::MODELS.map(str::to_owned).to_vec()),
+        ([], _) => None,
+        (models, _) => Some(models.to_vec()),
     }
 }

@@ -47,6 +47,7 @@ pub enum ProviderDialect {
 }
 
 impl Provider {
+    /// The built-in fake as it is without a configuration.
     pub(super) fn sandbox() -> Provider {
         Provider {
             dialect: ProviderDialect::Sandbox,

@@ -1,6 +1,7 @@
 //! A whole Tollgate in one process: started in the order of the data's way, stopped in the same order, so that every
 //! part hands over what it holds to the next before that one stops.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_analytics::{Analytics, AnalyticsSettings};
-use tollgate_config::Config;
+use tollgate_config::{Config, ConfigError};
 use tollgate_console::ledger::LiveLedger;
 use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
@@ -82,6 +83,7 @@ impl Node {
     /// # Errors
     /// If any part cannot be started.
     pub async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+        let policy = read_policy(config)?;
         let gateway_listener = bind(options.gateway.as_ref(), &config.server.gateway.value).await?;
         let console_listener = bind(options.console.as_ref(), &config.server.console.value).await?;
         let gateway_url = format!("http://{}", gateway_listener.local_addr()?);
@@ -91,7 +93,9 @@ impl Node {
         };
 
         let metastore = open_metastore(config, &data).await?;
-        activate_policy(config, metastore.as_ref()).await?;
+        if let Some(policy) = policy {
+            activate(policy, metastore.as_ref()).await?;
+        }
         let first_key = first_key(metastore.as_ref()).await?;
         let control = Arc::new(ArcSwap::from_pointee(ControlSnapshot::compile(&metastore.control_document().await?)?));
 
@@ -118,7 +122,8 @@ impl Node {
         tasks.spawn(Arc::clone(&lake).run_committer(manifest_put, INBOX_INTERVAL, reading.clone()));
         tasks.spawn(search.run_indexer(Some(Arc::clone(&hot)), Arc::clone(&lake), reading.clone()));
 
-        // Budgets must not be decided on an empty snapshot: the first one is awaited before calls are accepted.
+        // Budgets must not be decided on half the log: replay and the first snapshot are awaited before calls are accepted.
+        flush_status.clone().wait_for(|status| status.history_read).await.context("replaying the write-ahead log")?;
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let gateway = Gateway::new(
@@ -216,12 +221,17 @@ async fn bind(wanted: Option<&String>, configured: &str) -> anyhow::Result<TcpLi
     TcpListener::bind(address).await.with_context(|| format!("listening on `{address}`; is another server there?"))
 }
 
-/// Makes the configured bundle the active one if it is not already.
-async fn activate_policy(config: &Config, metastore: &dyn Metastore) -> anyhow::Result<()> {
-    let Some(written) = &config.policies else { return Ok(()) };
+/// The configured bundle and the file it stands in, checked before anything is started.
+fn read_policy(config: &Config) -> anyhow::Result<Option<(PathBuf, String)>> {
+    let Some(written) = &config.policies else { return Ok(None) };
     let path = config.folder.join(&written.value);
     let yaml = fs::read_to_string(&path)?;
-    bundle::load(&yaml).with_context(|| format!("the policy bundle `{}` does not load", path.display()))?;
+    bundle::load(&yaml).map_err(|source| ConfigError::Mistake { path: path.clone(), source })?;
+    Ok(Some((path, yaml)))
+}
+
+/// Makes a bundle the active one if it is not already.
+async fn activate((path, yaml): (PathBuf, String), metastore: &dyn Metastore) -> anyhow::Result<()> {
     if metastore.control_document().await?.bundle_yaml != yaml {
         metastore.put_bundle(&yaml, "configuration", &format!("read from `{}` at start", path.display())).await?;
     }
