@@ -247,27 +247,29 @@ impl SegmentWriter {
 
     /// The fsync succeeded: returns the frames that are on the disk now.
     pub(crate) fn synced(&mut self, synced: &Unsynced) -> Vec<Numbered> {
-        let current = self.current.segment.ordinal;
-        if synced.segments.last().is_some_and(|newest| newest.segment.ordinal == current) {
+        let Some((newest, complete)) = synced.segments.split_last() else { return Vec::new() };
+        if newest.segment.ordinal == self.current.segment.ordinal {
             // No file was created since, so the directory is as it was when it was synced.
             self.names_changed = false;
+        }
+        // Otherwise the frames have been rewritten meanwhile, and their new segment has yet to prove itself.
+        if self.depends_on(synced) {
             self.second_try = false;
         }
-        self.dirty.retain(|open| open.segment.ordinal == current || !synced.covers(open));
+        // Not the newest of them: frames may have been written to it since, even if it is closed by now.
+        self.dirty.retain(|open| !contains(complete, open));
         let durable = self.unsynced.iter().take_while(|frame| frame.seq <= synced.last_seq).count();
         self.unsynced.drain(..durable).collect()
     }
 
     /// Whether a failed fsync was about files that still count.
     pub(crate) fn depends_on(&self, failed: &Unsynced) -> bool {
-        self.dirty.iter().any(|open| failed.covers(open))
+        self.dirty.iter().any(|open| contains(&failed.segments, open))
     }
 }
 
-impl Unsynced {
-    fn covers(&self, open: &OpenSegment) -> bool {
-        self.segments.iter().any(|synced| synced.segment.ordinal == open.segment.ordinal)
-    }
+fn contains(segments: &[OpenSegment], open: &OpenSegment) -> bool {
+    segments.iter().any(|other| other.segment.ordinal == open.segment.ordinal)
 }
 
 fn path_of(shared: &Shared, header: &SegmentHeader) -> PathBuf {

@@ -1,15 +1,16 @@
 //! A disk that fails in every way the log must survive, or must admit that it did not.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::{copy, drain, eventually, reopen_and_drain, settings};
+use super::{copy, drain, eventually, reopen_and_drain, segment_files, settings};
 use crate::disk::{Disk, LocalDisk, SegmentFile};
 use crate::samples::{opened, settled};
 use crate::{AppendError, DropCause, GapReason, OnFull, Wal, WalSettings};
@@ -30,36 +31,76 @@ struct Plan {
     creations: VecDeque<Option<i32>>,
     sync_takes: Duration,
     sync_calls: usize,
+    files: Vec<FileState>,
+}
+
+/// What of a file would be left after a loss of power.
+struct FileState {
+    path: PathBuf,
+    length: u64,
+    synced_length: u64,
+    name_is_synced: bool,
 }
 
 #[derive(Clone, Default)]
 struct FaultyDisk(Arc<Mutex<Plan>>);
 
-struct FaultyFile(Arc<dyn SegmentFile>, Arc<Mutex<Plan>>);
+struct FaultyFile {
+    file: Arc<dyn SegmentFile>,
+    plan: Arc<Mutex<Plan>>,
+    number: usize,
+}
 
 fn next(results: &mut VecDeque<Option<i32>>) -> io::Result<()> {
     results.pop_front().flatten().map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
 }
 
+impl FaultyDisk {
+    /// The directory as a loss of power would leave it now, at its worst.
+    fn lose_power(&self, dir: &Path) -> tempfile::TempDir {
+        let plan = self.0.lock();
+        let left = copy(dir);
+        for file in segment_files(left.path()) {
+            let known = |state: &&FileState| state.path.file_name() == file.file_name();
+            match plan.files.iter().rev().find(known).filter(|state| state.name_is_synced) {
+                Some(state) => File::options().write(true).open(&file).unwrap().set_len(state.synced_length).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+        }
+        left
+    }
+}
+
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>> {
-        next(&mut self.0.lock().creations)?;
-        Ok(Arc::new(FaultyFile(LocalDisk.create(path)?, self.0.clone())))
+        let mut plan = self.0.lock();
+        next(&mut plan.creations)?;
+        let file = LocalDisk.create(path)?;
+        let number = plan.files.len();
+        plan.files.push(FileState { path: path.into(), length: 0, synced_length: 0, name_is_synced: false });
+        Ok(Arc::new(FaultyFile { file, plan: self.0.clone(), number }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut plan = self.0.lock();
+        plan.files.iter_mut().filter(|state| state.path == to).for_each(|state| state.path = PathBuf::new());
+        for state in plan.files.iter_mut().filter(|state| state.path == from) {
+            state.path = to.into();
+            state.name_is_synced = false;
+        }
         LocalDisk.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         LocalDisk.remove(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.lock().files.iter_mut().for_each(|state| state.name_is_synced = true);
         LocalDisk.sync_dir(dir)
     }
 }
 
 impl SegmentFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut plan = self.1.lock();
+        let mut plan = self.plan.lock();
         next(&mut plan.writes)?;
         let mut length = bytes.len().min(plan.short_bytes.unwrap_or(usize::MAX));
         if let Some(room) = &mut plan.room_bytes {
@@ -69,20 +110,25 @@ impl SegmentFile for FaultyFile {
             length = length.min(usize::try_from(*room).unwrap());
             *room -= length as u64;
         }
-        self.0.write_at(&bytes[..length], offset)
+        let written = self.file.write_at(&bytes[..length], offset)?;
+        plan.files[self.number].length = offset + written as u64;
+        Ok(written)
     }
     fn sync_data(&self) -> io::Result<()> {
-        let pause = {
-            let mut plan = self.1.lock();
+        let (pause, result, length) = {
+            let mut plan = self.plan.lock();
             plan.sync_calls += 1;
-            next(&mut plan.syncs)?;
-            plan.sync_takes
+            (plan.sync_takes, next(&mut plan.syncs), plan.files[self.number].length)
         };
         std::thread::sleep(pause);
-        self.0.sync_data()
+        result?;
+        self.file.sync_data()?;
+        self.plan.lock().files[self.number].synced_length = length;
+        Ok(())
     }
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.plan.lock().files[self.number].length = length;
+        self.file.set_len(length)
     }
 }
 
@@ -202,16 +248,26 @@ async fn what_a_failed_fsync_spoils_in_the_old_segment_is_no_gap() {
     let (wal, disk) = open(dir.path());
     wal.appender().append_durable(&opened(1, 100)).await.unwrap();
     disk.0.lock().syncs = [Some(EIO)].into();
-    wal.appender().append_durable(&opened(2, 100)).await.unwrap();
-    wal.appender().append_durable(&opened(3, 100)).await.unwrap();
-    let killed = copy(dir.path());
-    let poisoned = &super::segment_files(killed.path())[0];
-    let mut bytes = std::fs::read(poisoned).unwrap();
-    let end = bytes.len();
-    bytes[end - 60..].fill(0);
-    std::fs::write(poisoned, bytes).unwrap();
-    let found = reopen_and_drain(killed.path());
-    assert_eq!((found.seqs(), found.gaps), (seqs_until(3), vec![]));
+    disk.0.lock().sync_takes = Duration::from_millis(100);
+    // All in the old segment before its fsync fails.
+    for number in 2..=4 {
+        wal.appender().append_written(&opened(number, 100)).unwrap();
+    }
+    wal.close().unwrap();
+    let [poisoned, _rewritten] = &segment_files(dir.path())[..] else { panic!() };
+    let whole = std::fs::read(poisoned).unwrap();
+    let frame_bytes = (whole.len() - 1024) / 4;
+    for frame in 1..4 {
+        for place in [2, 100] {
+            let killed = copy(dir.path());
+            let mut bytes = whole.clone();
+            bytes[1024 + frame * frame_bytes + place] ^= 1;
+            std::fs::write(killed.path().join(poisoned.file_name().unwrap()), bytes).unwrap();
+            let found = reopen_and_drain(killed.path());
+            assert_eq!((found.seqs(), found.gaps), (seqs_until(4), vec![]));
+            assert!(!killed.path().join("quarantine").exists());
+        }
+    }
 }
 
 #[tokio::test]
@@ -266,7 +322,7 @@ fn the_first_segment_of_an_epoch_keeps_its_link_when_it_is_rewritten() {
     disk.0.lock().writes = [Some(EIO)].into();
     wal.appender().append_written(&opened(21, 900)).unwrap();
     wal.close().unwrap();
-    let files = super::segment_files(dir.path());
+    let files = segment_files(dir.path());
     std::fs::File::options().write(true).open(&files[files.len() - 2]).unwrap().set_len(1100).unwrap();
     let found = reopen_and_drain(dir.path());
     let [gap] = &found.gaps[..] else { panic!("{:?}", found.gaps) };
@@ -282,6 +338,37 @@ fn a_segment_that_cannot_be_created_does_not_end_the_log() {
         wal.appender().append_written(&opened(number, 900)).unwrap();
     }
     assert_eq!(drain(&mut wal.tail()).seqs(), seqs_until(20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_acknowledged_survives_a_loss_of_power_at_any_moment() {
+    let two_failures = (0..20).map(|call| (call == 2 || call == 12).then_some(EIO)).collect();
+    for failing_syncs in [VecDeque::new(), two_failures] {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, disk) = open(dir.path());
+        disk.0.lock().syncs = failing_syncs;
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = JoinSet::new();
+        for task in 0..6 {
+            let (appender, acknowledged) = (wal.appender(), acknowledged.clone());
+            tasks.spawn(async move {
+                for number in 0..50 {
+                    let seq = appender.append_durable(&opened(task * 50 + number, 1500)).await.unwrap();
+                    acknowledged.lock().push((1, seq));
+                    appender.append_written(&settled(task * 50 + number, 1500)).unwrap();
+                }
+            });
+        }
+        for sample in 0..12 {
+            tokio::time::sleep(Duration::from_millis(sample % 4)).await;
+            let promised = acknowledged.lock().clone();
+            let found = reopen_and_drain(disk.lose_power(dir.path()).path());
+            let seqs = found.seqs();
+            let lost: Vec<_> = promised.iter().filter(|seq| seqs.binary_search(seq).is_err()).collect();
+            assert!(lost.is_empty(), "{lost:?}; gaps {:?}", found.gaps);
+        }
+        tasks.join_all().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
