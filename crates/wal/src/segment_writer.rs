@@ -245,16 +245,16 @@ impl SegmentWriter {
         Some(Unsynced { last_seq, segments: self.dirty.clone(), names: self.names_changed })
     }
 
-    /// The fsync succeeded: returns the frames that are on the disk now.
+    /// The fsync succeeded: returns the frames that are on the disk now. None, if they have been rewritten meanwhile: the
+    /// files that were synced may have been deleted, and the new one has not been synced.
     pub(crate) fn synced(&mut self, synced: &Unsynced) -> Vec<Numbered> {
-        let Some((newest, complete)) = synced.segments.split_last() else { return Vec::new() };
+        let Some((newest, complete)) = synced.segments.split_last().filter(|_| self.depends_on(synced)) else {
+            return Vec::new();
+        };
+        self.second_try = false;
         if newest.segment.ordinal == self.current.segment.ordinal {
             // No file was created since, so the directory is as it was when it was synced.
             self.names_changed = false;
-        }
-        // Otherwise the frames have been rewritten meanwhile, and their new segment has yet to prove itself.
-        if self.depends_on(synced) {
-            self.second_try = false;
         }
         // Not the newest of them: frames may have been written to it since, even if it is closed by now.
         self.dirty.retain(|open| !contains(complete, open));
@@ -262,9 +262,9 @@ impl SegmentWriter {
         self.unsynced.drain(..durable).collect()
     }
 
-    /// Whether a failed fsync was about files that still count.
-    pub(crate) fn depends_on(&self, failed: &Unsynced) -> bool {
-        self.dirty.iter().any(|open| contains(&failed.segments, open))
+    /// Whether an fsync was about files that still count.
+    pub(crate) fn depends_on(&self, fsync: &Unsynced) -> bool {
+        self.dirty.iter().any(|open| contains(&fsync.segments, open))
     }
 }
 

@@ -108,11 +108,15 @@ fn sync_files(shared: &Shared, unsynced: &Unsynced) -> io::Result<()> {
 
 fn acknowledge(shared: &Shared, unsynced: &Unsynced) -> usize {
     let durable = shared.segment_writer.lock().synced(unsynced);
-    shared.set_durable_seq(unsynced.last_seq);
+    let bytes: u64 = durable.iter().map(|frame| frame.bytes.len() as u64).sum();
+    if let Some(last) = durable.last() {
+        shared.set_durable_seq(last.seq);
+    }
     {
         let mut queue = shared.queue.lock();
-        let bytes: u64 = durable.iter().map(|frame| frame.bytes.len() as u64).sum();
         queue.unsynced_bytes = queue.unsynced_bytes.saturating_sub(bytes);
+        // They have been rewritten meanwhile: their new segment comes next.
+        queue.urgent |= durable.is_empty();
     }
     appender::acknowledge(durable)
 }

@@ -372,6 +372,23 @@ async fn what_was_acknowledged_survives_a_loss_of_power_at_any_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_fsync_of_a_segment_that_was_replaced_meanwhile_acknowledges_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    disk.0.lock().sync_takes = Duration::from_millis(100);
+    let before = disk.0.lock().sync_calls;
+    let mut first = JoinSet::new();
+    let appender = wal.appender();
+    first.spawn(async move { appender.append_durable(&opened(1, 10)).await });
+    eventually(|| disk.0.lock().sync_calls > before);
+    disk.0.lock().writes = [Some(EIO)].into();
+    assert_eq!(wal.appender().append_written(&opened(2, 10)), Ok(2));
+    assert_eq!(first.join_all().await, [Ok(1)]);
+    let found = reopen_and_drain(disk.lose_power(dir.path()).path());
+    assert_eq!(found.seqs(), seqs_until(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn appends_that_arrive_during_an_fsync_share_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let (wal, disk) = open(dir.path());
