@@ -83,7 +83,9 @@ pub fn json_value(array: &dyn Array, row: usize) -> Value {
         DataType::Struct(fields) => {
             let columns = array.as_struct().columns().iter();
             let pairs = fields.iter().zip(columns);
-            Value::Object(pairs.map(|(field, column)| (field.name().clone(), json_value(column.as_ref(), row))).collect())
+            Value::Object(
+                pairs.map(|(field, column)| (field.name().clone(), json_value(column.as_ref(), row))).collect(),
+            )
         }
         DataType::Map(..) => json_map(array, row),
         DataType::Dictionary(_, values) => match cast(&array.slice(row, 1), values) {

@@ -37,7 +37,7 @@ pub(crate) fn concerned(
     let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema));
     let Some(pruning) = builder.build(Arc::clone(predicate)) else { return all() };
     let Ok(keep) = pruning.prune(&FileBounds { files }) else { return all() };
-    files.iter().zip(keep).filter_map(|(file, keep)| keep.then(|| Arc::clone(file))).collect()
+    files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| Arc::clone(file)).collect()
 }
 
 /// What the catalogue knows of each file, one entry per file.

@@ -66,8 +66,11 @@ impl Reading {
         async move {
             let statement = statement::read_only(&sql)?;
             let engine = Arc::clone(&reading.engine);
-            let answer = tokio::time::timeout(limits.timeout, engine.run(answer(reading, statement, limits)));
-            match answer.await {
+            let turn = async {
+                let _turn = engine.statements.acquire().await.ok()?;
+                engine.run(answer(reading, statement, limits)).await
+            };
+            match tokio::time::timeout(limits.timeout, turn).await {
                 Ok(Some(result)) => result,
                 Ok(None) => Err(SqlError::Abandoned),
                 Err(_) => Err(SqlError::TimedOut { limit: limits.timeout }),

@@ -22,6 +22,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tollgate_flush::hot::HotBuffer;
 use tollgate_lake::Lake;
@@ -52,6 +53,8 @@ pub struct AnalyticsSettings {
     pub spill_dir: Option<PathBuf>,
     /// How long one report may take.
     pub report_timeout: Duration,
+    /// Statements of users that run at the same time; others wait, and their waiting counts as running time.
+    pub concurrent_statements: usize,
 }
 
 impl Default for AnalyticsSettings {
@@ -62,6 +65,7 @@ impl Default for AnalyticsSettings {
             footer_cache_bytes: 128 * 1024 * 1024,
             spill_dir: None,
             report_timeout: Duration::from_secs(30),
+            concurrent_statements: 4,
         }
     }
 }
@@ -133,6 +137,7 @@ pub(crate) struct Engine {
     needle: SessionState,
     pub(crate) place: StorePlace,
     pub(crate) report_timeout: Duration,
+    pub(crate) statements: Semaphore,
 }
 
 impl Engine {
@@ -144,9 +149,8 @@ impl Engine {
             .build()
             .map_err(AnalyticsError::Threads)?;
         let url = ObjectStoreUrl::parse(STORE_ADDRESS).map_err(AnalyticsError::Engine)?;
-        let temporary = settings.spill_dir.clone().map_or(DiskManagerMode::Disabled, |dir| {
-            DiskManagerMode::Directories(vec![dir])
-        });
+        let temporary =
+            settings.spill_dir.clone().map_or(DiskManagerMode::Disabled, |dir| DiskManagerMode::Directories(vec![dir]));
         let environment = RuntimeEnvBuilder::new()
             .with_object_store_registry(Arc::new(OnlyTheLake { store: Arc::clone(&store) }))
             .with_memory_limit(settings.memory_bytes, 1.0)
@@ -167,6 +171,7 @@ impl Engine {
             runtime: Some(runtime),
             place: StorePlace { store, url },
             report_timeout: settings.report_timeout,
+            statements: Semaphore::new(settings.concurrent_statements.max(1)),
         })
     }
 

@@ -43,7 +43,7 @@ struct Known {
 }
 
 /// The files of one day that have been folded.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Day {
     files: HashSet<String>,
     fold: Fold,
@@ -98,18 +98,20 @@ impl Known {
         }
         self.days.retain(|day, _| by_day.contains_key(day));
         for (day, files) in by_day {
-            let mut partial = self.days.get(&day).cloned().unwrap_or_default();
+            let mut partial = self.days.remove(&day).unwrap_or_default();
             partial.fold.forget_targets_before(since_us);
             let live: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
             if !partial.files.iter().all(|path| live.contains(path.as_str())) {
                 partial = Day::default();
             }
             let new: Vec<_> = files.iter().filter(|file| !partial.files.contains(&file.path)).cloned().collect();
-            if !new.is_empty() {
-                partial.fold.add(&read(reading, &new, since_us).await?);
+            let read = if new.is_empty() { Ok(Fold::default()) } else { read(reading, &new, since_us).await };
+            if let Ok(fold) = &read {
+                partial.fold.add(fold);
                 partial.files.extend(new.into_iter().map(|file| file.path.clone()));
             }
             self.days.insert(day, partial);
+            read?;
         }
         Ok(())
     }
@@ -146,7 +148,11 @@ async fn read(reading: &Reading, files: &[Arc<DataFile>], since_us: i64) -> Resu
     Ok(fold)
 }
 
-async fn scan(reading: &Reading, files: Vec<Arc<DataFile>>, columns: &'static [&'static str]) -> Result<Fold, ReportError> {
+async fn scan(
+    reading: &Reading,
+    files: Vec<Arc<DataFile>>,
+    columns: &'static [&'static str],
+) -> Result<Fold, ReportError> {
     let engine = Arc::clone(&reading.engine);
     let table = LogTable::interactions(files, Vec::new(), &engine.place);
     let state = engine.bare_session(Profile::Aggregate);

@@ -63,7 +63,8 @@ fn refused(text: &str) -> SqlError {
 
 /// First word of a statement, in capitals; with `CREATE`, `DROP` and `ALTER` also what they are about.
 fn name_of(text: &str) -> String {
-    let mut words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty());
+    let mut words =
+        text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty());
     let first = words.next().unwrap_or_default().to_uppercase();
     match first.as_str() {
         "CREATE" | "DROP" | "ALTER" => match words.next() {
@@ -82,9 +83,35 @@ fn name_of(text: &str) -> String {
 /// Whether the text begins with a word that no reading statement begins with.
 fn changes_something(text: &str) -> bool {
     const WRITING: &[&str] = &[
-        "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DELETE", "DROP",
-        "EXECUTE", "GRANT", "INSERT", "INSTALL", "LOAD", "MERGE", "PRAGMA", "PREPARE", "REPLACE", "RESET", "REVOKE",
-        "ROLLBACK", "SET", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM",
+        "ALTER",
+        "ANALYZE",
+        "ATTACH",
+        "BEGIN",
+        "CALL",
+        "COMMIT",
+        "COPY",
+        "CREATE",
+        "DEALLOCATE",
+        "DELETE",
+        "DROP",
+        "EXECUTE",
+        "GRANT",
+        "INSERT",
+        "INSTALL",
+        "LOAD",
+        "MERGE",
+        "PRAGMA",
+        "PREPARE",
+        "REPLACE",
+        "RESET",
+        "REVOKE",
+        "ROLLBACK",
+        "SET",
+        "START",
+        "TRUNCATE",
+        "UPDATE",
+        "USE",
+        "VACUUM",
     ];
     let first = text.trim_start().split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
     WRITING.iter().any(|word| word.eq_ignore_ascii_case(first))

@@ -139,7 +139,8 @@ impl LogTable {
 
     fn statistics(&self, files: &[Arc<DataFile>]) -> Statistics {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        statistics.num_rows = files.iter().map(|file| rows_in(file)).reduce(|sum, rows| sum.add(&rows)).unwrap_or_default();
+        statistics.num_rows =
+            files.iter().map(|file| rows_in(file)).reduce(|sum, rows| sum.add(&rows)).unwrap_or_default();
         statistics
     }
 }

@@ -78,9 +78,9 @@ impl Reading {
 /// commits a file of payloads may hold rows that are still in memory too.
 fn payload_files(lake: &LakeSnapshot) -> Vec<Arc<DataFile>> {
     let complete = |file: &&Arc<DataFile>| {
-        file.range.as_ref().is_none_or(|range| {
-            range.last_seq <= committed_seq(&lake.watermarks, &range.writer, range.epoch)
-        })
+        file.range
+            .as_ref()
+            .is_none_or(|range| range.last_seq <= committed_seq(&lake.watermarks, &range.writer, range.epoch))
     };
     lake.payloads.files.iter().filter(complete).cloned().collect()
 }

@@ -1,14 +1,19 @@
 //! Questions to a real lake with rows in memory beside it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says by panicking what is wrong")]
+
 mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{DAY_US, MINUTE_US, MORNING_US, TestLog, call, calls, denied};
+use support::{MORNING_US, TestLog, call, calls, denied};
 use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, TimeRange};
 use tollgate_analytics::{Analytics, AnalyticsSettings, QueryLimits, SqlError, output};
 use tollgate_interaction::{Outcome, Usd};
+
+const MINUTE_US: i64 = 60_000_000;
+const DAY_US: i64 = 86_400_000_000;
 
 fn analytics(log: &TestLog) -> Arc<Analytics> {
     let settings = AnalyticsSettings { threads: 2, ..AnalyticsSettings::default() };
@@ -34,7 +39,8 @@ fn today() -> TimeRange {
 async fn every_call_is_seen_once_whether_in_memory_in_the_lake_or_in_both() {
     let log = TestLog::new().await;
     let analytics = analytics(&log);
-    let count = "SELECT count(*) AS n, count(DISTINCT interaction_id) AS ids, min(seq) AS a, max(seq) AS z FROM interactions";
+    let count =
+        "SELECT count(*) AS n, count(DISTINCT interaction_id) AS ids, min(seq) AS a, max(seq) AS z FROM interactions";
     assert_eq!(one(&analytics, count).await["n"], 0);
     log.settle(calls(1..=10));
     assert_eq!(one(&analytics, count).await, serde_json::json!({"n": 10, "ids": 10, "a": 1, "z": 10}));
@@ -103,7 +109,42 @@ async fn nothing_but_the_tables_can_be_reached_and_nothing_can_be_written() {
     let unknown = refused(&analytics, "SELECT teem FROM interactions").await.to_string();
     assert!(unknown.contains("team"), "{unknown}");
     assert!(matches!(refused(&analytics, "SELECT 1 +").await, SqlError::Syntax { .. }));
-    assert!(matches!(refused(&analytics, "SELECT CAST('x' AS INT)").await, SqlError::Value { .. } | SqlError::Plan { .. }));
+    assert!(matches!(
+        refused(&analytics, "SELECT CAST('x' AS INT)").await,
+        SqlError::Value { .. } | SqlError::Plan { .. }
+    ));
+}
+
+#[tokio::test]
+async fn the_questions_people_ask_are_answered() {
+    let log = TestLog::new().await;
+    log.settle(calls(1..=6));
+    log.commit(1, 3).await;
+    log.forget_committed();
+    let analytics = analytics(&log);
+    for (sql, rows) in [
+        ("SELECT team, sum(cost_usd) AS cost FROM interactions GROUP BY team ORDER BY cost DESC", 2),
+        ("SELECT tags['feature'] AS feature, count(*) FROM interactions GROUP BY 1", 1),
+        ("SELECT a['provider'], a['http_status'] FROM (SELECT unnest(attempts) AS a FROM interactions)", 6),
+        ("SELECT attempts[1]['model'] AS m FROM interactions WHERE array_length(attempts) > 0", 6),
+        ("SELECT date_bin(INTERVAL '1 hour', started_at) AS hour, approx_percentile_cont(latency_us, 0.95) FROM interactions GROUP BY 1", 1),
+        ("SELECT date_trunc('day', started_at) AS d, count(*) FROM interactions GROUP BY 1", 1),
+        ("SELECT encode(record_commitment, 'hex') FROM interactions WHERE seq = 1", 1),
+        ("SELECT interaction_id FROM payloads WHERE CAST(request_body AS VARCHAR) LIKE '%question 5%'", 1),
+        ("SELECT m['role'], m['content'] FROM (SELECT unnest(messages) AS m FROM payloads WHERE seq = 2)", 2),
+        ("SELECT * FROM interactions WHERE started_at > now() - INTERVAL '200 years' ORDER BY started_at DESC LIMIT 2", 2),
+        ("SELECT team, rank() OVER (ORDER BY count(*) DESC) FROM interactions GROUP BY team", 2),
+        ("SELECT interaction_id FROM interactions WHERE model_served ~ '^sm.*l$' AND cost_usd > 0.001", 6),
+        ("SELECT DISTINCT ON (team) team, interaction_id FROM interactions ORDER BY team, started_at DESC", 2),
+        ("SELECT to_char(day, '%Y-%m') AS month, count(*) FROM interactions GROUP BY 1", 1),
+    ] {
+        let result = analytics.sql(sql, QueryLimits::default()).await;
+        assert_eq!(result.as_ref().map(|result| result.rows).ok(), Some(rows), "`{sql}` gave {:?}", result.err());
+    }
+    let newest = "EXPLAIN SELECT interaction_id FROM interactions ORDER BY started_at DESC LIMIT 1";
+    let plan = analytics.sql(newest, QueryLimits::default()).await.unwrap();
+    let plan = output::to_json(&plan.batches).iter().map(|row| row["plan"].as_str().unwrap().to_owned()).collect::<String>();
+    assert!(plan.contains("DynamicFilter"), "the newest rows are found without reading all files: {plan}");
 }
 
 #[tokio::test]
@@ -203,7 +244,10 @@ async fn reports_count_what_the_rows_say() {
     assert_eq!((costs.total.unpriced, costs.total.previous_cost_usd), (1, Usd::new(1_500_000_000)));
     assert_eq!(costs.days.len(), 1);
     let values = analytics.filter_values(today()).await.unwrap();
-    assert_eq!((values.teams, values.models), (vec!["kyc".to_owned(), "red".into()], vec!["assistant".into(), "small".into()]));
+    assert_eq!(
+        (values.teams, values.models),
+        (vec!["kyc".to_owned(), "red".into()], vec!["assistant".into(), "small".into()])
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ pub(crate) struct Statement {
 }
 
 /// Every statement, in the order of the report.
-pub(crate) const STATEMENTS: &[Statement] = &[TOTALS, BY_OUTCOME, BY_DECISION, BY_DAY, MODELS, TEAMS, ERRORS, BUNDLES, SOURCES];
+pub(crate) const STATEMENTS: &[Statement] =
+    &[TOTALS, BY_OUTCOME, BY_DECISION, BY_DAY, MODELS, TEAMS, ERRORS, BUNDLES, SOURCES];
 
 const TOTALS: Statement = Statement {
     name: "control-totals",

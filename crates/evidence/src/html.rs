@@ -155,7 +155,13 @@ fn bars(days: &[Row]) -> Vec<Bar> {
     let most = shown.iter().map(|day| day.count("rows")).max().unwrap_or(0).max(1);
     let bar = |(place, day): (usize, &Row)| {
         let (rows, bad) = (day.count("rows"), day.count("denied") + day.count("failed"));
-        Bar { label: day.text("day"), rows, y: place * 16 + 2, width: rows * BAR_WIDTH / most, bad_width: bad * BAR_WIDTH / most }
+        Bar {
+            label: day.text("day"),
+            rows,
+            y: place * 16 + 2,
+            width: rows * BAR_WIDTH / most,
+            bad_width: bad * BAR_WIDTH / most,
+        }
     };
     shown.iter().enumerate().map(bar).collect()
 }
@@ -166,7 +172,13 @@ fn rules(now_us: i64) -> Vec<Rule> {
     /// 2027-12-02T00:00:00Z.
     const ANNEX_III_US: i64 = 1_827_705_600_000_000;
     const FROM: &str = "2 December 2027 (Annex III)";
-    let rule = |article, demand, answer| Rule { article, demand, applies_from: FROM, in_force: now_us >= ANNEX_III_US, answer };
+    let rule = |article, demand, answer| Rule {
+        article,
+        demand,
+        applies_from: FROM,
+        in_force: now_us >= ANNEX_III_US,
+        answer,
+    };
     vec![
         rule("12(1)", "events are recorded automatically over the lifetime of the system", "sections 3 and 4"),
         rule("12(2)(a)", "situations of risk and substantial changes can be told from the log", "sections 6 and 8"),
@@ -202,6 +214,8 @@ pub(crate) fn verify(request: &RecordKeepingRequest, figures: &Figures) -> Strin
          them is a file that was lost or removed. `findings` is empty if there is none.\n\n\
          ## 4. What the columns mean\n\n\
          `dictionary/interactions.csv`, also annex A of `report.html`.\n\n\
+         `data/interactions.csv` holds texts exactly as callers sent them. Import it as text; a spreadsheet that opens it\n\
+         directly may take a text that begins with `=` for a formula.\n\n\
          ## What this pack cannot show\n\n\
          - A call that did not go through the gateway is not in its log.\n\
          - The hashes show that the files are those that were handed out. They do not show who made them: the pack is not\n  \

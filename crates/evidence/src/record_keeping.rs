@@ -113,7 +113,12 @@ async fn write(
     write_statements(range, &mut folder)?;
     let page = html::page(&request, &reading, &figures, &completeness, &findings, folder.files())?;
     folder.write("report.html", "the report", None, page.as_bytes())?;
-    folder.write("VERIFY.md", "how to check this pack without our software", None, html::verify(&request, &figures).as_bytes())?;
+    folder.write(
+        "VERIFY.md",
+        "how to check this pack without our software",
+        None,
+        html::verify(&request, &figures).as_bytes(),
+    )?;
     let manifest = Manifest {
         report: "record-keeping",
         format: FORMAT,
@@ -138,7 +143,14 @@ async fn write(
     folder.write("manifest.json", "what the pack holds, with hashes and control totals", None, &manifest)?;
     let as_of = reading.as_of();
     let (dir, files) = folder.finish()?;
-    Ok(PackSummary { dir, files, totals: figures.totals, lake_version: as_of.lake_version, hot_rows: as_of.hot_rows, findings })
+    Ok(PackSummary {
+        dir,
+        files,
+        totals: figures.totals,
+        lake_version: as_of.lake_version,
+        hot_rows: as_of.hot_rows,
+        findings,
+    })
 }
 
 pub(crate) fn generator() -> String {

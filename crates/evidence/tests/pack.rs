@@ -1,5 +1,7 @@
 //! A record-keeping pack from a real lake, checked as an auditor would.
 
+#![expect(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
+
 #[path = "../../analytics/tests/support/mod.rs"]
 mod support;
 
@@ -8,10 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use support::{DAY_US, MORNING_US, TestLog, call, calls, denied};
+use support::{MORNING_US, TestLog, call, calls, denied};
 use tollgate_analytics::{Analytics, AnalyticsSettings};
 use tollgate_evidence::{EvidenceError, PackSummary, RecordKeepingRequest, record_keeping};
 use tollgate_interaction::Usd;
+
+const DAY_US: i64 = 86_400_000_000;
 
 fn request() -> RecordKeepingRequest {
     RecordKeepingRequest {
@@ -46,6 +50,9 @@ async fn a_pack_holds_every_record_of_the_period_and_the_hash_of_every_file() {
     log.commit(4, 5).await;
     log.forget_committed();
     let summary = pack(&log).await;
+    if let Ok(keep) = std::env::var("KEEP_PACK") {
+        std::process::Command::new("cp").args(["-r", summary.dir.to_str().unwrap(), &keep]).status().unwrap();
+    }
     assert_eq!(summary.findings, Vec::<String>::new());
     assert_eq!(summary.totals.rows, 6);
     assert_eq!(summary.totals.cost_usd, Usd::new(5 * 1_500_000_000));

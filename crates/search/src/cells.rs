@@ -30,7 +30,8 @@ pub(crate) const FACT_COLUMNS: &[&str] = &["interaction_id", "provider", "outcom
 /// Adds the facts of a batch of `interactions`.
 pub(crate) fn add_facts(batch: &RecordBatch, path: &str, facts: &mut Facts) -> Result<(), SearchError> {
     let ids = texts(batch, "interaction_id", path)?;
-    let columns = [texts(batch, "provider", path)?, texts(batch, "outcome", path)?, texts(batch, "model_served", path)?];
+    let columns =
+        [texts(batch, "provider", path)?, texts(batch, "outcome", path)?, texts(batch, "model_served", path)?];
     for row in 0..batch.num_rows() {
         let [provider, outcome, model_served] = columns.map(|column| known(column, row).map(str::to_owned));
         facts.insert(ids.value(row).to_owned(), Fact { provider, outcome, model_served });

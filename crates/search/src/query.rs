@@ -25,7 +25,9 @@ pub enum QueryError {
         position: usize,
     },
     /// `-` or `OR` without something to apply to.
-    #[error("`{operator}` at character {position} has nothing to apply to; write it before a word, or in quotation marks")]
+    #[error(
+        "`{operator}` at character {position} has nothing to apply to; write it before a word, or in quotation marks"
+    )]
     Dangling {
         /// The operator.
         operator: String,
@@ -41,7 +43,9 @@ pub enum QueryError {
         position: usize,
     },
     /// Looks like a misspelt filter.
-    #[error("there is no filter `{given}:`; did you mean `{meant}:`? To search for the text itself put it in quotation marks")]
+    #[error(
+        "there is no filter `{given}:`; did you mean `{meant}:`? To search for the text itself put it in quotation marks"
+    )]
     UnknownFilter {
         /// What was written.
         given: String,

@@ -19,7 +19,10 @@ use crate::view::Reading;
 
 const REPORT: &str = "interaction";
 
-pub(super) async fn interaction(reading: &Reading, id: InteractionId) -> Result<Option<InteractionDetail>, ReportError> {
+pub(super) async fn interaction(
+    reading: &Reading,
+    id: InteractionId,
+) -> Result<Option<InteractionDetail>, ReportError> {
     let facts = of_call(reading, "interactions", id).await?;
     let Some(fact) = facts.first().cloned() else { return Ok(None) };
     let Some(row) = list::rows(&Answer::new(REPORT, vec![fact.clone()]))?.into_iter().next() else { return Ok(None) };
@@ -66,7 +69,8 @@ fn messages(payload: &RecordBatch) -> Vec<Message> {
 fn body(payload: &RecordBatch, which: &str) -> Option<Body> {
     let bytes = payload.column_by_name(&format!("{which}_body"))?.as_binary_opt::<i32>()?;
     let bytes = if bytes.is_null(0) { return None } else { bytes.value(0).to_vec() };
-    let content_type = payload.column_by_name(&format!("{which}_content_type"))?.as_string_opt::<i32>()?.value(0).to_owned();
+    let content_type =
+        payload.column_by_name(&format!("{which}_content_type"))?.as_string_opt::<i32>()?.value(0).to_owned();
     let text = std::str::from_utf8(&bytes).ok().map(str::to_owned);
     let base64 = text.is_none().then(|| STANDARD.encode(&bytes));
     Some(Body { content_type, size_bytes: bytes.len() as u64, bytes, text, base64 })

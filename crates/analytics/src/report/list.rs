@@ -68,9 +68,7 @@ fn conditions(filter: &InteractionFilter, after: Option<Cursor>) -> (Vec<&'stati
     }
     if let Some(cursor) = after {
         // The first part is implied by the second; files are passed over by it.
-        conditions.push(
-            "started_at <= $after_at AND (started_at < $after_at OR interaction_id < $after_id)",
-        );
+        conditions.push("started_at <= $after_at AND (started_at < $after_at OR interaction_id < $after_id)");
         parameters.push(("after_at", moment(cursor.started_at_us)));
         parameters.push(("after_id", ScalarValue::from(cursor.interaction_id.to_string())));
     }

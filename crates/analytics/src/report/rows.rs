@@ -55,6 +55,9 @@ pub(super) fn range_parameters(range: TimeRange) -> Vec<(&'static str, ScalarVal
     vec![("from", moment(range.from_us)), ("to", moment(range.to_us))]
 }
 
+/// Where a figure goes.
+type FieldOf<T> = fn(&mut Totals) -> &mut T;
+
 /// The answer to one of our queries.
 pub(super) struct Answer {
     report: &'static str,
@@ -68,7 +71,9 @@ impl Answer {
 
     /// A column of text.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<Option<String>>, ReportError> {
-        self.values(name, &DataType::Utf8, |array, row| array.as_string_opt::<i32>().map(|texts| texts.value(row).to_owned()))
+        self.values(name, &DataType::Utf8, |array, row| {
+            array.as_string_opt::<i32>().map(|texts| texts.value(row).to_owned())
+        })
     }
 
     /// A column of text in which an unknown value is the empty text.
@@ -107,7 +112,8 @@ impl Answer {
 
     /// A column of yes and no.
     pub(super) fn flags(&self, name: &str) -> Result<Vec<bool>, ReportError> {
-        let flags = self.values(name, &DataType::Boolean, |array, row| array.as_boolean_opt().map(|flags| flags.value(row)))?;
+        let flags =
+            self.values(name, &DataType::Boolean, |array, row| array.as_boolean_opt().map(|flags| flags.value(row)))?;
         Ok(flags.into_iter().map(Option::unwrap_or_default).collect())
     }
 
@@ -115,7 +121,7 @@ impl Answer {
     pub(super) fn totals(&self) -> Result<Vec<Totals>, ReportError> {
         let mut totals: Vec<Totals> =
             self.sums("calls")?.into_iter().map(|calls| Totals { calls, ..Totals::default() }).collect();
-        let sums: [(&str, fn(&mut Totals) -> &mut u64); 10] = [
+        let sums: [(&str, FieldOf<u64>); 10] = [
             ("success", |totals| &mut totals.success),
             ("denied", |totals| &mut totals.denied),
             ("failed", |totals| &mut totals.failed),
@@ -132,7 +138,7 @@ impl Answer {
                 *field(totals) = sum;
             }
         }
-        let quantiles: [(&str, fn(&mut Totals) -> &mut Option<u64>); 6] = [
+        let quantiles: [(&str, FieldOf<Option<u64>>); 6] = [
             ("latency_p50", |totals| &mut totals.latency_p50_us),
             ("latency_p95", |totals| &mut totals.latency_p95_us),
             ("ttft_p50", |totals| &mut totals.ttft_p50_us),

@@ -458,14 +458,8 @@ pub enum CostGroup {
 
 impl CostGroup {
     /// Every way to split, in the order a page offers them.
-    pub const ALL: &[CostGroup] = &[
-        CostGroup::Team,
-        CostGroup::Model,
-        CostGroup::Provider,
-        CostGroup::Day,
-        CostGroup::Key,
-        CostGroup::Project,
-    ];
+    pub const ALL: &[CostGroup] =
+        &[CostGroup::Team, CostGroup::Model, CostGroup::Provider, CostGroup::Day, CostGroup::Key, CostGroup::Project];
 
     /// The word for it in an address: `team`, `model`, `provider`, `day`, `key`, `project`.
     #[must_use]

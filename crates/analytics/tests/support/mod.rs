@@ -1,8 +1,6 @@
 //! A real log in a temporary folder: rows in memory, a store on disk, a lake over it. Shared by the tests of analytics,
 //! search and evidence.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test crate uses a part of it")]
-
 use std::sync::Arc;
 
 use object_store::ObjectStoreExt;
@@ -19,18 +17,16 @@ use tollgate_interaction::{
 use tollgate_lake::{Lake, Mode};
 
 /// 2026-11-23 10:00 UTC.
-pub const MORNING_US: i64 = 1_795_428_000_000_000;
-pub const MINUTE_US: i64 = 60_000_000;
-pub const DAY_US: i64 = 86_400_000_000;
+pub(crate) const MORNING_US: i64 = 1_795_428_000_000_000;
 
-pub struct TestLog {
-    pub dir: tempfile::TempDir,
-    pub lake: Arc<Lake>,
-    pub hot: Arc<HotBuffer>,
+pub(crate) struct TestLog {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) hot: Arc<HotBuffer>,
 }
 
 impl TestLog {
-    pub async fn new() -> TestLog {
+    pub(crate) async fn new() -> TestLog {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("file://{}", dir.path().join("lake").display());
         let store = store::open(&url, &StoreOptions::default()).unwrap();
@@ -39,12 +35,12 @@ impl TestLog {
     }
 
     /// Calls settle: they are in memory.
-    pub fn settle(&self, rows: Vec<HotRow>) {
+    pub(crate) fn settle(&self, rows: Vec<HotRow>) {
         self.hot.push(rows);
     }
 
     /// Everything in memory from `first_seq` to `last_seq` is written and committed; memory still holds it.
-    pub async fn commit(&self, first_seq: u64, last_seq: u64) {
+    pub(crate) async fn commit(&self, first_seq: u64, last_seq: u64) {
         let writer: tollgate_interaction::WriterId = "gw".parse().unwrap();
         let of_range = |batch: &arrow::array::RecordBatch| rows_between(batch, first_seq, last_seq);
         let chunks = self.hot.snapshot().chunks;
@@ -75,7 +71,7 @@ impl TestLog {
     }
 
     /// Memory forgets what the lake has.
-    pub fn forget_committed(&self) {
+    pub(crate) fn forget_committed(&self) {
         self.hot.drop_committed(&self.lake.snapshot().watermarks);
     }
 
@@ -102,7 +98,7 @@ fn transcribe(_: &Interaction, request: &Payload, response: &Payload) -> Vec<(St
 }
 
 /// Call number `seq`, a millisecond after the one before it.
-pub fn call(seq: u64) -> HotRow {
+pub(crate) fn call(seq: u64) -> HotRow {
     let started_at_us = MORNING_US + seq as i64 * 1_000;
     let mut random = [0; 10];
     random[2..].copy_from_slice(&seq.to_be_bytes());
@@ -169,17 +165,23 @@ pub fn call(seq: u64) -> HotRow {
             response_bytes: 6,
             tags: vec![("feature".into(), "chat".into())],
         },
-        request: Payload { content_type: "application/json".into(), body: format!("question {seq}").into_bytes().into() },
-        response: Payload { content_type: "application/json".into(), body: format!("answer {seq}").into_bytes().into() },
+        request: Payload {
+            content_type: "application/json".into(),
+            body: format!("question {seq}").into_bytes().into(),
+        },
+        response: Payload {
+            content_type: "application/json".into(),
+            body: format!("answer {seq}").into_bytes().into(),
+        },
     }
 }
 
-pub fn calls(seqs: std::ops::RangeInclusive<u64>) -> Vec<HotRow> {
+pub(crate) fn calls(seqs: std::ops::RangeInclusive<u64>) -> Vec<HotRow> {
     seqs.map(call).collect()
 }
 
 /// A call that policy refused.
-pub fn denied(seq: u64) -> HotRow {
+pub(crate) fn denied(seq: u64) -> HotRow {
     let mut row = call(seq);
     row.interaction.outcome = Outcome::Denied;
     row.interaction.decision = Decision::Deny;
