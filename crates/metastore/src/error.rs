@@ -84,11 +84,10 @@ pub enum MetastoreError {
         /// What was asked for.
         id: String,
     },
-    /// The bundle does not load.
-    #[error("the policy bundle is refused: {source}")]
+    /// The bundle does not load: its own error says where and why.
+    #[error(transparent)]
     Bundle {
         /// What is wrong, and where.
-        #[source]
         source: BundleError,
     },
     /// A test of the bundle fails.

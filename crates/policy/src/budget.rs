@@ -70,7 +70,11 @@ fn apply_one(budget: &Budget, bundle: &Bundle, facts: &Facts<'_>, verdict: &mut 
             StepAction::Prefer(prefer) => {
                 let assumed = matches!(uncertain, Some(Uncertain::Conservative | Uncertain::Deny));
                 if reached {
-                    verdict.explain(&budget.id, "prefer", format!("{}; {}", figures(budget, facts, spent), prefer.phrase()));
+                    verdict.explain(
+                        &budget.id,
+                        "prefer",
+                        format!("{}; {}", figures(budget, facts, spent), prefer.phrase()),
+                    );
                 }
                 if reached || assumed {
                     verdict.prefer = Some(prefer.clone());
@@ -84,7 +88,9 @@ fn apply_one(budget: &Budget, bundle: &Bundle, facts: &Facts<'_>, verdict: &mut 
                 let known = BudgetFacts { spent, limit: budget.limit, certain: uncertain.is_none() };
                 match conditions.hold(&Scope::of_budget(bundle, facts, known)) {
                     Err(error) => return Some(Denial::of_error(&budget.id, &error)),
-                    Ok(true) => verdict.explain(&budget.id, "allow", exempted(budget, facts, spent, conditions, reached)),
+                    Ok(true) => {
+                        verdict.explain(&budget.id, "allow", exempted(budget, facts, spent, conditions, reached))
+                    }
                     Ok(false) if reached => return Some(exceeded(budget, facts, spent, conditions)),
                     Ok(false) => return Some(unknown_spend(budget, facts, &certainty)),
                 }
@@ -158,7 +164,10 @@ fn uncertainty(budget: &Budget, facts: &Facts<'_>, certainty: &Certainty, respon
     let what = match certainty {
         Certainty::Stale { age_s } => {
             let limit_s = budget.max_snapshot_age_s;
-            format!("the spend of team `{team}` is {age_s} s old, over the {limit_s} s that budget `{}` accepts", budget.id)
+            format!(
+                "the spend of team `{team}` is {age_s} s old, over the {limit_s} s that budget `{}` accepts",
+                budget.id
+            )
         }
         _ => format!("the spend of team `{team}` is not known"),
     };

@@ -146,7 +146,8 @@ pub fn hash_text(hash: &[u8; 32]) -> String {
 /// Reads what [`hash_text`] wrote; `None` if `text` is anything else.
 #[must_use]
 pub fn parse_hash(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
     let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     if digits.len() != 64 {
         return None;

@@ -108,11 +108,9 @@ async fn every_change_bumps_the_revision_and_leaves_an_event() {
         store.revoke_key_by(&id, "grace").await.unwrap();
         store.create_api_token(Role::Sidecar).await.unwrap();
         let events = store.control_events(10).await.unwrap();
-        let seen: Vec<_> = events.iter().map(|event| (event.revision, event.action.as_str(), event.author.as_str())).collect();
-        assert_eq!(
-            seen,
-            [(4, "token.created", LOCAL_AUTHOR), (3, "key.revoked", "grace"), (2, "key.created", "ada")]
-        );
+        let seen: Vec<_> =
+            events.iter().map(|event| (event.revision, event.action.as_str(), event.author.as_str())).collect();
+        assert_eq!(seen, [(4, "token.created", LOCAL_AUTHOR), (3, "key.revoked", "grace"), (2, "key.created", "ada")]);
     })
     .await;
 }
@@ -120,13 +118,13 @@ async fn every_change_bumps_the_revision_and_leaves_an_event() {
 #[tokio::test]
 async fn changes_at_the_same_time_all_get_a_revision_of_their_own() {
     on_each(|store| async move {
-        let keys: Vec<_> = (0..20).map(|number| new_key(&format!("k{number}"))).collect();
-        let creations = keys.into_iter().map(|key| {
+        let mut creations = tokio::task::JoinSet::new();
+        for number in 0..20 {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.create_key(key).await.map(|_| ()) })
-        });
-        for creation in creations.collect::<Vec<_>>() {
-            creation.await.unwrap().unwrap();
+            creations.spawn(async move { store.create_key(new_key(&format!("k{number}"))).await.map(|_| ()) });
+        }
+        for creation in creations.join_all().await {
+            creation.unwrap();
         }
         assert_eq!(store.revision().await.unwrap(), 21);
         assert_eq!(store.control_document().await.unwrap().keys.len(), 20);

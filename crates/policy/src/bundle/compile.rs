@@ -11,9 +11,7 @@ use super::source::{
     AccessSource, BudgetSource, BundleSource, PreferSource, StepSource, TestSource, UncertainSource, WhenSource,
 };
 use super::vector::TestVector;
-use super::{
-    AccessRule, Budget, Bundle, BundleError, Effect, ModelPattern, Step, StepAction, Uncertain, hash_of,
-};
+use super::{AccessRule, Budget, Bundle, BundleError, Effect, ModelPattern, Step, StepAction, Uncertain, hash_of};
 use crate::condition::{ConditionError, Conditions};
 use crate::decide::Prefer;
 use crate::suggestion;
@@ -193,7 +191,8 @@ impl Compiler<'_> {
             },
             (None, Some(when)) => Ok(StepAction::DenyUnless(self.conditions(when, Phase::Budget)?)),
             _ => {
-                let message = "a step has either `prefer` or `deny_unless`; write `deny_unless: \"false\"` to deny always";
+                let message =
+                    "a step has either `prefer` or `deny_unless`; write `deny_unless: \"false\"` to deny always";
                 Err(BundleError::new(step.value.at.referenced, message))
             }
         }

@@ -61,10 +61,7 @@ fn a_failing_test_says_what_was_different() {
     let tests = "tests:\n  - name: hope\n    expect: {decision: deny}\n";
     let results = run_tests(&bundle(&format!("{ALLOW_ALL}{tests}")));
     assert_eq!((results[0].name.as_str(), results[0].line), ("hope", 8));
-    assert_eq!(
-        results[0].failure.as_deref(),
-        Some("expected `deny`, got `allow`: access rule `all` allows the call")
-    );
+    assert_eq!(results[0].failure.as_deref(), Some("expected `deny`, got `allow`: access rule `all` allows the call"));
 }
 
 #[test]
@@ -89,9 +86,12 @@ fn a_misspelt_field_is_named_with_its_place_and_the_right_word() {
     assert_eq!(error, "line 3, column 1: unknown field `acess`; did you mean `access`?");
     let error = refused("access:\n  - id: x\n    when: 'true'\n    alow: {}\n");
     assert_eq!(error, "line 6, column 5: unknown field `alow`; did you mean `allow`?");
-    let error = refused(&format!("{ALLOW_ALL}budgets:\n  - id: b\n    scope: {{team: a}}\n    limit: {{usd: 1, per: mnth}}\n    steps: []\n"));
+    let error = refused(&format!(
+        "{ALLOW_ALL}budgets:\n  - id: b\n    scope: {{team: a}}\n    limit: {{usd: 1, per: mnth}}\n    steps: []\n"
+    ));
     assert!(error.contains("unknown value `mnth`; did you mean `month`?"), "{error}");
-    let error = refused(&format!("{ALLOW_ALL}tests:\n  - given: {{request.modle: x}}\n    expect: {{decision: allow}}\n"));
+    let error =
+        refused(&format!("{ALLOW_ALL}tests:\n  - given: {{request.modle: x}}\n    expect: {{decision: allow}}\n"));
     assert!(error.contains("unknown field `request.modle`; did you mean `request.model`?"), "{error}");
 }
 
@@ -103,7 +103,8 @@ fn a_section_that_this_version_cannot_enforce_is_refused() {
 
 #[test]
 fn an_unknown_variable_is_found_within_its_condition() {
-    let error = refused("access:\n  - id: x\n    when: 'principal.team == \"a\" && request.modell == \"b\"'\n    allow: {}\n");
+    let error =
+        refused("access:\n  - id: x\n    when: 'principal.team == \"a\" && request.modell == \"b\"'\n    allow: {}\n");
     assert_eq!(error, "line 5, column 37: unknown variable `request.modell`; did you mean `request.model`?");
 }
 
@@ -144,7 +145,8 @@ fn lists_mean_and_unless_they_say_any() {
 
 #[test]
 fn a_deny_wins_over_an_allow_before_it() {
-    let rules = format!("{ALLOW_ALL}  - id: stop\n    when: request.model.startsWith(\"openai/\")\n    deny: not today\n");
+    let rules =
+        format!("{ALLOW_ALL}  - id: stop\n    when: request.model.startsWith(\"openai/\")\n    deny: not today\n");
     let red = team("red");
     let verdict = decide(&bundle(&rules), &facts(&red, 0));
     assert_eq!((verdict.decision, verdict.code), (Decision::Deny, code::ACCESS_DENIED));
@@ -232,7 +234,9 @@ fn unknown_spend_is_what_the_budget_says_it_is() {
 #[test]
 fn a_team_with_its_own_budget_is_not_held_to_that_of_the_others() {
     let budget = |id: &str, team: &str, usd: u32| {
-        format!("  - id: {id}\n    scope: {{team: '{team}'}}\n    limit: {{usd: {usd}, per: month}}\n    steps: [{{at: 1.0, deny_unless: 'false'}}]\n")
+        format!(
+            "  - id: {id}\n    scope: {{team: '{team}'}}\n    limit: {{usd: {usd}, per: month}}\n    steps: [{{at: 1.0, deny_unless: 'false'}}]\n"
+        )
     };
     let rules = format!("{ALLOW_ALL}budgets:\n{}{}", budget("others", "*", 1), budget("kyc", "kyc", 10));
     let (rules, kyc, red) = (bundle(&rules), team("kyc"), team("red"));
@@ -243,7 +247,9 @@ fn a_team_with_its_own_budget_is_not_held_to_that_of_the_others() {
 
 #[test]
 fn a_budget_of_nothing_allows_nothing() {
-    let rules = format!("{ALLOW_ALL}budgets:\n  - id: none\n    scope: {{team: '*'}}\n    limit: {{usd: 0, per: month}}\n    steps: [{{at: 1.0, deny_unless: 'budget.used_percent == null && request.stream'}}]\n");
+    let rules = format!(
+        "{ALLOW_ALL}budgets:\n  - id: none\n    scope: {{team: '*'}}\n    limit: {{usd: 0, per: month}}\n    steps: [{{at: 1.0, deny_unless: 'budget.used_percent == null && request.stream'}}]\n"
+    );
     let red = team("red");
     assert_eq!(decide(&bundle(&rules), &facts(&red, 0)).code, code::BUDGET_EXCEEDED);
 }

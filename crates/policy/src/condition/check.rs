@@ -2,8 +2,8 @@
 //! condition stands, every call must be to a function that is offered here, types must be able to fit, loops may not be
 //! nested deeply. What the walk does not know it refuses.
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 use cel::Program;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 
 use super::{ConditionError, Type};
 use crate::suggestion;
@@ -13,6 +13,8 @@ use crate::variable::{self, Phase, VARIABLES};
 const MAX_LOOP_DEPTH: usize = 2;
 /// Nodes of the tree, macros expanded.
 const MAX_NODES: usize = 400;
+/// Levels of the tree: the interpreter recurses over it on whatever stack the request has.
+const MAX_DEPTH: usize = 50;
 
 /// Functions that conditions may call: name, whether it is called on a value, types of its arguments, type of its result.
 /// `matches` is left out on purpose: the interpreter compiles the pattern at every call.
@@ -33,13 +35,14 @@ struct Checker<'a> {
     locals: Vec<(String, Type)>,
     loop_depth: usize,
     nodes: usize,
+    depth: usize,
 }
 
 type Checked = Result<Type, ConditionError>;
 
 /// Refuses a condition that names something unknown, cannot be of the types it is used with, or is not a truth value.
 pub(super) fn check(program: &Program, phase: Phase) -> Result<(), ConditionError> {
-    let mut checker = Checker { program, phase, locals: Vec::new(), loop_depth: 0, nodes: 0 };
+    let mut checker = Checker { program, phase, locals: Vec::new(), loop_depth: 0, nodes: 0, depth: 0 };
     let root = program.expression();
     let found = checker.expression(root)?;
     if !found.may_be(&Type::Bool) {
@@ -69,6 +72,18 @@ impl Checker<'_> {
         if self.nodes > MAX_NODES {
             return Err(self.problem(expression, format!("the condition has more than {MAX_NODES} parts; split it")));
         }
+        if self.depth == MAX_DEPTH {
+            return Err(
+                self.problem(expression, format!("the condition is nested more than {MAX_DEPTH} deep; split it"))
+            );
+        }
+        self.depth += 1;
+        let found = self.shape(expression);
+        self.depth -= 1;
+        found
+    }
+
+    fn shape(&mut self, expression: &IdedExpr) -> Checked {
         match &expression.expr {
             Expr::Literal(literal) => self.literal(expression, literal),
             Expr::Ident(_) => self.name(expression),
@@ -120,10 +135,8 @@ impl Checker<'_> {
         match variable::find(&parent) {
             Some(known) if known.kind == Type::Map => self.available(at, known).map(|_| Type::String),
             Some(_) => Err(self.problem(at, format!("`{parent}` has no fields"))),
-            None if variable::is_group(&full) => Err(self.problem(
-                at,
-                format!("`{full}` is a group of variables, not a value; {}", self.group_members(&full)),
-            )),
+            None if variable::is_group(&full) => Err(self
+                .problem(at, format!("`{full}` is a group of variables, not a value; {}", self.group_members(&full)))),
             None => Err(self.unknown_variable(at, &full)),
         }
     }
@@ -183,10 +196,10 @@ impl Checker<'_> {
         for argument in &call.args {
             arguments.push(self.expression(argument)?);
         }
-        if target.is_none() {
-            if let Some(result) = operator(&call.func_name, &arguments) {
-                return result.map_err(|message| self.problem(at, message));
-            }
+        if target.is_none()
+            && let Some(result) = operator(&call.func_name, &arguments)
+        {
+            return result.map_err(|message| self.problem(at, message));
         }
         self.function(at, call, target.as_ref(), &arguments)
     }

@@ -6,7 +6,8 @@ use crate::control::Principal;
 
 fn outcome(text: &str, facts: &Facts<'_>) -> Result<bool, String> {
     let bundle = bundle::builtin_default().unwrap();
-    let conditions = Conditions::compile(&[text], false, Phase::Access, &bundle.env).map_err(|(_, error)| error.message)?;
+    let conditions =
+        Conditions::compile(&[text], false, Phase::Access, &bundle.env).map_err(|(_, error)| error.message)?;
     conditions.hold(&Scope::of_request(&bundle, facts)).map_err(|error| error.to_string())
 }
 
@@ -89,5 +90,39 @@ fn an_endless_condition_is_refused() {
 fn a_failure_at_run_time_is_not_false() {
     for text in ["request.metadata.nothing == ''", "!(request.metadata.nothing == '')", "request.hour / 0 == 1"] {
         assert!(holds(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
+    let nested = [
+        format!("{}true{}", "(".repeat(900), ")".repeat(900)),
+        format!("{}true{}", "[".repeat(900), "]".repeat(900)),
+        format!("{}true", "!(".repeat(900)),
+        "-".repeat(1_900),
+        format!("request{}", ".a".repeat(900)),
+        format!("1{}", "+1".repeat(900)),
+        format!("true{}", "?true:true".repeat(180)),
+        format!("'a'{}", ".size()".repeat(250)),
+    ];
+    for deepest_accepted in [
+        format!("{}true{}", "(".repeat(40), ")".repeat(40)),
+        format!("{}true", "!".repeat(40)),
+        format!("1{} == 48", "+1".repeat(47)),
+        format!("true{}", "&&true".repeat(190)),
+        format!("{}request.stream{}", "(request.stream&&".repeat(40), ")".repeat(40)),
+    ] {
+        assert_eq!(holds(&deepest_accepted), Ok(true), "{}", &deepest_accepted[..40]);
+    }
+    for text in nested {
+        assert!(holds(&text).is_err(), "{}", &text[..40]);
+    }
+}
+
+#[test]
+fn no_prefix_of_a_condition_makes_the_loader_panic() {
+    let text = "request.metadata.all(n, n in ['a', \"b\"] && has(request.priority)) || int('7') % 2 == -1 ? true : [1][0] > 2.5";
+    for (end, _) in text.char_indices() {
+        let _ = holds(&text[..end]);
     }
 }
