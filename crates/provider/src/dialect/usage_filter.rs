@@ -2,6 +2,7 @@
 //! of one that is then withdrawn; bytes of an event that has begun wait for its end, and nothing else waits.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 
 use crate::scan::{Cursor, Kind, ScanError};
 use crate::sse::{Boundary, data_line};
@@ -10,11 +11,24 @@ use crate::sse::{Boundary, data_line};
 const MAX_HELD_BYTES: usize = 1024 * 1024;
 
 /// Filters one OpenAI stream. Feed it every chunk in order, and what it returns to the caller.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsageFilter {
     boundary: Boundary,
     held: BytesMut,
     passing: bool,
+    /// Prepared once: a stream has thousands of events.
+    usage_field: Finder<'static>,
+}
+
+impl Default for UsageFilter {
+    fn default() -> Self {
+        UsageFilter {
+            boundary: Boundary::default(),
+            held: BytesMut::new(),
+            passing: false,
+            usage_field: Finder::new(b"\"usage\""),
+        }
+    }
 }
 
 impl UsageFilter {
@@ -40,11 +54,11 @@ impl UsageFilter {
             if !self.held.is_empty() {
                 self.held.extend_from_slice(&chunk[event]);
                 let held = std::mem::take(&mut self.held).freeze();
-                if !is_usage_chunk(&held) {
+                if !is_usage_chunk(&self.usage_field, &held) {
                     shown.push(held);
                 }
                 run = at;
-            } else if is_usage_chunk(&chunk[event.clone()]) {
+            } else if is_usage_chunk(&self.usage_field, &chunk[event.clone()]) {
                 shown.push(chunk.slice(run..event.start));
                 run = at;
             }
@@ -62,7 +76,7 @@ impl UsageFilter {
     #[must_use]
     pub fn finish(&mut self) -> Bytes {
         let left = std::mem::take(&mut self.held).freeze();
-        if is_usage_chunk(&left) { Bytes::new() } else { left }
+        if is_usage_chunk(&self.usage_field, &left) { Bytes::new() } else { left }
     }
 
     fn hold(&mut self, begun: &[u8], shown: &mut Vec<Bytes>) {
@@ -85,18 +99,14 @@ fn joined(mut parts: Vec<Bytes>) -> Bytes {
 }
 
 /// Whether `event` is the chunk that `include_usage` adds: usage, and choices that are an empty array, null or absent.
-fn is_usage_chunk(event: &[u8]) -> bool {
-    let Some(data) = data_line(event) else { return false };
-    mentions_usage_object(data) && reads_as_usage(data).unwrap_or(false)
-}
-
-/// Cheap refusal of nearly every chunk: `"usage"` is absent, or null.
-fn mentions_usage_object(data: &[u8]) -> bool {
-    const FIELD: &[u8] = b"\"usage\"";
-    memchr::memmem::find_iter(data, FIELD).any(|at| {
-        let mut after = data[at + FIELD.len()..].iter().filter(|byte| !byte.is_ascii_whitespace());
-        after.next() == Some(&b':') && after.next() == Some(&b'{')
-    })
+fn is_usage_chunk(usage_field: &Finder<'_>, event: &[u8]) -> bool {
+    // Cheap refusal of nearly every chunk: `"usage"` is absent, or null.
+    let mentions_object = usage_field.find_iter(event).any(|at| {
+        let value = event[at + usage_field.needle().len()..].iter();
+        let mut value = value.filter(|byte| !byte.is_ascii_whitespace());
+        value.next() == Some(&b':') && value.next() == Some(&b'{')
+    });
+    mentions_object && data_line(event).is_some_and(|data| reads_as_usage(data).unwrap_or(false))
 }
 
 fn reads_as_usage(data: &[u8]) -> Result<bool, ScanError> {
