@@ -1,12 +1,12 @@
 //! What happens to every request and response of the console: an id, headers that keep browsers strict, and errors as
 //! a page for people or as JSON for programs.
 
+use askama::Template;
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
-use askama::Template;
 use serde_json::json;
 
 use crate::error::ErrorNote;

@@ -136,7 +136,9 @@ impl ConsoleError {
             E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
             E::Report(_) | E::Evidence(_) => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
-            E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => StatusCode::NOT_FOUND,
+            E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => {
+                StatusCode::NOT_FOUND
+            }
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -130,7 +130,7 @@ pub fn duration_us(duration_us: impl Borrow<u64>) -> String {
 
 /// Like [`duration_us`], or a dash.
 #[must_use]
-pub fn duration_us_or_unknown(us: impl Borrow<Option<u64>>) -> String {
+pub fn duration_us_or_unknown<B: Borrow<Option<u64>>>(us: B) -> String {
     let us = *us.borrow();
     us.map_or_else(|| UNKNOWN.to_owned(), duration_us)
 }
@@ -278,15 +278,22 @@ mod tests {
 
     #[test]
     fn durations_read_at_three_digits() {
-        for (us, shown) in [(420_u64, "420 µs"), (12_340, "12.3 ms"), (1_240_000, "1.24 s"), (123_000_000, "2 m 03 s")] {
+        for (us, shown) in [(420_u64, "420 µs"), (12_340, "12.3 ms"), (1_240_000, "1.24 s"), (123_000_000, "2 m 03 s")]
+        {
             assert_eq!(duration_us(us), shown);
         }
     }
 
     #[test]
     fn counts_are_grouped_by_thousands() {
-        assert_eq!((count(0_u64), count(999_u64), count(1_234_567_u64)), ("0".into(), "999".into(), "1,234,567".into()));
-        assert_eq!((compact(950.0), compact(12_345.0), compact(4.56e6)), ("950".into(), "12.3k".into(), "4.56M".into()));
+        assert_eq!(
+            (count(0_u64), count(999_u64), count(1_234_567_u64)),
+            ("0".into(), "999".into(), "1,234,567".into())
+        );
+        assert_eq!(
+            (compact(950.0), compact(12_345.0), compact(4.56e6)),
+            ("950".into(), "12.3k".into(), "4.56M".into())
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn escape(text: &str) -> String {
 #[must_use]
 pub fn coded(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return escape(text);
     }
     let set = |(index, part): (usize, &&str)| match index % 2 {

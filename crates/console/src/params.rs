@@ -23,7 +23,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 const RANGE_HINT: &str = "It is one of `1h`, `24h`, `7d`, `30d`, `this-month`, `last-month`; or give `from` and `to`.";
-const TIME_HINT: &str = "Write a day such as `2026-11-23`, a time such as `2026-11-23T15:00:00Z`, or microseconds since 1970.";
+const TIME_HINT: &str =
+    "Write a day such as `2026-11-23`, a time such as `2026-11-23T15:00:00Z`, or microseconds since 1970.";
 
 impl Params {
     /// Reads `name=value&…`.
@@ -155,7 +156,13 @@ mod tests {
     #[test]
     fn a_time_can_be_written_four_ways() {
         let midnight_us = 1_795_392_000_000_000;
-        for text in ["2026-11-23", "2026-11-23T00:00:00Z", "2026-11-23T01:00:00+01:00", "1795392000000000", "2026-11-23T00:00:00"] {
+        for text in [
+            "2026-11-23",
+            "2026-11-23T00:00:00Z",
+            "2026-11-23T01:00:00+01:00",
+            "1795392000000000",
+            "2026-11-23T00:00:00",
+        ] {
             assert_eq!(parse_time_us(text), Some(midnight_us), "{text}");
         }
         assert_eq!(parse_time_us("yesterday"), None);

@@ -15,10 +15,10 @@ use crate::pages::search::{QueryForm, SearchPage};
 use crate::pages::setup::SetupPage;
 use crate::pages::sql::{Cell, Column, QueryProblem, ResultTable, SqlPage, TableSchema};
 use crate::range::Range;
-use tollgate_search::{Hit, SearchResult};
-use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
 use crate::sample;
 use crate::shell::{Books, Shell};
+use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
+use tollgate_search::{Hit, SearchResult};
 
 fn shell(title: &str, active: &'static str) -> Shell {
     Shell {
@@ -83,7 +83,8 @@ fn lists() -> Vec<(&'static str, String)> {
 }
 
 fn inquiry() -> Vec<(&'static str, String)> {
-    let hit = |role: &str| Hit {
+    let hit = |role: &str| {
+        Hit {
         tenant: "acme".into(),
         provider: None,
         outcome: Some("success".into()),
@@ -93,33 +94,71 @@ fn inquiry() -> Vec<(&'static str, String)> {
         model: "gpt-5-mini".into(),
         role: role.into(),
         snippet_html: "the <mark>leak</mark> began in March, but the plumber&#39;s invoice is from May. Is the notice still in time under clause 7.2?".into(),
+    }
     };
     let form = QueryForm { text: "leak".into(), ..QueryForm::default() };
     let hits = vec![hit("user"), hit("assistant"), hit("system")];
     let found = SearchResult { total: 41, hits, elapsed_us: 3_100 };
-    let column = |name: &str, kind: &str, numeric| Column { name: name.into(), kind: kind.into(), numeric, meaning: "" };
+    let column =
+        |name: &str, kind: &str, numeric| Column { name: name.into(), kind: kind.into(), numeric, meaning: "" };
     let cell = |text: &str, numeric| Cell { text: Some(text.into()), numeric };
     let tables = vec![TableSchema {
         name: "interactions",
-        columns: vec![column("interaction_id", "text", false), column("started_at", "timestamp", false), column("cost_usd", "decimal(20,12)", true)],
+        columns: vec![
+            column("interaction_id", "text", false),
+            column("started_at", "timestamp", false),
+            column("cost_usd", "decimal(20,12)", true),
+        ],
     }];
     let result = ResultTable {
-        columns: vec![column("team", "text", false), column("calls", "int", true), column("cost_usd", "decimal(38,12)", true)],
-        rows: (0..12).map(|n| vec![cell("payments", false), cell(&format!("{}", 1200 - n * 31), true), Cell { text: (n != 4).then(|| "83.120000000000".into()), numeric: true }]).collect(),
+        columns: vec![
+            column("team", "text", false),
+            column("calls", "int", true),
+            column("cost_usd", "decimal(38,12)", true),
+        ],
+        rows: (0..12)
+            .map(|n| {
+                vec![
+                    cell("payments", false),
+                    cell(&format!("{}", 1200 - n * 31), true),
+                    Cell { text: (n != 4).then(|| "83.120000000000".into()), numeric: true },
+                ]
+            })
+            .collect(),
         truncated: false,
         elapsed_ms: 14,
     };
-    let problem = QueryProblem { message: "the query cannot be planned: No field named teem. Did you mean 'team'?".into(), hint: "The columns are listed beside the editor.".into() };
+    let problem = QueryProblem {
+        message: "the query cannot be planned: No field named teem. Did you mean 'team'?".into(),
+        hint: "The columns are listed beside the editor.".into(),
+    };
     vec![
         ("search", SearchPage::new(shell("Search", "/search"), form, found, 0).render().unwrap()),
-        ("search-empty", SearchPage::new(shell("Search", "/search"), QueryForm::default(), SearchResult::default(), 0).render().unwrap()),
-        ("sql", SqlPage::new(shell("SQL", "/sql"), String::new(), None, Some(result), tables.clone()).render().unwrap()),
-        ("sql-problem", SqlPage::new(shell("SQL", "/sql"), "SELECT teem FROM interactions".into(), Some(problem), None, tables).render().unwrap()),
+        (
+            "search-empty",
+            SearchPage::new(shell("Search", "/search"), QueryForm::default(), SearchResult::default(), 0)
+                .render()
+                .unwrap(),
+        ),
+        (
+            "sql",
+            SqlPage::new(shell("SQL", "/sql"), String::new(), None, Some(result), tables.clone()).render().unwrap(),
+        ),
+        (
+            "sql-problem",
+            SqlPage::new(shell("SQL", "/sql"), "SELECT teem FROM interactions".into(), Some(problem), None, tables)
+                .render()
+                .unwrap(),
+        ),
     ]
 }
 
 fn access() -> Vec<(&'static str, String)> {
-    let created = CreatedKeyView { id: "key-1".into(), name: "billing service".into(), secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into() };
+    let created = CreatedKeyView {
+        id: "key-1".into(),
+        name: "billing service".into(),
+        secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into(),
+    };
     let key = |name: &str, is_active| KeyLine {
         id: "key_01j9x3k2".into(),
         name: name.into(),
@@ -143,11 +182,28 @@ fn access() -> Vec<(&'static str, String)> {
         links: vec![("/interactions".into(), "All interactions".into()), ("/".into(), "Overview".into())],
     };
     vec![
-        ("setup", SetupPage::new(shell("Setup", "/setup"), None, "http://127.0.0.1:8080", models.clone()).render().unwrap()),
-        ("setup-created", SetupPage::new(shell("Setup", "/setup"), Some(created.clone()), "http://127.0.0.1:8080", models).render().unwrap()),
+        (
+            "setup",
+            SetupPage::new(shell("Setup", "/setup"), None, "http://127.0.0.1:8080", models.clone()).render().unwrap(),
+        ),
+        (
+            "setup-created",
+            SetupPage::new(shell("Setup", "/setup"), Some(created.clone()), "http://127.0.0.1:8080", models)
+                .render()
+                .unwrap(),
+        ),
         ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
         ("reports", ReportsPage::new(shell("Reports", "/reports"), sample::NOW_US).render().unwrap()),
-        ("login", LoginPage { next: String::new(), theme: None, refused: Some("the link was already used; ask for another".into()) }.render().unwrap()),
+        (
+            "login",
+            LoginPage {
+                next: String::new(),
+                theme: None,
+                refused: Some("the link was already used; ask for another".into()),
+            }
+            .render()
+            .unwrap(),
+        ),
         ("problem", problem.render().unwrap()),
     ]
 }

@@ -171,7 +171,8 @@ pub(crate) fn values() -> FilterValues {
 
 /// A call that failed at one provider and was answered by another.
 pub(crate) fn detail() -> InteractionDetail {
-    let row = InteractionRow { latency_us: 2_412_000, ttft_us: Some(1_320_000), provider: Some("openai".into()), ..row(6) };
+    let row =
+        InteractionRow { latency_us: 2_412_000, ttft_us: Some(1_320_000), provider: Some("openai".into()), ..row(6) };
     let serde_json::Value::Object(columns) = json!({
         "writer": "gw-eu-1", "epoch": 7, "seq": 102_417, "gateway_overhead_us": 212, "usage_source": "provider",
         "cost_source": "catalog", "price_id": "openai/gpt-5@2026-08-07", "finish_reasons": ["stop"],
@@ -214,7 +215,11 @@ pub(crate) fn detail() -> InteractionDetail {
         columns,
         reasons: vec![
             reason("access/known-teams", "allow", "team `marketing` may use `assistant`"),
-            reason("budget/team-monthly", "prefer", "team `marketing` has spent $83.12 of $100.00 this month (83 %): the cheaper target is preferred"),
+            reason(
+                "budget/team-monthly",
+                "prefer",
+                "team `marketing` has spent $83.12 of $100.00 this month (83 %): the cheaper target is preferred",
+            ),
         ],
         candidates: vec![
             candidate("claude-eu", "claude-haiku-4-5", None),
@@ -223,17 +228,36 @@ pub(crate) fn detail() -> InteractionDetail {
             candidate("local", "llama-4-maverick", Some("unhealthy: 5 failures in a row")),
         ],
         attempts: vec![
-            attempt("claude-eu", "claude-haiku-4-5", "2026-11-23T15:51:19.257668Z", 904_000, Some("rate_limited"), Some(429)),
+            attempt(
+                "claude-eu",
+                "claude-haiku-4-5",
+                "2026-11-23T15:51:19.257668Z",
+                904_000,
+                Some("rate_limited"),
+                Some(429),
+            ),
             attempt("openai", "gpt-5-mini", "2026-11-23T15:51:20.190000Z", 1_480_000, None, Some(200)),
         ],
         tags: vec![("priority".into(), "critical".into()), ("ticket".into(), "CLM-20931".into())],
         messages: vec![
             message("system", "You are a claims assistant. Answer in one paragraph and name the clause you rely on."),
-            message("user", "The policyholder says the leak began in March, but the plumber's invoice is from May.\nIs the notice still in time under clause 7.2? <script>alert(1)</script>"),
-            message("assistant", "Under clause 7.2 notice must be given within 30 days of discovery, not of the damage itself. If the policyholder first noticed the leak in May, the notice is in time; the March date matters only if there is evidence that it was already visible then."),
+            message(
+                "user",
+                "The policyholder says the leak began in March, but the plumber's invoice is from May.\nIs the notice still in time under clause 7.2? <script>alert(1)</script>",
+            ),
+            message(
+                "assistant",
+                "Under clause 7.2 notice must be given within 30 days of discovery, not of the damage itself. If the policyholder first noticed the leak in May, the notice is in time; the March date matters only if there is evidence that it was already visible then.",
+            ),
         ],
-        request: Some(body("application/json", r#"{"model":"assistant","stream":true,"messages":[{"role":"system","content":"You are a claims assistant."},{"role":"user","content":"The policyholder says the leak began in March…"}]}"#)),
-        response: Some(body("text/event-stream", "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"Under\"}}]}\n\ndata: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\" clause\"}}]}\n\ndata: [DONE]\n\n")),
+        request: Some(body(
+            "application/json",
+            r#"{"model":"assistant","stream":true,"messages":[{"role":"system","content":"You are a claims assistant."},{"role":"user","content":"The policyholder says the leak began in March…"}]}"#,
+        )),
+        response: Some(body(
+            "text/event-stream",
+            "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"Under\"}}]}\n\ndata: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\" clause\"}}]}\n\ndata: [DONE]\n\n",
+        )),
         hot: true,
         row,
     }
@@ -259,7 +283,11 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
             day: format!("2026-11-{day:02}"),
             at_us: range.to_us.div_euclid(86_400_000_000) * 86_400_000_000 - (29 - day) * 86_400_000_000,
             calls: 8_000,
-            cost_usd: Usd::new(if day % 7 > 4 { 9_000_000_000_000 } else { 31_000_000_000_000 + day as i128 * 300_000_000_000 }),
+            cost_usd: Usd::new(if day % 7 > 4 {
+                9_000_000_000_000
+            } else {
+                31_000_000_000_000 + day as i128 * 300_000_000_000
+            }),
             unpriced: 0,
         })
         .collect();

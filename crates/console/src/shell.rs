@@ -65,12 +65,7 @@ pub struct Shell {
 
 const LEDGER: &[NavItem] = &[
     NavItem { href: "/", label: "Overview", icon: "M2 13.5h12M4 11V7.5M8 11V3.5M12 11V6", needs: Needs::Nothing },
-    NavItem {
-        href: "/interactions",
-        label: "Interactions",
-        icon: "M2 3.5h12M2 8h12M2 12.5h12",
-        needs: Needs::Nothing,
-    },
+    NavItem { href: "/interactions", label: "Interactions", icon: "M2 3.5h12M2 8h12M2 12.5h12", needs: Needs::Nothing },
     NavItem {
         href: "/costs",
         label: "Costs",

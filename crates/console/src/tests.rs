@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tollgate_analytics::report::{
-    AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview, Page,
-    ReportFuture, TimeRange,
+    AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview,
+    Page, ReportFuture, TimeRange,
 };
 use tollgate_analytics::{QueryLimits, QueryResult, SqlError};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
@@ -299,9 +299,8 @@ async fn a_viewer_sees_figures_but_nothing_that_was_said() {
 async fn a_sidecar_may_download_the_control_plane_and_nothing_else() {
     let console = console().await;
     let token = console.metastore.create_api_token(Role::Sidecar).await.unwrap();
-    let get = |path: &str| {
-        Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
-    };
+    let get =
+        |path: &str| Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
     let control = console.ask(get("/api/v1/control")).await;
     let answer: serde_json::Value = serde_json::from_str(&control.text).unwrap();
     assert!(answer["control"]["bundle_yaml"].is_string() && answer["signals"].is_null());
@@ -350,7 +349,9 @@ async fn the_sql_page_shows_null_as_null_and_an_error_in_place() {
 async fn a_lost_reader_is_shown_the_way_back() {
     let console = console().await;
     let cookie = console.signed_in_as(Role::Admin).await;
-    for path in ["/nowhere", "/interactions/not-an-id", "/static/style.css", "/?range=fortnight", "/interactions?after=x"] {
+    for path in
+        ["/nowhere", "/interactions/not-an-id", "/static/style.css", "/?range=fortnight", "/interactions?after=x"]
+    {
         let answer = console.get(path, &cookie).await;
         assert!(answer.status.is_client_error(), "{path}");
         assert!(answer.text.contains("<h1>") && answer.text.contains("href=\"/"), "{path}: {}", answer.text);

@@ -205,9 +205,8 @@ fn document() -> Value {
 }
 
 fn describe(operation: &Operation) -> Value {
-    let content = |kinds: &[&str]| -> Map<String, Value> {
-        kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect()
-    };
+    let content =
+        |kinds: &[&str]| -> Map<String, Value> { kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect() };
     let mut described = json!({
         "summary": operation.summary,
         "description": format!("Needs at least the role `{}`.", operation.role),

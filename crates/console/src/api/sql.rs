@@ -41,7 +41,11 @@ pub async fn run(
     let max_rows = asked.max_rows.or(params.number("max_rows")?).unwrap_or(format.usual_rows());
     let limits = QueryLimits { max_rows: max_rows.min(MOST_ROWS), ..QueryLimits::default() };
     let result = state.ledger.sql(&asked.query, limits).await?;
-    let mut response = answer(format, &result)?;
+    let mut response = match (format, is_form(&headers)) {
+        // A form is sent by the download buttons of the page.
+        (Format::Json, true) => download("application/json", "query.json", Json(as_json(&result))),
+        _ => answer(format, &result)?,
+    };
     // CSV and Arrow have no place inside to say it.
     let truncated = if result.truncated { "true" } else { "false" };
     response.headers_mut().insert("x-tollgate-truncated", header::HeaderValue::from_static(truncated));
@@ -103,7 +107,8 @@ fn format(headers: &HeaderMap, asked: Option<&str>) -> Result<Format, ConsoleErr
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 fn answer(format: Format, result: &QueryResult) -> Result<Response, ConsoleError> {
-    let defect = |source: output::OutputError| ConsoleError::Internal { what: "the Arrow stream", source: source.into() };
+    let defect =
+        |source: output::OutputError| ConsoleError::Internal { what: "the Arrow stream", source: source.into() };
     Ok(match format {
         Format::Csv => {
             download("text/csv; charset=utf-8", "query.csv", output::to_csv(&result.schema, &result.batches))
@@ -116,9 +121,7 @@ fn answer(format: Format, result: &QueryResult) -> Result<Response, ConsoleError
 }
 
 fn as_json(result: &QueryResult) -> serde_json::Value {
-    let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
-        json!({"name": field.name(), "type": field.data_type().to_string(), "nullable": field.is_nullable()})
-    };
+    let column = |field: &std::sync::Arc<arrow::datatypes::Field>| json!({"name": field.name(), "type": field.data_type().to_string(), "nullable": field.is_nullable()});
     json!({
         "columns": result.schema.fields().iter().map(column).collect::<Vec<_>>(),
         "rows": output::to_json(&result.batches),

@@ -168,15 +168,18 @@ impl TimeChart {
         for series in &self.series {
             let mut edge = String::new();
             let mut back = String::new();
-            for step in 0..self.steps() {
-                let base = below[step];
-                below[step] += series.values.get(step).copied().flatten().unwrap_or(0.0);
-                let (x, y) = (self.x_of(step), 1000.0 - below[step] / top * 1000.0);
+            for (step, level) in below.iter_mut().enumerate() {
+                let base_y = 1000.0 - *level / top * 1000.0;
+                *level += series.values.get(step).copied().flatten().unwrap_or(0.0);
+                let (x, y) = (self.x_of(step), 1000.0 - *level / top * 1000.0);
                 let _ = write!(edge, "{}{x:.1} {y:.1}", if step == 0 { 'M' } else { 'L' });
-                back.insert_str(0, &format!("L{x:.1} {:.1}", 1000.0 - base / top * 1000.0));
+                back.insert_str(0, &format!("L{x:.1} {base_y:.1}"));
             }
             let class = series.tone.class();
-            let _ = write!(html, r#"<path class="area {class}" d="{edge}{back}Z"/><path class="line {class}" d="{edge}"/>"#);
+            let _ = write!(
+                html,
+                r#"<path class="area {class}" d="{edge}{back}Z"/><path class="line {class}" d="{edge}"/>"#
+            );
         }
         html.push_str("</svg>");
     }

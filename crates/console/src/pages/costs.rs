@@ -154,12 +154,16 @@ fn tiles(report: &Costs) -> Vec<Tile> {
         Tile {
             label: "Per million tokens",
             value: per(total, tokens, 1_000_000),
-            note: format!("{} in, {} out", format::compact(total.input_tokens as f64), format::compact(total.output_tokens as f64)),
+            note: format!(
+                "{} in, {} out",
+                format::compact(total.input_tokens as f64),
+                format::compact(total.output_tokens as f64)
+            ),
             ..Tile::default()
         },
         Tile {
             label: "Input from cache",
-            value: format::percent_or_unknown(&cached),
+            value: format::percent_or_unknown(cached),
             note: format!("{} tokens", format::compact(total.cache_read_input_tokens as f64)),
             ..Tile::default()
         },
@@ -175,11 +179,7 @@ fn chart(report: &Costs) -> String {
         shape: Shape::Bars,
         from_us: report.days.first().map_or(report.range.from_us, |day| day.at_us),
         step_us: 86_400_000_000,
-        series: vec![Series::known(
-            "cost",
-            Tone::Rank(1),
-            report.days.iter().map(|day| day.cost_usd.to_f64_lossy()),
-        )],
+        series: vec![Series::known("cost", Tone::Rank(1), report.days.iter().map(|day| day.cost_usd.to_f64_lossy()))],
     }
     .figure()
 }
@@ -191,9 +191,8 @@ fn lines(report: &Costs, range: Range) -> Vec<Line> {
     let list_range = if Range::RECENT.contains(&range) { range } else { Range::Month };
     let line = |row: &CostRow| Line {
         name: if row.key.is_empty() { "not known".to_owned() } else { row.key.clone() },
-        href: (has_list && !row.key.is_empty()).then(|| {
-            format!("/interactions?range={}{}", list_range.as_str(), parameter(group.as_str(), &row.key))
-        }),
+        href: (has_list && !row.key.is_empty())
+            .then(|| format!("/interactions?range={}{}", list_range.as_str(), parameter(group.as_str(), &row.key))),
         share: format::percent(row.share_basis_points as f64 / 10_000.0),
         bar: bar(row.cost_usd.to_f64_lossy() / largest, Tone::Rank(1)),
         delta: if group == CostGroup::Day { None } else { change(row) },

@@ -266,7 +266,7 @@ fn attempt_step(index: usize, attempt: &AttemptView, row: &InteractionRow, whole
         note,
         is_bad,
         track: track(start, start + length, if is_bad { "t-bad" } else { "t-good" }),
-        took: format::duration_us_or_unknown(&attempt.duration_us),
+        took: format::duration_us_or_unknown(attempt.duration_us),
     }
 }
 

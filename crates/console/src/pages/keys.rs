@@ -55,11 +55,7 @@ pub async fn revoke(
 ///
 /// # Errors
 /// `change_refused` if a name cannot be used.
-pub async fn create_key(
-    state: &ConsoleState,
-    reader: &Reader,
-    form: &Params,
-) -> Result<CreatedKeyView, ConsoleError> {
+pub async fn create_key(state: &ConsoleState, reader: &Reader, form: &Params) -> Result<CreatedKeyView, ConsoleError> {
     let name = form.text("name");
     let key = NewKey {
         name: name.clone(),

@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn after_signing_in_nobody_is_sent_to_another_site() {
-        for (next_field, path) in [("/costs?a=1", "/costs?a=1"), ("//evil.test", "/"), ("https://evil.test", "/"), ("/\\evil", "/")] {
+        for (next_field, path) in
+            [("/costs?a=1", "/costs?a=1"), ("//evil.test", "/"), ("https://evil.test", "/"), ("/\\evil", "/")]
+        {
             let params = Params::parse(format!("next={}", next_field.replace('&', "%26")).as_bytes());
             assert_eq!(next(&params), path);
         }

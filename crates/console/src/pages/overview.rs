@@ -165,13 +165,16 @@ fn tiles(report: &Overview) -> Vec<Tile> {
             exact: format!("{} in, {} out", format::count(now.input_tokens), format::count(now.output_tokens)),
             delta: delta(tokens_before, tokens_now, Rise::Neutral),
             note: cached_note(now),
-            spark: chart::spark(&values(|point| Some((point.input_tokens + point.output_tokens) as f64)), Tone::Rank(5)),
+            spark: chart::spark(
+                &values(|point| Some((point.input_tokens + point.output_tokens) as f64)),
+                Tone::Rank(5),
+            ),
             ..Tile::default()
         },
         Tile {
             label: "Latency p50 / p95",
-            value: format::duration_us_or_unknown(&now.latency_p50_us),
-            second: format!(" / {}", format::duration_us_or_unknown(&now.latency_p95_us)),
+            value: format::duration_us_or_unknown(now.latency_p50_us),
+            second: format!(" / {}", format::duration_us_or_unknown(now.latency_p95_us)),
             delta: delta(micros(before.latency_p95_us), micros(now.latency_p95_us), Rise::Unwelcome),
             note: overhead_note(now),
             spark: chart::spark(&values(|point| micros(point.latency_p95_us)), Tone::Rank(2)),
@@ -179,7 +182,7 @@ fn tiles(report: &Overview) -> Vec<Tile> {
         },
         Tile {
             label: "Error rate",
-            value: format::percent_or_unknown(&now.error_rate()),
+            value: format::percent_or_unknown(now.error_rate()),
             exact: format!("{} of {} admitted calls", now.errors(), now.calls.saturating_sub(now.denied)),
             delta: delta(before.error_rate(), now.error_rate(), Rise::Unwelcome),
             note: format!("{} failed or cut off", format::count(now.errors())),
@@ -269,7 +272,7 @@ fn charts(report: &Overview) -> Vec<String> {
         chart(
             "errors",
             "Error rate",
-            format::percent_or_unknown(&totals.error_rate()),
+            format::percent_or_unknown(totals.error_rate()),
             Unit::Share,
             Shape::Area,
             errors,
@@ -281,8 +284,8 @@ fn charts(report: &Overview) -> Vec<String> {
 }
 
 fn latency_headline(totals: &Totals) -> String {
-    let figure = format::duration_us_or_unknown;
-    format!("{} / {}", figure(&totals.latency_p50_us), figure(&totals.latency_p95_us))
+    let figure = format::duration_us_or_unknown::<Option<u64>>;
+    format!("{} / {}", figure(totals.latency_p50_us), figure(totals.latency_p95_us))
 }
 
 fn split(title: &'static str, column: &'static str, by: &str, range: Range, groups: &[Group]) -> Split {

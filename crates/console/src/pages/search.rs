@@ -115,7 +115,8 @@ pub struct QueryForm {
 impl QueryForm {
     /// Everything in the form, as parameters of an address.
     fn parameters(&self) -> String {
-        let fields = [("q", &self.text), ("team", &self.team), ("model", &self.model), ("from", &self.from), ("to", &self.to)];
+        let fields =
+            [("q", &self.text), ("team", &self.team), ("model", &self.model), ("from", &self.from), ("to", &self.to)];
         fields.iter().map(|(name, value)| parameter(name, value)).collect()
     }
 }
