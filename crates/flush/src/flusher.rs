@@ -11,32 +11,25 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tollgate_wal::{Tail, TailError, TailItem, Wal};
 
-use crate::hand_over::{Attempt, HandOverError};
+use crate::flushing::Flushing;
 use crate::hot::{HotBuffer, Transcribe};
-use crate::plan::{Notes, NotesError, Plan};
+use crate::plan::{Notes, NotesError};
 use crate::recovery::Fold;
 use crate::store::Store;
-use crate::{Watermarks, committed_seq, error_chain, is_committed};
+use crate::{Watermarks, error_chain, is_committed};
 
 /// Items taken from the log before the hot tail is locked and readers are woken.
 const READ_BATCH: usize = 512;
 /// Pause after the log's end was reached, so that a busy log is read in batches: part of the second within which a
 /// call becomes visible.
 const READ_PAUSE: Duration = Duration::from_millis(20);
+/// How often it is looked whether a full hot tail has room again.
+const ROOM_POLL: Duration = Duration::from_millis(250);
 /// Wait after the disk refused to give the log.
 const READ_RETRY: Duration = Duration::from_secs(1);
-/// How often it is checked whether something is due.
-const TICK: Duration = Duration::from_millis(250);
-/// First wait after the store failed.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-/// Longest wait after the store failed.
-const BACKOFF_LONGEST: Duration = Duration::from_secs(15);
-/// No single hand-over may take longer; the next attempt continues with the same plan.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the operator decides about flushing.
 #[derive(Clone, Debug)]
@@ -98,6 +91,8 @@ pub struct FlushStatus {
     pub interrupted: u64,
     /// Places in the log that could not be read.
     pub gaps: u64,
+    /// Whether everything that earlier processes logged is in the hot tail or in the lake.
+    pub history_read: bool,
     /// When something was last handed over. Microseconds since 1970, UTC.
     pub last_handed_over_at_us: Option<i64>,
 }
@@ -121,19 +116,19 @@ pub(crate) struct Shared {
     pub(crate) wal: Arc<Wal>,
     pub(crate) store: Store,
     pub(crate) hot: Arc<HotBuffer>,
-    committed: Committed,
+    pub(crate) committed: Committed,
     /// What [`Committed::HandedOver`] goes by: the notes as they were when this process started.
     handed_over_before: Watermarks,
     /// End of the range that an earlier process had begun; its rows are read however full the hot tail is.
     begun_before: (u64, u64),
-    fold: Mutex<Fold>,
-    history_read: AtomicBool,
+    pub(crate) fold: Mutex<Fold>,
+    pub(crate) history_read: AtomicBool,
     /// The hot tail has shrunk.
-    freed: Notify,
+    pub(crate) freed: Notify,
     /// Nothing more will be read from the log.
-    drained: CancellationToken,
-    status: watch::Sender<FlushStatus>,
-    committer: Arc<Notify>,
+    pub(crate) drained: CancellationToken,
+    pub(crate) status: watch::Sender<FlushStatus>,
+    pub(crate) committer: Arc<Notify>,
 }
 
 impl Flusher {
@@ -252,7 +247,7 @@ async fn wait_for_room(shared: &Shared, shutdown: &CancellationToken) -> bool {
         }
         tokio::select! {
             () = shared.freed.notified() => {}
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(ROOM_POLL) => {}
             () = shutdown.cancelled() => return false,
         }
     }
@@ -303,11 +298,12 @@ impl Shared {
         if history_ends {
             self.history_read.store(true, Ordering::Release);
             self.settle_orphans();
+            self.status.send_modify(|status| status.history_read = true);
         }
     }
 
     /// Appends an `interrupted` for every call that an earlier process left open.
-    fn settle_orphans(&self) {
+    pub(crate) fn settle_orphans(&self) {
         let orphans = self.fold.lock().orphans(self.wal.epoch());
         let appender = self.wal.appender();
         let mut settled = 0;
@@ -320,255 +316,11 @@ impl Shared {
             settled += 1;
         }
         if settled > 0 {
-            tracing::info!(settled, "{settled} calls were in flight when an earlier process stopped; settled as interrupted");
+            tracing::info!(
+                settled,
+                "{settled} calls were in flight when an earlier process stopped; settled as interrupted"
+            );
             self.status.send_modify(|status| status.interrupted += settled);
         }
     }
-}
-
-/// The half that hands over.
-struct Flushing {
-    shared: Arc<Shared>,
-    notes: Notes,
-    /// Built and not handed over yet: a second attempt does not build it again.
-    attempt: Option<Attempt>,
-    backoff: Option<Duration>,
-    next_at: Instant,
-    released_before: (u64, u64),
-    /// Whether the lake has been asked about this epoch.
-    epoch: EpochCheck,
-}
-
-/// An epoch is begun once. If the lake has rows of this one before we handed any over, the log's folder was restored from
-/// a backup or copied: its sequence numbers are taken, and rows under them would be dropped as repetitions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EpochCheck {
-    Unknown,
-    Ours,
-    Taken,
-}
-
-impl Flushing {
-    fn new(shared: Arc<Shared>, notes: Notes) -> Self {
-        let next_at = Instant::now() + shared.settings.interval;
-        let epoch = EpochCheck::Unknown;
-        Flushing { shared, notes, attempt: None, backoff: None, next_at, released_before: (0, 0), epoch }
-    }
-
-    async fn run(mut self, shutdown: CancellationToken) {
-        let tick = TICK.min(self.shared.settings.interval);
-        let mut snapshots = match &self.shared.committed {
-            Committed::InLake(published) => Some(published.clone()),
-            Committed::HandedOver => None,
-        };
-        while !shutdown.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(tick) => {}
-                () = published(&mut snapshots) => {}
-                () = shutdown.cancelled() => break,
-            }
-            self.forget_committed();
-            if self.shared.history_read.load(Ordering::Acquire) {
-                self.shared.settle_orphans();
-            }
-            if self.is_due() {
-                tokio::select! {
-                    () = self.hand_over_all() => {}
-                    () = shutdown.cancelled() => {}
-                }
-            }
-        }
-        self.finish().await;
-    }
-
-    async fn finish(&mut self) {
-        let patience = self.shared.settings.shutdown_timeout;
-        let last = async {
-            self.shared.drained.cancelled().await;
-            self.hand_over_all().await;
-        };
-        if tokio::time::timeout(patience, last).await.is_err() {
-            tracing::warn!("the last rows were not handed over within {patience:?}; they stay in the log for the next start");
-        }
-        self.forget_committed();
-    }
-
-    fn done_seq(&self, watermarks: &Watermarks, epoch: u64) -> u64 {
-        self.notes.handed_over(epoch).max(committed_seq(watermarks, self.shared.wal.writer(), epoch))
-    }
-
-    fn check_epoch(&mut self, watermarks: &Watermarks) -> EpochCheck {
-        if self.epoch == EpochCheck::Unknown {
-            let (writer, epoch) = (self.shared.wal.writer(), self.shared.wal.epoch());
-            let begun = self.notes.plan().filter(|plan| plan.epoch == epoch).map_or(0, |plan| plan.last_seq);
-            let known = self.notes.handed_over(epoch).max(begun);
-            let is_ours = committed_seq(watermarks, writer, epoch) <= known;
-            self.epoch = if is_ours { EpochCheck::Ours } else { EpochCheck::Taken };
-            if self.epoch == EpochCheck::Taken {
-                let error = format!(
-                    "the lake already holds rows of epoch {epoch} of writer `{writer}`: this log folder was copied or restored from a \
-                     backup; stop, delete its `writer` file and start again (nothing is handed over, the log keeps all rows)"
-                );
-                tracing::error!("{error}");
-                self.shared.status.send_modify(|status| status.last_error = Some(error));
-            }
-        }
-        self.epoch
-    }
-
-    fn is_due(&mut self) -> bool {
-        let Some(watermarks) = self.shared.watermarks(&self.notes) else { return false };
-        if self.check_epoch(&watermarks) == EpochCheck::Taken {
-            return false;
-        }
-        let (rows, bytes) = self.shared.hot.waiting(|epoch| self.done_seq(&watermarks, epoch));
-        self.shared.status.send_if_modified(|status| {
-            let before = std::mem::replace(&mut status.waiting_rows, rows as u64);
-            before != rows as u64
-        });
-        let settings = &self.shared.settings;
-        let full = rows >= settings.max_rows || bytes >= settings.max_bytes;
-        let waited = Instant::now() >= self.next_at;
-        let begun = self.notes.plan().is_some();
-        if self.backoff.is_some() { waited } else { (rows > 0 && (full || waited)) || begun }
-    }
-
-    /// Hands over everything there is, or stops at the first failure.
-    async fn hand_over_all(&mut self) {
-        loop {
-            let outcome = match self.hand_over_next().await {
-                Ok(true) => {
-                    self.backoff = None;
-                    continue;
-                }
-                Ok(false) => {
-                    self.backoff = None;
-                    self.shared.settings.interval
-                }
-                Err(error) => self.failed(&error),
-            };
-            self.next_at = Instant::now() + outcome;
-            return;
-        }
-    }
-
-    fn failed(&mut self, error: &HandOverError) -> Duration {
-        let wait = self.backoff.map_or(BACKOFF_FIRST, |waited| (waited * 2).min(BACKOFF_LONGEST));
-        self.backoff = Some(wait);
-        let cause = error_chain(error);
-        tracing::warn!(error = %cause, "rows could not be handed over; next attempt in {wait:?}, the log keeps them meanwhile");
-        self.shared.status.send_modify(|status| status.last_error = Some(cause));
-        wait
-    }
-
-    /// Hands one range over. False if there is nothing to hand over, or not yet.
-    async fn hand_over_next(&mut self) -> Result<bool, HandOverError> {
-        let Some(watermarks) = self.shared.watermarks(&self.notes) else { return Ok(false) };
-        if self.check_epoch(&watermarks) == EpochCheck::Taken {
-            return Ok(false);
-        }
-        let plan = match self.notes.plan().cloned() {
-            Some(plan) => plan,
-            None => match self.next_plan(&watermarks) {
-                Some(plan) => {
-                    self.notes.begin(plan.clone())?;
-                    plan
-                }
-                None => return Ok(false),
-            },
-        };
-        if !self.rows_are_read(&plan) {
-            return Ok(false);
-        }
-        let committed = committed_seq(&watermarks, self.shared.wal.writer(), plan.epoch);
-        let mut rows = 0;
-        if plan.last_seq > committed || matches!(self.shared.committed, Committed::HandedOver) {
-            let attempt = match self.attempt.take().filter(|attempt| attempt.plan == plan) {
-                Some(attempt) => attempt,
-                None => Attempt::build(&self.shared, plan).await?,
-            };
-            rows = attempt.rows();
-            let attempt = self.attempt.insert(attempt);
-            let handed_over = tokio::time::timeout(HAND_OVER_TIMEOUT, attempt.hand_over(&self.shared.store)).await;
-            handed_over.map_err(|_| HandOverError::TooSlow { seconds: HAND_OVER_TIMEOUT.as_secs() })??;
-            self.attempt = None;
-        }
-        self.notes.finish()?;
-        self.shared.committer.notify_one();
-        self.shared.status.send_modify(|status| {
-            status.manifests += 1;
-            status.rows += rows;
-            status.last_error = None;
-            status.last_handed_over_at_us = Some(chrono::Utc::now().timestamp_micros());
-        });
-        self.forget_committed();
-        Ok(true)
-    }
-
-    /// Whether every row of the range has come out of the log again after a restart.
-    fn rows_are_read(&self, plan: &Plan) -> bool {
-        self.shared.history_read.load(Ordering::Acquire)
-            || self.shared.fold.lock().read_to() >= (plan.epoch, plan.last_seq)
-    }
-
-    fn next_plan(&self, watermarks: &Watermarks) -> Option<Plan> {
-        let settings = &self.shared.settings;
-        let mut plan: Option<Plan> = None;
-        let (mut rows, mut bytes) = (0, 0);
-        for chunk in self.shared.hot.close() {
-            let done = self.done_seq(watermarks, chunk.epoch);
-            if chunk.last_seq <= done {
-                continue;
-            }
-            rows += chunk.rows;
-            bytes += chunk.bytes;
-            match &mut plan {
-                None => {
-                    let nonce = uuid::Uuid::now_v7().simple().to_string();
-                    plan = Some(Plan { epoch: chunk.epoch, first_seq: done + 1, last_seq: chunk.last_seq, nonce });
-                }
-                Some(plan) if plan.epoch == chunk.epoch && rows <= settings.max_rows && bytes <= settings.max_bytes => {
-                    plan.last_seq = chunk.last_seq;
-                }
-                Some(_) => break,
-            }
-        }
-        plan
-    }
-
-    /// Drops from the hot tail what a published snapshot holds, and from the log what nothing needs any more.
-    fn forget_committed(&mut self) {
-        let Some(watermarks) = self.shared.watermarks(&self.notes) else { return };
-        if self.check_epoch(&watermarks) == EpochCheck::Taken {
-            return;
-        }
-        self.shared.hot.drop_committed(&watermarks);
-        self.shared.freed.notify_waiters();
-        let needed_from = {
-            let fold = self.shared.fold.lock();
-            let in_flight = fold.needs_log_from();
-            self.shared.hot.needs_log_from().map_or(in_flight, |hot| hot.min(in_flight))
-        };
-        if needed_from <= self.released_before {
-            return;
-        }
-        match self.shared.wal.release_before(needed_from.0, needed_from.1) {
-            Ok(()) => {
-                self.released_before = needed_from;
-                self.notes.forget_before(needed_from.0);
-            }
-            Err(error) => tracing::warn!(error = %error_chain(&error), "segments of the log could not be released"),
-        }
-    }
-}
-
-/// Resolves when the lake has published something new; never for a sidecar.
-async fn published(snapshots: &mut Option<watch::Receiver<Option<Arc<Watermarks>>>>) {
-    if let Some(receiver) = snapshots {
-        if receiver.changed().await.is_ok() {
-            return;
-        }
-        *snapshots = None;
-    }
-    std::future::pending().await
 }

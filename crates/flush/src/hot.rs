@@ -139,7 +139,14 @@ impl HotBuffer {
         for chunk in &chunks {
             let Batches { interactions, payloads } = chunk.batches(self.transcribe);
             let Chunk { epoch, first_seq, last_seq, .. } = **chunk;
-            converted.push(HotChunk { writer: chunk.writer.clone(), epoch, first_seq, last_seq, interactions, payloads });
+            converted.push(HotChunk {
+                writer: chunk.writer.clone(),
+                epoch,
+                first_seq,
+                last_seq,
+                interactions,
+                payloads,
+            });
         }
         self.merge_small(&chunks);
         HotSnapshot { chunks: converted, last }
@@ -199,9 +206,8 @@ impl HotBuffer {
     pub(crate) fn chunks_between(&self, epoch: u64, first_seq: u64, last_seq: u64) -> Vec<Arc<Chunk>> {
         let mut state = self.state.lock();
         state.close_open();
-        let within = |chunk: &&Arc<Chunk>| {
-            chunk.epoch == epoch && chunk.last_seq >= first_seq && chunk.first_seq <= last_seq
-        };
+        let within =
+            |chunk: &&Arc<Chunk>| chunk.epoch == epoch && chunk.last_seq >= first_seq && chunk.first_seq <= last_seq;
         state.closed.iter().filter(within).cloned().collect()
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use tollgate_interaction::{EventId, WriterId};
 
 pub mod flusher;
+mod flushing;
 mod hand_over;
 pub mod hot;
 pub mod inbox;

@@ -241,7 +241,10 @@ mod tests {
             let name = column.column_path().string();
             assert_ne!(name, DAY);
             let revealed = column.statistics().is_some_and(|statistics| statistics.min_bytes_opt().is_some());
-            assert!(!revealed || ["Int32", "Int64", "Timestamp"].iter().any(|kind| testing::is_kind(&name, kind)), "{name}");
+            assert!(
+                !revealed || ["Int32", "Int64", "Timestamp"].iter().any(|kind| testing::is_kind(&name, kind)),
+                "{name}"
+            );
         }
         assert!(reader.metadata().row_group(0).column(0).bloom_filter_offset().is_some());
     }

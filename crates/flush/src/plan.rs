@@ -55,7 +55,9 @@ pub enum NotesError {
         source: io::Error,
     },
     /// The file is damaged.
-    #[error("the flusher's notes `{path}` are damaged; restore them, or delete them if the lake is in reach of this process")]
+    #[error(
+        "the flusher's notes `{path}` are damaged; restore them, or delete them if the lake is in reach of this process"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -64,7 +66,9 @@ pub enum NotesError {
         source: serde_json::Error,
     },
     /// The file belongs to another log.
-    #[error("the flusher's notes `{path}` belong to writer `{found}`, not to `{writer}`; point `log.dir` at its own folder")]
+    #[error(
+        "the flusher's notes `{path}` belong to writer `{found}`, not to `{writer}`; point `log.dir` at its own folder"
+    )]
     OtherWriter {
         /// The file.
         path: String,

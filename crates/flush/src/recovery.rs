@@ -107,7 +107,8 @@ fn interrupted(opened: &Opened) -> Event {
     let mut interaction = opened.interaction.clone();
     interaction.outcome = Outcome::Interrupted;
     interaction.error_type = Some(INTERRUPTED.to_owned());
-    interaction.error_message = Some("the gateway stopped while this call was in flight; its usage is unknown".to_owned());
+    interaction.error_message =
+        Some("the gateway stopped while this call was in flight; its usage is unknown".to_owned());
     Event::Settled(Box::new(Settled { interaction, request: None, response: Payload::default() }))
 }
 

@@ -148,11 +148,8 @@ fn open_s3(mut url: Url, options: &StoreOptions) -> Result<Store, StoreError> {
     let prefix = Path::from_url_path(url.path()).map_err(|_| StoreError::NotAStore { url: url.to_string() })?;
     url.set_path(&format!("/{prefix}/").replace("//", "/"));
     // Short, because whoever waits here holds rows that pile up in the log: the flusher has its own, longer patience.
-    let retry = RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: 3,
-        retry_timeout: Duration::from_secs(20),
-    };
+    let retry =
+        RetryConfig { backoff: BackoffConfig::default(), max_retries: 3, retry_timeout: Duration::from_secs(20) };
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)

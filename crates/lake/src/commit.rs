@@ -110,7 +110,10 @@ async fn read_manifest(store: &Store, path: &Path) -> Result<Judgement, LakeErro
     }
     let odd = manifest.interactions.iter().chain(&manifest.payloads).find(|file| !is_well_formed(file));
     Ok(match odd {
-        Some(file) => Judgement::Unusable(format!("the path or the statistics of its file `{}` are not as they must be", file.path)),
+        Some(file) => Judgement::Unusable(format!(
+            "the path or the statistics of its file `{}` are not as they must be",
+            file.path
+        )),
         None => Judgement::Usable(Box::new(manifest)),
     })
 }
@@ -138,13 +141,16 @@ pub(crate) fn sort<'a>(received: &'a [Received], watermarks: &Watermarks) -> Sor
     let mut reached: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for each in received {
         let Manifest { writer, epoch, first_seq, last_seq, .. } = &each.manifest;
-        let before = reached.entry((writer.as_str(), *epoch)).or_insert_with(|| committed_seq(watermarks, writer, *epoch));
+        let before =
+            reached.entry((writer.as_str(), *epoch)).or_insert_with(|| committed_seq(watermarks, writer, *epoch));
         if *last_seq <= committed_seq(watermarks, writer, *epoch) {
             sorted.repeated.push(each);
             continue;
         }
         if *first_seq <= *before {
-            let why = format!("it starts at {first_seq} but rows up to {before} are taken; its log was copied or its notes were lost");
+            let why = format!(
+                "it starts at {first_seq} but rows up to {before} are taken; its log was copied or its notes were lost"
+            );
             sorted.rejected.push((&each.path, why));
             continue;
         }
@@ -171,7 +177,9 @@ pub(crate) async fn missing_files(store: &Store, received: &[&Received]) -> Resu
     let checks = wanted.into_iter().map(|(manifest, file, size_bytes)| async move {
         match store.object_store.head(&file).await {
             Ok(found) if found.size == size_bytes => Ok(None),
-            Ok(found) => Ok(Some((manifest, format!("its file `{file}` has {} bytes instead of {size_bytes}", found.size)))),
+            Ok(found) => {
+                Ok(Some((manifest, format!("its file `{file}` has {} bytes instead of {size_bytes}", found.size))))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(Some((manifest, format!("its file `{file}` is missing")))),
             Err(source) => Err(LakeError::Io { path: file.to_string(), source }),
         }
@@ -189,7 +197,12 @@ fn file_path(table: Table, file: &ManifestFile) -> Path {
 }
 
 /// The actions that add the files of one table, for manifests beyond the table's own watermarks; `None` if all are in.
-pub(crate) fn actions(table: Table, fresh: &[&Received], watermarks: &Watermarks, read_version: u64) -> Option<Vec<Action>> {
+pub(crate) fn actions(
+    table: Table,
+    fresh: &[&Received],
+    watermarks: &Watermarks,
+    read_version: u64,
+) -> Option<Vec<Action>> {
     let mut adds = Vec::new();
     let mut reached: BTreeMap<String, u64> = BTreeMap::new();
     for each in fresh {
@@ -232,7 +245,10 @@ fn commit_info(now_ms: i64, read_version: u64) -> CommitInfo {
     CommitInfo {
         timestamp: Some(now_ms),
         operation: Some("WRITE".to_owned()),
-        operation_parameters: Some(HashMap::from([("mode".to_owned(), json!("Append")), ("partitionBy".to_owned(), json!("[\"day\"]"))])),
+        operation_parameters: Some(HashMap::from([
+            ("mode".to_owned(), json!("Append")),
+            ("partitionBy".to_owned(), json!("[\"day\"]")),
+        ])),
         read_version: Some(read_version),
         is_blind_append: Some(true),
         engine_info: Some(concat!("tollgate/", env!("CARGO_PKG_VERSION")).to_owned()),

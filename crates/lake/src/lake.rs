@@ -224,7 +224,9 @@ impl Lake {
                 }
             }
             if tokio::time::timeout(LAST_COMMIT_TIMEOUT, self.run_once()).await.is_err() {
-                tracing::warn!("the last commit did not finish in time; the next committer finds its manifests in the inbox");
+                tracing::warn!(
+                    "the last commit did not finish in time; the next committer finds its manifests in the inbox"
+                );
             }
         }
         .boxed()
@@ -252,7 +254,9 @@ impl Lake {
         let due: Vec<DeltaLog> = {
             let tables = self.tables.lock().await;
             let both = [&tables.interactions, &tables.payloads].into_iter();
-            both.filter(|log| log.files.version >= log.checkpointed + CHECKPOINT_EVERY).map(|log| log.delta.clone()).collect()
+            both.filter(|log| log.files.version >= log.checkpointed + CHECKPOINT_EVERY)
+                .map(|log| log.delta.clone())
+                .collect()
         };
         for delta in due {
             match delta.checkpoint().await {
@@ -311,7 +315,11 @@ fn rows_at_once(metadata: &ParquetMetaData) -> usize {
 }
 
 /// Columns that the file does not have are NULL (it is older than they are) or, for `day`, stand in its path.
-fn with_all_columns(batch: &RecordBatch, schema: &SchemaRef, day: i32) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn with_all_columns(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    day: i32,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
     let rows = batch.num_rows();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {

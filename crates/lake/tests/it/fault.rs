@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     DiesAfter,
     /// It takes place, but the answer says that somebody else was faster, or that it failed.
     Lies,
+    /// From it on, nothing may be read, listed or deleted, as with the keys of a sidecar.
+    MayOnlyPut,
     /// From it on, creating a key that exists overwrites it, as `rclone serve s3` does.
     Overwrites,
 }
@@ -74,6 +76,14 @@ impl Faulty {
         if self.state.is_dead() { Err(gone()) } else { Ok(()) }
     }
 
+    fn may_read(&self) -> Result<()> {
+        self.alive()?;
+        if self.state.fault == Fault::MayOnlyPut {
+            return Err(Error::PermissionDenied { path: "any".into(), source: "only puts are allowed".into() });
+        }
+        Ok(())
+    }
+
     /// The fault, if this is its write.
     fn count(&self) -> Result<Option<Fault>> {
         self.alive()?;
@@ -102,7 +112,7 @@ impl ObjectStore for Faulty {
         }
         let is_creation = options.mode == PutMode::Create;
         match hit {
-            None | Some(Fault::Overwrites) => self.inner.put_opts(location, payload, options).await,
+            None | Some(Fault::Overwrites | Fault::MayOnlyPut) => self.inner.put_opts(location, payload, options).await,
             Some(Fault::DiesBefore) => Err(gone()),
             Some(Fault::DiesAfter) => {
                 self.inner.put_opts(location, payload, options).await?;
@@ -116,18 +126,22 @@ impl ObjectStore for Faulty {
         }
     }
 
-    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.alive()?;
         self.inner.put_multipart_opts(location, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.alive()?;
+        self.may_read()?;
         self.inner.get_opts(location, options).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        match self.count() {
+        match self.may_read().and_then(|()| self.count()) {
             Err(error) => futures::stream::once(async move { Err(error) }).boxed(),
             Ok(Some(Fault::DiesBefore)) => futures::stream::once(async { Err(gone()) }).boxed(),
             Ok(_) => self.inner.delete_stream(locations),
@@ -135,19 +149,19 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.alive() {
+        match self.may_read() {
             Ok(()) => self.inner.list(prefix),
             Err(error) => futures::stream::once(async move { Err(error) }).boxed(),
         }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.alive()?;
+        self.may_read()?;
         self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.alive()?;
+        self.may_read()?;
         self.inner.copy_opts(from, to, options).await
     }
 }

@@ -14,6 +14,7 @@ use tollgate_flush::store::Store;
 use tollgate_interaction::Outcome;
 use tollgate_lake::{Lake, Mode};
 
+use crate::fault::{Fault, with_fault};
 use crate::writer::{assert_once, flush_settings, open_store, open_wal, record};
 
 /// A sidecar records calls and hands them over; its folder is `name` under `folder`.
@@ -96,6 +97,27 @@ async fn a_manifest_that_comes_twice_counts_once_and_one_that_overlaps_is_refuse
     store.object_store.put(&overlapping.path(), content.into()).await.unwrap();
     assert_eq!(lake.commit_inbox().await.unwrap().rejected, 1);
     assert_eq!(lake.snapshot().interactions.rows(), rows);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_needs_no_more_than_the_right_to_put() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(&folder.path().join("lake"));
+    let (put_only, _) = with_fault(&store, 0, Fault::MayOnlyPut);
+    sidecar(folder.path(), "one", &put_only, 1..=10).await;
+    // Its notes say that the last range was begun, as after a crash between the manifest and the note.
+    let notes = folder.path().join("one/spool/flush.json");
+    let (_, manifest) = manifests(&store).await.pop().unwrap();
+    let mut content: serde_json::Value = serde_json::from_slice(&std::fs::read(&notes).unwrap()).unwrap();
+    content["handed_over"] = serde_json::json!({ "1": manifest.first_seq - 1 });
+    content["plan"] = serde_json::json!({
+        "epoch": 1, "first_seq": manifest.first_seq, "last_seq": manifest.last_seq, "nonce": manifest.nonce
+    });
+    std::fs::write(&notes, content.to_string()).unwrap();
+    sidecar(folder.path(), "one", &put_only, 11..=20).await;
+    let lake = Lake::open(store, Mode::Committer).await.unwrap();
+    lake.commit_inbox().await.unwrap();
+    assert_once(&lake, (1..=20).map(|number| (number, Outcome::Success)), "from a sidecar").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

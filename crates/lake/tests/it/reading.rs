@@ -1,7 +1,7 @@
 //! Hot and cold together, read in the order that [`tollgate_flush::hot`] prescribes, while everything moves.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tollgate_interaction::Outcome;

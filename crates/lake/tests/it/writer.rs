@@ -15,8 +15,8 @@ use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::hot::HotBuffer;
 use tollgate_flush::store::{self, Store, StoreOptions};
 use tollgate_interaction::{
-    CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload, Settled, Source,
-    Usage, UsageSource, Usd, schema,
+    CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload, Settled,
+    Source, Usage, UsageSource, Usd, schema,
 };
 use tollgate_lake::{DataFile, Lake, LakeError, Mode};
 use tollgate_wal::{Wal, WalError, WalSettings};
@@ -134,7 +134,11 @@ impl Process {
         Process::start_with(wal, flush_settings(folder), store).await
     }
 
-    pub(crate) async fn start_with(wal: &Arc<Wal>, settings: FlushSettings, store: Store) -> Result<Process, LakeError> {
+    pub(crate) async fn start_with(
+        wal: &Arc<Wal>,
+        settings: FlushSettings,
+        store: Store,
+    ) -> Result<Process, LakeError> {
         let lake = Lake::open(store.clone(), Mode::Committer).await?;
         let notify = Arc::new(Notify::new());
         let committed = Committed::InLake(lake.watermarks());
