@@ -62,7 +62,8 @@ pub(crate) fn admit(
     record.policy_bundle_hash = Some(control.bundle.hash.clone());
     record.signals_id = Some(&standing.signals.id).filter(|id| !id.is_empty()).cloned();
     if verdict.decision == Decision::Deny {
-        let message = if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };
+        let message =
+            if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };
         return Err(CallError::Denied { code: verdict.code, message });
     }
     Ok(Admitted { prefer: verdict.prefer, signals: standing.signals })

@@ -50,7 +50,12 @@ pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// The head of an answer by a provider, on the provider's own headers.
-pub(crate) fn head(call: &Call, status: StatusCode, mut headers: HeaderMap, settlement: Option<Settlement>) -> Response<()> {
+pub(crate) fn head(
+    call: &Call,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    settlement: Option<Settlement>,
+) -> Response<()> {
     for name in &LEFT_BEHIND {
         headers.remove(name);
     }

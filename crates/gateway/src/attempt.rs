@@ -15,7 +15,7 @@ use crate::error::{CallError, UpstreamVerdict};
 use crate::random;
 use crate::route::{Provider, Target};
 use crate::sandbox::Play;
-use crate::upstream::{self, AnswerHead, ExchangeError, Pool, Upstream};
+use crate::upstream::{self, AnswerHead, ExchangeError, Lease, Pool, Upstream};
 
 /// Longest body of an error that is read. Providers' errors have a few hundred bytes.
 const MAX_ERROR_BYTES: u64 = 1024 * 1024;
@@ -86,18 +86,18 @@ async fn head_of(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> R
         call.upstream = Some(Upstream::Sandbox(Play::start(dialect, operation, &body, random::number(), now_us)));
         return head(call).await.map_err(of_head);
     };
-    let request = build(call, outbound, &target.provider, body.clone());
-    match pool.send_on_idle(request) {
-        Ok(exchange) => {
-            call.upstream = Some(Upstream::Http(exchange));
-            match head(call).await {
-                Err(HeadError::Stale) => {}
-                answered => return answered.map_err(of_head),
-            }
-            connect(call, pool, build(call, outbound, &target.provider, body)).await?;
+    if let Some(lease) = pool.idle() {
+        let request = build(call, outbound, &target.provider, body.clone());
+        call.upstream = Some(Upstream::Http(lease.send(request)));
+        match head(call).await {
+            Err(HeadError::Stale) => {}
+            answered => return answered.map_err(of_head),
         }
-        Err(request) => connect(call, pool, request).await?,
     }
+    // Seldom enough to keep it out of every call's state.
+    let wait = call.gateway.settings.timeouts.connect;
+    let lease = Box::pin(connect(call.provider_name(), wait, pool)).await?;
+    call.upstream = Some(Upstream::Http(lease.send(build(call, outbound, &target.provider, body))));
     head(call).await.map_err(of_head)
 }
 
@@ -114,23 +114,18 @@ fn of_head(error: HeadError) -> CallError {
     }
 }
 
-/// Sends `request` on a new connection.
-async fn connect(call: &mut Call, pool: &Arc<Pool>, request: Request<Full<Bytes>>) -> Result<(), CallError> {
-    let wait = call.gateway.settings.timeouts.connect;
-    match tokio::time::timeout(wait, pool.send_on_new(request)).await {
-        Ok(Ok(exchange)) => {
-            call.upstream = Some(Upstream::Http(exchange));
-            Ok(())
-        }
+/// A new connection, in time.
+async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<Lease, CallError> {
+    match tokio::time::timeout(wait, pool.connect()).await {
+        Ok(Ok(lease)) => Ok(lease),
         Ok(Err(error)) => {
             let cause = if let ExchangeError::Connect(cause) = &error { cause.to_string() } else { error.to_string() };
-            let provider = call.provider_name();
             tracing::warn!(%provider, %cause, "provider `{provider}` cannot be reached");
             Err(CallError::UpstreamUnreachable { provider })
         }
         Err(_) => {
-            let (provider, what, setting) = (call.provider_name(), "accept a connection", "connect");
-            Err(CallError::UpstreamTimeout { provider, what, waited_ms: wait.as_millis(), setting })
+            let (what, waited_ms, setting) = ("accept a connection", wait.as_millis(), "connect");
+            Err(CallError::UpstreamTimeout { provider, what, waited_ms, setting })
         }
     }
 }
@@ -182,7 +177,9 @@ async fn error_body(call: &mut Call) -> Bytes {
 /// Whether a client library of either dialect will find an error in it.
 fn is_readable(body: &[u8]) -> bool {
     let starts = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    starts && memchr::memmem::find(body, b"\"error\"").is_some() && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    starts
+        && memchr::memmem::find(body, b"\"error\"").is_some()
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 /// How long the provider wants to be left alone.

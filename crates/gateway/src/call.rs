@@ -24,6 +24,9 @@ use crate::settings::{AckMode, OnDisconnect};
 use crate::upstream::{AnswerHead, ExchangeError, Upstream};
 use crate::{Gateway, clock, random, settle};
 
+/// Length to which the name of a model is kept. No provider has one of half that length.
+const MAX_MODEL_CHARS: usize = 256;
+
 /// The state of one call.
 pub(crate) struct Call {
     pub(crate) gateway: Arc<Gateway>,
@@ -131,7 +134,11 @@ impl Call {
 
     /// Takes over what the body said.
     pub(crate) fn read(&mut self, head: &RequestHead) {
-        self.record.model_requested.clone_from(&head.model);
+        self.record.model_requested = head.model.chars().take(MAX_MODEL_CHARS).collect();
+        if self.record.model_requested.len() < head.model.len() {
+            let kept = format!("first {} of {} bytes", self.record.model_requested.len(), head.model.len());
+            settle::label(&mut self.record, "model_requested", kept);
+        }
         self.record.stream = head.stream;
         self.estimated_input_tokens = head.estimated_input_tokens;
         if self.record.user_ref.is_none() {
@@ -231,8 +238,8 @@ impl Call {
             Poll::Ready(Ok(head)) => {
                 self.has_answer_head = true;
                 let content_type = head.headers.get(http::header::CONTENT_TYPE);
-                self.response_type =
-                    content_type.map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+                self.response_type = content_type
+                    .map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned());
                 self.expect_within(self.gateway.settings.timeouts.idle_stream);
                 Poll::Ready(Ok(head))
             }
@@ -244,7 +251,12 @@ impl Call {
             Poll::Pending => self.patience.poll(cx).map(|()| {
                 let waited_ms = self.gateway.settings.timeouts.first_byte.as_millis();
                 let (provider, setting) = (self.provider_name(), "first_byte");
-                Err(HeadError::Call(CallError::UpstreamTimeout { provider, what: "begin to answer", waited_ms, setting }))
+                Err(HeadError::Call(CallError::UpstreamTimeout {
+                    provider,
+                    what: "begin to answer",
+                    waited_ms,
+                    setting,
+                }))
             }),
         }
     }

@@ -31,13 +31,19 @@ pub(crate) enum CallError {
     Request(RequestError),
     #[error("model `{model}` is not known here; {hint}")]
     ModelUnknown { model: String, hint: String },
-    #[error("model `{model}` is served by provider `{provider}`, which does not speak the format of this request; {hint}")]
+    #[error(
+        "model `{model}` is served by provider `{provider}`, which does not speak the format of this request; {hint}"
+    )]
     TranslationNotSupported { model: String, provider: String, hint: &'static str },
     #[error("provider `{provider}` has no operation `{operation}`; choose a model of another provider")]
     OperationNotSupported { provider: String, operation: &'static str },
-    #[error("the gateway cannot record this call, so it was not made; retry, and look at the disk of the gateway's log")]
+    #[error(
+        "the gateway cannot record this call, so it was not made; retry, and look at the disk of the gateway's log"
+    )]
     LogUnavailable,
-    #[error("the provider answered, but the gateway could not record the answer; retry, and look at the gateway's disk")]
+    #[error(
+        "the provider answered, but the gateway could not record the answer; retry, and look at the gateway's disk"
+    )]
     LogLost,
     #[error("provider `{provider}` cannot be reached; retry, or look at its `base_url` and at the network")]
     UpstreamUnreachable { provider: String },
@@ -117,9 +123,7 @@ impl CallError {
             | CallError::Request(_)
             | CallError::TranslationNotSupported { .. }
             | CallError::OperationNotSupported { .. } => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
-            CallError::ModelUnknown { .. } | CallError::NotFound { .. } => {
-                (StatusCode::NOT_FOUND, ErrorKind::NotFound)
-            }
+            CallError::ModelUnknown { .. } | CallError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorKind::NotFound),
             CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),
             CallError::LogUnavailable | CallError::LogLost | CallError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)
@@ -150,10 +154,20 @@ impl CallError {
         }
     }
 
+    /// The sentence for the caller and for the log. It may quote what the caller sent: hence the limit.
+    pub(crate) fn message(&self) -> String {
+        const MAX_CHARS: usize = 1_000;
+        let whole = self.to_string();
+        match whole.char_indices().nth(MAX_CHARS) {
+            Some((at, _)) => format!("{}…", &whole[..at]),
+            None => whole,
+        }
+    }
+
     /// The error in the terms the dialects are written from.
     pub(crate) fn shape(&self, interaction_id: String) -> ErrorShape {
         let (status, kind) = self.answer();
-        let (code, message) = (self.code().to_owned(), self.to_string());
+        let (code, message) = (self.code().to_owned(), self.message());
         ErrorShape { code, message, kind, http_status: status.as_u16(), interaction_id }
     }
 }

@@ -17,11 +17,11 @@ use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
 
 use crate::auth::UserHasher;
+use crate::clock;
 use crate::listener::{self, ServeError};
 use crate::route::{RouteError, RouteTable};
 use crate::settings::GatewaySettings;
 use crate::signals::SpendLedger;
-use crate::clock;
 
 /// The proxy.
 #[derive(Debug)]

@@ -147,7 +147,9 @@ pub(crate) async fn read_body(
     if body.is_end_stream() && first.len() <= limit {
         return Ok(first);
     }
-    let room = usize::try_from(stated.exact().unwrap_or(0)).unwrap_or(limit).clamp(FIRST_ROOM_BYTES, limit.max(FIRST_ROOM_BYTES));
+    let room = usize::try_from(stated.exact().unwrap_or(0))
+        .unwrap_or(limit)
+        .clamp(FIRST_ROOM_BYTES, limit.max(FIRST_ROOM_BYTES));
     let mut whole = BytesMut::with_capacity(room.max(first.len()));
     whole.extend_from_slice(&first);
     while let Some(piece) = next_piece(body, &mut patience, wait).await? {
@@ -160,11 +162,7 @@ pub(crate) async fn read_body(
     Ok(whole.freeze())
 }
 
-async fn next_piece(
-    body: &mut Incoming,
-    patience: &mut Patience,
-    wait: Duration,
-) -> Result<Option<Bytes>, CallError> {
+async fn next_piece(body: &mut Incoming, patience: &mut Patience, wait: Duration) -> Result<Option<Bytes>, CallError> {
     poll_fn(|cx| {
         loop {
             match Pin::new(&mut *body).poll_frame(cx) {
@@ -228,8 +226,14 @@ mod tests {
 
     #[test]
     fn the_callers_key_and_cookies_are_never_passed_on() {
-        let sent = headers(&[("authorization", "Bearer tg-1"), ("x-api-key", "tg-1"), ("cookie", "a"), ("anthropic-beta", "b")]);
-        let names: Vec<_> = read_headers(&sent, 1_000).unwrap().passed_on.iter().map(|(name, _)| name.as_str()).collect();
+        let sent = headers(&[
+            ("authorization", "Bearer tg-1"),
+            ("x-api-key", "tg-1"),
+            ("cookie", "a"),
+            ("anthropic-beta", "b"),
+        ]);
+        let names: Vec<_> =
+            read_headers(&sent, 1_000).unwrap().passed_on.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["anthropic-beta"]);
     }
 

@@ -52,7 +52,11 @@ pub(crate) async fn serve(
     gateway.tasks.close();
     if tokio::time::timeout(drain_timeout, gateway.tasks.wait()).await.is_err() {
         let in_flight = gateway.stats().calls_in_flight;
-        tracing::warn!(in_flight, "{in_flight} calls did not end within {} ms and are broken off", drain_timeout.as_millis());
+        tracing::warn!(
+            in_flight,
+            "{in_flight} calls did not end within {} ms and are broken off",
+            drain_timeout.as_millis()
+        );
         gateway.abort.cancel();
         gateway.tasks.wait().await;
     }
@@ -61,7 +65,7 @@ pub(crate) async fn serve(
 
 async fn accept(gateway: &Arc<Gateway>, listener: &TcpListener, shutdown: &CancellationToken) {
     let room = Arc::new(Semaphore::new(gateway.settings.limits.connections));
-    let mut builder = auto::Builder::new(Spawner(gateway.tasks.clone()));
+    let mut builder = auto::Builder::new(Spawner { tasks: gateway.tasks.clone(), abort: gateway.abort.clone() });
     builder.http1().pipeline_flush(false).half_close(false);
     builder.http2().max_concurrent_streams(MAX_STREAMS);
     let builder = Arc::new(builder);
@@ -198,16 +202,20 @@ impl Drop for Presence {
     }
 }
 
-/// Runs the streams of HTTP/2 connections as tasks the gateway waits for.
+/// Runs the streams of HTTP/2 connections as tasks the gateway waits for, and ends when time is up.
 #[derive(Clone, Debug)]
-struct Spawner(TaskTracker);
+struct Spawner {
+    tasks: TaskTracker,
+    abort: CancellationToken,
+}
 
 impl<F> hyper::rt::Executor<F> for Spawner
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        let abort = self.abort.clone();
+        self.tasks.spawn(async move { abort.run_until_cancelled(stream).await });
     }
 }
 

@@ -23,10 +23,10 @@ impl Patience {
     /// Replaces the deadline.
     pub(crate) fn wait_until(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        if let Some(sleep) = &mut self.sleep {
-            if deadline < sleep.deadline() {
-                sleep.as_mut().reset(deadline);
-            }
+        if let Some(sleep) = &mut self.sleep
+            && deadline < sleep.deadline()
+        {
+            sleep.as_mut().reset(deadline);
         }
     }
 

@@ -60,10 +60,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BrokenAnswer;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         match &mut self.get_mut().content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -106,7 +103,10 @@ type Settling = Pin<Box<dyn Future<Output = (Box<Call>, Result<Settlement, CallE
 enum Phase {
     Flowing,
     /// Waiting for the disk; then comes `last`.
-    Settling { settling: Settling, last: Last },
+    Settling {
+        settling: Settling,
+        last: Last,
+    },
     Ended,
 }
 
@@ -232,7 +232,12 @@ impl Relay {
     }
 
     /// The end of the body.
-    fn last(&mut self, call: &Call, last: Last, settled: Result<Settlement, CallError>) -> Option<Result<Bytes, BrokenAnswer>> {
+    fn last(
+        &mut self,
+        call: &Call,
+        last: Last,
+        settled: Result<Settlement, CallError>,
+    ) -> Option<Result<Bytes, BrokenAnswer>> {
         self.phase = Phase::Ended;
         let Last { mut bytes, is_broken } = last;
         match settled {
@@ -255,7 +260,7 @@ impl Relay {
 
 fn ending_of(call: &mut Call, observation: Observation, error: Option<CallError>) -> Ending {
     let reported = settle::class_of(&observation);
-    let error = error.map(|error| (error.code().to_owned(), error.to_string())).or(reported);
+    let error = error.map(|error| (error.code().to_owned(), error.message())).or(reported);
     let received_bytes = call.recording.received_bytes();
     let response = Payload { content_type: std::mem::take(&mut call.response_type), body: call.recording.take() };
     Ending {

@@ -40,7 +40,9 @@ pub enum RouteError {
         name: String,
     },
     /// A URL that leads nowhere.
-    #[error("`{url}`, the `base_url` of provider `{provider}`, is not an http or https URL; write such as `https://api.openai.com/v1`")]
+    #[error(
+        "`{url}`, the `base_url` of provider `{provider}`, is not an http or https URL; write such as `https://api.openai.com/v1`"
+    )]
     BaseUrl {
         /// The provider.
         provider: String,
@@ -48,7 +50,9 @@ pub enum RouteError {
         url: String,
     },
     /// A key that cannot stand in a header.
-    #[error("the `api_key` of provider `{provider}` holds characters that no header may hold; check it for line breaks")]
+    #[error(
+        "the `api_key` of provider `{provider}` holds characters that no header may hold; check it for line breaks"
+    )]
     ApiKey {
         /// The provider.
         provider: String,
@@ -190,8 +194,7 @@ impl RouteTable {
         if let Some(known) = self.remembered.read().get(model) {
             return Ok(known.clone());
         }
-        self.resolve_unlisted(model)
-            .ok_or_else(|| self.unknown(model))
+        self.resolve_unlisted(model).ok_or_else(|| self.unknown(model))
     }
 
     /// The refusal of a name that stands for nothing.
@@ -218,9 +221,18 @@ impl RouteTable {
         let mut served_by: HashMap<&str, Vec<Arc<Target>>> = HashMap::new();
         for provider in settings.providers.iter().filter_map(|settings| self.providers.get(&settings.name)) {
             let provider = Arc::clone(provider);
-            for model in settings.providers.iter().filter(|settings| settings.name == provider.name).flat_map(|settings| settings.models.iter().flatten()) {
+            for model in settings
+                .providers
+                .iter()
+                .filter(|settings| settings.name == provider.name)
+                .flat_map(|settings| settings.models.iter().flatten())
+            {
                 let target = Arc::new(self.target(&provider, model));
-                self.listed.push(ModelEntry { id: target.name.clone(), owned_by: provider.name.clone(), created_at_s: 0 });
+                self.listed.push(ModelEntry {
+                    id: target.name.clone(),
+                    owned_by: provider.name.clone(),
+                    created_at_s: 0,
+                });
                 self.known.insert(target.name.clone(), Arc::new(Resolved::single(Arc::clone(&target))));
                 served_by.entry(model).or_default().push(target);
             }
@@ -374,7 +386,10 @@ impl Target {
             return Some(CallError::TranslationNotSupported { model, provider, hint });
         }
         if kind == ProviderKind::Anthropic && operation == Operation::Embeddings {
-            return Some(CallError::OperationNotSupported { provider: self.provider.name.clone(), operation: "embeddings" });
+            return Some(CallError::OperationNotSupported {
+                provider: self.provider.name.clone(),
+                operation: "embeddings",
+            });
         }
         None
     }
@@ -390,7 +405,8 @@ impl Provider {
         let shown_as = HeaderValue::from_str(&name).ok().filter(|_| !name.is_empty() && !name.contains('/'));
         let Some(shown_as) = shown_as else { return Err(RouteError::ProviderName { name }) };
         let bad_url = || RouteError::BaseUrl { provider: name.clone(), url: settings.base_url.clone() };
-        let base = if settings.kind == ProviderKind::Sandbox { "http://sandbox.invalid" } else { settings.base_url.as_str() };
+        let base =
+            if settings.kind == ProviderKind::Sandbox { "http://sandbox.invalid" } else { settings.base_url.as_str() };
         let base: Uri = base.trim_end_matches('/').parse().map_err(|_| bad_url())?;
         let (Some(scheme), Some(authority)) = (base.scheme_str(), base.authority()) else { return Err(bad_url()) };
         if !matches!(scheme, "http" | "https") || base.query().is_some() || authority.as_str().contains('@') {
@@ -400,7 +416,8 @@ impl Provider {
         let origin = origin.map_err(|_| bad_url())?;
         let root = if base.path() == "/" { "/v1" } else { base.path() };
         let path = |end: &str| format!("{root}{end}").parse::<Uri>().map_err(|_| bad_url());
-        let pool = || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
+        let pool =
+            || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
         Ok(Provider {
             kind: settings.kind,
             region: settings.region.clone(),
@@ -409,7 +426,11 @@ impl Provider {
             is_local: is_loopback(authority.host()),
             tags: settings.tags.clone(),
             models: settings.models.clone(),
-            paths: Paths { chat: path("/chat/completions")?, embeddings: path("/embeddings")?, messages: path("/messages")? },
+            paths: Paths {
+                chat: path("/chat/completions")?,
+                embeddings: path("/embeddings")?,
+                messages: path("/messages")?,
+            },
             headers: headers(settings, authority.as_str())?,
             shown_as,
             name,

@@ -209,7 +209,7 @@ impl Default for Timeouts {
 }
 
 /// Everything the gateway is told when it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct GatewaySettings {
     /// Sizes.
     pub limits: Limits,
@@ -227,19 +227,4 @@ pub struct GatewaySettings {
     pub on_disconnect: OnDisconnect,
     /// The write-ahead log's position name, `writer/epoch`, as it stands in the watermarks of a signals snapshot.
     pub log_position: String,
-}
-
-impl Default for GatewaySettings {
-    fn default() -> Self {
-        GatewaySettings {
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
-            providers: Vec::new(),
-            models: Vec::new(),
-            user_hash_key: [0; 32],
-            ack: AckMode::default(),
-            on_disconnect: OnDisconnect::default(),
-            log_position: String::new(),
-        }
-    }
 }

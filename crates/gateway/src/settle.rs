@@ -39,7 +39,7 @@ impl Ending {
         Ending {
             outcome: error.outcome(),
             http_status,
-            error: Some((error.code().to_owned(), error.to_string())),
+            error: Some((error.code().to_owned(), error.message())),
             observation: None,
             response: Payload { content_type, body },
             received_bytes,
@@ -154,7 +154,8 @@ fn count(call: &Call, record: &mut Interaction, observation: Observation) {
     let was_cut = matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted);
     if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
         // The provider has read the prompt, and will charge for it, even if nobody waited for the answer.
-        observation.usage = Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
+        observation.usage =
+            Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
     }
     record.usage = observation.usage;
@@ -249,7 +250,7 @@ fn end_unheard(call: &mut Call, error: &CallError, observation: Option<Observati
     let ending = Ending {
         outcome: error.outcome(),
         http_status: call.status_sent,
-        error: Some((error.code().to_owned(), error.to_string())),
+        error: Some((error.code().to_owned(), error.message())),
         observation,
         response,
         received_bytes,

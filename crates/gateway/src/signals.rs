@@ -115,6 +115,9 @@ impl SpendLedger {
         let mut books = self.books.lock();
         let is_new = seq > books.watermark && cost != Usd::ZERO;
         let month = books.month;
+        if !books.teams.contains_key(team) {
+            books.teams.insert(team.to_owned(), Team::default());
+        }
         let Some(team) = books.teams.get_mut(team) else { return };
         team.reserved = team.reserved - estimate;
         if is_new {

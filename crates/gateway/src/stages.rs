@@ -45,7 +45,7 @@ pub(crate) async fn conduct(
     let mut call = Call::begin(gateway, dialect, operation);
     let (parts, mut body) = request.into_parts();
     let answered = match operation {
-        Operation::Models => list_models(&mut call, &parts).await.map_err(Failure::Own),
+        Operation::Models => Box::pin(list_models(&mut call, &parts)).await.map_err(Failure::Own),
         Operation::Chat | Operation::Embeddings => run(&mut call, &parts, &mut body).await,
     };
     match answered {
@@ -56,11 +56,11 @@ pub(crate) async fn conduct(
         }
         Err(Failure::Own(error)) => {
             if !matches!(error, CallError::BodyTimeout { .. } | CallError::BodyBroken) {
-                discard(&mut call, &parts, &mut body).await;
+                Box::pin(discard(&mut call, &parts, &mut body)).await;
             }
-            refuse(&mut call, error).await
+            Box::pin(refuse(&mut call, error)).await
         }
-        Err(Failure::Theirs(error)) => pass_on(&mut call, error).await,
+        Err(Failure::Theirs(error)) => Box::pin(pass_on(&mut call, error)).await,
     }
 }
 

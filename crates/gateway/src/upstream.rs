@@ -2,9 +2,10 @@
 //! holds it polls it, so that a call costs no hand-over between tasks, and an idle connection costs nothing at all.
 //! HTTP/1.1 only, with keep-alive: providers offer it, and a pool of it has no head-of-line blocking.
 //!
-//! Refuses to retry, to judge a status, or to time anything: that is the caller's. What it does repeat is a request that
-//! never left because an idle connection had died ([`ExchangeError::Stale`] tells its holder).
+//! Refuses to retry, to judge a status, or to time anything: that is the caller's. It only tells apart a provider that broke
+//! the connection from an idle connection that had died ([`ExchangeError::Stale`]).
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ impl Connector {
 pub(crate) struct Pool {
     connector: Connector,
     origin: Uri,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<VecDeque<Idle>>,
     keep: usize,
     keep_for: Duration,
 }
@@ -88,51 +89,67 @@ struct Link {
 impl Pool {
     /// Connections to the server of `origin`, a URI with scheme and authority; keeps `keep` of them for `keep_for`.
     pub(crate) fn new(connector: Connector, origin: Uri, keep: usize, keep_for: Duration) -> Self {
-        Pool { connector, origin, idle: Mutex::new(Vec::new()), keep, keep_for }
+        Pool { connector, origin, idle: Mutex::new(VecDeque::new()), keep, keep_for }
     }
 
-    /// Sends `request` on an idle connection, if there is a live one.
-    pub(crate) fn send_on_idle(self: &Arc<Self>, request: Request<Full<Bytes>>) -> Result<Exchange, Request<Full<Bytes>>> {
-        while let Some(idle) = self.take_idle() {
-            let mut link = idle.link;
+    /// A live idle connection, if there is one.
+    pub(crate) fn idle(self: &Arc<Self>) -> Option<Lease> {
+        while let Some(mut link) = self.take_latest() {
             if link.is_alive() {
-                return Ok(Exchange::start(Arc::clone(self), link, request, true));
+                return Some(Lease { pool: Arc::clone(self), link, is_reused: true });
             }
         }
-        Err(request)
+        None
     }
 
-    /// Sends `request` on a new connection.
+    /// A new connection.
     ///
     /// # Errors
     /// [`ExchangeError::Connect`] if there is none to be had.
-    pub(crate) async fn send_on_new(self: &Arc<Self>, request: Request<Full<Bytes>>) -> Result<Exchange, ExchangeError> {
+    pub(crate) async fn connect(self: &Arc<Self>) -> Result<Lease, ExchangeError> {
         let mut connector = self.connector.0.clone();
         let stream = connector.call(self.origin.clone()).await.map_err(ExchangeError::Connect)?;
         let shaken: hyper::Result<_> = http1::Builder::new().handshake(stream).await;
         let (sender, connection) = shaken.map_err(|error| ExchangeError::Connect(Box::new(error)))?;
         let link = Link { sender, connection: Box::pin(connection) };
-        Ok(Exchange::start(Arc::clone(self), link, request, false))
+        Ok(Lease { pool: Arc::clone(self), link, is_reused: false })
     }
 
     /// The most recently used connection, so that those beyond the present need grow old.
-    fn take_idle(&self) -> Option<Idle> {
+    fn take_latest(&self) -> Option<Link> {
         let mut idle = self.idle.lock();
-        let latest = idle.pop()?;
+        let latest = idle.pop_back()?;
         if latest.since.elapsed() < self.keep_for {
-            return Some(latest);
+            return Some(latest.link);
         }
-        // All below it are older still.
+        // All before it are older still.
         idle.clear();
         None
     }
 
     fn put_back(&self, link: Link) {
         let mut idle = self.idle.lock();
-        if idle.len() >= self.keep {
-            idle.remove(0);
+        let is_full = idle.len() >= self.keep;
+        if is_full || idle.front().is_some_and(|oldest| oldest.since.elapsed() >= self.keep_for) {
+            idle.pop_front();
         }
-        idle.push(Idle { link, since: Instant::now() });
+        idle.push_back(Idle { link, since: Instant::now() });
+    }
+}
+
+/// A connection that is ready for a request.
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    link: Link,
+    is_reused: bool,
+}
+
+impl Lease {
+    /// Hands the request to the connection.
+    pub(crate) fn send(self, request: Request<Full<Bytes>>) -> Exchange {
+        let Lease { pool, mut link, is_reused } = self;
+        let answer: Answer = Box::pin(link.sender.send_request(request));
+        Exchange { pool, link: Some(link), state: State::Waiting(answer), is_reused }
     }
 }
 
@@ -152,7 +169,7 @@ pub(crate) struct Exchange {
     /// `None` once the connection has ended.
     link: Option<Link>,
     state: State,
-    reused: bool,
+    is_reused: bool,
 }
 
 enum State {
@@ -169,11 +186,6 @@ pub(crate) struct AnswerHead {
 }
 
 impl Exchange {
-    fn start(pool: Arc<Pool>, mut link: Link, request: Request<Full<Bytes>>, reused: bool) -> Self {
-        let answer: Answer = Box::pin(link.sender.send_request(request));
-        Exchange { pool, link: Some(link), state: State::Waiting(answer), reused }
-    }
-
     /// Waits for the head of the answer.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, ExchangeError>> {
         self.drive(cx);
@@ -188,7 +200,8 @@ impl Exchange {
             Err(error) => {
                 self.state = State::Done;
                 self.link = None;
-                let died_idle = self.reused && (error.is_canceled() || error.is_incomplete_message() || error.is_closed());
+                let died_idle =
+                    self.is_reused && (error.is_canceled() || error.is_incomplete_message() || error.is_closed());
                 Poll::Ready(Err(if died_idle { ExchangeError::Stale } else { ExchangeError::Broken(error) }))
             }
         }
@@ -221,10 +234,10 @@ impl Exchange {
 
     /// Whether all of the body has been read.
     pub(crate) fn is_done(&mut self) -> bool {
-        if let State::Reading(body) = &self.state {
-            if body.is_end_stream() {
-                self.finish();
-            }
+        if let State::Reading(body) = &self.state
+            && body.is_end_stream()
+        {
+            self.finish();
         }
         matches!(self.state, State::Done)
     }
@@ -232,20 +245,20 @@ impl Exchange {
     /// Polls the connection, which alone is woken by the socket. The answer and its body are fed by it, so they need no
     /// waker of their own, and waking this very task for each piece would be waste.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(link) = &mut self.link {
-            if link.connection.as_mut().poll(cx).is_ready() {
-                // How it ended reaches us through the answer or its body.
-                self.link = None;
-            }
+        if let Some(link) = &mut self.link
+            && link.connection.as_mut().poll(cx).is_ready()
+        {
+            // How it ended reaches us through the answer or its body.
+            self.link = None;
         }
     }
 
     fn finish(&mut self) {
         self.state = State::Done;
-        if let Some(mut link) = self.link.take() {
-            if link.is_alive() {
-                self.pool.put_back(link);
-            }
+        if let Some(mut link) = self.link.take()
+            && link.is_alive()
+        {
+            self.pool.put_back(link);
         }
     }
 }

@@ -29,7 +29,11 @@ async fn a_chat_call_reaches_the_provider_unchanged_but_for_its_model_and_become
     assert_eq!(received.body, body.replace("up/small", "small"));
     assert!(received.head.starts_with("post /v1/chat/completions http/1.1"), "{}", received.head);
     assert!(received.head.contains("authorization: bearer sk-operator"), "{}", received.head);
-    assert!(received.head.contains("traceparent: 00-4bf9") && !received.head.contains("x-tollgate"), "{}", received.head);
+    assert!(
+        received.head.contains("traceparent: 00-4bf9") && !received.head.contains("x-tollgate"),
+        "{}",
+        received.head
+    );
 
     let row = bench.row(&answer);
     let record = &row.record;
@@ -77,7 +81,16 @@ async fn an_idle_upstream_connection_that_the_provider_closed_is_not_noticed_by_
 
 #[tokio::test]
 async fn a_stream_arrives_piece_by_piece_and_its_end_only_once_it_is_in_the_log() {
-    let script = vec![stream_head(), chunk(CHUNKS[0]), Step::Pause, chunk(CHUNKS[1]), chunk(CHUNKS[2]), chunk(CHUNKS[3]), Step::Pause, end()];
+    let script = vec![
+        stream_head(),
+        chunk(CHUNKS[0]),
+        Step::Pause,
+        chunk(CHUNKS[1]),
+        chunk(CHUNKS[2]),
+        chunk(CHUNKS[3]),
+        Step::Pause,
+        end(),
+    ];
     let up = Provider::answering(script).await;
     let bench = Bench::start(settings(up.address)).await;
     let response = bench.open(bench.request(CHAT, chat_stream("up/small"))).await;
@@ -120,14 +133,20 @@ async fn a_stream_in_one_piece_is_a_stream_all_the_same() {
 async fn anthropics_messages_go_through_with_their_own_headers() {
     let up = Provider::answering(json(200, provider::MESSAGE)).await;
     let bench = Bench::start(settings(up.address)).await;
-    let mut request = bench.request(MESSAGES, r#"{"model":"claude/small","max_tokens":9,"messages":[],"metadata":{"user_id":"ann"}}"#);
+    let mut request = bench
+        .request(MESSAGES, r#"{"model":"claude/small","max_tokens":9,"messages":[],"metadata":{"user_id":"ann"}}"#);
     let key = request.headers_mut().remove("authorization").unwrap();
     request.headers_mut().insert("x-api-key", key.to_str().unwrap().trim_start_matches("Bearer ").parse().unwrap());
     request.headers_mut().insert("anthropic-beta", "tools-1".parse().unwrap());
     let answer = bench.send(request).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, provider::MESSAGE));
     let head = &up.received()[0].head;
-    for line in ["post /v1/messages http/1.1", "x-api-key: sk-operator", "anthropic-version: 2023-06-01", "anthropic-beta: tools-1"] {
+    for line in [
+        "post /v1/messages http/1.1",
+        "x-api-key: sk-operator",
+        "anthropic-version: 2023-06-01",
+        "anthropic-beta: tools-1",
+    ] {
         assert!(head.contains(line), "{line} in {head}");
     }
     let record = bench.row(&answer).record;
@@ -166,7 +185,8 @@ async fn a_bare_model_name_is_enough_where_it_means_one_thing() {
 async fn models_are_listed_in_the_callers_dialect_and_the_listing_is_a_row() {
     let bench = Bench::start(settings(([127, 0, 0, 1], 1).into())).await;
     let listed = bench.get("/v1/models").await;
-    let ids: Vec<String> = listed.json()["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().into()).collect();
+    let ids: Vec<String> =
+        listed.json()["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().into()).collect();
     assert_eq!(ids, ["sandbox/small", "sandbox/large", "sandbox/embed", "assistant", "mixed", "resilient"]);
     assert_eq!(bench.row(&listed).record.operation, Operation::Models);
     let one = bench.get("/v1/models/sandbox%2Fsmall").await;
@@ -186,7 +206,9 @@ async fn http_2_is_spoken_too() {
 #[tokio::test]
 async fn an_answer_too_large_to_hold_back_is_passed_on_and_recorded_as_far_as_the_limit() {
     let long = "x".repeat(300_000);
-    let body = format!(r#"{{"object":"list","data":[],"model":"embed","usage":{{"prompt_tokens":7,"total_tokens":7}},"pad":"{long}"}}"#);
+    let body = format!(
+        r#"{{"object":"list","data":[],"model":"embed","usage":{{"prompt_tokens":7,"total_tokens":7}},"pad":"{long}"}}"#
+    );
     let up = Provider::answering(json(200, &body)).await;
     let mut limited = settings(up.address);
     limited.limits.buffered_response_bytes = 10_000;
@@ -195,7 +217,15 @@ async fn an_answer_too_large_to_hold_back_is_passed_on_and_recorded_as_far_as_th
     assert_eq!(answer.body, body);
     assert_eq!(bench.row(&answer).record.usage.input_tokens, Some(7));
 
-    let stream = [stream_head(), chunk(CHUNKS[0]), chunk(&format!("data: {{\"pad\":\"{long}\"}}\n\n")), chunk(CHUNKS[2]), chunk(CHUNKS[1]), chunk(CHUNKS[3]), end()];
+    let stream = [
+        stream_head(),
+        chunk(CHUNKS[0]),
+        chunk(&format!("data: {{\"pad\":\"{long}\"}}\n\n")),
+        chunk(CHUNKS[2]),
+        chunk(CHUNKS[1]),
+        chunk(CHUNKS[3]),
+        end(),
+    ];
     let up = Provider::answering(stream.to_vec()).await;
     let mut limited = settings(up.address);
     limited.limits.recorded_response_bytes = 20_000;

@@ -101,7 +101,10 @@ async fn a_body_of_50_mb_is_refused_without_being_kept_and_the_caller_can_read_w
 async fn a_body_of_unstated_length_is_refused_when_it_grows_too_large() {
     let bench = bench().await;
     let mut caller = bench.raw().await;
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n", crate::harness::KEY);
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n",
+        crate::harness::KEY
+    );
     caller.write_all(head.as_bytes()).await.unwrap();
     let piece = format!("{:x}\r\n{}\r\n", 1 << 20, " ".repeat(1 << 20));
     for _ in 0..40 {
@@ -116,7 +119,10 @@ async fn a_body_of_unstated_length_is_refused_when_it_grows_too_large() {
 async fn a_caller_who_waits_to_be_asked_for_a_large_body_is_told_before_it_sends() {
     let bench = bench().await;
     let mut caller = bench.raw().await;
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\ncontent-length: 50000000\r\n\r\n", crate::harness::KEY);
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\ncontent-length: 50000000\r\n\r\n",
+        crate::harness::KEY
+    );
     caller.write_all(head.as_bytes()).await.unwrap();
     assert!(read_for_a_while(&mut caller).await.starts_with("HTTP/1.1 413"));
 }
@@ -170,7 +176,11 @@ async fn a_target_of_another_dialect_is_left_out_and_the_next_one_called() {
     let answer = bench.post(CHAT, &chat("mixed")).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-provider")), (200, "up"));
     let record = bench.row(&answer).record;
-    let why: Vec<_> = record.candidates.iter().map(|candidate| (candidate.provider.as_str(), candidate.rejected_because.as_deref())).collect();
+    let why: Vec<_> = record
+        .candidates
+        .iter()
+        .map(|candidate| (candidate.provider.as_str(), candidate.rejected_because.as_deref()))
+        .collect();
     assert_eq!(why, [("up", None), ("claude", Some("translation_not_supported"))]);
     assert_eq!(record.route_id.as_deref(), Some("mixed"));
 }
@@ -183,7 +193,10 @@ async fn other_paths_and_methods_are_refused_by_name_without_a_row() {
     assert!(answer.body.contains("`/v1/chat`") && answer.body.contains("/v1/chat/completions"), "{}", answer.body);
     let answer = bench.get(CHAT).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (405, &"method_not_allowed".into()));
-    assert_eq!((bench.get("/health/live").await.body.as_str(), bench.get("/health/ready").await.body.as_str()), ("ok\n", "ok\n"));
+    assert_eq!(
+        (bench.get("/health/live").await.body.as_str(), bench.get("/health/ready").await.body.as_str()),
+        ("ok\n", "ok\n")
+    );
     bench.gateway.set_ready(false);
     assert_eq!(bench.get("/health/ready").await.status.as_u16(), 503);
     assert!(bench.rows().is_empty());

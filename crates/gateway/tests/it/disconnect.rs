@@ -25,7 +25,15 @@ async fn call_and_leave(bench: &Bench, body: &str, until: Option<&str>) {
 }
 
 fn stream_with_a_pause() -> Vec<Step> {
-    vec![stream_head(), chunk(CHUNKS[0]), Step::Wait(Duration::from_millis(300)), chunk(CHUNKS[1]), chunk(CHUNKS[2]), chunk(CHUNKS[3]), end()]
+    vec![
+        stream_head(),
+        chunk(CHUNKS[0]),
+        Step::Wait(Duration::from_millis(300)),
+        chunk(CHUNKS[1]),
+        chunk(CHUNKS[2]),
+        chunk(CHUNKS[3]),
+        end(),
+    ]
 }
 
 #[tokio::test]
@@ -58,7 +66,9 @@ async fn a_stream_whose_caller_left_can_be_broken_off_and_is_estimated() {
 #[tokio::test]
 async fn a_caller_who_leaves_before_the_answer_begins_is_charged_too() {
     for on_disconnect in [OnDisconnect::Drain, OnDisconnect::Cancel] {
-        let up = Provider::answering([vec![Step::Wait(Duration::from_millis(250))], json(200, provider::CHAT)].concat()).await;
+        let up =
+            Provider::answering([vec![Step::Wait(Duration::from_millis(250))], json(200, provider::CHAT)].concat())
+                .await;
         let mut set = settings(up.address);
         set.on_disconnect = on_disconnect;
         let bench = Bench::start(set).await;

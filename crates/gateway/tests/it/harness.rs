@@ -212,7 +212,9 @@ impl Bench {
     /// The rows in the log so far, in the order they were settled.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let events = self.events();
-        let opened = |id| events.iter().any(|event| matches!(event, Event::Opened(opened) if opened.interaction.interaction_id == id));
+        let opened = |id| {
+            events.iter().any(|event| matches!(event, Event::Opened(opened) if opened.interaction.interaction_id == id))
+        };
         let settled = events.iter().filter_map(|event| match event {
             Event::Settled(settled) => Some(settled.as_ref().clone()),
             Event::Opened(_) => None,
@@ -227,7 +229,8 @@ impl Bench {
 
     /// The row of an answer, which is in the log by the time the answer has been read.
     pub(crate) fn row(&self, answer: &Answer) -> Row {
-        let rows: Vec<Row> = self.rows().into_iter().filter(|row| row.record.interaction_id.to_string() == answer.id()).collect();
+        let rows: Vec<Row> =
+            self.rows().into_iter().filter(|row| row.record.interaction_id.to_string() == answer.id()).collect();
         assert_eq!(rows.len(), 1, "rows of {answer:?}");
         rows.into_iter().next().unwrap()
     }
@@ -252,7 +255,9 @@ impl Bench {
     /// A chat request as bytes.
     pub(crate) fn raw_request(path: &str, body: &str) -> String {
         let length = body.len();
-        format!("POST {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n\r\n{body}")
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
     }
 
     pub(crate) async fn over_http2(&self, request: Request<Full<Bytes>>) -> Answer {

@@ -114,7 +114,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Re
         buffer.extend_from_slice(&piece[..read]);
     };
     let head = String::from_utf8(buffer[..head_end].to_vec()).unwrap().to_lowercase();
-    let length = head.split("content-length: ").nth(1).map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
+    let length =
+        head.split("content-length: ").nth(1).map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
     while buffer.len() < head_end + length {
         let read = stream.read(&mut piece).await.ok().filter(|read| *read > 0)?;
         buffer.extend_from_slice(&piece[..read]);

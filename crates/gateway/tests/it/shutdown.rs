@@ -11,7 +11,8 @@ use crate::provider::{self, CHUNKS, Provider, Step, chunk, json, stream_head};
 
 #[tokio::test]
 async fn calls_in_flight_may_finish_and_no_new_connection_is_taken() {
-    let up = Provider::answering([vec![Step::Wait(Duration::from_millis(200))], json(200, provider::CHAT)].concat()).await;
+    let up =
+        Provider::answering([vec![Step::Wait(Duration::from_millis(200))], json(200, provider::CHAT)].concat()).await;
     let bench = Bench::start(settings(up.address)).await;
     let body = chat("up/small");
     let call = bench.post(CHAT, &body);
@@ -32,7 +33,11 @@ async fn calls_in_flight_may_finish_and_no_new_connection_is_taken() {
 #[tokio::test]
 async fn calls_that_do_not_finish_in_time_are_settled_as_interrupted() {
     let up = Provider::start(|request| {
-        if request.body.contains("stream") { vec![stream_head(), chunk(CHUNKS[0]), Step::Hang] } else { vec![Step::Hang] }
+        if request.body.contains("stream") {
+            vec![stream_head(), chunk(CHUNKS[0]), Step::Hang]
+        } else {
+            vec![Step::Hang]
+        }
     })
     .await;
     let mut set = settings(up.address);

@@ -43,7 +43,8 @@ async fn a_provider_that_breaks_the_connection_is_reported() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_json_does_not_reach_the_caller() {
-    let row = fails(respond(200, "content-type: text/html\r\n", "<h1>welcome</h1>"), 502, "upstream_invalid_response").await;
+    let row =
+        fails(respond(200, "content-type: text/html\r\n", "<h1>welcome</h1>"), 502, "upstream_invalid_response").await;
     assert_eq!(row.record.attempts[0].http_status, Some(200));
     fails(json(200, r#"{"id":"c","choi"#), 502, "upstream_invalid_response").await;
     let zipped = respond(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", "xx");
@@ -52,7 +53,8 @@ async fn an_answer_that_is_not_json_does_not_reach_the_caller() {
 
 #[tokio::test]
 async fn half_an_answer_is_none() {
-    let half = Step::Send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":".into());
+    let half =
+        Step::Send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":".into());
     fails(vec![half.clone(), Step::Close], 502, "upstream_incomplete").await;
     fails(vec![half.clone(), Step::Reset], 502, "upstream_incomplete").await;
     fails(vec![half, Step::Hang], 504, "upstream_timeout").await;
@@ -60,10 +62,18 @@ async fn half_an_answer_is_none() {
 
 #[tokio::test]
 async fn half_a_stream_ends_with_an_error_event_and_is_charged_as_far_as_it_came() {
-    let endings = [(vec![Step::Close], "upstream_incomplete"), (vec![Step::Reset], "upstream_incomplete"), (vec![end()], "upstream_incomplete"), (vec![Step::Hang], "upstream_timeout")];
+    let endings = [
+        (vec![Step::Close], "upstream_incomplete"),
+        (vec![Step::Reset], "upstream_incomplete"),
+        (vec![end()], "upstream_incomplete"),
+        (vec![Step::Hang], "upstream_timeout"),
+    ];
     for (ending, code) in endings {
         // The first wait makes sure that what was sent before a reset is not lost with it.
-        let up = Provider::answering([vec![stream_head(), chunk(CHUNKS[0]), Step::Wait(Duration::from_millis(50))], ending].concat()).await;
+        let up = Provider::answering(
+            [vec![stream_head(), chunk(CHUNKS[0]), Step::Wait(Duration::from_millis(50))], ending].concat(),
+        )
+        .await;
         let bench = Bench::start(settings(up.address)).await;
         let answer = bench.post(CHAT, &chat_stream("up/small")).await;
         assert_eq!(answer.status, 200);
@@ -121,15 +131,19 @@ async fn the_next_target_is_called_when_the_first_one_fails_and_the_row_has_both
         json(401, r#"{"error":{"message":"Incorrect API key provided: sk-operator"}}"#),
     ];
     for steps in failing {
-        let up = Provider::start(move |request: &Received| {
-            if request.body.contains("large") { steps.clone() } else { json(200, provider::CHAT) }
-        })
-        .await;
+        let up =
+            Provider::start(
+                move |request: &Received| {
+                    if request.body.contains("large") { steps.clone() } else { json(200, provider::CHAT) }
+                },
+            )
+            .await;
         let bench = Bench::start(settings(up.address)).await;
         let answer = bench.post(CHAT, &chat("assistant")).await;
         assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-attempts")), (200, "2"));
         let record = bench.row(&answer).record;
-        let models: Vec<_> = record.attempts.iter().map(|attempt| (attempt.model.as_str(), attempt.error_class.is_some())).collect();
+        let models: Vec<_> =
+            record.attempts.iter().map(|attempt| (attempt.model.as_str(), attempt.error_class.is_some())).collect();
         assert_eq!(models, [("large", true), ("small", false)]);
         assert_eq!((record.outcome, record.model_served.as_deref()), (Outcome::Success, Some("small")));
     }
@@ -138,7 +152,8 @@ async fn the_next_target_is_called_when_the_first_one_fails_and_the_row_has_both
 #[tokio::test]
 async fn what_a_provider_says_about_the_request_is_final_and_reaches_the_caller_as_it_is() {
     let error = r#"{"error":{"message":"max_tokens is too large","type":"invalid_request_error","param":"max_tokens","code":null}}"#;
-    let (answer, row, up) = call(respond(400, "content-type: application/json\r\nx-request-id: req-1\r\n", error), "assistant").await;
+    let (answer, row, up) =
+        call(respond(400, "content-type: application/json\r\nx-request-id: req-1\r\n", error), "assistant").await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str(), answer.header("x-request-id")), (400, error, "req-1"));
     assert_eq!((row.record.outcome, row.record.error_type.as_deref()), (Outcome::Failed, Some("invalid_request")));
     assert_eq!((up.received().len(), row.record.cost_usd), (1, None));
@@ -146,7 +161,11 @@ async fn what_a_provider_says_about_the_request_is_final_and_reaches_the_caller_
 
 #[tokio::test]
 async fn a_throttling_provider_is_passed_on_with_its_wish_when_there_is_no_other() {
-    let limited = respond(429, "content-type: application/json\r\nretry-after: 7\r\nx-ratelimit-remaining-requests: 0\r\n", r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#);
+    let limited = respond(
+        429,
+        "content-type: application/json\r\nretry-after: 7\r\nx-ratelimit-remaining-requests: 0\r\n",
+        r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#,
+    );
     let (answer, row, _up) = call(limited, "up/small").await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "7"));
     assert_eq!(answer.header("x-ratelimit-remaining-requests"), "0");
@@ -155,7 +174,8 @@ async fn a_throttling_provider_is_passed_on_with_its_wish_when_there_is_no_other
 
 #[tokio::test]
 async fn the_operators_key_problem_is_not_shown_as_the_callers() {
-    let (answer, row, _up) = call(json(401, r#"{"error":{"message":"Incorrect API key provided: sk-operator"}}"#), "up/small").await;
+    let (answer, row, _up) =
+        call(json(401, r#"{"error":{"message":"Incorrect API key provided: sk-operator"}}"#), "up/small").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (502, &"upstream_credentials".into()));
     assert!(!answer.body.contains("sk-operator") && !format!("{row:?}").contains("sk-operator"));
 }
