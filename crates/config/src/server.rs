@@ -64,7 +64,7 @@ impl Server {
 ///
 /// # Errors
 /// If it is not `HOST:PORT` with a numeric host.
-pub fn address_of(value: &Spanned<String>) -> Result<SocketAddr, SourceError> {
+fn address_of(value: &Spanned<String>) -> Result<SocketAddr, SourceError> {
     value.value.parse().map_err(|_| {
         mistake(
             value.referenced,

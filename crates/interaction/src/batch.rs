@@ -110,15 +110,21 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         column("started_at", schema::timestamp(), false, "When the request arrived (UTC)", |rows| {
             timestamps(rows.iter().map(|(_, call)| call.started_at_us))
         }),
-        column("ended_at", schema::timestamp(), false, "When the last byte was sent or the call given up (UTC)", |rows| {
-            timestamps(rows.iter().map(|(_, call)| call.ended_at_us))
-        }),
+        column(
+            "ended_at",
+            schema::timestamp(),
+            false,
+            "When the last byte was sent or the call given up (UTC)",
+            |rows| timestamps(rows.iter().map(|(_, call)| call.ended_at_us)),
+        ),
         text!("tenant", "Organisation the key belongs to", |_, call| call.tenant.as_str()),
         text_or_null!("project", "Project of the key", |call| call.project.as_deref()),
         text!("team", "Team of the key; empty if the caller was never identified", |_, call| call.team.as_str()),
         text_or_null!("user_ref", "Keyed hash of the end user the caller named", |call| call.user_ref.as_deref()),
         text_or_null!("api_key_id", "Id of the virtual key, not the key", |call| call.api_key_id.as_deref()),
-        text_or_null!("conversation_id", "Groups the turns of one conversation", |call| call.conversation_id.as_deref()),
+        text_or_null!("conversation_id", "Groups the turns of one conversation", |call| call
+            .conversation_id
+            .as_deref()),
         text_or_null!("trace_id", "W3C trace id", |call| call.trace_id.as_deref()),
         text_or_null!("span_id", "W3C span id of the caller", |call| call.span_id.as_deref()),
         text!("source", "Door the record came in by: proxy, demo", |_, call| call.source.as_str()),
@@ -158,11 +164,9 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
             "Upstream calls made: {provider, model, http_status, error_class, started_at, duration_us, tokens, cost}",
             |rows| lists(rows, |call| &call.attempts, schema::attempt_fields(), attempts),
         ),
-        text!(
-            "outcome",
-            "How it ended: success, denied, failed, cancelled, interrupted, cached",
-            |_, call| call.outcome.as_str()
-        ),
+        text!("outcome", "How it ended: success, denied, failed, cancelled, interrupted, cached", |_, call| call
+            .outcome
+            .as_str()),
         column("http_status", DataType::Int32, true, "HTTP status sent to the caller", |rows| {
             Arc::new(rows.iter().map(|(_, call)| call.http_status.map(i32::from)).collect::<Int32Array>())
         }),
@@ -178,7 +182,9 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         count_or_null!("ttft_us", "Request's first byte to answer's first content", |call| call.ttft_us),
         count_or_null!("gateway_overhead_us", "Part of the latency before the upstream was called", |call| call
             .gateway_overhead_us),
-        count_or_null!("input_tokens", "Tokens read by the model, cached ones included", |call| call.usage.input_tokens),
+        count_or_null!("input_tokens", "Tokens read by the model, cached ones included", |call| call
+            .usage
+            .input_tokens),
         count_or_null!("output_tokens", "Tokens written by the model, reasoning included", |call| call
             .usage
             .output_tokens),
@@ -268,9 +274,15 @@ pub(crate) fn payload_columns() -> Vec<Column<PayloadRow>> {
             "The conversation: {role, content}",
             messages,
         ),
-        column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows: &[PayloadRow]| {
-            Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| day_of(row.started_at_us))))
-        }),
+        column(
+            schema::DAY,
+            DataType::Date32,
+            false,
+            "UTC day of started_at; the partition",
+            |rows: &[PayloadRow]| {
+                Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| day_of(row.started_at_us))))
+            },
+        ),
     ]
 }
 

@@ -60,9 +60,8 @@ impl ControlPlane {
                 handout
             }
             Err(error) => {
-                let handout = read_kept(&kept).with_context(|| {
-                    format!("`{url}` gives no keys ({error:#}) and none were kept from before")
-                })?;
+                let handout = read_kept(&kept)
+                    .with_context(|| format!("`{url}` gives no keys ({error:#}) and none were kept from before"))?;
                 tracing::warn!(error = format!("{error:#}"), "starting with the keys and policy kept from before");
                 handout
             }

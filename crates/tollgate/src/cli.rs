@@ -9,29 +9,29 @@ use crate::command;
 /// The AI gateway that keeps the books. Without a command it serves.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, about, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub(crate) struct Common {
     /// Configuration file; without it, the defaults.
     #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Directory of everything that is kept on this machine.
     #[arg(long, global = true, value_name = "DIR", default_value = "tollgate-data", env = "TOLLGATE_DATA")]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Prints JSON for machines.
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Runs the gateway, the log, the console and everything else.
     Serve(command::serve::ServeArgs),
     /// Serves with thirty days of made-up history and a trickle of made-up calls.

@@ -1,12 +1,12 @@
 //! One module per command.
 
-pub mod config;
-pub mod demo;
-pub mod key;
-pub mod mock_provider;
-pub mod policy;
-pub mod report;
-pub mod search;
-pub mod serve;
-pub mod sql;
-pub mod token;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod key;
+pub(crate) mod mock_provider;
+pub(crate) mod policy;
+pub(crate) mod report;
+pub(crate) mod search;
+pub(crate) mod serve;
+pub(crate) mod sql;
+pub(crate) mod token;

@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 
 /// A data directory that exists and that only its owner can read.
 #[derive(Clone, Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
 }
 
 /// Where the running server of a data directory answers. Removed when it stops; one that was killed leaves it behind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunningServer {
+pub(crate) struct RunningServer {
     /// URL of the gateway.
-    pub gateway: String,
+    pub(crate) gateway: String,
     /// URL of the console and the JSON API.
-    pub console: String,
+    pub(crate) console: String,
     /// Its process.
-    pub process_id: u32,
+    pub(crate) process_id: u32,
 }
 
 impl DataDir {
@@ -29,7 +29,7 @@ impl DataDir {
     ///
     /// # Errors
     /// If it cannot be created.
-    pub fn create(path: &Path) -> anyhow::Result<DataDir> {
+    pub(crate) fn create(path: &Path) -> anyhow::Result<DataDir> {
         use std::os::unix::fs::PermissionsExt as _;
         if !path.exists() {
             fs::create_dir_all(path)?;
@@ -41,19 +41,19 @@ impl DataDir {
     }
 
     /// A path inside.
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// The lake, unless the configuration puts it elsewhere.
-    pub fn lake_url(&self) -> anyhow::Result<String> {
+    pub(crate) fn lake_url(&self) -> anyhow::Result<String> {
         let path = self.join("lake");
         let url = url::Url::from_directory_path(&path);
         url.map(String::from).map_err(|()| anyhow::anyhow!("`{}` cannot be written as a URL", path.display()))
     }
 
     /// The database, unless the configuration puts it elsewhere.
-    pub fn metastore_url(&self) -> String {
+    pub(crate) fn metastore_url(&self) -> String {
         format!("sqlite:{}", self.join("meta.db").display())
     }
 
@@ -61,7 +61,7 @@ impl DataDir {
     ///
     /// # Errors
     /// If it can be neither read nor made.
-    pub fn secret(&self, name: &str) -> anyhow::Result<[u8; 32]> {
+    pub(crate) fn secret(&self, name: &str) -> anyhow::Result<[u8; 32]> {
         let path = self.join(name);
         if let Ok(kept) = fs::read(&path) {
             let found = kept.len();
@@ -78,7 +78,7 @@ impl DataDir {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write_private(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn write_private(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
         let temporary = self.join(&format!("{name}.new"));
@@ -90,7 +90,7 @@ impl DataDir {
     }
 
     /// The server that is running on this directory, as far as the note tells.
-    pub fn running_server(&self) -> Option<RunningServer> {
+    pub(crate) fn running_server(&self) -> Option<RunningServer> {
         let note: RunningServer = serde_json::from_slice(&fs::read(self.join("server.json")).ok()?).ok()?;
         Path::new(&format!("/proc/{}", note.process_id)).exists().then_some(note)
     }
@@ -99,19 +99,19 @@ impl DataDir {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn announce(&self, server: &RunningServer) -> anyhow::Result<()> {
+    pub(crate) fn announce(&self, server: &RunningServer) -> anyhow::Result<()> {
         self.write_private("server.json", &serde_json::to_vec(server)?)
     }
 
     /// Takes the note away.
-    pub fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         if let Err(error) = fs::remove_file(self.join("server.json")) {
             tracing::warn!(%error, "the note about the running server could not be removed");
         }
     }
 
     /// The API token by which commands on this machine reach the running server.
-    pub fn local_token(&self) -> Option<String> {
+    pub(crate) fn local_token(&self) -> Option<String> {
         fs::read_to_string(self.join("api-token")).ok()
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::data_dir::DataDir;
 
 /// A server and the right to ask it.
-pub struct Remote {
+pub(crate) struct Remote {
     url: String,
     token: String,
     client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -23,7 +23,7 @@ impl Remote {
     ///
     /// # Errors
     /// If a server is named or runs but no token for it is at hand.
-    pub fn find(url: Option<&str>, data: &DataDir) -> anyhow::Result<Option<Remote>> {
+    pub(crate) fn find(url: Option<&str>, data: &DataDir) -> anyhow::Result<Option<Remote>> {
         let running = data.running_server().map(|server| server.console);
         let Some(url) = url.map(str::to_owned).or(running) else { return Ok(None) };
         let token = std::env::var("TOLLGATE_TOKEN").ok().or_else(|| data.local_token());
@@ -40,7 +40,7 @@ impl Remote {
     ///
     /// # Errors
     /// If the server cannot be reached or refuses; its own words are passed on.
-    pub async fn post(&self, path: &str, body: &Value, accept: &str) -> anyhow::Result<Bytes> {
+    pub(crate) async fn post(&self, path: &str, body: &Value, accept: &str) -> anyhow::Result<Bytes> {
         let body = Full::new(Bytes::from(serde_json::to_vec(body)?));
         self.ask(Method::POST, path, body, accept).await
     }
@@ -49,7 +49,7 @@ impl Remote {
     ///
     /// # Errors
     /// If the server cannot be reached or refuses; its own words are passed on.
-    pub async fn get(&self, path: &str, accept: &str) -> anyhow::Result<Bytes> {
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> anyhow::Result<Bytes> {
         self.ask(Method::GET, path, Full::default(), accept).await
     }
 
@@ -82,6 +82,6 @@ fn refusal(body: &[u8]) -> Option<String> {
 }
 
 /// Percent-encodes one value of a query string.
-pub fn query_value(value: &str) -> String {
+pub(crate) fn query_value(value: &str) -> String {
     url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }

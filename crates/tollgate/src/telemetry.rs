@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 ///
 /// # Errors
 /// If `TOLLGATE_LOG` is not a filter.
-pub fn install() -> anyhow::Result<()> {
+pub(crate) fn install() -> anyhow::Result<()> {
     let filter = match std::env::var("TOLLGATE_LOG") {
         Ok(text) => EnvFilter::try_new(&text).with_context(|| format!("`TOLLGATE_LOG={text}` is not a log filter"))?,
         // Delta's own crates report every commit at `info`.

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 /// A line of the result.
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     println!("{text}");
 }
 
@@ -12,19 +12,19 @@ pub fn line(text: &str) {
 ///
 /// # Errors
 /// If standard output is closed, as by `head`.
-pub fn bytes(content: &[u8]) -> std::io::Result<()> {
+pub(crate) fn bytes(content: &[u8]) -> std::io::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(content)?;
     output.flush()
 }
 
 /// A line about the result.
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }
 
 /// An error with its causes, innermost last.
-pub fn error(error: &anyhow::Error) {
+pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");

@@ -15,13 +15,13 @@ use tollgate_metastore::Metastore;
 
 use crate::data_dir::DataDir;
 
-pub use node::{Node, NodeOptions};
+pub(crate) use node::{Node, NodeOptions};
 
 /// Opens the database of keys, users and policies.
 ///
 /// # Errors
 /// If it cannot be opened or its migrations fail.
-pub async fn open_metastore(config: &Config, data: &DataDir) -> anyhow::Result<Arc<dyn Metastore>> {
+pub(crate) async fn open_metastore(config: &Config, data: &DataDir) -> anyhow::Result<Arc<dyn Metastore>> {
     let url = config.metastore.as_ref().map_or_else(|| data.metastore_url(), |written| written.value.clone());
     tollgate_metastore::open(&url).await.context("opening the metastore")
 }
@@ -30,7 +30,7 @@ pub async fn open_metastore(config: &Config, data: &DataDir) -> anyhow::Result<A
 ///
 /// # Errors
 /// If the configuration does not lead to a store.
-pub fn open_store(config: &Config, data: &DataDir) -> anyhow::Result<Store> {
+pub(crate) fn open_store(config: &Config, data: &DataDir) -> anyhow::Result<Store> {
     let url = match &config.log.store {
         Some(written) => written.value.clone(),
         None => data.lake_url()?,
@@ -42,8 +42,9 @@ pub fn open_store(config: &Config, data: &DataDir) -> anyhow::Result<Store> {
 ///
 /// # Errors
 /// If there is no lake at the configured place.
-pub async fn read_only_analytics(config: &Config, data: &DataDir) -> anyhow::Result<Arc<Analytics>> {
+pub(crate) async fn read_only_analytics(config: &Config, data: &DataDir) -> anyhow::Result<Arc<Analytics>> {
     let store = open_store(config, data)?;
-    let lake = Lake::open(store, Mode::ReadOnly).await.context("opening the lake; is this the right --data or --config?")?;
+    let lake =
+        Lake::open(store, Mode::ReadOnly).await.context("opening the lake; is this the right --data or --config?")?;
     Ok(Analytics::new(lake, None, AnalyticsSettings::default())?)
 }

@@ -4,18 +4,18 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::cli::Common;
-use tollgate_config::Config;
 use crate::terminal;
+use tollgate_config::Config;
 
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Reads the file named by --config and reports the first mistake.
     Check,
     /// Prints the JSON Schema of the file, for editors.
     Schema,
 }
 
-pub fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> {
+pub(crate) fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check => {
             let path = common.config.context("name the file to check with --config")?;

@@ -22,7 +22,7 @@ use crate::terminal;
 use crate::wire::{Node, NodeOptions};
 
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Days of history.
     #[arg(long, default_value_t = 30)]
     days: u32,
@@ -42,7 +42,7 @@ const DEMO_DATA: &str = "tollgate-demo";
 /// Left in the data directory once the history is in the log, so that a second start does not write it again.
 const HISTORY_NOTE: &str = "demo-history";
 
-pub async fn run(common: Common, args: DemoArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, args: DemoArgs) -> anyhow::Result<()> {
     let default = common.data == Path::new("tollgate-data");
     let path = if default { PathBuf::from(DEMO_DATA) } else { common.data.clone() };
     let config = Config::parse(scene::CONFIG, PathBuf::from("."), |_| None)?;

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use tollgate_metastore::NewKey;
 
 use crate::cli::Common;
-use tollgate_config::Config;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
+use tollgate_config::Config;
 
 #[derive(Debug, Subcommand)]
-pub enum KeyCommand {
+pub(crate) enum KeyCommand {
     /// Creates a key and prints it, once.
     Create(CreateArgs),
     /// Lists the keys, without their secrets.
@@ -22,7 +22,7 @@ pub enum KeyCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub(crate) struct CreateArgs {
     /// What a person calls it.
     name: String,
     /// Team whose budget it draws on.
@@ -36,7 +36,7 @@ pub struct CreateArgs {
     project: Option<String>,
 }
 
-pub async fn run(common: Common, command: KeyCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, command: KeyCommand) -> anyhow::Result<()> {
     let data = DataDir::create(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     let metastore = wire::open_metastore(&config, &data).await?;

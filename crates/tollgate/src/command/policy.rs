@@ -13,7 +13,7 @@ use crate::data_dir::DataDir;
 use crate::{terminal, wire};
 
 #[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
+pub(crate) enum PolicyCommand {
     /// Reads a bundle and reports the first mistake.
     Check {
         /// The bundle.
@@ -34,7 +34,7 @@ pub enum PolicyCommand {
     },
 }
 
-pub async fn run(common: Common, command: PolicyCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, command: PolicyCommand) -> anyhow::Result<()> {
     let (PolicyCommand::Check { file } | PolicyCommand::Test { file } | PolicyCommand::Put { file, .. }) = &command;
     let yaml = fs::read_to_string(file)?;
     let bundle = bundle::load(&yaml).with_context(|| format!("`{}` is not a valid bundle", file.display()))?;
@@ -72,7 +72,10 @@ async fn put(common: &Common, yaml: &str, reason: &str) -> anyhow::Result<()> {
     let data = DataDir::create(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     if let Some(configured) = &config.policies {
-        bail!("the configuration names `{}`, which is put in place at every start; edit that file instead", configured.value);
+        bail!(
+            "the configuration names `{}`, which is put in place at every start; edit that file instead",
+            configured.value
+        );
     }
     let metastore = wire::open_metastore(&config, &data).await?;
     let author = std::env::var("USER").unwrap_or_else(|_| "local".to_owned());

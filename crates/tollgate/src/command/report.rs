@@ -7,19 +7,19 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Subcommand};
 
 use crate::cli::Common;
-use tollgate_config::Config;
-use tollgate_evidence::RecordKeepingRequest;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
+use tollgate_config::Config;
+use tollgate_evidence::RecordKeepingRequest;
 
 #[derive(Debug, Subcommand)]
-pub enum ReportCommand {
+pub(crate) enum ReportCommand {
     /// Record-keeping under the EU AI Act (Articles 12, 19 and 26).
     RecordKeeping(RecordKeepingArgs),
 }
 
 #[derive(Debug, Args)]
-pub struct RecordKeepingArgs {
+pub(crate) struct RecordKeepingArgs {
     /// First moment covered: `2026-11-01` or `2026-11-01T00:00:00Z`.
     #[arg(long, value_parser = moment)]
     from: DateTime<Utc>,
@@ -43,7 +43,7 @@ pub struct RecordKeepingArgs {
     reference: String,
 }
 
-pub async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
     let ReportCommand::RecordKeeping(args) = command;
     let data = DataDir::create(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
@@ -64,7 +64,11 @@ pub async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
         terminal::line(&serde_json::to_string(&summary)?);
     } else {
         terminal::line(&summary.dir.display().to_string());
-        terminal::note(&format!("{} files of {} rows; manifest.json has the hash of each", summary.files.len(), summary.totals.rows));
+        terminal::note(&format!(
+            "{} files of {} rows; manifest.json has the hash of each",
+            summary.files.len(),
+            summary.totals.rows
+        ));
         for finding in &summary.findings {
             terminal::note(&format!("finding: {finding}"));
         }

@@ -10,7 +10,7 @@ use crate::remote::{Remote, query_value};
 use crate::terminal;
 
 #[derive(Debug, Args)]
-pub struct SearchArgs {
+pub(crate) struct SearchArgs {
     /// Words, "phrases", -not, team:NAME, model:NAME.
     #[arg(required = true)]
     words: Vec<String>,
@@ -22,10 +22,11 @@ pub struct SearchArgs {
     url: Option<String>,
 }
 
-pub async fn run(common: Common, args: SearchArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, args: SearchArgs) -> anyhow::Result<()> {
     let data = DataDir::create(&common.data)?;
-    let remote = Remote::find(args.url.as_deref(), &data)?
-        .context("search needs the running server, whose index it uses; start `tollgate serve` or name one with --url")?;
+    let remote = Remote::find(args.url.as_deref(), &data)?.context(
+        "search needs the running server, whose index it uses; start `tollgate serve` or name one with --url",
+    )?;
     let words = args.words.join(" ");
     let path = format!("/api/v1/search?q={}&limit={}", query_value(&words), args.limit);
     let answer = remote.get(&path, "application/json").await?;

@@ -9,7 +9,7 @@ use crate::terminal;
 use crate::wire::{Node, NodeOptions};
 
 #[derive(Debug, Default, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Address of the gateway, instead of the configured one; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT")]
     gateway: Option<String>,
@@ -18,7 +18,7 @@ pub struct ServeArgs {
     console: Option<String>,
 }
 
-pub async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(common.config.as_deref())?;
     let data = DataDir::create(&common.data)?;
     let options = NodeOptions { gateway: args.gateway, console: args.console };
@@ -32,7 +32,7 @@ pub async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// The first line for machines: where it listens, and the two secrets that are shown once.
-pub fn as_json(node: &Node) -> String {
+pub(crate) fn as_json(node: &Node) -> String {
     serde_json::json!({
         "gateway": node.gateway_url,
         "console": node.console_url,
@@ -70,7 +70,7 @@ fn greet(node: &Node, common: &Common) {
 }
 
 /// Resolves on SIGTERM or Ctrl+C.
-pub async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = async {
         match signal(SignalKind::terminate()) {

@@ -9,13 +9,13 @@ use clap::{Args, ValueEnum};
 use tollgate_analytics::{QueryLimits, output};
 
 use crate::cli::Common;
-use tollgate_config::Config;
 use crate::data_dir::DataDir;
 use crate::remote::Remote;
 use crate::{terminal, wire};
+use tollgate_config::Config;
 
 #[derive(Debug, Args)]
-pub struct SqlArgs {
+pub(crate) struct SqlArgs {
     /// The query, over the tables `interactions` and `payloads`.
     query: String,
     /// Form of the result.
@@ -42,7 +42,7 @@ enum Format {
     Arrow,
 }
 
-pub async fn run(common: Common, args: SqlArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, args: SqlArgs) -> anyhow::Result<()> {
     let data = DataDir::create(&common.data)?;
     let format = args.format.unwrap_or(if common.json { Format::Json } else { Format::Table });
     match Remote::find(args.url.as_deref(), &data)? {

@@ -4,12 +4,12 @@ use clap::{Subcommand, ValueEnum};
 use tollgate_metastore::Role;
 
 use crate::cli::Common;
-use tollgate_config::Config;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
+use tollgate_config::Config;
 
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+pub(crate) enum TokenCommand {
     /// Creates a token and prints it, once.
     Create {
         /// What its holder may do.
@@ -20,7 +20,7 @@ pub enum TokenCommand {
 
 /// A role, as written on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum RoleName {
+pub(crate) enum RoleName {
     /// Everything.
     Admin,
     /// Reading everything, content included.
@@ -31,7 +31,7 @@ pub enum RoleName {
     Sidecar,
 }
 
-pub async fn run(common: Common, command: TokenCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(common: Common, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Create { role } = command;
     let data = DataDir::create(&common.data)?;
     let config = Config::load(common.config.as_deref())?;

@@ -73,7 +73,11 @@ impl NodeInstruments {
             gauge("tollgate_wal_size_bytes", "Disk space of the write-ahead log", wal.size_bytes),
             gauge("tollgate_wal_quota_bytes", "Disk space it may take", wal.quota_bytes),
             gauge("tollgate_wal_unsynced_bytes", "Bytes written and not known to be on the disk", wal.unsynced_bytes),
-            counter("tollgate_wal_dropped_total", "Events lost because the operator lets the log fail open", wal.dropped),
+            counter(
+                "tollgate_wal_dropped_total",
+                "Events lost because the operator lets the log fail open",
+                wal.dropped,
+            ),
             gauge("tollgate_wal_failed", "1 once the log takes no more events", u64::from(wal.failure.is_some())),
         ]
     }
@@ -85,9 +89,17 @@ impl NodeInstruments {
             gauge("tollgate_hot_size_bytes", "Memory of the rows on their way to the lake", self.hot.bytes() as u64),
             gauge("tollgate_flush_waiting_rows", "Rows not handed over to the store yet", flush.waiting_rows),
             counter("tollgate_flush_manifests_total", "Manifests put since the start", flush.manifests),
-            counter("tollgate_flush_interrupted_total", "Calls found in flight by replay at the start", flush.interrupted),
+            counter(
+                "tollgate_flush_interrupted_total",
+                "Calls found in flight by replay at the start",
+                flush.interrupted,
+            ),
             counter("tollgate_flush_gaps_total", "Places of the log that could not be read", flush.gaps),
-            gauge("tollgate_flush_failing", "1 while the store does not take hand-overs", u64::from(flush.last_error.is_some())),
+            gauge(
+                "tollgate_flush_failing",
+                "1 while the store does not take hand-overs",
+                u64::from(flush.last_error.is_some()),
+            ),
             gauge("tollgate_lake_version", "Version of the interactions table", snapshot.interactions.version),
             gauge("tollgate_lake_rows", "Rows of the interactions table", snapshot.interactions.rows()),
             gauge("tollgate_search_documents", "Calls in the search index", self.search.status().documents),

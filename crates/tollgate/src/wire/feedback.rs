@@ -24,7 +24,10 @@ pub(super) async fn follow_control(
 ) {
     while pause(CONTROL_INTERVAL, &shutdown).await {
         if let Err(error) = refresh_control(metastore.as_ref(), &control).await {
-            tracing::error!(error = format!("{error:#}"), "keys and policies could not be refreshed; the last ones stay");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "keys and policies could not be refreshed; the last ones stay"
+            );
         }
     }
 }
@@ -48,7 +51,9 @@ pub(super) async fn follow_signals(
     while pause(SIGNALS_INTERVAL, &shutdown).await {
         match analytics.signals(chrono::Utc::now().timestamp_micros()).await {
             Ok(snapshot) => signals.store(Arc::new(snapshot)),
-            Err(error) => tracing::error!(%error, "spend and health could not be read from the log; the last ones stay"),
+            Err(error) => {
+                tracing::error!(%error, "spend and health could not be read from the log; the last ones stay")
+            }
         }
     }
 }

@@ -40,27 +40,27 @@ const DEFAULT_TENANT: &str = "default";
 
 /// What the command line changes about the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct NodeOptions {
+pub(crate) struct NodeOptions {
     /// Address of the gateway.
-    pub gateway: Option<String>,
+    pub(crate) gateway: Option<String>,
     /// Address of the console.
-    pub console: Option<String>,
+    pub(crate) console: Option<String>,
 }
 
 /// A running Tollgate.
-pub struct Node {
+pub(crate) struct Node {
     /// URL of the gateway.
-    pub gateway_url: String,
+    pub(crate) gateway_url: String,
     /// URL of the console.
-    pub console_url: String,
+    pub(crate) console_url: String,
     /// The first virtual key, if this start made it.
-    pub first_key: Option<String>,
+    pub(crate) first_key: Option<String>,
     /// A one-time link into the console.
-    pub login_url: String,
+    pub(crate) login_url: String,
     /// Appends to the log; the demo writes its history through it.
-    pub appender: Appender,
+    pub(crate) appender: Appender,
     /// Keys and users.
-    pub metastore: Arc<dyn Metastore>,
+    pub(crate) metastore: Arc<dyn Metastore>,
     parts: Parts,
 }
 
@@ -82,7 +82,7 @@ impl Node {
     ///
     /// # Errors
     /// If any part cannot be started.
-    pub async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+    pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
         let policy = read_policy(config)?;
         let gateway_listener = bind(options.gateway.as_ref(), &config.server.gateway.value).await?;
         let console_listener = bind(options.console.as_ref(), &config.server.console.value).await?;
@@ -170,8 +170,7 @@ impl Node {
         gateway.set_ready(true);
         let drain = Duration::from_secs(config.server.drain_seconds);
         let accepting = serving.clone();
-        let gateway =
-            tasks.spawn(async move { Ok(gateway.serve(gateway_listener, accepting, drain).await?) });
+        let gateway = tasks.spawn(async move { Ok(gateway.serve(gateway_listener, accepting, drain).await?) });
         data.announce(&RunningServer {
             gateway: gateway_url.clone(),
             console: console_url.clone(),
@@ -186,7 +185,7 @@ impl Node {
     ///
     /// # Errors
     /// If a part ended by itself or could not be stopped in order. What was acknowledged is in the log all the same.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub(crate) async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Node { appender, parts, .. } = self;
         let mut gateway = parts.gateway;
         let served = tokio::select! {
@@ -243,16 +242,21 @@ async fn first_key(metastore: &dyn Metastore) -> anyhow::Result<Option<String>> 
     if !metastore.list_keys().await?.is_empty() {
         return Ok(None);
     }
-    let key =
-        NewKey { name: "first".to_owned(), tenant: DEFAULT_TENANT.to_owned(), project: None, team: "default".to_owned() };
+    let key = NewKey {
+        name: "first".to_owned(),
+        tenant: DEFAULT_TENANT.to_owned(),
+        project: None,
+        team: "default".to_owned(),
+    };
     Ok(Some(metastore.create_key(key).await?.secret))
 }
 
 /// What a newcomer may name: aliases first, then what providers list, then the sandbox.
 fn model_names(config: &Config) -> Vec<String> {
-    let listed = config.providers.iter().flat_map(|(name, provider)| {
-        provider.models.iter().map(move |model| format!("{name}/{model}"))
-    });
+    let listed = config
+        .providers
+        .iter()
+        .flat_map(|(name, provider)| provider.models.iter().map(move |model| format!("{name}/{model}")));
     let mut names: Vec<String> = config.models.keys().cloned().chain(listed).collect();
     names.extend(tollgate_provider::sandbox::MODELS.iter().map(|model| format!("sandbox/{model}")));
     names

@@ -93,7 +93,8 @@ impl Call {
         let answered = matches!(self.outcome, Outcome::Success | Outcome::Cached | Outcome::Cancelled);
         let response = if answered { self.response(random, operation, &request) } else { self.refusal() };
         let usage = self.usage(random, operation);
-        let priced = usage.and_then(|usage| catalog.cost(self.price_list(), self.model, &usage, self.started_at_us).ok());
+        let priced =
+            usage.and_then(|usage| catalog.cost(self.price_list(), self.model, &usage, self.started_at_us).ok());
         let billed = self.outcome != Outcome::Cached;
         let latency_us = self.latency_us(random, usage.and_then(|usage| usage.output_tokens));
         let cost_usd = if billed { priced.as_ref().map(|priced| priced.cost) } else { None };
@@ -318,7 +319,8 @@ mod tests {
     fn a_monday_morning_is_busier_than_a_sunday_night() {
         let monday_ten = 1_795_428_000_000_000;
         let mut random = StdRng::seed_from_u64(1);
-        let mut sum = |start: i64| (0..240).map(|minute| calls_in(&mut random, start + minute * US_PER_MINUTE)).sum::<u32>();
+        let mut sum =
+            |start: i64| (0..240).map(|minute| calls_in(&mut random, start + minute * US_PER_MINUTE)).sum::<u32>();
         let (busy, quiet) = (sum(monday_ten), sum(monday_ten - 36 * 60 * US_PER_MINUTE));
         assert!(busy > 2 * quiet, "{busy} calls against {quiet}");
     }

@@ -63,7 +63,11 @@ pub(super) const TEAMS: &[Team] = &[
         name: "research",
         project: "markets",
         weight: 14,
-        models: &[("anthropic", "claude-sonnet-4-5", 5), ("openai", "gpt-5", 4), ("openai", "text-embedding-3-small", 4)],
+        models: &[
+            ("anthropic", "claude-sonnet-4-5", 5),
+            ("openai", "gpt-5", 4),
+            ("openai", "text-embedding-3-small", 4),
+        ],
         tokens: (9_800, 1_250),
         prompts: &[
             "Extract every guidance figure from this earnings call and say what changed since last quarter.",
@@ -75,7 +79,11 @@ pub(super) const TEAMS: &[Team] = &[
         name: "engineering",
         project: "ledger-core",
         weight: 20,
-        models: &[("anthropic", "claude-sonnet-4-5", 6), ("openai", "gpt-5", 2), ("llama-home", "llama-3.3-70b-versatile", 2)],
+        models: &[
+            ("anthropic", "claude-sonnet-4-5", 6),
+            ("openai", "gpt-5", 2),
+            ("llama-home", "llama-3.3-70b-versatile", 2),
+        ],
         tokens: (7_400, 900),
         prompts: &[
             "Explain why this batch posting deadlocks and propose the smallest change that removes the cycle.",

@@ -39,7 +39,10 @@ fn question(random: &mut StdRng, team: &Team) -> (&'static str, String) {
     let prompt = team.prompts[random.random_range(0..team.prompts.len())];
     let (provider, model, _) = team.models[random.random_range(0..team.models.len())];
     if model.starts_with("text-embedding") {
-        return ("/v1/embeddings", serde_json::json!({"model": format!("{provider}/{model}"), "input": prompt}).to_string());
+        return (
+            "/v1/embeddings",
+            serde_json::json!({"model": format!("{provider}/{model}"), "input": prompt}).to_string(),
+        );
     }
     // Now and then somebody mistypes a model, so that the error rate is not a flat line.
     let model = match random.random_range(0..20) {
