@@ -18,7 +18,7 @@ pub(crate) use types::Type;
 
 /// Longest condition, in bytes: the interpreter has no limit on cost, so the text has one.
 const MAX_BYTES: usize = 2_000;
-/// Most characters that open something, counted before the parser sees the text, in strings too: see [`parse`].
+/// Most brackets and `?`, counted before the parser sees the text, in strings too: see [`parse`].
 const MAX_OPENINGS: usize = 40;
 
 /// One or more expressions.
@@ -115,8 +115,8 @@ impl Condition {
             let message = "the condition is empty; write `true` if it shall always hold".to_owned();
             return Err(ConditionError { offset: None, message });
         }
-        if text.bytes().filter(|byte| b"([{?!-".contains(byte)).count() > MAX_OPENINGS {
-            let message = format!("the condition has more than {MAX_OPENINGS} brackets, `?`, `!` and `-`; split it");
+        if text.bytes().filter(|byte| b"([{?".contains(byte)).count() > MAX_OPENINGS {
+            let message = format!("the condition has more than {MAX_OPENINGS} brackets and `?`; split it");
             return Err(ConditionError { offset: None, message });
         }
         let program = parse(text, env)?;

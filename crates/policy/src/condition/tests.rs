@@ -107,9 +107,10 @@ fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
     ];
     for deepest_accepted in [
         format!("{}true{}", "(".repeat(40), ")".repeat(40)),
-        format!("{}true", "!".repeat(40)),
+        format!("{}true", "!".repeat(1_900)),
         format!("1{} == 48", "+1".repeat(47)),
         format!("true{}", "&&true".repeat(190)),
+        format!("!(request.model in ['{}'])", ["gpt-5-mini-2026-11-01"; 50].join("', '")),
         format!("{}request.stream{}", "(request.stream&&".repeat(40), ")".repeat(40)),
     ] {
         assert_eq!(holds(&deepest_accepted), Ok(true), "{}", &deepest_accepted[..40]);
