@@ -98,7 +98,9 @@ fn every_crate_of_the_workspace_is_listed() {
     let unlisted: Vec<String> = Graph::read()
         .0
         .into_keys()
-        .filter(|name| name.starts_with("tollgate-") && !["tollgate-tests", "tollgate-benches"].contains(&name.as_str()))
+        .filter(|name| {
+            name.starts_with("tollgate-") && !["tollgate-tests", "tollgate-benches"].contains(&name.as_str())
+        })
         .filter(|name| !known.contains(name))
         .collect();
     assert!(unlisted.is_empty(), "list the allowed edges of {unlisted:?}");

@@ -138,7 +138,9 @@ fn a_provider_that_hangs_resets_or_answers_garbage_is_an_error_with_a_row() {
 #[test]
 fn half_a_stream_ends_with_an_error_event_and_a_row_with_what_was_used() {
     let place = Place::new();
-    for (dialect, answer) in place.misbehave(&[("x-mock-hang-up-after-bytes", "2500"), ("x-mock-output-tokens", "200")], true) {
+    for (dialect, answer) in
+        place.misbehave(&[("x-mock-hang-up-after-bytes", "2500"), ("x-mock-output-tokens", "200")], true)
+    {
         assert_eq!(answer.status, 200);
         let text = answer.text();
         let end = &text[text.len().saturating_sub(600)..];

@@ -64,7 +64,8 @@ fn a_policy_bundle_with_a_mistake_is_refused_with_its_place() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let output = Command::new(program("tollgate")).args(["--config", "/nowhere/tollgate.yaml", "serve"]).output().unwrap();
+    let output =
+        Command::new(program("tollgate")).args(["--config", "/nowhere/tollgate.yaml", "serve"]).output().unwrap();
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8(output.stderr).unwrap().contains("`/nowhere/tollgate.yaml`"));
 }

@@ -60,7 +60,8 @@ fn check_pack(pack: &std::path::Path, id: &str) {
         let hash = std::process::Command::new("sha256sum").arg(&path).output().unwrap();
         let hash = String::from_utf8(hash.stdout).unwrap();
         assert!(hash.starts_with(file["sha256"].as_str().unwrap()), "{}: {hash}", path.display());
-        if path.extension().is_some_and(|extension| extension == "csv") && path.to_string_lossy().contains("/data/interactions")
+        if path.extension().is_some_and(|extension| extension == "csv")
+            && path.to_string_lossy().contains("/data/interactions")
         {
             assert!(std::fs::read_to_string(&path).unwrap().contains(id));
         }
@@ -110,7 +111,8 @@ fn the_count_never_goes_back_and_never_doubles_while_rows_move_to_the_lake() {
             .collect();
         let mut last = 0;
         while callers.iter().any(|caller| !caller.is_finished()) {
-            let row = console.rows("select count(*) as n, count(distinct interaction_id) as d from interactions").remove(0);
+            let row =
+                console.rows("select count(*) as n, count(distinct interaction_id) as d from interactions").remove(0);
             let (count, distinct) = (row["n"].as_i64().unwrap(), row["d"].as_i64().unwrap());
             assert_eq!(count, distinct, "a row was counted twice");
             assert!(count >= last, "the count went back from {last} to {count}");

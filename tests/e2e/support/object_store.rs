@@ -28,10 +28,12 @@ impl ObjectStore {
         std::fs::write(folder.path().join("s3.json"), identities()).unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();
         // The server also listens 10 000 above each port, for gRPC.
-        let ports = [(); 4].map(|()| loop {
-            let port = free_port();
-            if port < 50_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-                break port;
+        let ports = [(); 4].map(|()| {
+            loop {
+                let port = free_port();
+                if port < 50_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+                    break port;
+                }
             }
         });
         let mut store = ObjectStore { process: None, folder, ports };
