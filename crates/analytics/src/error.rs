@@ -173,9 +173,11 @@ impl SqlError {
     }
 }
 
-/// The engine's text without its backtrace.
+/// The engine's text without its backtrace, and without the list of all columns where it has a suggestion.
 fn plain(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
-    text.strip_prefix("Schema error: ").unwrap_or(text).to_owned()
+    let text = text.strip_prefix("Schema error: ").unwrap_or(text);
+    let suggestion = text.split_once("\nValid fields are").filter(|(before, _)| before.contains("Did you mean"));
+    suggestion.map_or(text, |(before, _)| before).to_owned()
 }

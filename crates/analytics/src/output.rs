@@ -13,7 +13,7 @@ use arrow::datatypes::{
     TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
-use arrow::ipc::writer::{FileWriter, StreamWriter};
+use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, SecondsFormat};
 use datafusion::parquet::arrow::ArrowWriter;
@@ -193,19 +193,6 @@ fn csv_field(value: &str) -> String {
 /// [`OutputError`] if a column has a type that Arrow IPC does not know.
 pub fn to_arrow_ipc(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, OutputError> {
     let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    writer.finish()?;
-    Ok(writer.into_inner()?)
-}
-
-/// The rows as an Arrow IPC file (with a footer, for readers that seek).
-///
-/// # Errors
-/// [`OutputError`] if a column has a type that Arrow IPC does not know.
-pub fn to_arrow_file(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, OutputError> {
-    let mut writer = FileWriter::try_new(Vec::new(), schema)?;
     for batch in batches {
         writer.write(batch)?;
     }

@@ -33,6 +33,10 @@ use crate::prune::{self, STARTED_AT};
 /// Rows per batch when bodies are read: they may be megabytes each.
 const PAYLOAD_BATCH_ROWS: usize = 128;
 
+/// Files that bounds are handed to the engine for. It takes bounds for every column of every file, some 15 KB each, so
+/// beyond this many they cost more than they save; files have been chosen by day and time before.
+const MAX_FILES_WITH_BOUNDS: usize = 2_000;
+
 /// One of the two tables at one moment.
 #[derive(Debug)]
 pub(crate) struct LogTable {
@@ -111,12 +115,14 @@ impl LogTable {
         let mut groups = vec![Vec::new(); partitions.clamp(1, files.len().max(1))];
         let count = groups.len();
         for (position, file) in files.iter().enumerate() {
-            groups[position % count].push(self.partitioned(file));
+            let file = if files.len() > MAX_FILES_WITH_BOUNDS { plain(file) } else { self.bounded(file) };
+            groups[position % count].push(file);
         }
         groups.into_iter().map(FileGroup::new).collect()
     }
 
-    fn partitioned(&self, file: &DataFile) -> PartitionedFile {
+    /// The file with the bounds of its times.
+    fn bounded(&self, file: &DataFile) -> PartitionedFile {
         let columns = self.schema.fields().iter().filter(|field| field.name() != schema::DAY);
         // The engine passes over files by exact bounds only. These may be wider than the rows are, which is all that
         // passing over needs; the statistics of the whole table, which answers are taken from, stay inexact.
@@ -132,9 +138,7 @@ impl LogTable {
             total_byte_size: Precision::Absent,
             column_statistics: column_statistics.collect(),
         };
-        PartitionedFile::new(file.path.clone(), file.size_bytes)
-            .with_partition_values(vec![ScalarValue::Date32(Some(file.day))])
-            .with_statistics(Arc::new(statistics))
+        plain(file).with_statistics(Arc::new(statistics))
     }
 
     fn statistics(&self, files: &[Arc<DataFile>]) -> Statistics {
@@ -143,6 +147,12 @@ impl LogTable {
             files.iter().map(|file| rows_in(file)).reduce(|sum, rows| sum.add(&rows)).unwrap_or_default();
         statistics
     }
+}
+
+/// The file with its day, which it does not hold itself.
+fn plain(file: &DataFile) -> PartitionedFile {
+    let day = ScalarValue::Date32(Some(file.day));
+    PartitionedFile::new(file.path.clone(), file.size_bytes).with_partition_values(vec![day])
 }
 
 fn rows_in(file: &DataFile) -> Precision<usize> {

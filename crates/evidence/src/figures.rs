@@ -157,6 +157,11 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Different models that answered, each once per provider and region.
+    pub(crate) fn models_served(&self) -> usize {
+        self.models.iter().filter(|row| !row.text("model").is_empty()).count()
+    }
+
     /// Runs every statement over one reading.
     pub(crate) async fn of(reading: &Reading, range: TimeRange) -> Result<Figures, EvidenceError> {
         let ask = async |statement: &Statement| rows(reading, &statement.sql(range)).await;
