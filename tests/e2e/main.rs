@@ -1,6 +1,14 @@
 //! What Tollgate promises, tried from outside: real binaries, real sockets, a real S3 server, the official clients, a
 //! real browser. `cargo xtask test` installs what this needs and says where it is in the environment.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it measured"
+)]
+
 mod bad_input;
 mod browser;
 mod budget;

@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use support::{MORNING_US, TestLog, call, calls, denied};
@@ -56,6 +57,39 @@ async fn every_call_is_seen_once_whether_in_memory_in_the_lake_or_in_both() {
     assert_eq!(times, serde_json::json!({"a": "2026-11-23T10:00:00.001000Z", "z": "2026-11-23T10:00:00.012000Z"}));
     let joined = "SELECT count(*) AS n FROM interactions JOIN payloads USING (interaction_id)";
     assert_eq!(one(&analytics, joined).await["n"], 12);
+}
+
+#[tokio::test]
+async fn no_call_is_missed_or_doubled_while_rows_move_into_the_lake() {
+    const ROUNDS: u64 = 12;
+    let log = TestLog::new().await;
+    let analytics = analytics(&log);
+    let (begun, settled) = (AtomicU64::new(0), AtomicU64::new(0));
+    let write = async {
+        for round in 0..ROUNDS {
+            let (first, last) = (round * 3 + 1, round * 3 + 3);
+            begun.store(last, Ordering::SeqCst);
+            log.settle(calls(first..=last));
+            settled.store(last, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            log.commit(first, last).await;
+            tokio::task::yield_now().await;
+            log.forget_committed();
+        }
+    };
+    let read = async {
+        let sql = "SELECT count(DISTINCT interaction_id) AS ids, count(interaction_id) AS n, \
+                   (SELECT count(DISTINCT interaction_id) FROM payloads) AS payloads FROM interactions";
+        while settled.load(Ordering::SeqCst) < 3 * ROUNDS {
+            let least = settled.load(Ordering::SeqCst);
+            let row = one(&analytics, sql).await;
+            let most = begun.load(Ordering::SeqCst);
+            let found = row["n"].as_u64().unwrap();
+            assert!((least..=most).contains(&found), "{found} calls were found when {least} to {most} had settled");
+            assert_eq!((&row["ids"], &row["payloads"]), (&row["n"], &row["n"]));
+        }
+    };
+    tokio::join!(write, read);
 }
 
 #[tokio::test]

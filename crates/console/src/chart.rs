@@ -60,7 +60,16 @@ fn dollars_short(value: f64) -> String {
     match value {
         0.0 => "$0".to_owned(),
         _ if value >= 10_000.0 => format!("${}", format::compact(value)),
-        _ => dollars(value).trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => {
+            let text = dollars(value);
+            let short = text.trim_end_matches('0');
+            // `$3`, `$0.05`, but `$0.20` and not `$0.2`: cents have two places.
+            match short.len() - short.find('.').unwrap_or(0) {
+                1 => short.trim_end_matches('.').to_owned(),
+                2 => format!("{short}0"),
+                _ => short.to_owned(),
+            }
+        }
     }
 }
 

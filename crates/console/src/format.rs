@@ -65,6 +65,13 @@ pub fn count(number: impl Borrow<u64>) -> String {
     grouped(&number.to_string())
 }
 
+/// `1 row`, `43 rows`; for nouns that only take an `s`.
+#[must_use]
+pub fn counted(number: impl Borrow<u64>, noun: &str) -> String {
+    let number = *number.borrow();
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// Like [`count`], or a dash.
 #[must_use]
 pub fn count_or_unknown(number: impl Borrow<Option<u64>>) -> String {
@@ -247,7 +254,8 @@ pub fn delta(before: Option<f64>, now: Option<f64>, rise: Rise) -> Option<Delta>
     }
     let sign = if change > 0.0 { "+" } else { "−" };
     let text = match change.abs() {
-        large if large >= 10.0 => format!("×{}", three_digits(now / before)),
+        large if large >= 99.0 => "over ×100".to_owned(),
+        large if large >= 9.0 => format!("×{}", three_digits(now / before)),
         change => format!("{sign}{}", percent(change)),
     };
     let tone = match (rise, change > 0.0) {

@@ -91,7 +91,7 @@ pub(crate) struct Relay {
     provider: String,
     is_stream: bool,
     /// Hides the usage that the gateway, not the caller, asked for.
-    filter: Option<UsageFilter>,
+    filter: Option<Box<UsageFilter>>,
     /// Not to be sent before the call is settled.
     held: Bytes,
     has_ended: bool,
@@ -118,7 +118,7 @@ struct Last {
 
 impl Relay {
     /// Relays the answer of `call`. `first` is what has been read of it already.
-    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, filter: Option<UsageFilter>) -> Relay {
+    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, filter: Option<Box<UsageFilter>>) -> Relay {
         let (dialect, provider) = (call.dialect, call.provider_name());
         let (call, phase) = (Some(call), Phase::Flowing);
         Relay { call, dialect, provider, is_stream, filter, held: first, has_ended: false, phase }

@@ -32,7 +32,7 @@ const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// An answer, or one about to come.
 enum Reply {
     Whole(Response<Body>),
-    Relayed { head: Response<()>, is_stream: bool, first: Bytes, filter: Option<UsageFilter> },
+    Relayed { head: Response<()>, is_stream: bool, first: Bytes, filter: Option<Box<UsageFilter>> },
 }
 
 /// Answers a request for an operation of `dialect`.
@@ -111,7 +111,7 @@ async fn receive(call: &mut Call, request: &RequestHead, answer: AnswerHead) -> 
         return Err(invalid(call, "uncompressed, as it was asked to be"));
     }
     if is_stream {
-        let filter = request.hides_usage().then(UsageFilter::new);
+        let filter = request.hides_usage().then(Box::default);
         let head = answer::head(call, answer.status, answer.headers, None);
         return Ok(Reply::Relayed { head, is_stream, first: Bytes::new(), filter });
     }

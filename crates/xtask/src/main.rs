@@ -1,6 +1,7 @@
 //! Tasks of the project, the same on a laptop and in CI: `cargo xtask test` installs what the tests need and runs
 //! them all. It changes nothing outside the target directory except that it installs Debian packages when it may.
 
+mod services;
 mod shell;
 mod tools;
 
@@ -57,7 +58,8 @@ fn test(filter: &[String]) -> anyhow::Result<()> {
     let tools = tools::install_for_tests().context("installing what the tests need")?;
     // The end-to-end tests start the real binaries, so those are built first, with the same features.
     run(cargo().args(["build", "--workspace", "--bins"]))?;
-    run(tools.export(cargo().args(["test", "--workspace"]).args(filter)))
+    let services = services::Services::start(&tools)?;
+    run(services.export(tools.export(cargo().args(["test", "--workspace"]).args(filter))))
 }
 
 fn ci() -> anyhow::Result<()> {
@@ -74,6 +76,8 @@ fn ci() -> anyhow::Result<()> {
 
 fn bench(names: &[String]) -> anyhow::Result<()> {
     let tools = tools::install_for_benches().context("installing the peers")?;
-    run(cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+    // As users build them: the all-in-one as `cargo run --release` does, the sidecar with no features but its own.
+    run(cargo().args(["build", "--release"]))?;
+    run(cargo().args(["build", "--release", "--package", "tollgate-sidecar"]))?;
     run(tools.export(cargo().args(["run", "--release", "--package", "tollgate-benches", "--"]).args(names)))
 }

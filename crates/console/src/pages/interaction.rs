@@ -53,6 +53,8 @@ pub struct InteractionPage {
     usage_note: String,
     counted_by: String,
     answer_note: String,
+    error_message: Option<String>,
+    stamp: (&'static str, &'static str),
     reasons: Vec<ReasonView>,
     decision_facts: Vec<Fact>,
     candidates: Vec<CandidateLine>,
@@ -109,10 +111,14 @@ struct RawBody {
     href: String,
 }
 
-/// What the stamp on a decision says.
-#[must_use]
-pub fn stamp(decision: &str) -> &'static str {
-    if decision == "deny" { "Denied" } else { "Allowed" }
+/// Class and words of the stamp on a decision.
+fn stamp(detail: &InteractionDetail) -> (&'static str, &'static str) {
+    match detail.row.decision.as_str() {
+        "deny" => ("deny", "Denied"),
+        // The call ended before a rule was asked, so nothing was allowed either.
+        _ if detail.reasons.is_empty() => ("none", "Not asked"),
+        _ => ("allow", "Allowed"),
+    }
 }
 
 impl InteractionPage {
@@ -123,11 +129,13 @@ impl InteractionPage {
         let row = &detail.row;
         let may_read = shell.may_read_content;
         InteractionPage {
-            cost_note: cost_note(row, columns),
+            cost_note: cost_note(&detail),
             cost_exact: row.cost_usd.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("${cost}")),
             usage_note: if row.stream { "streamed" } else { "in one piece" }.to_owned(),
             counted_by: text(columns, "usage_source").unwrap_or_else(|| "nobody".to_owned()),
             answer_note: answer_note(row, columns),
+            error_message: text(columns, "error_message"),
+            stamp: stamp(&detail),
             decision_facts: decision_facts(columns),
             candidates: candidates(&detail),
             timeline: timeline(&detail),
@@ -159,8 +167,9 @@ fn number(columns: &Map<String, Value>, name: &str) -> Option<u64> {
     columns.get(name)?.as_u64()
 }
 
-fn cost_note(row: &InteractionRow, columns: &Map<String, Value>) -> String {
-    match (row.cost_usd, text(columns, "cost_source").as_deref()) {
+fn cost_note(detail: &InteractionDetail) -> String {
+    match (detail.row.cost_usd, text(&detail.columns, "cost_source").as_deref()) {
+        (None, _) if detail.attempts.is_empty() => "no provider was called".to_owned(),
         (None, _) => "unknown, which is not zero".to_owned(),
         (Some(_), Some("provider")) => "as the provider stated".to_owned(),
         (Some(_), Some("catalog")) => "by the price catalogue".to_owned(),
@@ -169,9 +178,6 @@ fn cost_note(row: &InteractionRow, columns: &Map<String, Value>) -> String {
 }
 
 fn answer_note(row: &InteractionRow, columns: &Map<String, Value>) -> String {
-    if let Some(message) = text(columns, "error_message") {
-        return message;
-    }
     if let Some(code) = &row.error_type {
         return code.clone();
     }

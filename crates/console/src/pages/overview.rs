@@ -11,7 +11,7 @@ use super::Tile;
 use crate::access::Reader;
 use crate::chart::{self, Series, Shape, TimeChart, Tone, Unit};
 use crate::error::ConsoleError;
-use crate::format::{self, Rise, UNKNOWN, delta};
+use crate::format::{self, Rise, delta};
 use crate::params::Params;
 use crate::range::{Choice, Range, choices, parameter};
 use crate::shell::Shell;
@@ -290,9 +290,14 @@ fn latency_headline(totals: &Totals) -> String {
 
 fn split(title: &'static str, column: &'static str, by: &str, range: Range, groups: &[Group]) -> Split {
     const SHOWN: usize = 6;
+    let nobody = match by {
+        "team" => "unknown caller",
+        "provider" => "no provider was called",
+        _ => "no model",
+    };
     let largest = groups.iter().map(|group| group.totals.calls).max().unwrap_or(1).max(1);
     let row = |group: &Group| SplitRow {
-        name: if group.key.is_empty() { UNKNOWN.to_owned() } else { group.key.clone() },
+        name: if group.key.is_empty() { nobody.to_owned() } else { group.key.clone() },
         href: (!group.key.is_empty())
             .then(|| format!("/interactions?range={}{}", range.as_str(), parameter(by, &group.key))),
         calls: group.totals.calls,

@@ -153,7 +153,7 @@ impl Call {
             error_message: None,
             finish_reasons: if answered { vec!["stop".to_owned()] } else { Vec::new() },
             latency_us,
-            ttft_us: answered.then(|| if self.stream { latency_us / 5 } else { latency_us }),
+            ttft_us: answered.then_some(if self.stream { latency_us / 5 } else { latency_us }),
             gateway_overhead_us: Some(random.random_range(60..240)),
             usage: usage.filter(|_| billed).unwrap_or_default(),
             usage_source: match self.outcome {
@@ -166,7 +166,10 @@ impl Call {
             price_id: priced.filter(|_| billed).map(|priced| priced.price_id),
             request_bytes: request.len() as u64,
             response_bytes: response.len() as u64,
-            tags: vec![("channel".to_owned(), if self.user % 3 == 0 { "batch" } else { "interactive" }.to_owned())],
+            tags: vec![(
+                "channel".to_owned(),
+                if self.user.is_multiple_of(3) { "batch" } else { "interactive" }.to_owned(),
+            )],
         };
         let payload = |body: Bytes, content_type: &str| Payload { content_type: content_type.to_owned(), body };
         let answered_as = if self.stream && answered { "text/event-stream" } else { "application/json" };
@@ -227,7 +230,7 @@ impl Call {
         let (typical_input, typical_output) = self.team.tokens;
         let input = around(typical_input);
         let output = (operation == Operation::Chat).then(|| around(typical_output));
-        let cached = (operation == Operation::Chat && input > 2_000).then(|| input / 3);
+        let cached = (operation == Operation::Chat && input > 2_000).then_some(input / 3);
         Some(Usage {
             input_tokens: Some(input),
             output_tokens: output,
