@@ -1,9 +1,12 @@
 // What every spec uses: a browser that is strict about errors, a way to say what was checked, and a client of the gateway.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { chromium } from "playwright-core";
+import { join } from "node:path";
 
-const require = createRequire(import.meta.url);
+/** `cargo xtask test` keeps the packages outside the work tree and says where; else they are beside this file. */
+const MODULES = process.env.NODE_MODULES;
+const require = createRequire(MODULES ? join(MODULES, "here.js") : import.meta.url);
+const { chromium } = require("playwright-core");
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 export const BASE_URL = need("BASE_URL").replace(/\/$/, "");
