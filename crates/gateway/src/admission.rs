@@ -1,5 +1,5 @@
 //! May this call go ahead: what the team has spent and what the call may cost go to the policy bundle, and its verdict,
-//! with the reasons, onto the record. The decision itself is [`tollgate_policy::decide`]'s.
+//! with the reasons, onto the record. The decision itself is [`tollgate_policy::decide()`]'s.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ const PRIORITY: &str = "priority";
 pub(crate) struct Admitted {
     pub(crate) prefer: Option<Prefer>,
     pub(crate) signals: Arc<SignalsSnapshot>,
+    /// When it was asked.
+    pub(crate) now_us: i64,
 }
 
 /// Asks policy, and holds a reservation in the spend ledger from here on.
@@ -66,5 +68,5 @@ pub(crate) fn admit(
             if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };
         return Err(CallError::Denied { code: verdict.code, message });
     }
-    Ok(Admitted { prefer: verdict.prefer, signals: standing.signals })
+    Ok(Admitted { prefer: verdict.prefer, signals: standing.signals, now_us })
 }

@@ -19,23 +19,26 @@ const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Headers of a provider's answer that end here.
-static LEFT_BEHIND: [HeaderName; 14] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::DATE,
-    header::SERVER,
-    header::SET_COOKIE,
-    header::ALT_SVC,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("anthropic-organization-id"),
-];
+/// Headers that nearly every answer has and that end here.
+static LEFT_BEHIND: [HeaderName; 3] = [header::CONTENT_LENGTH, header::DATE, header::TRANSFER_ENCODING];
+
+/// Headers that few answers have and that end here too.
+fn is_left_behind(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "server"
+            | "set-cookie"
+            | "alt-svc"
+            | "openai-organization"
+            | "anthropic-organization-id"
+    )
+}
 
 /// Whether the body is a stream of events.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -57,6 +60,9 @@ pub(crate) fn head(
     settlement: Option<Settlement>,
 ) -> Response<()> {
     for name in &LEFT_BEHIND {
+        headers.remove(name);
+    }
+    while let Some(name) = headers.keys().find(|name| is_left_behind(name)).cloned() {
         headers.remove(name);
     }
     let attempts = settlement.map_or(call.record.attempts.len(), |settlement| settlement.attempts);
@@ -82,7 +88,8 @@ fn mark(headers: &mut HeaderMap, call: &Call, attempts: usize) {
 }
 
 fn id_value(id: InteractionId) -> HeaderValue {
-    HeaderValue::try_from(id.to_string()).unwrap_or(HeaderValue::from_static(""))
+    let mut text = [0; 36];
+    HeaderValue::from_str(id.write_into(&mut text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn cost_value(cost: Usd) -> HeaderValue {

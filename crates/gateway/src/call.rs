@@ -50,7 +50,9 @@ pub(crate) struct Call {
     pub(crate) observer: Option<Observer>,
     pub(crate) recording: Recording,
     pub(crate) response_type: String,
-    pub(crate) patience: Patience,
+    patience: Patience,
+    /// How long to wait from the next time on that there is nothing.
+    wait_next: Option<Duration>,
     attempt_started: Instant,
     pub(crate) body_wait: Duration,
     pub(crate) estimated_input_tokens: u64,
@@ -91,7 +93,8 @@ impl Call {
             observer: None,
             recording: Recording::new(gateway.settings.limits.recorded_response_bytes),
             response_type: String::new(),
-            patience: Patience::new(gateway.settings.timeouts.total),
+            patience: Patience::since(now, gateway.settings.timeouts.total),
+            wait_next: None,
             attempt_started: now,
             body_wait: Duration::ZERO,
             estimated_input_tokens: 0,
@@ -119,7 +122,7 @@ impl Call {
         self.record.conversation_id = intake.conversation.take();
         self.record.tags = std::mem::take(&mut intake.labels);
         if let Some(content_type) = intake.content_type {
-            self.request.content_type = String::from_utf8_lossy(content_type.as_bytes()).into_owned();
+            self.request.content_type = text_of(content_type);
         }
     }
 
@@ -134,8 +137,10 @@ impl Call {
 
     /// Takes over what the body said.
     pub(crate) fn read(&mut self, head: &RequestHead) {
-        self.record.model_requested = head.model.chars().take(MAX_MODEL_CHARS).collect();
-        if self.record.model_requested.len() < head.model.len() {
+        if head.model.len() <= MAX_MODEL_CHARS {
+            self.record.model_requested.clone_from(&head.model);
+        } else {
+            self.record.model_requested = head.model.chars().take(MAX_MODEL_CHARS).collect();
             let kept = format!("first {} of {} bytes", self.record.model_requested.len(), head.model.len());
             settle::label(&mut self.record, "model_requested", kept);
         }
@@ -197,7 +202,7 @@ impl Call {
             model: target.model.clone(),
             http_status: None,
             error_class: None,
-            started_at_us: self.now_us(),
+            started_at_us: self.at_us(self.attempt_started.duration_since(self.started)),
             duration_us: 0,
             input_tokens: None,
             output_tokens: None,
@@ -222,13 +227,25 @@ impl Call {
 
     /// The wall clock, read through the monotonic one: within a call, time does not jump.
     pub(crate) fn now_us(&self) -> i64 {
-        self.record.started_at_us.saturating_add(i64::try_from(clock::elapsed_us(self.started)).unwrap_or(i64::MAX))
+        self.at_us(self.started.elapsed())
     }
 
-    /// Gives the upstream `wait` for what comes next, within what the whole call may take.
+    fn at_us(&self, since_start: Duration) -> i64 {
+        self.record.started_at_us.saturating_add(i64::try_from(since_start.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Gives the upstream `wait` for what comes next, within what the whole call may take. Counted from the moment at
+    /// which there is something to wait for: what is there already costs no look at the clock.
     pub(crate) fn expect_within(&mut self, wait: Duration) {
-        let whole = tokio::time::Instant::from_std(self.started) + self.gateway.settings.timeouts.total;
-        self.patience.wait_until((tokio::time::Instant::now() + wait).min(whole));
+        self.wait_next = Some(wait);
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(wait) = self.wait_next.take() {
+            let whole = tokio::time::Instant::from_std(self.started) + self.gateway.settings.timeouts.total;
+            self.patience.wait_until((tokio::time::Instant::now() + wait).min(whole));
+        }
+        self.patience.poll(cx)
     }
 
     /// Waits for the head of the answer.
@@ -237,9 +254,7 @@ impl Call {
         match upstream.poll_head(cx) {
             Poll::Ready(Ok(head)) => {
                 self.has_answer_head = true;
-                let content_type = head.headers.get(http::header::CONTENT_TYPE);
-                self.response_type = content_type
-                    .map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+                self.response_type = head.headers.get(http::header::CONTENT_TYPE).map(text_of).unwrap_or_default();
                 self.expect_within(self.gateway.settings.timeouts.idle_stream);
                 Poll::Ready(Ok(head))
             }
@@ -248,7 +263,7 @@ impl Call {
                 tracing::debug!(%error, cause = ?std::error::Error::source(&error), "an upstream call broke before its answer");
                 Poll::Ready(Err(HeadError::Call(CallError::UpstreamReset { provider: self.provider_name() })))
             }
-            Poll::Pending => self.patience.poll(cx).map(|()| {
+            Poll::Pending => self.poll_patience(cx).map(|()| {
                 let waited_ms = self.gateway.settings.timeouts.first_byte.as_millis();
                 let (provider, setting) = (self.provider_name(), "first_byte");
                 Err(HeadError::Call(CallError::UpstreamTimeout {
@@ -279,7 +294,7 @@ impl Call {
                 self.upstream = None;
                 Poll::Ready(Err(CallError::UpstreamIncomplete { provider: self.provider_name() }))
             }
-            Poll::Pending => self.patience.poll(cx).map(|()| {
+            Poll::Pending => self.poll_patience(cx).map(|()| {
                 self.upstream = None;
                 let waited_ms = self.gateway.settings.timeouts.idle_stream.as_millis();
                 let (provider, setting) = (self.provider_name(), "idle_stream");
@@ -290,7 +305,9 @@ impl Call {
 
     /// Prepares for the body of an answer whose head has come.
     pub(crate) fn begin_answer(&mut self, status: u16, is_stream: bool) {
-        self.note_attempt(Some(status), None);
+        if let Some(attempt) = self.record.attempts.last_mut() {
+            attempt.http_status = Some(status);
+        }
         self.observer = is_stream.then(|| Observer::new(self.record.dialect, self.record.operation, true));
     }
 
@@ -368,6 +385,13 @@ impl Drop for Call {
             CallError::HungUp
         };
         settle::abandon(self, &error);
+    }
+}
+
+fn text_of(value: &http::HeaderValue) -> String {
+    match value.to_str() {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
     }
 }
 

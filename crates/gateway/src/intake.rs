@@ -129,11 +129,12 @@ impl Trace {
 /// Reads the body whole. A body that came in one piece is not copied.
 ///
 /// # Errors
-/// [`CallError`] if it is longer than `limit`, slower than `wait`, or breaks off. `received` says how much had come.
+/// [`CallError`] if it is longer than `limit`, slower than `patience` (which is `wait` long), or breaks off. `received` says how much had come.
 pub(crate) async fn read_body(
     body: &mut Incoming,
     limit: usize,
     wait: Duration,
+    mut patience: Patience,
     received: &mut u64,
 ) -> Result<Bytes, CallError> {
     let too_large = CallError::BodyTooLarge { limit };
@@ -141,7 +142,6 @@ pub(crate) async fn read_body(
     if stated.lower() > limit as u64 {
         return Err(too_large);
     }
-    let mut patience = Patience::new(wait);
     let Some(first) = next_piece(body, &mut patience, wait).await? else { return Ok(Bytes::new()) };
     *received = first.len() as u64;
     if body.is_end_stream() && first.len() <= limit {

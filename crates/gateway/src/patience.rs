@@ -20,6 +20,11 @@ impl Patience {
         Patience { deadline: Instant::now() + wait, sleep: None }
     }
 
+    /// Until `wait` after `start`.
+    pub(crate) fn since(start: std::time::Instant, wait: Duration) -> Self {
+        Patience { deadline: Instant::from_std(start) + wait, sleep: None }
+    }
+
     /// Replaces the deadline.
     pub(crate) fn wait_until(&mut self, deadline: Instant) {
         self.deadline = deadline;

@@ -2,7 +2,7 @@
 //! stage is a module; this one only puts them in order, and sees to it that every error becomes an answer and a row.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -18,6 +18,7 @@ use crate::attempt::{self, Failure, Outbound, TheirError};
 use crate::call::Call;
 use crate::error::{CallError, own};
 use crate::intake::{self, Intake};
+use crate::patience::Patience;
 use crate::relay::{Body, Relay};
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
@@ -77,8 +78,8 @@ async fn run(call: &mut Call, parts: &Parts, body: &mut Incoming) -> Result<Repl
     let resolved = gateway.routes.resolve(&head.model)?;
     call.record.route_id.clone_from(&resolved.alias);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
-    let (dialect, operation, now_us) = (call.dialect, call.record.operation, call.now_us());
-    let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, now_us);
+    let (dialect, operation) = (call.dialect, call.record.operation);
+    let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
     call.record.candidates = ordered.candidates;
     if let Some(refusal) = ordered.refused {
         return Err(refusal.into());
@@ -95,9 +96,9 @@ fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, Cal
 
 async fn read_body(call: &mut Call, body: &mut Incoming) -> Result<Bytes, CallError> {
     let (limit, wait) = (call.gateway.settings.limits.request_bytes, call.gateway.settings.timeouts.request_body);
-    let began = Instant::now();
-    let read = intake::read_body(body, limit, wait, &mut call.record.request_bytes).await;
-    call.body_wait = began.elapsed();
+    let patience = Patience::since(call.started, wait);
+    let read = intake::read_body(body, limit, wait, patience, &mut call.record.request_bytes).await;
+    call.body_wait = call.started.elapsed();
     let read = read?;
     call.request.body = read.clone();
     Ok(read)

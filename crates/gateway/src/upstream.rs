@@ -128,12 +128,13 @@ impl Pool {
     }
 
     fn put_back(&self, link: Link) {
+        let since = Instant::now();
         let mut idle = self.idle.lock();
         let is_full = idle.len() >= self.keep;
-        if is_full || idle.front().is_some_and(|oldest| oldest.since.elapsed() >= self.keep_for) {
+        if is_full || idle.front().is_some_and(|oldest| since.duration_since(oldest.since) >= self.keep_for) {
             idle.pop_front();
         }
-        idle.push_back(Idle { link, since: Instant::now() });
+        idle.push_back(Idle { link, since });
     }
 }
 

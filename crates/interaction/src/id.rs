@@ -19,6 +19,11 @@ impl InteractionId {
         InteractionId(uuid::Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid())
     }
 
+    /// The id as text, written into `buffer`: what `to_string` gives, without an allocation.
+    pub fn write_into(self, buffer: &mut [u8; 36]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+
     /// Milliseconds since 1970 at which the call started, read from the id.
     #[must_use]
     pub fn unix_ms(self) -> u64 {

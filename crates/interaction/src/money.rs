@@ -98,9 +98,15 @@ impl fmt::Display for Usd {
         let sign = if self.0 < 0 { "-" } else { "" };
         let magnitude = self.0.unsigned_abs();
         let whole = magnitude / UNITS_PER_USD.unsigned_abs();
-        let fraction = format!("{:012}", magnitude % UNITS_PER_USD.unsigned_abs());
-        let kept = fraction.trim_end_matches('0').len().max(2);
-        write!(f, "{sign}{whole}.{}", &fraction[..kept])
+        // Below 10¹², so that 64 bits hold it and division is cheap.
+        let mut rest = (magnitude % UNITS_PER_USD.unsigned_abs()) as u64;
+        let mut digits = [b'0'; SCALE as usize];
+        for digit in digits.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(2, |last| (last + 1).max(2));
+        write!(f, "{sign}{whole}.{}", std::str::from_utf8(&digits[..kept]).unwrap_or_default())
     }
 }
 
