@@ -29,7 +29,7 @@ pub trait Ledger: Send + Sync {
     fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues>;
     /// See [`Analytics::sql`].
     fn sql(&self, query: &str, limits: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>>;
-    /// See [`tollgate_evidence::record_keeping`].
+    /// See [`tollgate_evidence::record_keeping()`].
     fn record_keeping(
         &self,
         request: RecordKeepingRequest,

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tollgate_analytics::Reading;
 use tollgate_analytics::report::TimeRange;
-use tollgate_flush::parquet_file::day_text;
 use tollgate_interaction::interaction::day_of;
 use tollgate_lake::LakeSnapshot;
+use tollgate_lake::day_text;
 
 use crate::error::EvidenceError;
 use crate::figures::{self, Row};

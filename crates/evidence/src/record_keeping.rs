@@ -205,7 +205,7 @@ fn rows_of(batch: &RecordBatch) -> u64 {
 fn parts(range: TimeRange, figures: &Figures) -> Vec<TimeRange> {
     let mut parts = Vec::new();
     for day in &figures.by_day {
-        let Some(number) = tollgate_flush::parquet_file::day_from_text(&day.text("day")) else { continue };
+        let Some(number) = tollgate_lake::day_from_text(&day.text("day")) else { continue };
         let start_us = i64::from(number) * 24 * US_PER_HOUR;
         let step_us = if day.count("rows") > ROWS_SORTED_AT_ONCE { US_PER_HOUR } else { 24 * US_PER_HOUR };
         for step in 0..24 * US_PER_HOUR / step_us {

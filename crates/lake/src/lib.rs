@@ -11,6 +11,8 @@ mod parquet_reader;
 pub mod snapshot;
 mod table;
 
+// The text of a partition, for those who read the lake and do not write to it.
 pub use error::LakeError;
 pub use lake::{CommitReport, Lake, Mode};
 pub use snapshot::{DataFile, LakeSnapshot, TableFiles};
+pub use tollgate_flush::parquet_file::{day_from_text, day_text};

@@ -1,5 +1,5 @@
 //! Reads ranges of one Parquet file from the store. The `parquet` crate's own such reader is deprecated as of 59 in favour
-//! of this (https://github.com/apache/arrow-rs/issues/10308).
+//! of this (<https://github.com/apache/arrow-rs/issues/10308>).
 
 use std::fmt;
 use std::ops::Range;
