@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("console", &["interaction", "policy", "metastore", "analytics", "search", "evidence"]),
     ("config", &["interaction", "policy", "provider", "wal", "flush", "gateway"]),
     ("sidecar", &["interaction", "policy", "provider", "wal", "flush", "gateway", "config"]),
-    ("testkit", &["interaction", "provider"]),
+    ("testkit", &["interaction"]),
 ];
 
 /// Crates that do no I/O at all, and what they must therefore never reach.

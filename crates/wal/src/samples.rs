@@ -1,59 +1,10 @@
 //! Events for the tests of this crate.
 
 use bytes::Bytes;
-use tollgate_interaction::{
-    CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload, Settled,
-    Source, Usage, UsageSource,
-};
+use tollgate_interaction::{Event, Interaction, Opened, Payload, Settled};
 
 pub(crate) fn interaction(number: u64) -> Interaction {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.to_be_bytes());
-    Interaction {
-        schema_version: 1,
-        interaction_id: InteractionId::new(1_795_000_000_000, &random),
-        started_at_us: 1_795_000_000_000_000,
-        ended_at_us: 1_795_000_000_420_000,
-        tenant: "default".into(),
-        project: None,
-        team: "search".into(),
-        user_ref: None,
-        api_key_id: Some("key-1".into()),
-        conversation_id: None,
-        trace_id: None,
-        span_id: None,
-        source: Source::Proxy,
-        operation: Operation::Chat,
-        dialect: Dialect::Openai,
-        stream: false,
-        model_requested: "sandbox/small".into(),
-        model_served: None,
-        provider: Some("sandbox".into()),
-        region: None,
-        route_id: None,
-        policy_bundle_hash: None,
-        signals_id: None,
-        decision: Decision::Allow,
-        decision_reasons: Vec::new(),
-        candidates: Vec::new(),
-        attempts: Vec::new(),
-        outcome: Outcome::Interrupted,
-        http_status: None,
-        error_type: None,
-        error_message: None,
-        finish_reasons: Vec::new(),
-        latency_us: 420_000,
-        ttft_us: None,
-        gateway_overhead_us: None,
-        usage: Usage::default(),
-        usage_source: UsageSource::None,
-        cost_usd: None,
-        cost_source: CostSource::None,
-        price_id: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        tags: Vec::new(),
-    }
+    tollgate_testkit::samples::interaction(number, 1_795_000_000_000_000)
 }
 
 fn text(length: usize) -> Bytes {

@@ -14,10 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::hot::HotBuffer;
 use tollgate_flush::store::{self, Store, StoreOptions};
-use tollgate_interaction::{
-    CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload, Settled,
-    Source, Usage, UsageSource, Usd, schema,
-};
+use tollgate_interaction::{Event, Interaction, Opened, Outcome, Payload, Settled};
 use tollgate_lake::{DataFile, Lake, LakeError, Mode};
 use tollgate_wal::{Wal, WalError, WalSettings};
 
@@ -25,54 +22,7 @@ use tollgate_wal::{Wal, WalError, WalSettings};
 pub(crate) const STARTED_AT_US: i64 = 1_795_478_399_999_000;
 
 pub(crate) fn interaction(number: u64) -> Interaction {
-    let started_at_us = STARTED_AT_US + i64::try_from(number).unwrap() * 100;
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.to_be_bytes());
-    Interaction {
-        schema_version: schema::SCHEMA_VERSION,
-        interaction_id: InteractionId::new(u64::try_from(started_at_us).unwrap() / 1_000, &random),
-        started_at_us,
-        ended_at_us: started_at_us + 1_000,
-        tenant: "acme".into(),
-        project: None,
-        team: "red".into(),
-        user_ref: None,
-        api_key_id: Some("key-1".into()),
-        conversation_id: None,
-        trace_id: None,
-        span_id: None,
-        source: Source::Proxy,
-        operation: Operation::Chat,
-        dialect: Dialect::Openai,
-        stream: false,
-        model_requested: "sandbox/small".into(),
-        model_served: Some("small".into()),
-        provider: Some("sandbox".into()),
-        region: None,
-        route_id: None,
-        policy_bundle_hash: None,
-        signals_id: None,
-        decision: Decision::Allow,
-        decision_reasons: Vec::new(),
-        candidates: Vec::new(),
-        attempts: Vec::new(),
-        outcome: Outcome::Success,
-        http_status: Some(200),
-        error_type: None,
-        error_message: None,
-        finish_reasons: vec!["stop".into()],
-        latency_us: 1_000 + number,
-        ttft_us: None,
-        gateway_overhead_us: Some(30),
-        usage: Usage { input_tokens: Some(number), ..Usage::default() },
-        usage_source: UsageSource::Provider,
-        cost_usd: Some(Usd::new(37_500)),
-        cost_source: CostSource::Catalog,
-        price_id: None,
-        request_bytes: 16,
-        response_bytes: 2,
-        tags: vec![("app".into(), "test".into())],
-    }
+    tollgate_testkit::samples::interaction(number, STARTED_AT_US + i64::try_from(number).unwrap() * 100)
 }
 
 pub(crate) fn opened(number: u64) -> Event {
