@@ -114,7 +114,7 @@ export async function overflow(page) {
     const wide = document.documentElement.scrollWidth - innerWidth;
     if (wide <= 0) return null;
     const culprit = Array.from(document.querySelectorAll("body *"))
-      .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+      .filter((element) => !element.closest(".nav, .scroll, pre") && element.getBoundingClientRect().right > innerWidth + 1)
       .map((element) => `${element.tagName.toLowerCase()}.${element.getAttribute("class") ?? ""}`);
     return `${wide} px too wide: ${culprit.slice(0, 4).join(", ")}`;
   });

@@ -170,12 +170,12 @@ fn changes_something(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether the browser says that another site made this request. Older browsers say nothing.
+/// Whether the browser says that another site made this request. `Sec-Fetch-Site` decides where it is sent; browsers leave
+/// it out over plain HTTP to other machines, and a proxy that ends TLS may change `Host`, so `Origin` comes second.
 #[must_use]
 pub fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
-    if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        return true;
+    if let Some(site) = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok()) {
+        return site != "same-origin" && site != "none";
     }
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match (text(header::ORIGIN), text(header::HOST)) {
@@ -238,6 +238,8 @@ mod tests {
         assert!(is_from_elsewhere(&headers(&[("origin", "null"), ("host", "127.0.0.1:8081")])));
         assert!(!is_from_elsewhere(&headers(&[("origin", "http://127.0.0.1:8081"), ("host", "127.0.0.1:8081")])));
         assert!(!is_from_elsewhere(&headers(&[])));
+        let behind_proxy = [("sec-fetch-site", "same-origin"), ("origin", "https://books.test"), ("host", "127.0.0.1")];
+        assert!(!is_from_elsewhere(&headers(&behind_proxy)));
     }
 
     #[test]
