@@ -92,7 +92,7 @@ async fn a_manifest_that_comes_twice_counts_once_and_one_that_overlaps_is_refuse
     let rows = lake.snapshot().interactions.rows();
     store.object_store.put(&path, serde_json::to_vec(&manifest).unwrap().into()).await.unwrap();
     assert_eq!(lake.commit_inbox().await.unwrap().repeated, 1);
-    let overlapping = Manifest { last_seq: manifest.last_seq + 5, ..manifest };
+    let overlapping = Manifest { last_seq: manifest.last_seq + 1_000, ..manifest };
     let content = serde_json::to_vec(&overlapping).unwrap();
     store.object_store.put(&overlapping.path(), content.into()).await.unwrap();
     assert_eq!(lake.commit_inbox().await.unwrap().rejected, 1);
