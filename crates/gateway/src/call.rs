@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) status_sent: Option<u16>,
     /// Bytes of its body that went to the caller.
     pub(crate) sent_bytes: u64,
+    /// Nobody waits any more, and this is the last attempt to learn what the call cost.
+    is_draining: bool,
     pub(crate) settled: bool,
 }
 
@@ -101,6 +103,7 @@ impl Call {
             has_answer_head: false,
             status_sent: None,
             sent_bytes: 0,
+            is_draining: false,
             settled: false,
             gateway,
         }
@@ -343,12 +346,15 @@ impl Call {
     /// Takes the call away from a caller who hung up and reads its answer to the end.
     fn drain(&mut self) {
         let gateway = Arc::clone(&self.gateway);
-        let call = std::mem::replace(self, Call::hollow(&gateway));
+        let mut call = std::mem::replace(self, Call::hollow(&gateway));
+        call.is_draining = true;
         gateway.tasks.spawn(settle::drain(Box::new(call)));
     }
 
     fn should_drain(&self) -> bool {
-        self.upstream.is_some()
+        // A runtime that is shutting down drops what is spawned on it, which must not lead back here.
+        !self.is_draining
+            && self.upstream.is_some()
             && self.gateway.settings.on_disconnect == OnDisconnect::Drain
             && !self.gateway.abort.is_cancelled()
             && !std::thread::panicking()

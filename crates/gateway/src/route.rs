@@ -199,7 +199,8 @@ impl RouteTable {
 
     /// The refusal of a name that stands for nothing.
     pub(crate) fn unknown(&self, model: &str) -> CallError {
-        CallError::ModelUnknown { model: model.chars().take(MAX_MODEL_BYTES).collect(), hint: self.hint(model) }
+        let model: String = model.chars().take(MAX_MODEL_BYTES).collect();
+        CallError::ModelUnknown { hint: self.hint(&model), model }
     }
 
     /// `provider/anything`, where the provider lists no models.
@@ -280,11 +281,10 @@ impl RouteTable {
         }
     }
 
+    /// What may have been meant. `model` is short: comparing it with every name takes time in its length.
     fn hint(&self, model: &str) -> String {
         const MAX_NAMED: usize = 12;
-        let mut known: Vec<&str> = self.known.keys().map(String::as_str).collect();
-        known.sort_unstable();
-        let nearest = known.iter().map(|name| (strsim::levenshtein(name, model), *name)).min();
+        let nearest = self.known.keys().map(|name| (strsim::levenshtein(name, model), name)).min();
         let mut hint = match nearest {
             Some((steps, name)) if steps <= model.chars().count().max(3) / 3 => format!("did you mean `{name}`? "),
             _ => String::new(),
@@ -292,15 +292,16 @@ impl RouteTable {
         let open = self.providers.values().filter(|provider| provider.models.is_none());
         let mut open: Vec<String> = open.map(|provider| format!("`{}/…`", provider.name)).collect();
         open.sort_unstable();
-        let named: Vec<String> = known.iter().take(MAX_NAMED).map(|name| format!("`{name}`")).chain(open).collect();
+        let listed = self.listed.iter().take(MAX_NAMED).map(|model| format!("`{}`", model.id));
+        let named: Vec<String> = listed.chain(open).collect();
         if named.is_empty() {
             hint.push_str("no provider is configured; add one under `providers`");
             return hint;
         }
         hint.push_str("known are ");
         hint.push_str(&named.join(", "));
-        if known.len() > MAX_NAMED {
-            hint.push_str(&format!(" and {} more (`GET /v1/models`)", known.len() - MAX_NAMED));
+        if self.listed.len() > MAX_NAMED {
+            hint.push_str(&format!(" and {} more (`GET /v1/models`)", self.listed.len() - MAX_NAMED));
         }
         hint
     }

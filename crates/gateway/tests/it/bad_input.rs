@@ -68,6 +68,16 @@ async fn an_unknown_model_is_named_with_the_nearest_known_one() {
 }
 
 #[tokio::test]
+async fn a_model_name_of_a_megabyte_is_refused_at_once_and_cut_on_the_row() {
+    let bench = bench().await;
+    let answer = bench.post(CHAT, &chat(&"m".repeat(1_000_000))).await;
+    let row = refused(&bench, &answer, 404, "model_not_found", Outcome::Failed);
+    assert_eq!(row.record.model_requested.len(), 256);
+    assert_eq!(row.record.tags, [("tollgate.model_requested".to_owned(), "first 256 of 1000000 bytes".to_owned())]);
+    assert!(answer.body.len() < 2_000 && row.record.latency_us < 5_000_000);
+}
+
+#[tokio::test]
 async fn malformed_json_is_refused_by_field_and_byte_and_kept() {
     let bench = bench().await;
     let answer = bench.post(CHAT, r#"{"model":"sandbox/small","messages":[}"#).await;
