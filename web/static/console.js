@@ -194,6 +194,11 @@
     const inUse = (part) => part.matches(":hover") || part.contains(document.activeElement) || part.querySelector("details[open]");
     const refresh = async () => {
       if (busy || document.hidden) { return; }
+      if (!document.querySelector("[data-refresh]")) {
+        // The first call of all: there is nothing to exchange yet.
+        location.reload();
+        return;
+      }
       due = false;
       busy = true;
       const begun = performance.now();

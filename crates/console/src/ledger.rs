@@ -2,8 +2,9 @@
 //! made-up answers.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tollgate_analytics::report::{
@@ -49,13 +50,36 @@ pub struct LiveLedger {
     analytics: Arc<Analytics>,
     search: Arc<Search>,
     changed: watch::Receiver<u64>,
+    known_values: Arc<Mutex<Vec<KnownValues>>>,
+}
+
+/// Choices of a filter, kept for a while: they take five passes over the range and hardly ever change.
+struct KnownValues {
+    range: TimeRange,
+    values: FilterValues,
+}
+
+impl KnownValues {
+    /// Whether they do for `range`: one of the same length that ends less than a minute later.
+    fn serve(&self, range: TimeRange) -> bool {
+        const KEPT_US: i64 = 60_000_000;
+        let age_us = range.to_us - self.range.to_us;
+        self.range.length_us() == range.length_us() && (0..KEPT_US).contains(&age_us)
+    }
 }
 
 impl LiveLedger {
     /// Reads through `analytics` and `search`; `changed` is the hot buffer's.
     #[must_use]
     pub fn new(analytics: Arc<Analytics>, search: Arc<Search>, changed: watch::Receiver<u64>) -> Self {
-        LiveLedger { analytics, search, changed }
+        LiveLedger { analytics, search, changed, known_values: Arc::default() }
+    }
+}
+
+impl LiveLedger {
+    fn known(&self, range: TimeRange) -> Option<FilterValues> {
+        let known = self.known_values.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| known.serve(range)).map(|known| known.values.clone())
     }
 }
 
@@ -77,7 +101,20 @@ impl Ledger for LiveLedger {
     }
 
     fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues> {
-        self.analytics.filter_values(range)
+        if let Some(values) = self.known(range) {
+            return async move { Ok(values) }.boxed();
+        }
+        let (asked, known) = (self.analytics.filter_values(range), Arc::clone(&self.known_values));
+        async move {
+            let values = asked.await?;
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|old| old.range.length_us() != range.length_us());
+            // Ranges of any length can be asked for; a few are enough.
+            known.truncate(8);
+            known.insert(0, KnownValues { range, values: values.clone() });
+            Ok(values)
+        }
+        .boxed()
     }
 
     fn sql(&self, query: &str, limits: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>> {
@@ -98,5 +135,19 @@ impl Ledger for LiveLedger {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_kept_for_a_minute_and_only_for_the_same_length() {
+        let known = KnownValues { range: TimeRange::new(0, 1_000_000_000), values: FilterValues::default() };
+        assert!(known.serve(TimeRange::new(59_999_999, 1_059_999_999)));
+        assert!(!known.serve(TimeRange::new(60_000_000, 1_060_000_000)));
+        assert!(!known.serve(TimeRange::new(1, 1_059_999_999)));
+        assert!(!known.serve(TimeRange::new(-1, 999_999_999)), "a range that ends earlier may hold other values");
     }
 }
