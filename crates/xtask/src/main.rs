@@ -59,7 +59,7 @@ fn test(filter: &[String]) -> anyhow::Result<()> {
     // The end-to-end tests start the real binaries, so those are built first, with the same features.
     run(cargo().args(["build", "--workspace", "--bins"]))?;
     let services = services::Services::start(&tools)?;
-    run(services.export(tools.export(cargo().args(["test", "--workspace"]).args(filter))))
+    run(services.export(tools.export(cargo().args(["test", "--workspace", "--no-fail-fast"]).args(filter))))
 }
 
 fn ci() -> anyhow::Result<()> {
