@@ -7,7 +7,8 @@ use crate::support::Tollgate;
 
 #[test]
 fn every_page_works_in_a_real_browser() {
-    let tollgate = Tollgate::start();
+    // Flushed as in production: a file a second would make the pages of a debug build slow.
+    let tollgate = Tollgate::with_config("log: {flush_seconds: 10}\n");
     let gateway = tollgate.gateway();
     for number in 0..12 {
         gateway.chat(if number % 3 == 0 { "sandbox/large" } else { "sandbox/small" }, "a quokka at the toll gate");
