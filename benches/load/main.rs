@@ -42,7 +42,7 @@ struct Settings {
     #[arg(long, default_value_t = 2)]
     warm_up_seconds: u64,
     /// Connections that call at the same time.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Calls in each second where the rate is fixed.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]

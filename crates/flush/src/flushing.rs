@@ -136,13 +136,18 @@ impl Flushing {
         if self.backoff.is_some() { waited } else { (rows > 0 && (full || waited)) || begun }
     }
 
-    /// Hands over everything there is, or stops at the first failure.
+    /// Hands over everything there is now, or stops at the first failure. What comes meanwhile waits for the next time:
+    /// under load it never ends, and each piece of it would be a commit of its own.
     async fn hand_over_all(&mut self) {
+        let last = self.shared.hot.last();
         loop {
             let outcome = match self.hand_over_next().await {
                 Ok(true) => {
                     self.backoff = None;
-                    continue;
+                    if last.as_ref().is_none_or(|last| self.notes.handed_over(last.epoch) < last.seq) {
+                        continue;
+                    }
+                    self.shared.settings.interval
                 }
                 Ok(false) => {
                     self.backoff = None;

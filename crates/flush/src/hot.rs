@@ -169,6 +169,11 @@ impl HotBuffer {
         state.bytes = state.open_bytes + state.closed.iter().map(|chunk| chunk.bytes).sum::<usize>();
     }
 
+    /// The newest row there has been.
+    pub(crate) fn last(&self) -> Option<EventId> {
+        self.state.lock().last.clone()
+    }
+
     /// Memory held, estimated.
     #[must_use]
     pub fn bytes(&self) -> usize {

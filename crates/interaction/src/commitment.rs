@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::event::Growing;
 use crate::interaction::Interaction;
 
 /// Separates these hashes from every other use of SHA-256.
@@ -13,10 +14,10 @@ const DOMAIN: &[u8] = b"tollgate/record/v1";
 pub fn of_record(interaction: &Interaction, scratch: &mut Vec<u8>) -> [u8; 32] {
     scratch.clear();
     let written: Result<(), minicbor::encode::Error<std::convert::Infallible>> =
-        minicbor::encode(interaction, &mut *scratch);
+        minicbor::encode(interaction, Growing(scratch));
     debug_assert!(written.is_ok(), "encoding a record failed: {written:?}");
     let mut hash = Sha256::new();
     hash.update(DOMAIN);
-    hash.update(&scratch);
+    hash.update(&*scratch);
     hash.finalize().into()
 }

@@ -136,7 +136,7 @@ impl Event {
 
 /// A vector as CBOR is written to it: mostly single bytes, for which a copy of a slice is a detour. This halves the
 /// instructions an event takes to encode.
-struct Growing<'a>(&'a mut Vec<u8>);
+pub(crate) struct Growing<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl minicbor::encode::Write for Growing<'_> {
     type Error = std::convert::Infallible;

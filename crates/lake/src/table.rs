@@ -20,8 +20,9 @@ use tollgate_interaction::schema::{self, DAY};
 
 use crate::error::LakeError;
 
-/// Commits between two checkpoints: a reader replays at most this many.
-pub(crate) const CHECKPOINT_EVERY: u64 = 100;
+/// Commits between two checkpoints: a reader replays at most this many. The library reads all of them at once to write
+/// the next, with buffers of some 5 MB for each: a hundred were half a gigabyte.
+pub(crate) const CHECKPOINT_EVERY: u64 = 20;
 
 /// Access to the log of one table.
 #[derive(Clone)]

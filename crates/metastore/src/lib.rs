@@ -6,6 +6,7 @@ mod bundle;
 mod clock;
 mod error;
 mod key;
+mod migrations;
 mod open;
 mod postgres;
 mod role;

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use sqlx::Postgres;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::error::{MetastoreError, without_password};
+use crate::migrations;
 use crate::sql::implement_metastore;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +30,7 @@ impl PostgresStore {
             .connect(url)
             .await
             .map_err(|source| MetastoreError::Open { url: shown.clone(), source })?;
-        MIGRATIONS.run(&pool).await.map_err(|source| MetastoreError::Migrate { url: shown, source })?;
+        migrations::postgres().run(&pool).await.map_err(|source| MetastoreError::Migrate { url: shown, source })?;
         Ok(PostgresStore { pool, clock, changes: watch::Sender::new(0) })
     }
 }

@@ -5,15 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::Sqlite;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::error::MetastoreError;
+use crate::migrations;
 use crate::sql::implement_metastore;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,8 +53,9 @@ impl SqliteStore {
             .await
             .map_err(|source| MetastoreError::Open { url: url.clone(), source })?;
         // Two processes may find a new file at once; the loser's second look finds nothing left to do.
-        if MIGRATIONS.run(&pool).await.is_err() {
-            MIGRATIONS.run(&pool).await.map_err(|source| MetastoreError::Migrate { url, source })?;
+        let migrations = migrations::sqlite();
+        if migrations.run(&pool).await.is_err() {
+            migrations.run(&pool).await.map_err(|source| MetastoreError::Migrate { url, source })?;
         }
         Ok(SqliteStore { pool, clock, changes: watch::Sender::new(0) })
     }

@@ -3,8 +3,12 @@
 //! positions to splice at and to report, and neither a tree nor a copy of a 400 KB prompt. It does not check UTF-8:
 //! callers that must, do so once for the whole text.
 
+mod tree;
+
 use std::borrow::Cow;
 use std::ops::Range;
+
+pub(crate) use tree::Tree;
 
 /// Containers may nest this deep, as in serde_json.
 const MAX_DEPTH: u32 = 128;

@@ -1,10 +1,12 @@
 //! The conversation in a call, as text for search and display: who said what, best effort, from the raw bytes of both
 //! bodies. It runs behind the request path and may build trees. What it cannot read it leaves out; the bytes are kept.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tollgate_interaction::{Dialect, Interaction, Operation, Payload};
 
+use crate::scan::Tree;
 use crate::sse::Decoder;
 
 /// One turn.
@@ -27,7 +29,7 @@ pub fn of_call(call: &Interaction, request: &Payload, response: &Payload) -> Vec
 #[must_use]
 pub fn messages(dialect: Dialect, operation: Operation, request: &[u8], response: &[u8], stream: bool) -> Vec<Message> {
     let mut turns = Turns::default();
-    if let Ok(request) = serde_json::from_slice::<Value>(request) {
+    if let Ok(request) = Tree::read(request) {
         match operation {
             Operation::Chat => asked(&mut turns, &request),
             Operation::Embeddings => embedded(&mut turns, &request),
@@ -35,7 +37,7 @@ pub fn messages(dialect: Dialect, operation: Operation, request: &[u8], response
         }
     }
     if operation == Operation::Chat {
-        match serde_json::from_slice::<Value>(response) {
+        match Tree::read(response) {
             Ok(response) => answered(&mut turns, dialect, &response),
             Err(_) if stream => streamed(&mut turns, dialect, response),
             Err(_) => {}
@@ -55,38 +57,36 @@ impl Turns {
     }
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or_default()
+fn text<'a>(value: &Tree<'a>, field: &str) -> Cow<'a, str> {
+    value.get(field).and_then(Tree::text).unwrap_or_default()
 }
 
-fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+fn array<'t, 'a>(value: &'t Tree<'a>, field: &str) -> &'t [Tree<'a>] {
+    value.get(field).and_then(Tree::items).unwrap_or_default()
 }
 
-fn asked(turns: &mut Turns, request: &Value) {
+fn asked(turns: &mut Turns, request: &Tree<'_>) {
     if let Some(system) = request.get("system") {
         turns.add("system", content_text(system));
     }
     for message in array(request, "messages") {
         let role = text(message, "role");
-        turns.add(role, message_text(message));
+        turns.add(&role, message_text(message));
     }
 }
 
-fn embedded(turns: &mut Turns, request: &Value) {
-    match request.get("input") {
-        Some(Value::String(input)) => turns.add("user", input.clone()),
-        Some(Value::Array(inputs)) => {
-            for input in inputs {
-                turns.add("user", input.as_str().map_or_else(|| "[tokens]".to_owned(), str::to_owned));
-            }
-        }
-        _ => {}
+fn embedded(turns: &mut Turns, request: &Tree<'_>) {
+    let Some(input) = request.get("input") else { return };
+    if let Some(input) = input.text() {
+        turns.add("user", input.into_owned());
+    }
+    for input in input.items().unwrap_or_default() {
+        turns.add("user", input.text().unwrap_or(Cow::Borrowed("[tokens]")).into_owned());
     }
 }
 
 /// A message's content and tool calls, one per line.
-fn message_text(message: &Value) -> String {
+fn message_text(message: &Tree<'_>) -> String {
     let mut lines = Vec::new();
     for field in ["reasoning_content", "content", "refusal"] {
         lines.push(message.get(field).map(content_text).unwrap_or_default());
@@ -104,30 +104,30 @@ fn joined(mut lines: Vec<String>) -> String {
 }
 
 /// Content as a text or as parts, in either dialect.
-fn content_text(content: &Value) -> String {
-    match content {
-        Value::String(content) => content.clone(),
-        Value::Array(parts) => joined(parts.iter().map(part_text).collect()),
-        _ => String::new(),
+fn content_text(content: &Tree<'_>) -> String {
+    match (content.text(), content.items()) {
+        (Some(text), _) => text.into_owned(),
+        (None, Some(parts)) => joined(parts.iter().map(part_text).collect()),
+        (None, None) => String::new(),
     }
 }
 
-fn part_text(part: &Value) -> String {
-    match text(part, "type") {
-        "text" | "input_text" | "output_text" => text(part, "text").to_owned(),
+fn part_text(part: &Tree<'_>) -> String {
+    match text(part, "type").as_ref() {
+        "text" | "input_text" | "output_text" => text(part, "text").into_owned(),
         "thinking" => part.get("thinking").map(content_text).unwrap_or_default(),
-        "refusal" => text(part, "refusal").to_owned(),
+        "refusal" => text(part, "refusal").into_owned(),
         "tool_use" | "server_tool_use" => {
-            let input = part.get("input").map(Value::to_string).unwrap_or_default();
+            let input = part.get("input").map(Tree::raw).unwrap_or_default();
             format!("{}({input})", text(part, "name"))
         }
         "tool_result" => part.get("content").map(content_text).unwrap_or_default(),
-        "" => part.as_str().unwrap_or_default().to_owned(),
+        "" => part.text().unwrap_or_default().into_owned(),
         other => format!("[{other}]"),
     }
 }
 
-fn answered(turns: &mut Turns, dialect: Dialect, response: &Value) {
+fn answered(turns: &mut Turns, dialect: Dialect, response: &Tree<'_>) {
     match dialect {
         Dialect::Openai => {
             for choice in array(response, "choices") {
@@ -168,7 +168,7 @@ fn streamed(turns: &mut Turns, dialect: Dialect, response: &[u8]) {
     let mut pieces = Pieces::default();
     let mut decoder = Decoder::default();
     let mut read = |event: crate::sse::Event<'_>| {
-        let Ok(data) = serde_json::from_slice::<Value>(event.data) else { return };
+        let Ok(data) = Tree::read(event.data) else { return };
         match dialect {
             Dialect::Openai => read_chunk(&mut pieces, &data),
             Dialect::Anthropic => read_event(&mut pieces, &data),
@@ -189,7 +189,7 @@ fn streamed(turns: &mut Turns, dialect: Dialect, response: &[u8]) {
 struct Pieces(Vec<Piece>);
 
 impl Pieces {
-    fn at(&mut self, value: &Value) -> Option<&mut Piece> {
+    fn at(&mut self, value: &Tree<'_>) -> Option<&mut Piece> {
         const MAX_PIECES: usize = 4_096;
         let index = index(value);
         if index >= MAX_PIECES {
@@ -202,11 +202,11 @@ impl Pieces {
     }
 }
 
-fn index(value: &Value) -> usize {
-    value.get("index").and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok()).unwrap_or(0)
+fn index(value: &Tree<'_>) -> usize {
+    value.get("index").and_then(Tree::count).and_then(|index| usize::try_from(index).ok()).unwrap_or(0)
 }
 
-fn read_chunk(pieces: &mut Pieces, chunk: &Value) {
+fn read_chunk(pieces: &mut Pieces, chunk: &Tree<'_>) {
     for choice in array(chunk, "choices") {
         let (Some(delta), Some(piece)) = (choice.get("delta"), pieces.at(choice)) else { continue };
         for field in ["reasoning_content", "content", "refusal"] {
@@ -215,29 +215,29 @@ fn read_chunk(pieces: &mut Pieces, chunk: &Value) {
         for part in array(delta, "tool_calls") {
             let Some(call) = piece.call(index(part)) else { continue };
             let function = part.get("function").unwrap_or(part);
-            call.0.push_str(text(function, "name"));
-            call.1.push_str(text(function, "arguments"));
+            call.0.push_str(&text(function, "name"));
+            call.1.push_str(&text(function, "arguments"));
         }
     }
 }
 
-fn read_event(pieces: &mut Pieces, event: &Value) {
+fn read_event(pieces: &mut Pieces, event: &Tree<'_>) {
     let Some(piece) = pieces.at(event) else { return };
-    match text(event, "type") {
+    match text(event, "type").as_ref() {
         "content_block_start" => {
             let block = event.get("content_block").unwrap_or(event);
-            piece.text.push_str(text(block, "text"));
+            piece.text.push_str(&text(block, "text"));
             let name = text(block, "name");
             if let Some(call) = piece.call(0).filter(|_| !name.is_empty()) {
-                call.0.push_str(name);
+                call.0.push_str(&name);
             }
         }
         "content_block_delta" => {
             let delta = event.get("delta").unwrap_or(event);
-            piece.text.push_str(text(delta, "text"));
-            piece.text.push_str(text(delta, "thinking"));
+            piece.text.push_str(&text(delta, "text"));
+            piece.text.push_str(&text(delta, "thinking"));
             if let Some(call) = piece.call(0) {
-                call.1.push_str(text(delta, "partial_json"));
+                call.1.push_str(&text(delta, "partial_json"));
             }
         }
         _ => {}

@@ -58,8 +58,14 @@ pub(crate) fn documents(
     let messages = column(batch, "messages", path)?.as_list_opt::<i32>().ok_or_else(|| missing(path, "messages"))?;
     let nothing = Fact::default();
     let mut documents = Vec::with_capacity(batch.num_rows());
+    // Neighbours are of one writer and epoch, so its progress is looked up once for all of them.
+    let mut indexed = ("", 0, 0);
     for row in 0..batch.num_rows() {
-        if done.covers(writers.value(row), epochs[row], seqs[row]) {
+        let (writer, epoch) = (writers.value(row), epochs[row]);
+        if (indexed.0, indexed.1) != (writer, epoch) {
+            indexed = (writer, epoch, done.last_seq(writer, epoch));
+        }
+        if seqs[row] <= indexed.2 {
             continue;
         }
         let id = ids.value(row);

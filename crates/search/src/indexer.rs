@@ -1,6 +1,6 @@
-//! Feeding the index: first what the lake has and the index has not, then the rows in memory. Documents become visible,
-//! at most every 300 ms, in one step with the note of how far the index has come, so a crash neither loses nor repeats
-//! any.
+//! Feeding the index: first what the lake has and the index has not, then the rows in memory. Documents become visible
+//! in one step with the note of how far the index has come, so a crash neither loses nor repeats any. The index is paced
+//! by its own cost: it may never take the processor from the calls it is about.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,13 @@ use crate::index::{Opened, Search};
 use crate::lake_rows;
 use crate::progress::Progress;
 
-/// Shortest time between two commits. With the time a commit takes, a row is found well within a second.
-const COMMIT_EVERY: Duration = Duration::from_millis(300);
+/// Shortest pause between two passes. With the time a commit takes, a call is found well within a second.
+const PAUSE_SHORTEST: Duration = Duration::from_millis(300);
+/// Longest pause, which only a gateway under full load reaches.
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// A pause is this many times as long as the pass before it. A commit has a fixed cost (a segment, with tables of a
+/// megabyte for each field, and its share of merges) that a call a millisecond would otherwise pay three times a second.
+const PAUSE_PER_PASS: u32 = 19;
 /// Wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -88,7 +93,7 @@ impl Search {
                 tokio::time::sleep(RETRY_AFTER).await;
                 continue;
             }
-            tokio::time::sleep_until(begun + COMMIT_EVERY).await;
+            tokio::time::sleep((begun.elapsed() * PAUSE_PER_PASS).clamp(PAUSE_SHORTEST, PAUSE_LONGEST)).await;
             let memory = async {
                 match &mut memory_changed {
                     Some(changed) => changed.changed().await,
@@ -134,7 +139,7 @@ impl Search {
             self.commit(&opened, progress.clone()).await?;
         }
         progress.reached(&snapshot.watermarks, live);
-        for chunk in &memory.chunks {
+        for chunk in &memory.after(&progress.among(memory)).chunks {
             let mut facts = Facts::new();
             cells::add_facts(&chunk.interactions, "memory", &mut facts)?;
             let added = self.add(&opened, chunk.payloads.clone(), "memory", Arc::new(facts), progress.clone());
@@ -180,7 +185,7 @@ fn files_to_read(snapshot: &LakeSnapshot, progress: &Progress) -> (Vec<Arc<DataF
             Some(range) => {
                 // Payloads are committed before their facts: what is beyond the watermark is still in memory.
                 let complete = range.last_seq <= committed_seq(&snapshot.watermarks, &range.writer, range.epoch);
-                !complete || progress.covers(range.writer.as_str(), range.epoch, range.last_seq)
+                !complete || progress.last_seq(range.writer.as_str(), range.epoch) >= range.last_seq
             }
             None => false,
         };

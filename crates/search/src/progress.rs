@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tollgate_flush::Watermarks;
+use tollgate_flush::hot::HotSnapshot;
 use tollgate_interaction::WriterId;
 
 /// What the documents of one commit cover.
@@ -30,9 +31,15 @@ impl Progress {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Whether the row at this place is indexed.
-    pub(crate) fn covers(&self, writer: &str, epoch: u64, seq: u64) -> bool {
-        self.watermarks.get(&key(writer, epoch)).is_some_and(|last| *last >= seq)
+    /// The last sequence number of which and before which everything of a writer's epoch is indexed; 0 if nothing is.
+    pub(crate) fn last_seq(&self, writer: &str, epoch: u64) -> u64 {
+        self.watermarks.get(&key(writer, epoch)).copied().unwrap_or(0)
+    }
+
+    /// How far the writers of some rows in memory have been indexed.
+    pub(crate) fn among(&self, memory: &HotSnapshot) -> Watermarks {
+        let places = memory.chunks.iter().map(|chunk| (chunk.writer.clone(), chunk.epoch));
+        places.map(|place| (place.clone(), self.last_seq(place.0.as_str(), place.1))).collect()
     }
 
     /// Whether this file is indexed.

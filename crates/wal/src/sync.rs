@@ -22,13 +22,22 @@ const LAZY: Duration = Duration::from_millis(10);
 /// virtio, 2026-11-23), ten times what a record may: a thousand a second are enough.
 const SPACING: Duration = Duration::from_millis(1);
 
+/// The same while a crowd shares each: then the processors are what is short, and the wait for them is longer than this.
+const SPACING_CROWDED: Duration = Duration::from_millis(2);
+
+/// A crowd.
+const CROWD: usize = 16;
+
 /// Runs until the log is closed; then everything taken is on the disk, or the log has failed.
 pub(crate) fn run(shared: &Shared) {
     let mut not_before = None;
     while !wait(shared, not_before) {
         let start = Instant::now();
         let waiters = sync_group(shared);
-        not_before = waiters.is_some_and(|waiters| waiters > 1).then(|| start + SPACING);
+        not_before = match waiters {
+            None | Some(0 | 1) => None,
+            Some(waiters) => Some(start + if waiters < CROWD { SPACING } else { SPACING_CROWDED }),
+        };
     }
     shared.queue.lock().take_note();
     while sync_group(shared).is_some() {}
