@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -133,4 +134,32 @@ fn the_query_engine_is_linked_by_analytics_alone() {
     let linking = Graph::read().0.into_iter().filter(|(_, dependencies)| dependencies.contains("datafusion"));
     let ours: Vec<String> = linking.map(|(name, _)| name).filter(|name| name.starts_with("tollgate")).collect();
     assert_eq!(ours, ["tollgate-analytics"]);
+}
+
+#[test]
+fn status_codes_are_named_in_the_error_modules_alone() {
+    // The sandbox plays a provider: its statuses are part of what it makes up.
+    let exempt = ["gateway/src/error.rs", "console/src/error.rs", "gateway/src/sandbox.rs"];
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let mut waiting = vec![crates.join("gateway/src"), crates.join("console/src")];
+    let (mut read, mut naming) = (0, Vec::new());
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let is_test = path.ends_with("tests.rs") || exempt.iter().any(|exempt| path.ends_with(exempt));
+            if !is_test && code.split("StatusCode::").skip(1).any(|rest| rest.starts_with(char::is_uppercase)) {
+                naming.push(path);
+            } else {
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 50, "{read} files were read");
+    assert!(naming.is_empty(), "{naming:?} name status codes; an error's status is for its `error` module to say");
 }

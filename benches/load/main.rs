@@ -41,6 +41,9 @@ struct Settings {
     /// Seconds of load before that, which do not count.
     #[arg(long, default_value_t = 2)]
     warm_up_seconds: u64,
+    /// How often throughput is measured, everyone in turn; the middle round of each counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Connections that call at the same time.
     #[arg(long, default_value_t = 64)]
     connections: usize,

@@ -21,8 +21,9 @@ use crate::progress::Progress;
 
 /// Shortest pause between two passes. With the time a commit takes, a call is found well within a second.
 const PAUSE_SHORTEST: Duration = Duration::from_millis(300);
-/// Longest pause, which only a gateway under full load reaches.
-const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// Longest pause, which only a gateway under full load reaches: shorter than the time a row stays in memory, because rows
+/// that have gone to the lake must be fetched from it.
+const PAUSE_LONGEST: Duration = Duration::from_secs(4);
 /// A pause is this many times as long as the pass before it. A commit has a fixed cost (a segment, with tables of a
 /// megabyte for each field, and its share of merges) that a call a millisecond would otherwise pay three times a second.
 const PAUSE_PER_PASS: u32 = 19;

@@ -22,6 +22,8 @@ const S3_USERS: &str = r#"{"identities": [{"name": "tollgate",
 /// Running servers; they end with this value.
 pub(crate) struct Services {
     folder: PathBuf,
+    /// PostgreSQL's, outside `folder`.
+    postgres_data: PathBuf,
     running: Vec<Child>,
     postgres_url: String,
     s3_url: String,
@@ -31,12 +33,14 @@ impl Services {
     /// Starts both.
     ///
     /// # Errors
-    /// If one of them does not come up; what it said is in its log file.
+    /// If one of them does not come up.
     pub(crate) fn start(tools: &Tools) -> anyhow::Result<Services> {
         let folder = target().join("tools").join(format!("services-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
+        // PostgreSQL refuses to run as root, and its own user may not enter every folder: a short one of its own.
+        let postgres_data = std::env::temp_dir().join(format!("tollgate-postgres-{}", std::process::id()));
         let (postgres_url, s3_url) = (String::new(), String::new());
-        let mut services = Services { folder, running: Vec::new(), postgres_url, s3_url };
+        let mut services = Services { folder, postgres_data, running: Vec::new(), postgres_url, s3_url };
         services.start_postgres().context("starting PostgreSQL")?;
         services.start_s3(tools).context("starting the S3 server")?;
         Ok(services)
@@ -49,8 +53,7 @@ impl Services {
 
     fn start_postgres(&mut self) -> anyhow::Result<()> {
         let programs = newest_postgres()?;
-        // PostgreSQL refuses to run as root, and its own user may not enter every folder: a short one of its own.
-        let data = std::env::temp_dir().join(format!("tollgate-postgres-{}", std::process::id()));
+        let data = self.postgres_data.clone();
         fs::create_dir_all(&data)?;
         fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700))?;
         let as_server = |program: &Path| {
@@ -133,6 +136,11 @@ impl Drop for Services {
             let ended = succeeds(Command::new("kill").args(["-TERM", &child.id().to_string()]));
             if !ended || child.wait().is_err() {
                 say(&format!("process {} of the tests may still be running", child.id()));
+            }
+        }
+        for folder in [&self.folder, &self.postgres_data] {
+            if let Err(error) = fs::remove_dir_all(folder) {
+                say(&format!("a folder of the tests is left behind: {error}"));
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tollgate_flush::flusher::FlushSettings;
 use tollgate_interaction::Outcome;
 use tollgate_lake::{Lake, LakeError, Mode};
 
-use crate::writer::{Process, assert_once, eventually, open_store, open_wal, opened, settled};
+use crate::writer::{Process, assert_once, eventually, flush_settings, open_store, open_wal, opened, settled};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_hot_and_cold_never_loses_or_doubles_a_call() {
@@ -48,6 +49,26 @@ async fn a_reader_of_hot_and_cold_never_loses_or_doubles_a_call() {
     eventually("the hot tail empties", || process.hot.rows() == 0).await;
     let lake = process.stop().await;
     assert_once(&lake, (1..=CALLS).map(|number| (number, Outcome::Success)), "at the end").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_never_pause_are_handed_over_once_an_interval() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(&folder.path().join("lake"));
+    let wal = open_wal(folder.path());
+    let interval = Duration::from_millis(400);
+    let settings = FlushSettings { interval, max_rows: 1_000_000, ..flush_settings(folder.path()) };
+    let process = Process::start_with(&wal, settings, store).await.unwrap();
+    let began = Instant::now();
+    let mut recorded = 0;
+    while began.elapsed() < 5 * interval {
+        process.record(recorded + 1..=recorded + 10).await;
+        recorded += 10;
+    }
+    let manifests = process.status.borrow().manifests;
+    assert!((1..=5).contains(&manifests), "{manifests} manifests in five intervals");
+    let lake = process.stop().await;
+    assert_once(&lake, (1..=recorded).map(|number| (number, Outcome::Success)), "after the last interval").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
