@@ -29,7 +29,8 @@ const TOTALS: Statement = Statement {
     shows: "the control totals of the manifest",
     text: "SELECT count(*) AS rows, sum(cost_usd) AS cost_usd, count(*) - count(cost_usd) AS rows_without_cost,\n       \
            sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,\n       \
-           count(DISTINCT interaction_id) AS calls, count(DISTINCT team) AS teams, count(DISTINCT user_ref) AS users,\n       \
+           count(DISTINCT interaction_id) AS calls, count(DISTINCT nullif(team, '')) AS teams,\n       \
+           count(DISTINCT user_ref) AS users,\n       \
            min(started_at) AS first_started_at, max(started_at) AS last_started_at\nFROM interactions\nWHERE {condition}",
 };
 const BY_OUTCOME: Statement = Statement {
@@ -45,7 +46,7 @@ const BY_DECISION: Statement = Statement {
 const BY_DAY: Statement = Statement {
     name: "rows-by-day",
     shows: "volume and risk events by UTC day",
-    text: "SELECT day, count(*) AS rows, count(DISTINCT team) AS teams,\n       \
+    text: "SELECT day, count(*) AS rows, count(DISTINCT nullif(team, '')) AS teams,\n       \
            sum(CASE WHEN outcome = 'denied' THEN 1 ELSE 0 END) AS denied,\n       \
            sum(CASE WHEN outcome IN ('failed', 'interrupted') THEN 1 ELSE 0 END) AS failed,\n       \
            sum(cost_usd) AS cost_usd\nFROM interactions\nWHERE {condition}\nGROUP BY day\nORDER BY day",

@@ -103,9 +103,17 @@ impl Fold {
     }
 }
 
+/// What is known of a call whose process died: that it had been recorded and was about to go to its first target. When
+/// it ended, and what the provider did, nobody saw; its end is its start, and it names that provider, so that its unknown
+/// cost is counted as unknown.
 fn interrupted(opened: &Opened) -> Event {
     let mut interaction = opened.interaction.clone();
     interaction.outcome = Outcome::Interrupted;
+    interaction.ended_at_us = interaction.started_at_us;
+    if interaction.provider.is_none() {
+        let target = interaction.candidates.iter().find(|candidate| candidate.rejected_because.is_none());
+        interaction.provider = target.map(|target| target.provider.clone());
+    }
     interaction.error_type = Some(INTERRUPTED.to_owned());
     interaction.error_message =
         Some("the gateway stopped while this call was in flight; its usage is unknown".to_owned());
@@ -150,6 +158,7 @@ mod tests {
         assert!(fold.orphans(2).is_empty());
         let row = fold.apply(event_id(2, 2), orphans.remove(0)).unwrap();
         assert_eq!((row.interaction.outcome, row.request.body.as_ref()), (Outcome::Interrupted, b"{}".as_slice()));
+        assert_eq!(row.interaction.ended_at_us, row.interaction.started_at_us, "never before it began");
         assert_eq!(fold.needs_log_from(), (2, 1));
     }
 }

@@ -287,7 +287,7 @@ impl RouteTable {
         let nearest = self.known.keys().map(|name| (strsim::levenshtein(name, model), name)).min();
         let mut hint = match nearest {
             Some((steps, name)) if steps <= model.chars().count().max(3) / 3 => format!("did you mean `{name}`? "),
-            _ => String::new(),
+            _ => self.hint_at_provider(model).unwrap_or_default(),
         };
         let open = self.providers.values().filter(|provider| provider.models.is_none());
         let mut open: Vec<String> = open.map(|provider| format!("`{}/…`", provider.name)).collect();
@@ -304,6 +304,19 @@ impl RouteTable {
             hint.push_str(&format!(" and {} more (`GET /v1/models`)", self.listed.len() - MAX_NAMED));
         }
         hint
+    }
+
+    /// What to do about a provider that is not there.
+    fn hint_at_provider(&self, model: &str) -> Option<String> {
+        let (provider, _) = model.split_once('/')?;
+        let is_listed = self.known.keys().any(|name| name.split('/').next() == Some(provider));
+        if is_listed || self.providers.contains_key(provider) {
+            return None;
+        }
+        Some(format!(
+            "no provider `{provider}` is configured: add it under `providers` (`openai` and `anthropic` need no more than \
+             OPENAI_API_KEY or ANTHROPIC_API_KEY in the gateway's environment); "
+        ))
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
             "ended_at",
             schema::timestamp(),
             false,
-            "When the last byte was sent or the call given up (UTC)",
+            "When the last byte was sent or the call given up (UTC); started_at if the gateway died in the call",
             |rows| timestamps(rows.iter().map(|(_, call)| call.ended_at_us)),
         ),
         text!("tenant", "Organisation the key belongs to", |_, call| call.tenant.as_str()),

@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use crate::terminal;
+
 /// A data directory that exists and that only its owner can read.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
@@ -22,9 +24,34 @@ pub(crate) struct RunningServer {
     pub(crate) console: String,
     /// Its process.
     pub(crate) process_id: u32,
+    /// The policy file of its configuration, which every start puts in place.
+    #[serde(default)]
+    pub(crate) policies: Option<String>,
+}
+
+/// A process that was killed and that its parent has not asked about yet is listed, but it serves nobody.
+fn is_running(process_id: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
 
 impl DataDir {
+    /// The directory of a command that changes what is kept there, or shows it; says so if there was none.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub(crate) fn of_command(path: &Path) -> anyhow::Result<DataDir> {
+        let is_new = !path.exists();
+        let data = DataDir::create(path)?;
+        if is_new {
+            let path = data.path.display();
+            terminal::note(&format!(
+                "`{path}` is new: no server has run on it yet; if one runs elsewhere, name its directory with --data"
+            ));
+        }
+        Ok(data)
+    }
+
     /// Creates the directory if need be.
     ///
     /// # Errors
@@ -92,7 +119,7 @@ impl DataDir {
     /// The server that is running on this directory, as far as the note tells.
     pub(crate) fn running_server(&self) -> Option<RunningServer> {
         let note: RunningServer = serde_json::from_slice(&fs::read(self.join("server.json")).ok()?).ok()?;
-        Path::new(&format!("/proc/{}", note.process_id)).exists().then_some(note)
+        is_running(note.process_id).then_some(note)
     }
 
     /// Leaves the note for commands.

@@ -26,8 +26,14 @@ pub(crate) fn note(text: &str) {
 
 /// An error with its causes, innermost last.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("error: {error}");
+    let mut said = error.to_string();
+    eprintln!("error: {said}");
     for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+        let cause = cause.to_string();
+        // Some errors quote their cause.
+        if !said.contains(&cause) {
+            eprintln!("  because: {cause}");
+        }
+        said = cause;
     }
 }

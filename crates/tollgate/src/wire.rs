@@ -15,7 +15,7 @@ use tollgate_metastore::Metastore;
 
 use crate::data_dir::DataDir;
 
-pub(crate) use node::{Node, NodeOptions};
+pub(crate) use node::{Node, NodeOptions, read_policy};
 
 /// Opens the database of keys, users and policies.
 ///

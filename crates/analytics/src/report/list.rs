@@ -4,7 +4,7 @@
 use datafusion::common::ScalarValue;
 use tollgate_interaction::InteractionId;
 
-use super::rows::{Answer, IN_RANGE, moment, range_parameters};
+use super::rows::{Answer, IN_RANGE, OF_MODEL, moment, range_parameters};
 use super::shape::{Cursor, InteractionFilter, InteractionPage, InteractionRow, Page, TimeRange, US_PER_DAY};
 use crate::error::ReportError;
 use crate::session::Profile;
@@ -55,7 +55,7 @@ fn conditions(filter: &InteractionFilter, after: Option<Cursor>) -> (Vec<&'stati
         }
     };
     equal("team = $team", "team", &filter.team);
-    equal("(model_requested = $model OR model_served = $model)", "model", &filter.model);
+    equal(OF_MODEL, "model", &filter.model);
     equal("provider = $provider", "provider", &filter.provider);
     equal("outcome = $outcome", "outcome", &filter.outcome);
     equal("api_key_id = $api_key_id", "api_key_id", &filter.api_key_id);

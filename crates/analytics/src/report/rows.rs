@@ -17,8 +17,13 @@ pub(super) const IN_RANGE: &str = "started_at >= $from AND started_at < $to";
 pub(super) const UNPRICED: &str =
     "cost_usd IS NULL AND provider IS NOT NULL AND NOT (outcome = 'failed' AND usage_source = 'none')";
 
-/// The model a call is counted under.
-pub(super) const MODEL: &str = "coalesce(model_served, model_requested)";
+/// The model a call is counted under: the one that answered, or the one asked for, without its provider's name, so that
+/// the calls that failed are counted with those that succeeded.
+pub(super) const MODEL: &str = "coalesce(model_served, substr(model_requested, strpos(model_requested, '/') + 1))";
+
+/// Calls of `$model`: counted under it ([`MODEL`]), or asked for by this very name.
+pub(super) const OF_MODEL: &str = "(model_requested = $model OR \
+    coalesce(model_served, substr(model_requested, strpos(model_requested, '/') + 1)) = $model)";
 
 /// The columns of [`Totals`].
 pub(super) fn totals_columns() -> String {
@@ -27,7 +32,7 @@ pub(super) fn totals_columns() -> String {
             .map(|(share, suffix)| {
                 format!(
                     "approx_percentile_cont({share}) WITHIN GROUP (ORDER BY {column}) \
-                     FILTER (WHERE provider IS NOT NULL) AS {name}_{suffix}"
+                     FILTER (WHERE provider IS NOT NULL AND outcome <> 'interrupted') AS {name}_{suffix}"
                 )
             })
             .join(", ")

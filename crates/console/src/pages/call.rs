@@ -2,8 +2,10 @@
 
 use askama::Template;
 
-use crate::format::UNKNOWN;
 use tollgate_analytics::report::InteractionRow;
+use tollgate_interaction::Outcome;
+
+use crate::format::{self, UNKNOWN};
 
 /// A line on its own, as the live tail sends it.
 #[derive(Debug, Template)]
@@ -36,6 +38,18 @@ pub fn asked_as(row: &InteractionRow) -> Option<&str> {
 #[must_use]
 pub fn team(row: &InteractionRow) -> &str {
     if row.team.is_empty() { "unknown caller" } else { &row.team }
+}
+
+/// Whether the gateway died in the call: nobody saw how and when it ended.
+#[must_use]
+pub fn was_interrupted(row: &InteractionRow) -> bool {
+    row.outcome == Outcome::Interrupted.as_str()
+}
+
+/// How long the call took.
+#[must_use]
+pub fn latency(row: &InteractionRow) -> String {
+    if was_interrupted(row) { UNKNOWN.to_owned() } else { format::duration_us(row.latency_us) }
 }
 
 /// The provider, or a dash.

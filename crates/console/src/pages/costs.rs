@@ -148,7 +148,11 @@ fn tiles(report: &Costs) -> Vec<Tile> {
         Tile {
             label: "Per call",
             value: per(total, priced, 1),
-            note: format!("over {} calls", format::count(total.calls)),
+            note: format!(
+                "over {} of {} calls: those whose cost is known",
+                format::count(priced),
+                format::count(total.calls)
+            ),
             ..Tile::default()
         },
         Tile {

@@ -169,7 +169,9 @@ fn number(columns: &Map<String, Value>, name: &str) -> Option<u64> {
 
 fn cost_note(detail: &InteractionDetail) -> String {
     match (detail.row.cost_usd, text(&detail.columns, "cost_source").as_deref()) {
-        (None, _) if detail.attempts.is_empty() => "no provider was called".to_owned(),
+        (None, _) if detail.attempts.is_empty() && !crate::pages::call::was_interrupted(&detail.row) => {
+            "no provider was called".to_owned()
+        }
         (None, _) => "unknown, which is not zero".to_owned(),
         (Some(_), Some("provider")) => "as the provider stated".to_owned(),
         (Some(_), Some("catalog")) => "by the price catalogue".to_owned(),
@@ -212,6 +214,9 @@ fn candidate_line(detail: &InteractionDetail, candidate: &CandidateView) -> Cand
         (Some(AttemptView { error_class: Some(error), .. }), _) => ("tried", format!("tried: {error}")),
         (Some(_), _) => ("chosen", "answered".to_owned()),
         (None, Some(why)) => ("rejected", why.clone()),
+        (None, None) if crate::pages::call::was_interrupted(&detail.row) => {
+            ("ready", "not known to have been called".to_owned())
+        }
         (None, None) => ("ready", "stood ready".to_owned()),
     };
     CandidateLine { target: format!("{}/{}", candidate.provider, candidate.model), class, note }

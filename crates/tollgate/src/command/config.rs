@@ -4,12 +4,12 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::cli::Common;
-use crate::terminal;
+use crate::{terminal, wire};
 use tollgate_config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Reads the file named by --config and reports the first mistake.
+    /// Reads the file named by --config, and the policy it names, and reports the first mistake.
     Check,
     /// Prints the JSON Schema of the file, for editors.
     Schema,
@@ -19,8 +19,12 @@ pub(crate) fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> 
     match command {
         ConfigCommand::Check => {
             let path = common.config.context("name the file to check with --config")?;
-            Config::load(Some(&path))?;
-            terminal::line(&format!("{}: no mistake found", path.display()));
+            wire::read_policy(&Config::load(Some(&path))?)?;
+            if common.json {
+                terminal::line(&serde_json::json!({"file": path, "valid": true}).to_string());
+            } else {
+                terminal::line(&format!("{}: no mistake found", path.display()));
+            }
         }
         ConfigCommand::Schema => {
             terminal::line(&serde_json::to_string_pretty(&schemars::schema_for!(Config))?);

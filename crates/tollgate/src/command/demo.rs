@@ -62,8 +62,11 @@ pub(crate) async fn run(common: Common, args: DemoArgs) -> anyhow::Result<()> {
         terminal::line(&serve::as_json(&node));
     } else {
         terminal::line(&format!(
-            "\nTollgate demo\n\n  gateway   {}/v1\n  console   {}\n            (the link signs you in once)\n",
-            node.gateway_url, node.login_url
+            "\nTollgate demo\n\n  gateway   {}/v1\n  console   {}\n            (the link signs you in once)\n  data      {}\n            (commands need `--data {}` to see it)\n",
+            node.gateway_url,
+            node.login_url,
+            path.display(),
+            path.display()
         ));
     }
     let stop = CancellationToken::new();

@@ -37,7 +37,7 @@ pub(crate) struct CreateArgs {
 }
 
 pub(crate) async fn run(common: Common, command: KeyCommand) -> anyhow::Result<()> {
-    let data = DataDir::create(&common.data)?;
+    let data = DataDir::of_command(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     let metastore = wire::open_metastore(&config, &data).await?;
     match command {

@@ -69,12 +69,12 @@ fn test(bundle: &Bundle, json: bool) -> anyhow::Result<()> {
 }
 
 async fn put(common: &Common, yaml: &str, reason: &str) -> anyhow::Result<()> {
-    let data = DataDir::create(&common.data)?;
+    let data = DataDir::of_command(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
-    if let Some(configured) = &config.policies {
+    let own = config.policies.as_ref().map(|configured| configured.value.clone());
+    if let Some(file) = own.or_else(|| data.running_server().and_then(|server| server.policies)) {
         bail!(
-            "the configuration names `{}`, which is put in place at every start; edit that file instead",
-            configured.value
+            "the server's configuration names `{file}`, which is put in place at every start; edit that file instead"
         );
     }
     let metastore = wire::open_metastore(&config, &data).await?;

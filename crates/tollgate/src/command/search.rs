@@ -12,7 +12,7 @@ use crate::terminal;
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
     /// Words, "phrases", -not, team:NAME, model:NAME.
-    #[arg(required = true)]
+    #[arg(required = true, allow_hyphen_values = true)]
     words: Vec<String>,
     /// Largest number of hits.
     #[arg(long, default_value_t = 20)]
@@ -39,16 +39,23 @@ pub(crate) async fn run(common: Common, args: SearchArgs) -> anyhow::Result<()> 
     for hit in hits {
         let field = |name: &str| hit[name].as_str().unwrap_or("-").to_owned();
         terminal::line(&format!(
-            "{}  {}  {}  {}\n    {}",
+            "{}  {}  {}  {}  {}\n    {}",
             field("interaction_id"),
-            field("started_at"),
+            time(&hit["started_at_us"]),
+            field("outcome"),
             field("team"),
             field("model"),
             plain(&field("snippet_html")),
         ));
     }
-    terminal::note(&format!("{} of {} hits", hits.len(), found["total"]));
+    terminal::note(&format!("{} of {} hit{}", hits.len(), found["total"], if found["total"] == 1 { "" } else { "s" }));
     Ok(())
+}
+
+/// Microseconds since 1970 as UTC, or as they are if they are no time.
+fn time(us: &Value) -> String {
+    let time = us.as_i64().and_then(chrono::DateTime::from_timestamp_micros);
+    time.map_or_else(|| us.to_string(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
 /// A snippet without its markup: marks become `*…*`, entities their characters.

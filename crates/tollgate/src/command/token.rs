@@ -33,7 +33,7 @@ pub(crate) enum RoleName {
 
 pub(crate) async fn run(common: Common, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Create { role } = command;
-    let data = DataDir::create(&common.data)?;
+    let data = DataDir::of_command(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     let metastore = wire::open_metastore(&config, &data).await?;
     let token = metastore.create_api_token(role_of(role)).await?;

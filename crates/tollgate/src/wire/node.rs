@@ -175,6 +175,7 @@ impl Node {
             gateway: gateway_url.clone(),
             console: console_url.clone(),
             process_id: std::process::id(),
+            policies: config.policies.as_ref().map(|configured| configured.value.clone()),
         })?;
         let appender = wal.appender();
         let parts = Parts { data, wal, lake, serving, flushing, reading, gateway, flusher, tasks };
@@ -221,10 +222,13 @@ async fn bind(wanted: Option<&String>, configured: &str) -> anyhow::Result<TcpLi
 }
 
 /// The configured bundle and the file it stands in, checked before anything is started.
-fn read_policy(config: &Config) -> anyhow::Result<Option<(PathBuf, String)>> {
+///
+/// # Errors
+/// If the file cannot be read or is no bundle.
+pub(crate) fn read_policy(config: &Config) -> anyhow::Result<Option<(PathBuf, String)>> {
     let Some(written) = &config.policies else { return Ok(None) };
     let path = config.folder.join(&written.value);
-    let yaml = fs::read_to_string(&path)?;
+    let yaml = fs::read_to_string(&path).context("reading the bundle that `policies` names")?;
     bundle::load(&yaml).map_err(|source| ConfigError::Mistake { path: path.clone(), source })?;
     Ok(Some((path, yaml)))
 }
