@@ -1,6 +1,6 @@
 //! Ours, with everything on: keys and policy, a durable `opened` before each provider call, payloads, flushes and
 //! Parquet files, and in the all-in-one the commits, the search index, the signals and the console too. Flushes come
-//! five times as often as by default, so that several fall into a measurement. Afterwards the rows are counted.
+//! twice as often as by default, so that several fall into a measurement. Afterwards the rows are counted.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::call::{MODEL, Target};
 use crate::server::Server;
 use crate::stage::{self, Stage};
 
-const FLUSH_SECONDS: u64 = 2;
-/// The last flush and its commit are through by then.
+const FLUSH_SECONDS: u64 = 5;
+/// The last flush, its commit and the search index are through by then.
 const SETTLE: Duration = Duration::from_millis(FLUSH_SECONDS * 1000 + 2500);
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(60);

@@ -99,8 +99,9 @@ impl Api {
 
     /// Rows of a query, each an object by column name.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Value> {
-        let answer = self.post("/api/v1/sql?format=json", &json!({"query": sql}));
+        let answer = self.post("/api/v1/sql?format=json", &json!({"query": sql, "max_rows": 1_000_000}));
         assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
+        assert_eq!(answer.json()["truncated"], false, "{sql}: the answer is not whole");
         answer.json()["rows"].as_array().unwrap_or_else(|| panic!("no rows in {}", answer.text())).clone()
     }
 
