@@ -194,11 +194,6 @@
     const inUse = (part) => part.matches(":hover") || part.contains(document.activeElement) || part.querySelector("details[open]");
     const refresh = async () => {
       if (busy || document.hidden) { return; }
-      if (!document.querySelector("[data-refresh]")) {
-        // The first call of all: there is nothing to exchange yet.
-        location.reload();
-        return;
-      }
       due = false;
       busy = true;
       const begun = performance.now();
@@ -206,6 +201,11 @@
         const answer = await fetch(location.href, { headers: { "x-tollgate-refresh": "1" } });
         if (!answer.ok) return;
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        if (fresh.querySelector("[data-refresh]") && !document.querySelector("[data-refresh]")) {
+          // The first call of all: there is nothing to exchange yet.
+          location.reload();
+          return;
+        }
         for (const part of all("[data-refresh]")) {
           const next = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);
           if (!next || inUse(part)) continue;
@@ -220,7 +220,10 @@
       }
     };
     const source = new EventSource("/api/v1/tail?format=pulse");
-    source.addEventListener("pulse", () => { due = true; refresh(); });
+    const look = () => { due = true; refresh(); };
+    source.addEventListener("pulse", look);
+    // What settled between the page and the stream, or while the stream was away, was announced to nobody.
+    source.addEventListener("open", look);
     document.addEventListener("visibilitychange", () => { if (!document.hidden && due) refresh(); });
     addEventListener("pagehide", () => source.close());
   }
