@@ -36,7 +36,7 @@ use crate::view::Reading;
 
 /// Scheme and host of the lake's store inside the engine. No other store has an address.
 const STORE_ADDRESS: &str = "tollgate-lake://store";
-/// Name of the catalogue in which the two tables stand.
+/// Name of the catalogue in which the tables stand.
 const CATALOG: &str = "tollgate";
 const SCHEMA: &str = "public";
 
@@ -175,11 +175,12 @@ impl Engine {
         })
     }
 
-    /// A session in which the two tables stand as they are in one view.
+    /// A session in which the tables stand as they are in one view.
     pub(crate) fn session(&self, profile: Profile, tables: &Tables) -> EngineResult<SessionState> {
         let schema = MemorySchemaProvider::new();
-        schema.register_table("interactions".to_owned(), Arc::clone(&tables.interactions) as _)?;
-        schema.register_table("payloads".to_owned(), Arc::clone(&tables.payloads) as _)?;
+        for (name, table) in tables.by_name.iter() {
+            schema.register_table((*name).to_owned(), Arc::clone(table) as _)?;
+        }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(schema))?;
         let catalogs = MemoryCatalogProviderList::new();
@@ -232,11 +233,10 @@ impl Drop for Engine {
     }
 }
 
-/// Both tables of one view.
+/// The tables of one view.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    pub(crate) interactions: Arc<LogTable>,
-    pub(crate) payloads: Arc<LogTable>,
+    pub(crate) by_name: Arc<[(&'static str, Arc<LogTable>)]>,
 }
 
 fn configuration(profile: Profile, threads: usize) -> SessionConfig {

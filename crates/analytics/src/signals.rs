@@ -14,6 +14,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 use tollgate_interaction::interaction::day_of;
+use tollgate_interaction::schema::Table;
 use tollgate_interaction::{WriterId, schema};
 use tollgate_lake::DataFile;
 use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
@@ -123,7 +124,7 @@ impl Known {
             let key = (chunk.writer.clone(), chunk.epoch, chunk.first_seq, chunk.last_seq);
             let folded = self.chunks.remove(&key).unwrap_or_else(|| {
                 let mut fold = Fold::default();
-                fold.rows(&chunk.interactions);
+                fold.rows(&chunk.batches.interactions);
                 Arc::new(fold)
             });
             chunks.insert(key, folded);
@@ -154,7 +155,7 @@ async fn scan(
     columns: &'static [&'static str],
 ) -> Result<Fold, ReportError> {
     let engine = Arc::clone(&reading.engine);
-    let table = LogTable::interactions(files, Vec::new(), &engine.place);
+    let table = LogTable::new(Table::Interactions, files, Vec::new(), &engine.place);
     let state = engine.bare_session(Profile::Aggregate);
     let work = async move {
         let names = schema::interactions();

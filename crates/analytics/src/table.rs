@@ -25,7 +25,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use object_store::ObjectStore;
-use tollgate_interaction::schema;
+use tollgate_interaction::schema::{self, Table};
 use tollgate_lake::DataFile;
 
 use crate::prune::{self, STARTED_AT};
@@ -37,7 +37,7 @@ const PAYLOAD_BATCH_ROWS: usize = 128;
 /// beyond this many they cost more than they save; files have been chosen by day and time before.
 const MAX_FILES_WITH_BOUNDS: usize = 2_000;
 
-/// One of the two tables at one moment.
+/// One of the tables at one moment.
 #[derive(Debug)]
 pub(crate) struct LogTable {
     schema: SchemaRef,
@@ -49,25 +49,17 @@ pub(crate) struct LogTable {
 }
 
 impl LogTable {
-    /// The `interactions` table over `files` and the batches in memory.
-    pub(crate) fn interactions(files: Vec<Arc<DataFile>>, hot: Vec<RecordBatch>, place: &StorePlace) -> Self {
-        LogTable::new(schema::interactions(), files, hot, place, None)
-    }
-
-    /// The `payloads` table over `files` and the batches in memory.
-    pub(crate) fn payloads(files: Vec<Arc<DataFile>>, hot: Vec<RecordBatch>, place: &StorePlace) -> Self {
-        LogTable::new(schema::payloads(), files, hot, place, Some(PAYLOAD_BATCH_ROWS))
-    }
-
-    fn new(
-        schema: SchemaRef,
-        files: Vec<Arc<DataFile>>,
-        hot: Vec<RecordBatch>,
-        place: &StorePlace,
-        batch_rows: Option<usize>,
-    ) -> Self {
+    /// A table over `files` and the batches in memory.
+    pub(crate) fn new(table: Table, files: Vec<Arc<DataFile>>, hot: Vec<RecordBatch>, place: &StorePlace) -> Self {
         let hot = hot.into_iter().filter(|batch| batch.num_rows() > 0).collect();
-        LogTable { schema, files, hot, store: Arc::clone(&place.store), store_url: place.url.clone(), batch_rows }
+        LogTable {
+            schema: table.schema(),
+            files,
+            hot,
+            store: Arc::clone(&place.store),
+            store_url: place.url.clone(),
+            batch_rows: (table == Table::Payloads).then_some(PAYLOAD_BATCH_ROWS),
+        }
     }
 
     /// The part in files.

@@ -8,7 +8,7 @@ use arrow::datatypes::Date32Type;
 use tollgate_flush::Watermarks;
 use tollgate_flush::committed_seq;
 use tollgate_flush::hot::HotSnapshot;
-use tollgate_interaction::schema;
+use tollgate_interaction::schema::{self, Table};
 use tollgate_lake::{DataFile, LakeSnapshot};
 
 use crate::report::AsOf;
@@ -27,12 +27,12 @@ pub struct Reading {
 impl Reading {
     pub(crate) fn new(engine: Arc<Engine>, lake: Arc<LakeSnapshot>, hot: HotSnapshot) -> Self {
         let place = &engine.place;
-        let facts = hot.chunks.iter().map(|chunk| chunk.interactions.clone()).collect();
-        let payloads = hot.chunks.iter().map(|chunk| chunk.payloads.clone()).collect();
-        let tables = Tables {
-            interactions: Arc::new(LogTable::interactions(lake.interactions.files.clone(), facts, place)),
-            payloads: Arc::new(LogTable::payloads(payload_files(&lake), payloads, place)),
+        let table = |table: Table| {
+            let files = if table == Table::Payloads { payload_files(&lake) } else { lake.files(table).files.clone() };
+            let hot = hot.chunks.iter().map(|chunk| chunk.batches.of(table).clone()).collect();
+            (table.folder(), Arc::new(LogTable::new(table, files, hot, place)))
         };
+        let tables = Tables { by_name: Table::ALL.map(table).into() };
         Reading { engine, lake, hot, tables }
     }
 
@@ -53,7 +53,7 @@ impl Reading {
     pub fn hot_rows_by_day(&self) -> BTreeMap<i32, u64> {
         let mut days = BTreeMap::new();
         for chunk in &self.hot.chunks {
-            let column = chunk.interactions.column_by_name(schema::DAY);
+            let column = chunk.batches.interactions.column_by_name(schema::DAY);
             let column = column.and_then(|column| column.as_primitive_opt::<Date32Type>());
             for day in column.into_iter().flat_map(|column| column.values()) {
                 *days.entry(*day).or_default() += 1;

@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod costs;
+pub mod integrity;
 pub mod interactions;
 pub mod keys;
 pub mod openapi;

@@ -89,6 +89,18 @@ pub enum ConsoleError {
     /// The control plane refused or failed.
     #[error(transparent)]
     Metastore(#[from] MetastoreError),
+    /// The reading of content could not be recorded.
+    #[error("what was said is not shown, because it cannot be recorded that it is: {why}")]
+    NotRecorded {
+        /// What the log said.
+        why: String,
+    },
+    /// The lake could not be verified, which says nothing about what is in it.
+    #[error("the lake could not be verified: {why}")]
+    NotVerified {
+        /// What the store said.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -134,7 +146,9 @@ impl ConsoleError {
             E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
             E::Sql(error) => of_caller(error.is_callers()),
             E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
-            E::Report(_) | E::Evidence(_) => StatusCode::SERVICE_UNAVAILABLE,
+            E::Report(_) | E::Evidence(_) | E::NotRecorded { .. } | E::NotVerified { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => {
                 StatusCode::NOT_FOUND
@@ -167,6 +181,8 @@ impl ConsoleError {
             E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",
+            E::NotRecorded { .. } => "access_not_recorded",
+            E::NotVerified { .. } => "verification_impossible",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -188,8 +204,13 @@ impl ConsoleError {
             E::Invalid { hint, .. } => hint,
             E::TooLarge { .. } => "Send a shorter query.",
             E::Sql(SqlError::Plan { .. }) => "`SHOW TABLES` and `DESCRIBE interactions` list what there is.",
-            E::Sql(SqlError::Unavailable { .. }) | E::Report(_) => "The store may be out of reach; try again shortly.",
+            E::Sql(SqlError::Unavailable { .. }) | E::Report(_) | E::NotVerified { .. } => {
+                "The store may be out of reach; try again shortly."
+            }
             E::Metastore(error) if !error.is_callers() => "The database of the control plane may be out of reach.",
+            E::NotRecorded { .. } => {
+                "The write-ahead log must take events again first; `/integrity` says how it is doing."
+            }
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

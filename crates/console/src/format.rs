@@ -142,6 +142,18 @@ pub fn duration_us_or_unknown<B: Borrow<Option<u64>>>(us: B) -> String {
     us.map_or_else(|| UNKNOWN.to_owned(), duration_us)
 }
 
+/// How long ago something was: `4 s ago`, `3 min ago`, `2 h ago`, `5 d ago`.
+#[must_use]
+pub fn age(age_us: impl Borrow<i64>) -> String {
+    let seconds = age_us.borrow().max(&0) / 1_000_000;
+    match seconds {
+        0..=89 => format!("{seconds} s ago"),
+        90..=5_399 => format!("{} min ago", seconds / 60),
+        5_400..=172_799 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
 /// A size in decimal units: `812 B`, `1.2 kB`, `3.4 MB`.
 #[must_use]
 pub fn bytes(size_bytes: impl Borrow<u64>) -> String {

@@ -3,6 +3,7 @@
 //! the log or the lake: what it needs to know of them comes in through [`state::Instruments`].
 
 pub mod access;
+pub mod access_log;
 pub mod api;
 pub mod assets;
 pub mod chart;
@@ -10,6 +11,7 @@ pub mod edge;
 pub mod error;
 pub mod format;
 pub mod html;
+pub mod integrity;
 pub mod ledger;
 pub mod metrics;
 pub mod pages;
@@ -27,6 +29,7 @@ mod tests;
 
 use tokio::net::TcpListener;
 
+pub use access_log::AccessLog;
 pub use ledger::{Ledger, LiveLedger};
 pub use routes::router;
 pub use shell::Books;

@@ -4,6 +4,7 @@
 use askama::Template;
 
 use crate::pages::costs::CostsPage;
+use crate::pages::integrity::IntegrityPage;
 use crate::pages::interaction::InteractionPage;
 use crate::pages::interactions::InteractionsPage;
 use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
@@ -78,6 +79,23 @@ fn lists() -> Vec<(&'static str, String)> {
         ("interactions-none", list(&filter, none)),
         ("interaction", detail(shell("Interaction", "/interactions"))),
         ("interaction-viewer", detail(viewer)),
+        (
+            "integrity",
+            IntegrityPage::new(shell("Integrity", "/integrity"), sample::integrity(), None, sample::NOW_US)
+                .render()
+                .unwrap(),
+        ),
+        (
+            "integrity-found",
+            IntegrityPage::new(
+                shell("Integrity", "/integrity"),
+                sample::integrity(),
+                Some(sample::verification()),
+                sample::NOW_US,
+            )
+            .render()
+            .unwrap(),
+        ),
         ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs).render().unwrap()),
     ]
 }

@@ -48,24 +48,28 @@ fn facts() -> Router<ConsoleState> {
         .route("/interactions", get(pages::interactions::show))
         .route("/interactions/{id}", get(pages::interaction::show))
         .route("/costs", get(pages::costs::show))
+        .route("/integrity", get(pages::integrity::show))
         .route("/setup", get(pages::setup::show))
         .route("/logout", post(pages::login::leave))
         .route("/api/v1/overview", get(api::overview::show))
         .route("/api/v1/interactions", get(api::interactions::list))
         .route("/api/v1/interactions/{id}", get(api::interactions::show))
         .route("/api/v1/costs", get(api::costs::show))
+        .route("/api/v1/integrity", get(api::integrity::show))
         .route("/api/v1/tail", get(api::tail::show))
 }
 
 fn content() -> Router<ConsoleState> {
     Router::new()
         .route("/reports", get(pages::reports::show))
+        .route("/integrity", post(pages::integrity::verify))
         .route("/search", get(pages::search::show))
         .route("/sql", get(pages::sql::show).post(pages::sql::run))
         .route("/api/v1/interactions/{id}/request", get(api::interactions::request))
         .route("/api/v1/interactions/{id}/response", get(api::interactions::response))
         .route("/api/v1/reports/record-keeping", get(api::reports::record_keeping))
         .route("/api/v1/search", get(api::search::show))
+        .route("/api/v1/integrity/verify", post(api::integrity::verify))
         .route("/api/v1/sql", post(api::sql::run))
 }
 

@@ -1,5 +1,8 @@
 //! Made-up reports for tests and for looking at pages: deterministic, with every kind of outcome, long names and gaps.
 
+use crate::integrity::{
+    CheckpointLine, IntegrityStatus, ProblemLine, VerificationView, WalLine, WitnessLine, WriterLine,
+};
 use serde_json::json;
 use tollgate_interaction::{InteractionId, Usd};
 
@@ -298,5 +301,65 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
         rows,
         days,
         as_of: AsOf { lake_version: 128, hot_rows: 43 },
+    }
+}
+
+/// A log in order, with one witness that is late.
+pub(crate) fn integrity() -> IntegrityStatus {
+    let writer = |writer: &str, epoch, committed_seq, last_seq: Option<u64>| WriterLine {
+        writer: writer.to_owned(),
+        epoch,
+        committed_seq,
+        last_seq,
+        is_here: last_seq.is_some(),
+    };
+    IntegrityStatus {
+        healthy: true,
+        problems: Vec::new(),
+        writers: vec![writer("gw-7f3a91", 12, 48_211, Some(48_297)), writer("edge-frankfurt-2", 3, 9_120, None)],
+        wal: WalLine { size_bytes: 12 << 20, quota_bytes: 8 << 30, dropped: 0, gaps: 0, failure: None },
+        lake_version: 128,
+        lake_rows: 1_204_331,
+        hot_rows: 43,
+        last_commit_at_us: Some(NOW_US - 4_000_000),
+        log_size: 2_212,
+        checkpoint: Some(CheckpointLine {
+            size: 2_211,
+            root: "tRQ0mFyBEk9n0PV8ZVNOv7gqW8fqj0QzPM7nqmXJ0nA=".to_owned(),
+            at_us: NOW_US - 21_000_000,
+        }),
+        public_key: "tollgate.log/5d1e2f30aa41bc09+9a3c11fe+AVu0kE0V8ZVNOv7gqW8fqj0QzPM7nqmXJ0nAtRQ0mFyB".to_owned(),
+        witnesses: vec![
+            WitnessLine {
+                name: "audit.bank.example/witness".to_owned(),
+                cosigned_at_us: Some(NOW_US - 21_000_000),
+                problem: None,
+            },
+            WitnessLine {
+                name: "regulator.example/witness".to_owned(),
+                cosigned_at_us: None,
+                problem: Some("it did not answer within 10 s".to_owned()),
+            },
+        ],
+    }
+}
+
+/// A verification that found something.
+pub(crate) fn verification() -> VerificationView {
+    VerificationView {
+        ok: false,
+        records: 1_204_331,
+        batches: 2_212,
+        checkpoint_size: 2_211,
+        uncovered_batches: 1,
+        payloads: 1_180_002,
+        payloads_missing: 24_329,
+        problems: vec![ProblemLine {
+            kind: "record-changed".to_owned(),
+            subject: "record gw-7f3a91/12/40117 (019aab2e-7b1a-7c3d-9e4f-0123456789ab)".to_owned(),
+            detail: "its values are not those of its record_commitment".to_owned(),
+        }],
+        elapsed_ms: 9_120,
+        ..VerificationView::default()
     }
 }

@@ -87,6 +87,12 @@ const INQUIRY: &[NavItem] = &[
         icon: "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3M5.5 8h5M5.5 11h5",
         needs: Needs::Content,
     },
+    NavItem {
+        href: "/integrity",
+        label: "Integrity",
+        icon: "M8 1.5 13 3.5v4c0 3.4-2.2 5.9-5 7-2.8-1.1-5-3.6-5-7v-4zM5.7 8l1.7 1.7 3-3.4",
+        needs: Needs::Nothing,
+    },
 ];
 const ACCESS: &[NavItem] = &[
     NavItem {

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tollgate_metastore::Metastore;
 use tollgate_policy::signals::SignalsSnapshot;
 
+use crate::access_log::AccessLog;
+use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::shell::Books;
 
@@ -66,6 +68,10 @@ pub trait Instruments: Send + Sync {
 pub struct ConsoleState {
     /// What the log says.
     pub ledger: Arc<dyn Ledger>,
+    /// Where it is recorded that somebody read content.
+    pub access_log: Arc<dyn AccessLog>,
+    /// The state of the log and of its proof.
+    pub integrity: Arc<dyn Integrity>,
     /// Keys, sessions, tokens, policy.
     pub metastore: Arc<dyn Metastore>,
     /// What the process says about itself.

@@ -125,7 +125,36 @@ impl Instruments for NoInstruments {
     }
 }
 
+/// What was recorded of readings; refuses while it is told to.
+#[derive(Default)]
+pub(crate) struct Readings {
+    pub(crate) events: std::sync::Mutex<Vec<tollgate_interaction::AccessEvent>>,
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
+}
+
+impl crate::AccessLog for Readings {
+    fn record(&self, event: tollgate_interaction::AccessEvent) -> BoxFuture<'static, Result<(), String>> {
+        let full = self.is_full.load(std::sync::atomic::Ordering::SeqCst);
+        if !full {
+            self.events.lock().unwrap().push(event);
+        }
+        async move { if full { Err("the log is full".to_owned()) } else { Ok(()) } }.boxed()
+    }
+}
+
+struct MadeUpIntegrity;
+
+impl crate::integrity::Integrity for MadeUpIntegrity {
+    fn status(&self) -> crate::integrity::IntegrityStatus {
+        sample::integrity()
+    }
+    fn verify(&self) -> BoxFuture<'static, Result<crate::integrity::VerificationView, String>> {
+        async { Ok(sample::verification()) }.boxed()
+    }
+}
+
 pub(crate) struct Console {
+    pub(crate) readings: Arc<Readings>,
     pub(crate) router: Router,
     pub(crate) metastore: Arc<dyn Metastore>,
     dir: tempfile::TempDir,
@@ -138,8 +167,11 @@ pub(crate) async fn console() -> Console {
     let (sender, changed) = watch::channel(0);
     // Kept open for as long as the test runs.
     std::mem::forget(sender);
+    let readings = Arc::new(Readings::default());
     let state = ConsoleState {
         ledger: Arc::new(MadeUpLedger { changed }),
+        access_log: Arc::clone(&readings) as _,
+        integrity: Arc::new(MadeUpIntegrity),
         metastore: Arc::clone(&metastore),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
@@ -151,7 +183,7 @@ pub(crate) async fn console() -> Console {
         }),
         shutdown: CancellationToken::new(),
     };
-    Console { router: crate::router(state), metastore, dir }
+    Console { readings, router: crate::router(state), metastore, dir }
 }
 
 struct Answer {
@@ -200,8 +232,8 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 9] =
-    ["/", "/interactions", "/costs", "/search", "/search?q=leak", "/sql", "/reports", "/keys", "/setup"];
+const PAGES: [&str; 10] =
+    ["/", "/interactions", "/costs", "/search", "/search?q=leak", "/sql", "/reports", "/integrity", "/keys", "/setup"];
 
 #[tokio::test]
 async fn every_page_opens_for_an_administrator_with_strict_headers() {
@@ -215,6 +247,49 @@ async fn every_page_opens_for_an_administrator_with_strict_headers() {
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
     }
+}
+
+#[tokio::test]
+async fn reading_content_is_recorded_with_its_purpose_or_does_not_happen() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let id = sample::rows(1)[0].interaction_id;
+    console.get(&format!("/interactions/{id}?purpose=complaint+17"), &cookie).await;
+    console.get("/search?q=leak", &cookie).await;
+    console.get("/api/v1/search?q=leak", &cookie).await;
+    console.get(&format!("/api/v1/interactions/{id}"), &cookie).await;
+    {
+        let events = console.readings.events.lock().unwrap();
+        let told: Vec<_> = events.iter().map(|event| (event.action.as_str(), event.purpose.as_str())).collect();
+        assert_eq!(told, [("view", "complaint 17"), ("search", ""), ("search", ""), ("view", "")]);
+        assert_eq!(events[0].subject, sample::detail().row.interaction_id.to_string());
+        assert_eq!(events[0].actor, "console:auditor");
+    }
+    console.readings.is_full.store(true, std::sync::atomic::Ordering::SeqCst);
+    for path in
+        [format!("/interactions/{id}"), "/search?q=leak".to_owned(), format!("/api/v1/interactions/{id}/request")]
+    {
+        let answer = console.get(&path, &cookie).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(answer.text.contains("access_not_recorded") && !answer.text.contains("plumber"), "{}", answer.text);
+    }
+    let viewer = console.signed_in_as(Role::Viewer).await;
+    let facts = console.get(&format!("/interactions/{id}"), &viewer).await;
+    assert_eq!(facts.status, StatusCode::OK, "who may not see content reads none");
+}
+
+#[tokio::test]
+async fn whoever_may_read_content_can_verify_and_sees_what_was_found() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let page = console.get("/integrity", &cookie).await;
+    let form = format!("csrf={}", csrf_in(&page.text));
+    let found = console.post_form("/integrity", &cookie, form).await;
+    assert_eq!(found.status, StatusCode::OK);
+    assert!(found.text.contains("record-changed") && found.text.contains("gw-7f3a91/12/40117"), "{}", found.text);
+    let viewer = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/integrity", &viewer).await;
+    assert!(!page.text.contains("Verify now"));
 }
 
 #[tokio::test]

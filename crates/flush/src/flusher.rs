@@ -12,10 +12,12 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tollgate_wal::{Tail, TailError, TailItem, Wal};
+use tollgate_interaction::{GapEvent, Governance};
+use tollgate_wal::{GapReason, LogGap, Tail, TailError, TailItem, Wal};
 
 use crate::flushing::Flushing;
 use crate::hot::{HotBuffer, Transcribe};
+use crate::keys::{self, KeyError, KeySource, Keys};
 use crate::plan::{Notes, NotesError};
 use crate::recovery::Fold;
 use crate::store::Store;
@@ -48,14 +50,18 @@ pub struct FlushSettings {
     pub shutdown_timeout: Duration,
     /// Turns bodies into messages.
     pub transcribe: Transcribe,
+    /// Sign the batches; named like the writer.
+    pub keys: KeySource,
 }
 
 impl FlushSettings {
     /// Every ten seconds or 64 MiB, 512 MiB of hot tail.
     #[must_use]
     pub fn new(spool_dir: impl Into<PathBuf>, transcribe: Transcribe) -> Self {
+        let spool_dir = spool_dir.into();
         FlushSettings {
-            spool_dir: spool_dir.into(),
+            keys: KeySource::File(spool_dir.join("writer.key")),
+            spool_dir,
             interval: Duration::from_secs(10),
             max_rows: 200_000,
             max_bytes: 64 << 20,
@@ -103,6 +109,9 @@ pub enum FlushError {
     /// Its notes cannot be used.
     #[error("the flusher cannot start")]
     Notes(#[from] NotesError),
+    /// Its signing key cannot be used.
+    #[error("the flusher cannot sign its batches")]
+    Key(#[from] KeyError),
 }
 
 /// One log's way into the bucket. Made, asked for its hot tail, then run.
@@ -113,6 +122,7 @@ pub struct Flusher {
 
 pub(crate) struct Shared {
     pub(crate) settings: FlushSettings,
+    pub(crate) keys: Keys,
     pub(crate) wal: Arc<Wal>,
     pub(crate) store: Store,
     pub(crate) hot: Arc<HotBuffer>,
@@ -144,10 +154,13 @@ impl Flusher {
         committer: Arc<Notify>,
     ) -> Result<Flusher, FlushError> {
         let notes = Notes::open(&settings.spool_dir, wal.writer())?;
+        let name = wal.writer().as_str();
+        let keys = settings.keys.load(Some(name), || keys::generate(name))?;
         let handed_over_before = watermarks_of(&notes, &wal);
         let shared = Shared {
             hot: HotBuffer::new(settings.transcribe),
             settings,
+            keys,
             wal,
             store,
             committed,
@@ -282,6 +295,7 @@ impl Shared {
                 TailItem::Event { id, event } => rows.extend(fold.apply(id, event)),
                 TailItem::EndOfHistory => history_ends = true,
                 TailItem::Gap(gap) => {
+                    fold.gap_met(gap_event(&gap));
                     tracing::error!(
                         writer.id = %gap.writer, gap.epoch, gap.first_seq, gap.last_seq,
                         "the log has a gap: events {}–{} of epoch {} could not be read", gap.first_seq, gap.last_seq, gap.epoch
@@ -290,7 +304,7 @@ impl Shared {
                 }
             }
         }
-        rows.retain(|row| row.id.epoch == self.wal.epoch() || !is_committed(committed, &row.id));
+        rows.retain(|row| row.id().epoch == self.wal.epoch() || !is_committed(committed, row.id()));
         if !rows.is_empty() {
             self.hot.push(rows);
         }
@@ -298,7 +312,20 @@ impl Shared {
         if history_ends {
             self.history_read.store(true, Ordering::Release);
             self.settle_orphans();
+            self.tell_of_gaps();
             self.status.send_modify(|status| status.history_read = true);
+        }
+    }
+
+    /// Appends an event for every loss that no event tells of yet.
+    pub(crate) fn tell_of_gaps(&self) {
+        let appender = self.wal.appender();
+        for gap in self.fold.lock().untold_gaps() {
+            if let Err(error) = appender.append_written(&Governance::Gap(gap.clone()).into()) {
+                tracing::warn!(%error, "a gap of the log cannot be recorded yet; it will be tried again");
+                return;
+            }
+            self.fold.lock().gap_told(&gap);
         }
     }
 
@@ -312,7 +339,9 @@ impl Shared {
                 tracing::warn!(%error, "calls of an earlier process cannot be settled as interrupted yet; it will be tried again");
                 break;
             }
-            self.fold.lock().orphan_appended(&orphan.interaction_id());
+            if let Some(id) = orphan.interaction_id() {
+                self.fold.lock().orphan_appended(&id);
+            }
             settled += 1;
         }
         if settled > 0 {
@@ -322,5 +351,23 @@ impl Shared {
             );
             self.status.send_modify(|status| status.interrupted += settled);
         }
+    }
+}
+
+fn gap_event(gap: &LogGap) -> GapEvent {
+    let (dropped_opened, dropped_settled) = match gap.reason {
+        GapReason::Dropped { opened, settled } => (Some(opened), Some(settled)),
+        _ => (None, None),
+    };
+    GapEvent {
+        at_us: chrono::Utc::now().timestamp_micros(),
+        writer: gap.writer.clone(),
+        epoch: gap.epoch,
+        first_seq: gap.first_seq,
+        last_seq: gap.last_seq,
+        more_may_be_missing: gap.more_may_be_missing,
+        reason: gap.reason.as_str().to_owned(),
+        dropped_opened,
+        dropped_settled,
     }
 }

@@ -71,6 +71,7 @@ impl Flushing {
             self.forget_committed();
             if self.shared.history_read.load(Ordering::Acquire) {
                 self.shared.settle_orphans();
+                self.shared.tell_of_gaps();
             }
             if self.is_due() {
                 tokio::select! {
@@ -194,7 +195,7 @@ impl Flushing {
         if plan.last_seq > committed || matches!(self.shared.committed, Committed::HandedOver) {
             let attempt = match self.attempt.take().filter(|attempt| attempt.plan == plan) {
                 Some(attempt) => attempt,
-                None => Attempt::build(&self.shared, plan).await?,
+                None => self.build(plan).await?,
             };
             rows = attempt.rows();
             let attempt = self.attempt.insert(attempt);
@@ -212,6 +213,18 @@ impl Flushing {
         });
         self.forget_committed();
         Ok(true)
+    }
+
+    /// Builds the range's files and header, and notes the header before anything is put: a second attempt after a crash
+    /// puts the same one, and the batch after it refers to it.
+    async fn build(&mut self, plan: Plan) -> Result<Attempt, HandOverError> {
+        let attempt = Attempt::build(&self.shared, plan, self.notes.last_batch().cloned()).await?;
+        if let Some(header) = attempt.header()
+            && attempt.plan.header.as_deref() != Some(header)
+        {
+            self.notes.seal(header.to_owned())?;
+        }
+        Ok(attempt)
     }
 
     /// Whether every row of the range has come out of the log again after a restart.
@@ -257,7 +270,13 @@ impl Flushing {
             match &mut plan {
                 None => {
                     let nonce = uuid::Uuid::now_v7().simple().to_string();
-                    plan = Some(Plan { epoch: chunk.epoch, first_seq: done + 1, last_seq: chunk.last_seq, nonce });
+                    plan = Some(Plan {
+                        epoch: chunk.epoch,
+                        first_seq: done + 1,
+                        last_seq: chunk.last_seq,
+                        nonce,
+                        header: None,
+                    });
                 }
                 Some(plan) if plan.epoch == chunk.epoch && rows <= settings.max_rows && bytes <= settings.max_bytes => {
                     plan.last_seq = chunk.last_seq;

@@ -15,7 +15,8 @@ use tollgate_interaction::schema::SCHEMA_VERSION;
 use crate::flusher::Shared;
 use crate::inbox::{self, Manifest};
 use crate::parquet_file::{self, BuildError, BuiltFile, Table};
-use crate::plan::{NotesError, Plan};
+use crate::plan::{LastBatch, NotesError, Plan};
+use crate::seal::{self, SealError};
 use crate::store::Store;
 
 /// Files of a range put at the same time.
@@ -28,6 +29,8 @@ pub(crate) enum HandOverError {
     Notes(#[from] NotesError),
     #[error("the files of a range could not be built")]
     Build(#[from] BuildError),
+    #[error("the batch could not be sealed")]
+    Seal(#[from] SealError),
     #[error("the work of building files was stopped")]
     Stopped(#[from] tokio::task::JoinError),
     #[error("`{path}` could not be put into the store")]
@@ -54,35 +57,49 @@ pub(crate) enum HandOverError {
 pub(crate) struct Attempt {
     pub(crate) plan: Plan,
     manifest: Manifest,
-    payloads: Vec<BuiltFile>,
-    interactions: Vec<BuiltFile>,
+    /// In the order in which they are put: the facts last.
+    files: Vec<(Table, Vec<BuiltFile>)>,
 }
 
 impl Attempt {
-    /// Builds the files of the plan's rows on the blocking pool.
-    pub(crate) async fn build(shared: &Arc<Shared>, plan: Plan) -> Result<Attempt, HandOverError> {
+    /// Builds the files of the plan's records, and their batch's header, on the blocking pool.
+    pub(crate) async fn build(
+        shared: &Arc<Shared>,
+        plan: Plan,
+        last_batch: Option<LastBatch>,
+    ) -> Result<Attempt, HandOverError> {
         let shared = Arc::clone(shared);
-        tokio::task::spawn_blocking(move || Attempt::build_now(&shared, plan)).await?
+        tokio::task::spawn_blocking(move || Attempt::build_now(&shared, plan, last_batch.as_ref())).await?
     }
 
-    fn build_now(shared: &Shared, plan: Plan) -> Result<Attempt, HandOverError> {
-        let (mut interactions, mut payloads) = (Vec::new(), Vec::new());
+    fn build_now(shared: &Shared, plan: Plan, last_batch: Option<&LastBatch>) -> Result<Attempt, HandOverError> {
+        let mut of_tables: Vec<(Table, Vec<RecordBatch>)> = Table::ALL.map(|table| (table, Vec::new())).into();
         for chunk in shared.hot.chunks_between(plan.epoch, plan.first_seq, plan.last_seq) {
             let batches = chunk.batches(shared.hot.transcribe());
-            if batches.interactions.num_rows() != chunk.rows || batches.payloads.num_rows() != chunk.rows {
+            let calls = batches.interactions.num_rows();
+            if batches.records() != chunk.rows || batches.payloads.num_rows() != calls {
                 return Err(HandOverError::Defect { rows: chunk.rows, epoch: plan.epoch, first_seq: chunk.first_seq });
             }
-            interactions.push(rows_between(&batches.interactions, &plan));
-            payloads.push(rows_between(&batches.payloads, &plan));
+            for (table, of_table) in &mut of_tables {
+                let rows = rows_between(batches.of(*table), &plan);
+                if rows.num_rows() > 0 {
+                    of_table.push(rows);
+                }
+            }
         }
-        interactions.retain(|batch| batch.num_rows() > 0);
-        payloads.retain(|batch| batch.num_rows() > 0);
         let random = uuid::Uuid::now_v7().simple().to_string();
         let writer = shared.wal.writer();
         let name = inbox::file_name(writer, plan.epoch, plan.first_seq, plan.last_seq, &random);
-        let interactions = parquet_file::build(Table::Interactions, &interactions, &name)?;
-        let payloads = parquet_file::build(Table::Payloads, &payloads, &name)?;
-        let listed = |files: &[BuiltFile]| files.iter().map(|file| file.listed.clone()).collect();
+        let created_at_us = chrono::Utc::now().timestamp_micros();
+        let header = seal::header(shared, &plan, last_batch, &of_tables, created_at_us)?;
+        let mut files = Vec::with_capacity(of_tables.len());
+        for (table, batches) in of_tables {
+            files.push((table, parquet_file::build(table, &batches, &name)?));
+        }
+        let listed = |wanted: Table| {
+            let of_table = files.iter().filter(|(table, _)| *table == wanted).flat_map(|(_, files)| files);
+            of_table.map(|file| file.listed.clone()).collect()
+        };
         let manifest = Manifest {
             format: inbox::FORMAT,
             nonce: plan.nonce.clone(),
@@ -90,12 +107,20 @@ impl Attempt {
             epoch: plan.epoch,
             first_seq: plan.first_seq,
             last_seq: plan.last_seq,
-            created_at_us: chrono::Utc::now().timestamp_micros(),
+            created_at_us,
             schema_version: SCHEMA_VERSION,
-            interactions: listed(&interactions),
-            payloads: listed(&payloads),
+            interactions: listed(Table::Interactions),
+            payloads: listed(Table::Payloads),
+            control_events: listed(Table::ControlEvents),
+            access_events: listed(Table::AccessEvents),
+            log_gaps: listed(Table::LogGaps),
+            header,
         };
-        Ok(Attempt { plan, manifest, payloads, interactions })
+        Ok(Attempt { plan, manifest, files })
+    }
+
+    pub(crate) fn header(&self) -> Option<&str> {
+        self.manifest.header.as_deref()
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -106,11 +131,12 @@ impl Attempt {
     /// disk, and a plan for them did) has nothing to put.
     pub(crate) fn hand_over<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<(), HandOverError>> {
         async move {
-            if self.manifest.rows() == 0 || self.is_there(store).await? {
+            if self.manifest.records() == 0 || self.is_there(store).await? {
                 return Ok(());
             }
-            self.put_files(store, Table::Payloads, &self.payloads).await?;
-            self.put_files(store, Table::Interactions, &self.interactions).await?;
+            for (table, files) in &self.files {
+                self.put_files(store, *table, files).await?;
+            }
             self.put_manifest(store).await
         }
         .boxed()

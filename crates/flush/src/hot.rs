@@ -6,6 +6,7 @@
 //! published, so nothing is missed, and what both hold is filtered out here, so nothing is seen twice.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::AsArray;
@@ -14,8 +15,10 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tollgate_interaction::batch::{self, PayloadRow};
-use tollgate_interaction::{EventId, Interaction, Payload, WriterId, schema};
+use tollgate_interaction::batch::{self, PayloadRow, Seal};
+use tollgate_interaction::commitment::{self, Salt};
+use tollgate_interaction::schema::Table;
+use tollgate_interaction::{EventId, Governance, Interaction, Payload, WriterId};
 
 use crate::{Watermarks, committed_seq, is_committed};
 
@@ -45,11 +48,53 @@ pub struct HotRow {
     pub request: Payload,
     /// What the caller was sent.
     pub response: Payload,
+    /// Drawn for this call; see [`tollgate_interaction::Settled::salt`].
+    pub salt: Salt,
 }
 
-impl HotRow {
+/// A record on its way to the lake.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every item is a call, and a box for each costs an allocation")]
+pub enum HotItem {
+    /// A settled call.
+    Call(HotRow),
+    /// Something beside the calls.
+    Event {
+        /// Its place in the log.
+        id: EventId,
+        /// What it says.
+        event: Box<Governance>,
+    },
+}
+
+impl From<HotRow> for HotItem {
+    fn from(row: HotRow) -> HotItem {
+        HotItem::Call(row)
+    }
+}
+
+impl HotItem {
+    /// Its place in the log.
+    #[must_use]
+    pub fn id(&self) -> &EventId {
+        match self {
+            HotItem::Call(row) => &row.id,
+            HotItem::Event { id, .. } => id,
+        }
+    }
+
+    fn needs_log_from(&self) -> (u64, u64) {
+        match self {
+            HotItem::Call(row) => row.needs_log_from,
+            HotItem::Event { id, .. } => (id.epoch, id.seq),
+        }
+    }
+
     fn bytes(&self) -> usize {
-        ROW_BYTES + self.request.body.len() + self.response.body.len()
+        match self {
+            HotItem::Call(row) => ROW_BYTES + row.request.body.len() + row.response.body.len(),
+            HotItem::Event { .. } => ROW_BYTES,
+        }
     }
 }
 
@@ -65,7 +110,7 @@ struct State {
     /// Closed chunks, oldest first.
     closed: VecDeque<Arc<Chunk>>,
     /// Rows of the chunk being filled; all of one epoch.
-    open: Vec<HotRow>,
+    open: Vec<HotItem>,
     open_bytes: usize,
     /// Bytes of `closed` and `open` together, estimated.
     bytes: usize,
@@ -83,17 +128,57 @@ pub(crate) struct Chunk {
     /// The oldest place in the log that is needed to build these rows again.
     pub(crate) needs_log_from: (u64, u64),
     /// Taken by the conversion.
-    source: Mutex<Vec<HotRow>>,
+    source: Mutex<Vec<HotItem>>,
     batches: OnceLock<Batches>,
 }
 
-#[derive(Clone)]
-pub(crate) struct Batches {
-    pub(crate) interactions: RecordBatch,
-    pub(crate) payloads: RecordBatch,
+/// The same records as batches of each table, in the order of their sequence numbers.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    /// Facts, with all columns of their table, as have the others.
+    pub interactions: RecordBatch,
+    /// Payloads of the same rows in the same order.
+    pub payloads: RecordBatch,
+    /// Who changed what.
+    pub control_events: RecordBatch,
+    /// Who read what.
+    pub access_events: RecordBatch,
+    /// What the log lost.
+    pub log_gaps: RecordBatch,
 }
 
-/// Consecutive rows of one epoch as batches of the two tables, in the order of their sequence numbers.
+impl Batches {
+    /// The batch of one table.
+    #[must_use]
+    pub fn of(&self, table: Table) -> &RecordBatch {
+        match table {
+            Table::Interactions => &self.interactions,
+            Table::Payloads => &self.payloads,
+            Table::ControlEvents => &self.control_events,
+            Table::AccessEvents => &self.access_events,
+            Table::LogGaps => &self.log_gaps,
+        }
+    }
+
+    /// Every table's batch made from this one's.
+    fn map<E>(&self, make: impl Fn(Table, &RecordBatch) -> Result<RecordBatch, E>) -> Result<Batches, E> {
+        let made = |table| make(table, self.of(table));
+        Ok(Batches {
+            interactions: made(Table::Interactions)?,
+            payloads: made(Table::Payloads)?,
+            control_events: made(Table::ControlEvents)?,
+            access_events: made(Table::AccessEvents)?,
+            log_gaps: made(Table::LogGaps)?,
+        })
+    }
+
+    /// Rows that are records of their own.
+    pub(crate) fn records(&self) -> usize {
+        Table::RECORDS.into_iter().map(|table| self.of(table).num_rows()).sum()
+    }
+}
+
+/// Consecutive records of one epoch.
 #[derive(Clone, Debug)]
 pub struct HotChunk {
     /// The log the rows are from.
@@ -104,10 +189,8 @@ pub struct HotChunk {
     pub first_seq: u64,
     /// Sequence number of the last row.
     pub last_seq: u64,
-    /// Facts, with all columns of [`schema::interactions`].
-    pub interactions: RecordBatch,
-    /// Payloads of the same rows in the same order, with all columns of [`schema::payloads`].
-    pub payloads: RecordBatch,
+    /// The records.
+    pub batches: Batches,
 }
 
 /// The hot tail at one moment. Cheap to take and to clone: the batches are shared.
@@ -137,16 +220,9 @@ impl HotBuffer {
         };
         let mut converted = Vec::with_capacity(chunks.len());
         for chunk in &chunks {
-            let Batches { interactions, payloads } = chunk.batches(self.transcribe);
             let Chunk { epoch, first_seq, last_seq, .. } = **chunk;
-            converted.push(HotChunk {
-                writer: chunk.writer.clone(),
-                epoch,
-                first_seq,
-                last_seq,
-                interactions,
-                payloads,
-            });
+            let batches = chunk.batches(self.transcribe);
+            converted.push(HotChunk { writer: chunk.writer.clone(), epoch, first_seq, last_seq, batches });
         }
         self.merge_small(&chunks);
         HotSnapshot { chunks: converted, last }
@@ -162,7 +238,7 @@ impl HotBuffer {
     pub fn drop_committed(&self, watermarks: &Watermarks) {
         let mut state = self.state.lock();
         state.closed.retain(|chunk| chunk.last_seq > committed_seq(watermarks, &chunk.writer, chunk.epoch));
-        if state.open.last().is_some_and(|last| is_committed(watermarks, &last.id)) {
+        if state.open.last().is_some_and(|last| is_committed(watermarks, last.id())) {
             state.open.clear();
             state.open_bytes = 0;
         }
@@ -189,11 +265,11 @@ impl HotBuffer {
 
     /// Adds rows in the order of the log and wakes those who wait for a change. Public for tests and for tools that
     /// fill a buffer without a log; in a server only the flusher adds rows.
-    pub fn push(&self, rows: impl IntoIterator<Item = HotRow>) {
+    pub fn push<Item: Into<HotItem>>(&self, rows: impl IntoIterator<Item = Item>) {
         {
             let mut state = self.state.lock();
             for row in rows {
-                state.push(row);
+                state.push(row.into());
             }
         }
         self.changed.send_modify(|version| *version += 1);
@@ -203,7 +279,7 @@ impl HotBuffer {
     pub(crate) fn needs_log_from(&self) -> Option<(u64, u64)> {
         let state = self.state.lock();
         let closed = state.closed.iter().map(|chunk| chunk.needs_log_from);
-        closed.chain(state.open.iter().map(|row| row.needs_log_from)).min()
+        closed.chain(state.open.iter().map(HotItem::needs_log_from)).min()
     }
 
     /// Chunks whose rows lie in `first_seq..=last_seq` of an epoch. A chunk is never split: bounds come from
@@ -268,29 +344,29 @@ impl HotBuffer {
 }
 
 impl State {
-    fn push(&mut self, row: HotRow) {
-        let other_epoch = self.open.last().is_some_and(|last| last.id.epoch != row.id.epoch);
+    fn push(&mut self, row: HotItem) {
+        let other_epoch = self.open.last().is_some_and(|last| last.id().epoch != row.id().epoch);
         if other_epoch || self.open.len() >= CHUNK_ROWS || self.open_bytes >= CHUNK_BYTES {
             self.close_open();
         }
         self.open_bytes += row.bytes();
         self.bytes += row.bytes();
-        self.last = Some(row.id.clone());
+        self.last = Some(row.id().clone());
         self.open.push(row);
     }
 
     fn close_open(&mut self) {
         let rows = std::mem::take(&mut self.open);
         let bytes = std::mem::take(&mut self.open_bytes);
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+        let (Some(first), Some(last)) = (rows.first().map(HotItem::id), rows.last().map(HotItem::id)) else { return };
         let chunk = Chunk {
-            writer: first.id.writer.clone(),
-            epoch: first.id.epoch,
-            first_seq: first.id.seq,
-            last_seq: last.id.seq,
+            writer: first.writer.clone(),
+            epoch: first.epoch,
+            first_seq: first.seq,
+            last_seq: last.seq,
             rows: rows.len(),
             bytes,
-            needs_log_from: rows.iter().map(|row| row.needs_log_from).min().unwrap_or((first.id.epoch, first.id.seq)),
+            needs_log_from: rows.iter().map(HotItem::needs_log_from).min().unwrap_or((first.epoch, first.seq)),
             source: Mutex::new(rows),
             batches: OnceLock::new(),
         };
@@ -312,10 +388,7 @@ impl Chunk {
 
     fn merged(older: &Chunk, newer: &Chunk, transcribe: Transcribe) -> Result<Chunk, ArrowError> {
         let (first, second) = (older.batches(transcribe), newer.batches(transcribe));
-        let batches = Batches {
-            interactions: concat(&first.interactions, &second.interactions)?,
-            payloads: concat(&first.payloads, &second.payloads)?,
-        };
+        let batches = first.map(|table, batch| concat(batch, second.of(table)))?;
         Ok(Chunk {
             writer: older.writer.clone(),
             epoch: older.epoch,
@@ -334,11 +407,25 @@ fn concat(first: &RecordBatch, second: &RecordBatch) -> Result<RecordBatch, Arro
     arrow::compute::concat_batches(&first.schema(), [first, second])
 }
 
-fn convert(rows: Vec<HotRow>, transcribe: Transcribe) -> Batches {
-    let mut facts = Vec::with_capacity(rows.len());
-    let mut payloads = Vec::with_capacity(rows.len());
-    for row in rows {
+fn convert(items: Vec<HotItem>, transcribe: Transcribe) -> Batches {
+    let mut facts = Vec::with_capacity(items.len());
+    let mut payloads = Vec::with_capacity(items.len());
+    let (mut control, mut access, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        let row = match item {
+            HotItem::Call(row) => row,
+            HotItem::Event { id, event } => {
+                match *event {
+                    Governance::Control(event) => control.push((id, event)),
+                    Governance::Access(event) => access.push((id, event)),
+                    Governance::Gap(event) => gaps.push((id, event)),
+                }
+                continue;
+            }
+        };
         let messages = transcribe(&row.interaction, &row.request, &row.response);
+        let (salt, personal_salt) = commitment::split(&row.salt);
+        let payload_commitment = commitment::of_payload(&salt, &row.request, &row.response);
         payloads.push(PayloadRow {
             event_id: row.id.clone(),
             interaction_id: row.interaction.interaction_id,
@@ -351,21 +438,34 @@ fn convert(rows: Vec<HotRow>, transcribe: Transcribe) -> Batches {
             response_content_type: row.response.content_type,
             response_body: row.response.body,
             messages,
+            salt,
         });
-        facts.push((row.id, row.interaction));
+        facts.push((row.id, row.interaction, Seal { payload_commitment, personal_salt }));
     }
     Batches {
-        interactions: built(batch::interactions(&facts), &schema::interactions()),
-        payloads: built(batch::payloads(&payloads), &schema::payloads()),
+        interactions: built(batch::interactions(&facts), Table::Interactions),
+        payloads: built(batch::payloads(&payloads), Table::Payloads),
+        control_events: built_unless_empty(&control, batch::control_events, Table::ControlEvents),
+        access_events: built_unless_empty(&access, batch::access_events, Table::AccessEvents),
+        log_gaps: built_unless_empty(&gaps, batch::log_gaps, Table::LogGaps),
     }
+}
+
+/// Most chunks have none of these.
+fn built_unless_empty<Row>(
+    rows: &[Row],
+    build: fn(&[Row]) -> Result<RecordBatch, ArrowError>,
+    table: Table,
+) -> RecordBatch {
+    if rows.is_empty() { RecordBatch::new_empty(table.schema()) } else { built(build(rows), table) }
 }
 
 /// A column that does not fit its declared type is a defect of `tollgate-interaction` that its tests rule out. Should it
 /// happen all the same it is reported, and the flusher refuses to hand over a batch that has lost its rows.
-fn built(batch: Result<RecordBatch, ArrowError>, schema: &arrow::datatypes::SchemaRef) -> RecordBatch {
+fn built(batch: Result<RecordBatch, ArrowError>, table: Table) -> RecordBatch {
     batch.unwrap_or_else(|error| {
-        tracing::error!(%error, "rows of the hot tail do not fit the {} columns of their table", schema.fields().len());
-        RecordBatch::new_empty(Arc::clone(schema))
+        tracing::error!(%error, "rows of the hot tail do not fit the columns of table `{}`", table.folder());
+        RecordBatch::new_empty(table.schema())
     })
 }
 
@@ -383,20 +483,16 @@ impl HotSnapshot {
                 chunks.push(chunk.clone());
                 continue;
             }
-            chunks.push(HotChunk {
-                first_seq: committed + 1,
-                interactions: rows_after(&chunk.interactions, committed),
-                payloads: rows_after(&chunk.payloads, committed),
-                ..chunk.clone()
-            });
+            let Ok(batches) = chunk.batches.map(|_, batch| Ok::<_, Infallible>(rows_after(batch, committed)));
+            chunks.push(HotChunk { first_seq: committed + 1, batches, ..chunk.clone() });
         }
         HotSnapshot { chunks, last: self.last.clone() }
     }
 
-    /// Rows in all chunks together.
+    /// Calls in all chunks together.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.interactions.num_rows()).sum()
+        self.chunks.iter().map(|chunk| chunk.batches.interactions.num_rows()).sum()
     }
 }
 
@@ -422,6 +518,7 @@ mod tests {
             interaction: interaction(seq),
             request: Payload::default(),
             response: Payload::default(),
+            salt: [1; 32],
         };
         seqs.map(row).collect()
     }

@@ -4,6 +4,7 @@
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tollgate_interaction::WriterId;
+use tollgate_interaction::schema::Table;
 
 /// Folder, under the root of the store, that writers put manifests into.
 pub const INBOX: &str = "inbox";
@@ -12,7 +13,7 @@ pub const REJECTED: &str = "inbox/rejected";
 /// Version of the manifest's form.
 pub const FORMAT: u32 = 1;
 
-/// Files that hold every call settled in `first_seq..=last_seq` of one epoch of one writer.
+/// Files that hold every record in `first_seq..=last_seq` of one epoch of one writer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`].
@@ -35,6 +36,18 @@ pub struct Manifest {
     pub interactions: Vec<ManifestFile>,
     /// Files of the `payloads` table.
     pub payloads: Vec<ManifestFile>,
+    /// Files of the `control_events` table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_events: Vec<ManifestFile>,
+    /// Files of the `access_events` table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_events: Vec<ManifestFile>,
+    /// Files of the `log_gaps` table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_gaps: Vec<ManifestFile>,
+    /// The batch's header, signed: see [`crate::batch_header`]. `None` from writers of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
 }
 
 /// One Parquet file.
@@ -61,10 +74,28 @@ impl Manifest {
         path_of(&self.writer, self.epoch, self.first_seq, self.last_seq)
     }
 
+    /// The files of one table.
+    #[must_use]
+    pub fn files(&self, table: Table) -> &[ManifestFile] {
+        match table {
+            Table::Interactions => &self.interactions,
+            Table::Payloads => &self.payloads,
+            Table::ControlEvents => &self.control_events,
+            Table::AccessEvents => &self.access_events,
+            Table::LogGaps => &self.log_gaps,
+        }
+    }
+
     /// Rows of the facts.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.interactions.iter().map(|file| file.rows).sum()
+    }
+
+    /// Records: the facts and the events beside them.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        Table::RECORDS.into_iter().flat_map(|table| self.files(table)).map(|file| file.rows).sum()
     }
 }
 

@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 
 use tollgate_interaction::{EventId, WriterId};
 
+pub mod batch_header;
 pub mod flusher;
 mod flushing;
 mod hand_over;
 pub mod hot;
 pub mod inbox;
+pub mod keys;
 pub mod parquet_file;
 pub mod plan;
 pub mod recovery;
+mod seal;
 pub mod statistics;
 pub mod store;
 #[cfg(test)]
@@ -22,11 +25,6 @@ mod testing;
 
 /// For each (writer, epoch) the last sequence number whose settled calls are all in the lake.
 pub type Watermarks = BTreeMap<(WriterId, u64), u64>;
-
-/// The part of a file name and of a path that stands for the facts.
-pub const INTERACTIONS: &str = "interactions";
-/// The part of a file name and of a path that stands for the payloads.
-pub const PAYLOADS: &str = "payloads";
 
 /// Whether the row with this id is in the lake, going by `watermarks`.
 #[must_use]

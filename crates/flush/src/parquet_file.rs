@@ -19,6 +19,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 use tollgate_interaction::schema::DAY;
+pub use tollgate_interaction::schema::Table;
 
 use crate::inbox::ManifestFile;
 use crate::statistics;
@@ -35,26 +36,11 @@ const PAGE_BYTES: usize = 1024 * 1024;
 const FACTS_ZSTD_LEVEL: i32 = 3;
 /// Of payloads, which are most of the bytes and are compressed again by compaction: half the time of level 3.
 const PAYLOADS_ZSTD_LEVEL: i32 = 1;
-
-/// Which of the two tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Facts.
-    Interactions,
-    /// What was said.
-    Payloads,
-}
-
-impl Table {
-    /// The table's folder under the root of the store.
-    #[must_use]
-    pub const fn folder(self) -> &'static str {
-        match self {
-            Table::Interactions => crate::INTERACTIONS,
-            Table::Payloads => crate::PAYLOADS,
-        }
-    }
-}
+/// Of payloads that are written for good, ordered by conversation: its window of 2 MiB reaches back to the turn before, whose
+/// history this one repeats, so that each message is stored once.
+const COMPACTED_PAYLOADS_ZSTD_LEVEL: i32 = 3;
+/// A page is compressed by itself, so that it has to hold many turns of a conversation.
+const COMPACTED_PAYLOADS_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A file that is not in the bucket yet.
 #[derive(Clone, Debug)]
@@ -104,10 +90,7 @@ fn build_day(table: Table, batches: &[RecordBatch], day: i32, name: &str) -> Res
     let Some(first) = batches.first() else {
         return Err(ArrowError::InvalidArgumentError("a file without rows".to_owned()).into());
     };
-    let properties = match table {
-        Table::Interactions => facts_properties(first.schema_ref(), rows)?,
-        Table::Payloads => payload_properties(first.schema_ref())?,
-    };
+    let properties = properties(table, first.schema_ref(), rows, Written::ByFlush)?;
     let mut content = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut content, first.schema(), Some(properties))?;
     for batch in batches {
@@ -160,6 +143,32 @@ fn on_day(batch: &RecordBatch, day: i32) -> Result<RecordBatch, ArrowError> {
     rows.project(&kept)
 }
 
+/// When a file is written decides how much time its compression is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// While calls wait for the processor.
+    ByFlush,
+    /// Once for good.
+    ByCompaction,
+}
+
+/// How the files of a table with these columns (without `day`) are written. `rows`: rows of the file, at most.
+///
+/// # Errors
+/// Never, unless the compression levels of this module are none.
+pub fn properties(
+    table: Table,
+    schema: &Schema,
+    rows: usize,
+    written: Written,
+) -> Result<WriterProperties, ParquetError> {
+    let properties = match table {
+        Table::Payloads => payload_properties(schema, written)?,
+        _ => facts_properties(schema, rows)?,
+    };
+    Ok(properties.build())
+}
+
 fn shared_properties(schema: &Schema, zstd_level: i32) -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tollgate ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -173,27 +182,40 @@ fn shared_properties(schema: &Schema, zstd_level: i32) -> Result<WriterPropertie
     Ok(properties)
 }
 
-fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterProperties, ParquetError> {
-    let id = ColumnPath::from("interaction_id");
-    let mut properties = shared_properties(schema, FACTS_ZSTD_LEVEL)?
-        .set_max_row_group_row_count(Some(FACTS_ROW_GROUP_ROWS))
-        .set_column_dictionary_enabled(id.clone(), false)
-        .set_column_bloom_filter_enabled(id.clone(), true)
-        .set_column_bloom_filter_fpp(id.clone(), 0.01)
-        .set_column_bloom_filter_max_ndv(id, rows.min(FACTS_ROW_GROUP_ROWS) as u64)
-        .set_column_dictionary_enabled(ColumnPath::from("record_commitment"), false);
-    for name in ["seq", "started_at", "ended_at"] {
+fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterPropertiesBuilder, ParquetError> {
+    let mut properties =
+        shared_properties(schema, FACTS_ZSTD_LEVEL)?.set_max_row_group_row_count(Some(FACTS_ROW_GROUP_ROWS));
+    // Not on the ids of conversations and users: a filter answers whether somebody is in the file, after an erasure too.
+    for name in ["interaction_id", "trace_id"] {
+        let id = ColumnPath::from(name);
         properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(name), false)
-            .set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
+            .set_column_dictionary_enabled(id.clone(), false)
+            .set_column_bloom_filter_enabled(id.clone(), true)
+            .set_column_bloom_filter_fpp(id.clone(), 0.01)
+            .set_column_bloom_filter_max_ndv(id, rows.clamp(1, FACTS_ROW_GROUP_ROWS) as u64);
     }
-    Ok(properties.build())
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        let counts_up = matches!(field.name().as_str(), "seq" | "started_at" | "ended_at" | "at");
+        if counts_up || *field.data_type() == DataType::Binary {
+            properties = properties.set_column_dictionary_enabled(column.clone(), false);
+        }
+        if counts_up {
+            properties = properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(properties)
 }
 
-fn payload_properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
-    let mut properties = shared_properties(schema, PAYLOADS_ZSTD_LEVEL)?
+fn payload_properties(schema: &Schema, written: Written) -> Result<WriterPropertiesBuilder, ParquetError> {
+    let (zstd_level, page_bytes) = match written {
+        Written::ByFlush => (PAYLOADS_ZSTD_LEVEL, PAGE_BYTES),
+        Written::ByCompaction => (COMPACTED_PAYLOADS_ZSTD_LEVEL, COMPACTED_PAYLOADS_PAGE_BYTES),
+    };
+    let mut properties = shared_properties(schema, zstd_level)?
         .set_max_row_group_row_count(Some(PAYLOADS_ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(PAYLOADS_ROW_GROUP_BYTES))
+        .set_data_page_size_limit(page_bytes)
         .set_dictionary_enabled(false);
     // The few words that repeat on every row.
     for field in schema.fields().iter().filter(|field| *field.data_type() == DataType::Utf8) {
@@ -201,7 +223,7 @@ fn payload_properties(schema: &Schema) -> Result<WriterProperties, ParquetError>
             properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), true);
         }
     }
-    Ok(properties.build())
+    Ok(properties)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -228,7 +250,7 @@ mod tests {
         let stats = &files[1].listed.stats;
         assert_eq!(stats["numRecords"], 1);
         assert_eq!(stats["minValues"]["seq"], 4);
-        assert_eq!(statistics::started_at_range(stats).unwrap().0, rows[3].1.started_at_us);
+        assert_eq!(statistics::time_range(stats).unwrap().0, rows[3].1.started_at_us);
     }
 
     #[test]

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use tollgate_interaction::WriterId;
 
+use crate::batch_header::{self, BatchHeader};
 use crate::store::durable_local;
 
 /// A range of one epoch that is being handed over.
@@ -22,6 +25,9 @@ pub struct Plan {
     pub last_seq: u64,
     /// Goes into the manifest.
     pub nonce: String,
+    /// The header of its batch once it has been made, as it is put: a repeated attempt puts the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
 }
 
 /// What is kept in the file.
@@ -33,6 +39,22 @@ struct Content {
     handed_over: BTreeMap<u64, u64>,
     /// Begun and not known to be finished.
     plan: Option<Plan>,
+    /// Of the last batch that was handed over.
+    #[serde(default)]
+    last_batch: Option<LastBatch>,
+}
+
+/// What the next batch's header refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastBatch {
+    /// Boot counter of the log.
+    pub epoch: u64,
+    /// Its last number.
+    pub last_seq: u64,
+    /// Leaf hash of its header, base64.
+    pub leaf: String,
+    /// The key that signed it.
+    pub key: String,
 }
 
 /// The notes, in memory and on disk.
@@ -129,6 +151,24 @@ impl Notes {
         self.replace(Content { plan: Some(plan), ..self.content.clone() })
     }
 
+    /// Writes down the header that the range's batch is about to be put with.
+    ///
+    /// # Errors
+    /// [`NotesError::Io`]; the range must then not be handed over.
+    pub fn seal(&mut self, header: String) -> Result<(), NotesError> {
+        let mut content = self.content.clone();
+        if let Some(plan) = &mut content.plan {
+            plan.header = Some(header);
+        }
+        self.replace(content)
+    }
+
+    /// What the next header refers to; `None` before this writer's first batch.
+    #[must_use]
+    pub fn last_batch(&self) -> Option<&LastBatch> {
+        self.content.last_batch.as_ref()
+    }
+
     /// Writes down that the range is in the inbox or in the lake.
     ///
     /// # Errors
@@ -136,6 +176,13 @@ impl Notes {
     pub fn finish(&mut self) -> Result<(), NotesError> {
         let mut content = self.content.clone();
         if let Some(plan) = content.plan.take() {
+            if let Some(entry) = &plan.header
+                && let Ok(header) = BatchHeader::read(entry.as_bytes())
+            {
+                let leaf = BASE64_STANDARD.encode(batch_header::leaf_hash(entry.as_bytes()));
+                let (epoch, last_seq) = (header.epoch, header.last_seq);
+                content.last_batch = Some(LastBatch { epoch, last_seq, leaf, key: header.key });
+            }
             let seq = content.handed_over.entry(plan.epoch).or_default();
             *seq = (*seq).max(plan.last_seq);
         }
@@ -161,7 +208,7 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        Plan { epoch: 2, first_seq: 5, last_seq: 9, nonce: "n".into() }
+        Plan { epoch: 2, first_seq: 5, last_seq: 9, nonce: "n".into(), header: None }
     }
 
     #[test]

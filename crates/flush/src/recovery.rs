@@ -1,12 +1,14 @@
 //! The fold from events to rows, the same when the log is replayed and when it is followed live: an `Opened` waits for its
 //! `Settled`, which becomes a row. When the history has been read, whatever still waits was in flight when the process
-//! died; it is settled as `interrupted` by appending to the log, never by making up a row beside it.
+//! died; it is settled as `interrupted` by appending to the log, never by making up a row beside it. What is beside the
+//! calls passes through. Gaps that were met and that no event tells of yet are told of in the same way.
 
 use std::collections::{BTreeSet, HashMap};
 
-use tollgate_interaction::{Event, EventId, InteractionId, Opened, Outcome, Payload, Settled};
+use tollgate_interaction::commitment::Salt;
+use tollgate_interaction::{Event, EventId, GapEvent, Governance, InteractionId, Opened, Outcome, Payload, Settled};
 
-use crate::hot::HotRow;
+use crate::hot::{HotItem, HotRow};
 
 /// Stable code, in `error_type`, of a call whose process died.
 pub const INTERRUPTED: &str = "interrupted";
@@ -19,6 +21,10 @@ pub struct Fold {
     places: BTreeSet<(u64, u64)>,
     /// Place of the last event read.
     read_to: (u64, u64),
+    /// Losses that were met.
+    gaps_met: Vec<GapEvent>,
+    /// Losses that an event of the log tells of.
+    gaps_told: Vec<GapEvent>,
 }
 
 #[derive(Debug)]
@@ -31,7 +37,7 @@ struct Waiting {
 
 impl Fold {
     /// Takes the next event of the log and gives the row it completes.
-    pub fn apply(&mut self, id: EventId, event: Event) -> Option<HotRow> {
+    pub fn apply(&mut self, id: EventId, event: Event) -> Option<HotItem> {
         let place = (id.epoch, id.seq);
         self.read_to = self.read_to.max(place);
         match event {
@@ -44,8 +50,33 @@ impl Fold {
                 }
                 None
             }
-            Event::Settled(settled) => Some(self.complete(id, *settled)),
+            Event::Settled(settled) => Some(self.complete(id, *settled).into()),
+            Event::Governance(event) => {
+                if let Governance::Gap(gap) = &*event {
+                    self.gap_told(gap);
+                }
+                Some(HotItem::Event { id, event })
+            }
         }
+    }
+
+    /// A loss was met in the log.
+    pub fn gap_met(&mut self, gap: GapEvent) {
+        self.gaps_met.push(gap);
+    }
+
+    /// Losses that were met and that no event tells of yet. Call it when the history has been read; report each one that
+    /// was appended with [`Fold::gap_told`].
+    #[must_use]
+    pub fn untold_gaps(&self) -> Vec<GapEvent> {
+        let told = |gap: &&GapEvent| self.gaps_told.iter().any(|told| told.is_same_loss(gap));
+        self.gaps_met.iter().filter(|gap| !told(gap)).cloned().collect()
+    }
+
+    /// An event of the log tells of this loss.
+    pub fn gap_told(&mut self, gap: &GapEvent) {
+        self.gaps_met.retain(|met| !met.is_same_loss(gap));
+        self.gaps_told.push(gap.clone());
     }
 
     fn complete(&mut self, id: EventId, settled: Settled) -> HotRow {
@@ -63,6 +94,7 @@ impl Fold {
             interaction: settled.interaction,
             request: request.unwrap_or_default(),
             response: settled.response,
+            salt: settled.salt.unwrap_or_else(draw_salt),
         }
     }
 
@@ -117,7 +149,17 @@ fn interrupted(opened: &Opened) -> Event {
     interaction.error_type = Some(INTERRUPTED.to_owned());
     interaction.error_message =
         Some("the gateway stopped while this call was in flight; its usage is unknown".to_owned());
-    Event::Settled(Box::new(Settled { interaction, request: None, response: Payload::default() }))
+    let response = Payload::default();
+    Event::Settled(Box::new(Settled { interaction, request: None, response, salt: Some(draw_salt()) }))
+}
+
+/// For calls whose event has none: those of a version that drew none, and those that nobody was there to settle.
+fn draw_salt() -> Salt {
+    let mut salt = Salt::default();
+    if let Err(error) = getrandom::fill(&mut salt) {
+        tracing::error!(%error, "the system gave no randomness: what this call said could be guessed from its commitment");
+    }
+    salt
 }
 
 #[cfg(test)]
@@ -132,7 +174,35 @@ mod tests {
 
     fn settled(number: u64) -> Event {
         let response = Payload::default();
-        Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response }))
+        let salt = Some([number.to_le_bytes()[0]; 32]);
+        Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response, salt }))
+    }
+
+    fn call(item: Option<HotItem>) -> HotRow {
+        let Some(HotItem::Call(row)) = item else { panic!("not a call: {item:?}") };
+        row
+    }
+
+    #[test]
+    fn a_loss_is_told_of_once_however_often_it_is_met() {
+        let mut fold = Fold::default();
+        let gap = |at_us| GapEvent {
+            at_us,
+            writer: "gw".parse().unwrap(),
+            epoch: 1,
+            first_seq: 4,
+            last_seq: 9,
+            more_may_be_missing: false,
+            reason: "damaged".to_owned(),
+            dropped_opened: None,
+            dropped_settled: None,
+        };
+        fold.gap_met(gap(100));
+        assert_eq!(fold.untold_gaps(), [gap(100)]);
+        fold.gap_told(&gap(100));
+        assert!(fold.apply(event_id(2, 1), Governance::Gap(gap(100)).into()).is_some(), "a row of its own");
+        fold.gap_met(gap(200));
+        assert!(fold.untold_gaps().is_empty());
     }
 
     #[test]
@@ -140,7 +210,7 @@ mod tests {
         let mut fold = Fold::default();
         assert!(fold.apply(event_id(1, 1), opened(1)).is_none());
         assert!(fold.apply(event_id(1, 2), opened(2)).is_none());
-        let row = fold.apply(event_id(1, 3), settled(2)).unwrap();
+        let row = call(fold.apply(event_id(1, 3), settled(2)));
         assert_eq!((row.request.body.as_ref(), row.needs_log_from), (b"{}".as_slice(), (1, 2)));
         assert_eq!(fold.needs_log_from(), (1, 1), "the first call is still in flight");
         fold.apply(event_id(1, 4), settled(1)).unwrap();
@@ -154,9 +224,9 @@ mod tests {
         fold.apply(event_id(2, 1), opened(2));
         let mut orphans = fold.orphans(2);
         assert_eq!(orphans.len(), 1, "a call of this process is not an orphan");
-        fold.orphan_appended(&orphans[0].interaction_id());
+        fold.orphan_appended(&orphans[0].interaction_id().unwrap());
         assert!(fold.orphans(2).is_empty());
-        let row = fold.apply(event_id(2, 2), orphans.remove(0)).unwrap();
+        let row = call(fold.apply(event_id(2, 2), orphans.remove(0)));
         assert_eq!((row.interaction.outcome, row.request.body.as_ref()), (Outcome::Interrupted, b"{}".as_slice()));
         assert_eq!(row.interaction.ended_at_us, row.interaction.started_at_us, "never before it began");
         assert_eq!(fold.needs_log_from(), (2, 1));

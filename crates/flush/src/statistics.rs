@@ -67,11 +67,13 @@ fn value(number: i64, is_time: bool) -> Value {
     time.map_or_else(|| json!(number), |time| json!(time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()))
 }
 
-/// The earliest and latest `started_at` that a file's statistics state, in microseconds since 1970.
+/// The earliest and latest time of a row (`started_at` of calls, `at` of events) that a file's statistics state, in
+/// microseconds since 1970.
 #[must_use]
-pub fn started_at_range(stats: &Value) -> Option<(i64, i64)> {
+pub fn time_range(stats: &Value) -> Option<(i64, i64)> {
     let time = |bound: &str| {
-        let text = stats.get(bound)?.get("started_at")?.as_str()?;
+        let of_file = stats.get(bound)?;
+        let text = of_file.get("started_at").or_else(|| of_file.get("at"))?.as_str()?;
         DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros())
     };
     Some((time("minValues")?, time("maxValues")?))

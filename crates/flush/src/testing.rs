@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 
 use arrow::datatypes::DataType;
+use tollgate_interaction::batch::Seal;
+use tollgate_interaction::schema::InteractionRow;
 use tollgate_interaction::{EventId, Interaction, schema};
 
 /// 2026-11-23 10:00 UTC.
@@ -16,8 +18,9 @@ pub(crate) fn event_id(epoch: u64, seq: u64) -> EventId {
     EventId { writer: "gw".parse().unwrap(), epoch, seq }
 }
 
-pub(crate) fn facts(seqs: RangeInclusive<u64>) -> Vec<(EventId, Interaction)> {
-    seqs.map(|seq| (event_id(1, seq), interaction(seq))).collect()
+pub(crate) fn facts(seqs: RangeInclusive<u64>) -> Vec<InteractionRow> {
+    let seal = Seal { payload_commitment: [3; 32], personal_salt: [4; 16] };
+    seqs.map(|seq| (event_id(1, seq), interaction(seq), seal)).collect()
 }
 
 /// Whether the column of the facts has an Arrow type whose name starts like this.

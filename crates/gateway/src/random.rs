@@ -1,9 +1,10 @@
 //! Interaction ids without a lock and without a system call: each thread has a small generator, seeded once from the
-//! operating system. The ids must be unique, not secret; nothing here is fit for a key.
+//! operating system. The ids must be unique, not secret; of all this only [`salt`] is fit for a secret.
 
 use std::cell::Cell;
 
 use tollgate_interaction::InteractionId;
+use tollgate_interaction::commitment::Salt;
 
 thread_local! {
     static STATE: Cell<[u64; 2]> = Cell::new(seed());
@@ -45,6 +46,12 @@ pub(crate) fn interaction_id(started_at_us: i64) -> InteractionId {
     low.copy_from_slice(&next().to_le_bytes());
     high.copy_from_slice(&next().to_le_bytes()[6..]);
     InteractionId::new(u64::try_from(started_at_us / 1000).unwrap_or(0), &random)
+}
+
+/// What nobody may guess: from the operating system. `None` if it has none; whoever builds the record draws it then.
+pub(crate) fn salt() -> Option<Salt> {
+    let mut salt = Salt::default();
+    getrandom::fill(&mut salt).is_ok().then_some(salt)
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
 
 use crate::call::{Call, blank};
-use crate::clock;
 use crate::error::CallError;
 use crate::intake::OWN_LABELS;
+use crate::{clock, random};
 
 /// How a call ended.
 pub(crate) struct Ending {
@@ -115,7 +115,8 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
     let settlement = Settlement { cost: record.cost_usd, attempts: record.attempts.len() };
     let (team, started_at_us) = (record.team.clone(), record.started_at_us);
     let request = (!call.is_opened).then(|| std::mem::take(&mut call.request));
-    let event = Event::Settled(Box::new(Settled { interaction: record, request, response: ending.response }));
+    let salt = random::salt();
+    let event = Event::Settled(Box::new(Settled { interaction: record, request, response: ending.response, salt }));
     Closing { event, team, reserved: call.reserved, started_at_us, settlement }
 }
 
@@ -141,7 +142,7 @@ fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settl
         Ok(_) => Ok(closing.settlement),
         Err(error) if error.may_proceed() => Ok(closing.settlement),
         Err(error) => {
-            let id = closing.event.interaction_id();
+            let id = closing.event.interaction_id().map(|id| id.to_string()).unwrap_or_default();
             tracing::error!(interaction.id = %id, %error, "the log did not take the end of call `{id}`");
             Err(CallError::LogLost)
         }

@@ -13,11 +13,21 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
 use crate::attempt::{Attempt, Candidate, Reason};
-use crate::commitment;
+use crate::commitment::{Commitment, Rows, SALT_BYTES};
+use crate::governance::{AccessEvent, ControlEvent, GapEvent};
 use crate::id::{EventId, InteractionId};
 use crate::interaction::day_of;
 use crate::money::Usd;
-use crate::schema::{self, Column, InteractionRow};
+use crate::schema::{self, Column, EventRow, InteractionRow, Part, Table};
+
+/// What a call's record is sealed with beside its facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// [`commitment::of_payload`].
+    pub payload_commitment: Commitment,
+    /// Of the personal fields.
+    pub personal_salt: [u8; SALT_BYTES],
+}
 
 /// One row of the `payloads` table: what was said in one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +54,18 @@ pub struct PayloadRow {
     pub response_body: Bytes,
     /// The conversation as (role, text), normalised over dialects.
     pub messages: Vec<(String, String)>,
+    /// Of the content's commitment.
+    pub salt: [u8; SALT_BYTES],
 }
 
-/// Builds a batch of the `interactions` table, with all columns of [`schema::interactions`].
+/// Builds a batch of the `interactions` table, with all columns of [`schema::interactions`] and their commitments.
 ///
 /// # Errors
 /// Only if a column does not fit its declared type, which is a defect of this crate.
 pub fn interactions(rows: &[InteractionRow]) -> Result<RecordBatch, ArrowError> {
-    let columns = schema::INTERACTION_COLUMNS.iter().map(|column| (column.build)(rows)).collect();
-    RecordBatch::try_new(schema::interactions(), columns)
+    built(Table::Interactions, &schema::INTERACTION_COLUMNS, rows, |rows| {
+        rows.iter().map(|(_, _, seal)| seal.personal_salt.as_slice()).collect()
+    })
 }
 
 /// Builds a batch of the `payloads` table, with all columns of [`schema::payloads`].
@@ -64,11 +77,89 @@ pub fn payloads(rows: &[PayloadRow]) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(schema::payloads(), columns)
 }
 
+/// Builds a batch of the `control_events` table.
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn control_events(rows: &[EventRow<ControlEvent>]) -> Result<RecordBatch, ArrowError> {
+    built(Table::ControlEvents, &schema::CONTROL_EVENT_COLUMNS, rows, |_| Vec::new())
+}
+
+/// Builds a batch of the `access_events` table.
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn access_events(rows: &[EventRow<AccessEvent>]) -> Result<RecordBatch, ArrowError> {
+    built(Table::AccessEvents, &schema::ACCESS_EVENT_COLUMNS, rows, |_| Vec::new())
+}
+
+/// Builds a batch of the `log_gaps` table.
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn log_gaps(rows: &[EventRow<GapEvent>]) -> Result<RecordBatch, ArrowError> {
+    built(Table::LogGaps, &schema::LOG_GAP_COLUMNS, rows, |_| Vec::new())
+}
+
+/// Builds the columns and, from them, the commitments: of the personal fields first, since the record's contains it.
+fn built<Row>(
+    table: Table,
+    columns: &[Column<Row>],
+    rows: &[Row],
+    salts: fn(&[Row]) -> Vec<&[u8]>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut arrays: Vec<ArrayRef> = columns.iter().map(|column| (column.build)(rows)).collect();
+    let place = |name: &str| columns.iter().position(|column| column.name == name);
+    let mut scratch = Vec::with_capacity(2048);
+    if let (Some(commitment_at), Some(salt_at)) = (place(PERSONAL_COMMITMENT), place(PERSONAL_SALT)) {
+        let salts = salts(rows);
+        let values = Rows::new(table, |name| place(name).map(|at| &arrays[at])).map_err(defect)?;
+        let committed: Vec<Option<Commitment>> =
+            salts.iter().enumerate().map(|(row, salt)| values.personal(row, salt, &mut scratch)).collect();
+        // Who said nothing personal needs no salt.
+        let kept = salts.iter().zip(&committed).map(|(salt, commitment)| commitment.map(|_| *salt));
+        let salts: ArrayRef = Arc::new(kept.collect::<BinaryArray>());
+        let commitments: ArrayRef = Arc::new(binary_or_null(committed.iter().map(Option::as_ref)));
+        arrays[salt_at] = salts;
+        arrays[commitment_at] = commitments;
+    }
+    if let Some(at) = place(RECORD_COMMITMENT) {
+        let values = Rows::new(table, |name| place(name).map(|at| &arrays[at])).map_err(defect)?;
+        let commitments = BinaryArray::from_iter_values((0..rows.len()).map(|row| values.record(row, &mut scratch)));
+        arrays[at] = Arc::new(commitments);
+    }
+    RecordBatch::try_new(table.schema(), arrays)
+}
+
+fn defect(error: crate::commitment::UnknownColumnError) -> ArrowError {
+    ArrowError::from_external_error(Box::new(error))
+}
+
+fn binary_or_null<'a>(hashes: impl Iterator<Item = Option<&'a Commitment>>) -> BinaryArray {
+    hashes.map(|hash| hash.map(Commitment::as_slice)).collect()
+}
+
+/// Column with the record's commitment.
+pub const RECORD_COMMITMENT: &str = "record_commitment";
+/// Column with the commitment of the personal fields.
+pub const PERSONAL_COMMITMENT: &str = "personal_commitment";
+/// Column with its salt.
+pub const PERSONAL_SALT: &str = "personal_salt";
+/// Column with the commitment of the content.
+pub const PAYLOAD_COMMITMENT: &str = "payload_commitment";
+/// Column of `payloads` with its salt.
+pub const PAYLOAD_SALT: &str = "payload_salt";
+
+/// Of a column that is filled in when the others are there.
+fn to_be_filled_in<Row>(rows: &[Row]) -> ArrayRef {
+    arrow::array::new_null_array(&DataType::Binary, rows.len())
+}
+
 /// A column of text that is always there.
 macro_rules! text {
     ($name:literal, $meaning:literal, |$event:pat_param, $call:pat_param| $value:expr) => {
         column($name, DataType::Utf8, false, $meaning, |rows| {
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|($event, $call)| $value)))
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|($event, $call, _)| $value)))
         })
     };
 }
@@ -76,7 +167,7 @@ macro_rules! text {
 macro_rules! text_or_null {
     ($name:literal, $meaning:literal, |$call:ident| $value:expr) => {
         column($name, DataType::Utf8, true, $meaning, |rows| {
-            Arc::new(rows.iter().map(|(_, $call)| $value).collect::<StringArray>())
+            Arc::new(rows.iter().map(|(_, $call, _)| $value).collect::<StringArray>())
         })
     };
 }
@@ -84,7 +175,7 @@ macro_rules! text_or_null {
 macro_rules! count_or_null {
     ($name:literal, $meaning:literal, |$call:ident| $value:expr) => {
         column($name, DataType::Int64, true, $meaning, |rows| {
-            Arc::new(rows.iter().map(|(_, $call)| $value.map(signed)).collect::<Int64Array>())
+            Arc::new(rows.iter().map(|(_, $call, _)| $value.map(signed)).collect::<Int64Array>())
         })
     };
 }
@@ -92,7 +183,7 @@ macro_rules! count_or_null {
 macro_rules! count {
     ($name:literal, $meaning:literal, |$event:pat_param, $call:pat_param| $value:expr) => {
         column($name, DataType::Int64, false, $meaning, |rows| {
-            Arc::new(Int64Array::from_iter_values(rows.iter().map(|($event, $call)| signed($value))))
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|($event, $call, _)| signed($value))))
         })
     };
 }
@@ -105,33 +196,35 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         count!("epoch", "Boot counter of that writer", |event, _| event.epoch),
         count!("seq", "Position of the record in that epoch", |event, _| event.seq),
         column("schema_version", DataType::Int32, false, "Version of the record's columns", |rows| {
-            Arc::new(Int32Array::from_iter_values(rows.iter().map(|(_, call)| i32::from(call.schema_version))))
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|(_, call, _)| i32::from(call.schema_version))))
         }),
         column("started_at", schema::timestamp(), false, "When the request arrived (UTC)", |rows| {
-            timestamps(rows.iter().map(|(_, call)| call.started_at_us))
+            timestamps(rows.iter().map(|(_, call, _)| call.started_at_us))
         }),
         column(
             "ended_at",
             schema::timestamp(),
             false,
             "When the last byte was sent or the call given up (UTC); started_at if the gateway died in the call",
-            |rows| timestamps(rows.iter().map(|(_, call)| call.ended_at_us)),
+            |rows| timestamps(rows.iter().map(|(_, call, _)| call.ended_at_us)),
         ),
         text!("tenant", "Organisation the key belongs to", |_, call| call.tenant.as_str()),
         text_or_null!("project", "Project of the key", |call| call.project.as_deref()),
         text!("team", "Team of the key; empty if the caller was never identified", |_, call| call.team.as_str()),
-        text_or_null!("user_ref", "Keyed hash of the end user the caller named", |call| call.user_ref.as_deref()),
+        personal(text_or_null!("user_ref", "Keyed hash of the end user the caller named", |call| call
+            .user_ref
+            .as_deref())),
         text_or_null!("api_key_id", "Id of the virtual key, not the key", |call| call.api_key_id.as_deref()),
-        text_or_null!("conversation_id", "Groups the turns of one conversation", |call| call
+        personal(text_or_null!("conversation_id", "Groups the turns of one conversation", |call| call
             .conversation_id
-            .as_deref()),
+            .as_deref())),
         text_or_null!("trace_id", "W3C trace id", |call| call.trace_id.as_deref()),
         text_or_null!("span_id", "W3C span id of the caller", |call| call.span_id.as_deref()),
         text!("source", "Door the record came in by: proxy, demo", |_, call| call.source.as_str()),
         text!("operation", "What was asked for: chat, embeddings", |_, call| call.operation.as_str()),
         text!("dialect", "The caller's wire format: openai, anthropic", |_, call| call.dialect.as_str()),
         column("stream", DataType::Boolean, false, "Whether the caller asked for a stream", |rows| {
-            Arc::new(rows.iter().map(|(_, call)| Some(call.stream)).collect::<BooleanArray>())
+            Arc::new(rows.iter().map(|(_, call, _)| Some(call.stream)).collect::<BooleanArray>())
         }),
         text!("model_requested", "Model as the caller wrote it", |_, call| call.model_requested.as_str()),
         text_or_null!("model_served", "Model as the provider reported it", |call| call.model_served.as_deref()),
@@ -168,13 +261,13 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
             .outcome
             .as_str()),
         column("http_status", DataType::Int32, true, "HTTP status sent to the caller", |rows| {
-            Arc::new(rows.iter().map(|(_, call)| call.http_status.map(i32::from)).collect::<Int32Array>())
+            Arc::new(rows.iter().map(|(_, call, _)| call.http_status.map(i32::from)).collect::<Int32Array>())
         }),
         text_or_null!("error_type", "Stable code of the error", |call| call.error_type.as_deref()),
         text_or_null!("error_message", "One sentence on the error", |call| call.error_message.as_deref()),
         column("finish_reasons", schema::list_of(DataType::Utf8), false, "Why the model stopped, per choice", |rows| {
-            let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call)| call.finish_reasons.len()));
-            let reasons: Vec<&String> = rows.iter().flat_map(|(_, call)| &call.finish_reasons).collect();
+            let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call, _)| call.finish_reasons.len()));
+            let reasons: Vec<&String> = rows.iter().flat_map(|(_, call, _)| &call.finish_reasons).collect();
             let texts = StringArray::from_iter_values(reasons);
             Arc::new(ListArray::new(element(DataType::Utf8), offsets, Arc::new(texts), None))
         }),
@@ -207,22 +300,28 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         count_or_null!("image_input_tokens", "Part of the input that was images", |call| call.usage.image_input_tokens),
         text!("usage_source", "Who counted: provider, partial, estimated, none", |_, call| call.usage_source.as_str()),
         column("cost_usd", schema::dollars(), true, "Cost of every attempt together; NULL if unknown", |rows| {
-            dollars(rows.iter().map(|(_, call)| call.cost_usd))
+            dollars(rows.iter().map(|(_, call, _)| call.cost_usd))
         }),
         text!("cost_source", "Where the cost comes from: provider, catalog, none", |_, call| call.cost_source.as_str()),
         text_or_null!("price_id", "Row of the price catalogue that was applied", |call| call.price_id.as_deref()),
         count!("request_bytes", "Bytes of the request body as received", |_, call| call.request_bytes),
         count!("response_bytes", "Bytes of the response body as sent", |_, call| call.response_bytes),
-        column("tags", schema::tags(), false, "The caller's own labels", |rows| tags(rows)),
-        column("record_commitment", DataType::Binary, false, "SHA-256 over the canonical CBOR of the record", |rows| {
-            let mut scratch = Vec::with_capacity(1024);
-            Arc::new(BinaryArray::from_iter_values(
-                rows.iter().map(|(_, call)| commitment::of_record(call, &mut scratch)),
-            ))
+        personal(column("tags", schema::tags(), false, "The caller's own labels", |rows| tags(rows))),
+        outside(column(
+            RECORD_COMMITMENT,
+            DataType::Binary,
+            false,
+            "SHA-256 over the record's values; see docs/proof.md",
+            to_be_filled_in,
+        )),
+        column(PERSONAL_COMMITMENT, DataType::Binary, true, "Salted SHA-256 over the personal fields", to_be_filled_in),
+        column(PAYLOAD_COMMITMENT, DataType::Binary, true, "Salted SHA-256 over what was said", |rows| {
+            Arc::new(BinaryArray::from_iter_values(rows.iter().map(|(_, _, seal)| seal.payload_commitment)))
         }),
-        column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows| {
-            Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, call)| call.day())))
-        }),
+        outside(column(PERSONAL_SALT, DataType::Binary, true, "Salt of personal_commitment", to_be_filled_in)),
+        outside(column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows| {
+            Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, call, _)| call.day())))
+        })),
     ]
 }
 
@@ -275,6 +374,13 @@ pub(crate) fn payload_columns() -> Vec<Column<PayloadRow>> {
             messages,
         ),
         column(
+            PAYLOAD_SALT,
+            DataType::Binary,
+            true,
+            "Salt of the call's payload_commitment",
+            |rows: &[PayloadRow]| Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| row.salt))),
+        ),
+        column(
             schema::DAY,
             DataType::Date32,
             false,
@@ -293,7 +399,133 @@ fn column<Row>(
     meaning: &'static str,
     build: fn(&[Row]) -> ArrayRef,
 ) -> Column<Row> {
-    Column { name, data_type, nullable, meaning, build }
+    Column { name, data_type, nullable, meaning, part: Part::Record, build }
+}
+
+fn personal<Row>(column: Column<Row>) -> Column<Row> {
+    Column { part: Part::Personal, ..column }
+}
+
+fn outside<Row>(column: Column<Row>) -> Column<Row> {
+    Column { part: Part::Outside, ..column }
+}
+
+/// The columns that every event beside the calls begins with, then its own, then its commitment and day.
+fn event_columns<Event: Timed>(own: Vec<Column<EventRow<Event>>>) -> Vec<Column<EventRow<Event>>> {
+    let mut columns: Vec<Column<EventRow<Event>>> = vec![
+        column("writer", DataType::Utf8, false, "Write-ahead log the event was appended to", |rows| {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(id, _): &EventRow<Event>| id.writer.as_str())))
+        }),
+        column("epoch", DataType::Int64, false, "Boot counter of that writer", |rows| {
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|(id, _): &EventRow<Event>| signed(id.epoch))))
+        }),
+        column("seq", DataType::Int64, false, "Position of the event in that epoch", |rows| {
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|(id, _): &EventRow<Event>| signed(id.seq))))
+        }),
+        column("schema_version", DataType::Int32, false, "Version of the event's columns", |rows| {
+            Arc::new(Int32Array::from_value(schema::SCHEMA_VERSION.into(), rows.len()))
+        }),
+        column("at", schema::timestamp(), false, "When it happened (UTC)", |rows| {
+            timestamps(rows.iter().map(|(_, event): &EventRow<Event>| event.at_us()))
+        }),
+    ];
+    columns.extend(own);
+    columns.push(outside(column(
+        RECORD_COMMITMENT,
+        DataType::Binary,
+        false,
+        "SHA-256 over the event's values",
+        to_be_filled_in,
+    )));
+    columns.push(outside(column(schema::DAY, DataType::Date32, false, "UTC day of at; the partition", |rows| {
+        Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, event): &EventRow<Event>| day_of(event.at_us()))))
+    })));
+    columns
+}
+
+/// When an event happened. Microseconds since 1970, UTC.
+trait Timed {
+    fn at_us(&self) -> i64;
+}
+
+impl Timed for ControlEvent {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
+impl Timed for AccessEvent {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
+impl Timed for GapEvent {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
+/// A column of text of an event.
+macro_rules! event_text {
+    ($name:literal, $meaning:literal, |$event:ident| $value:expr) => {
+        column($name, DataType::Utf8, false, $meaning, |rows| {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, $event)| $value)))
+        })
+    };
+}
+/// A column of counts of an event that may be NULL.
+macro_rules! event_count {
+    ($name:literal, $meaning:literal, |$event:ident| $value:expr) => {
+        column($name, DataType::Int64, true, $meaning, |rows| {
+            Arc::new(rows.iter().map(|(_, $event)| $value.map(signed)).collect::<Int64Array>())
+        })
+    };
+}
+
+pub(crate) fn control_event_columns() -> Vec<Column<EventRow<ControlEvent>>> {
+    event_columns(vec![
+        event_text!("event_id", "Identifies the event for good", |event| &event.event_id),
+        event_text!("tenant", "Organisation concerned; empty if all are", |event| &event.tenant),
+        event_text!("actor", "Who", |event| &event.actor),
+        event_text!("action", "What was done, such as create_key", |event| &event.action),
+        event_text!("subject", "To what", |event| &event.subject),
+        event_text!("detail", "More about it", |event| &event.detail),
+    ])
+}
+
+pub(crate) fn access_event_columns() -> Vec<Column<EventRow<AccessEvent>>> {
+    event_columns(vec![
+        event_text!("event_id", "Identifies the event for good", |event| &event.event_id),
+        event_text!("tenant", "Organisation whose content it is; empty if it may be any", |event| &event.tenant),
+        event_text!("actor", "Who read", |event| &event.actor),
+        event_text!("action", "How: view, search, sql, report", |event| &event.action),
+        event_text!("subject", "What was asked for: a call's id, a query, a report", |event| &event.subject),
+        event_text!("purpose", "Why, in the reader's words; empty if they gave none", |event| &event.purpose),
+        event_count!("rows", "Rows with content that were shown, if known", |event| event.rows),
+    ])
+}
+
+pub(crate) fn log_gap_columns() -> Vec<Column<EventRow<GapEvent>>> {
+    event_columns(vec![
+        event_text!("gap_writer", "The log that lost something", |event| event.writer.as_str()),
+        event_count!("gap_epoch", "Its epoch", |event| Some(event.epoch)),
+        event_count!("first_seq", "First number concerned", |event| Some(event.first_seq)),
+        event_count!("last_seq", "Last number known to be concerned", |event| Some(event.last_seq)),
+        column(
+            "more_may_be_missing",
+            DataType::Boolean,
+            false,
+            "Whether events after that may be missing too",
+            |rows| {
+                let flags = rows.iter().map(|(_, event): &EventRow<GapEvent>| Some(event.more_may_be_missing));
+                Arc::new(flags.collect::<BooleanArray>())
+            },
+        ),
+        event_text!("reason", "damaged, missing, unreadable, dropped", |event| &event.reason),
+        event_count!("dropped_opened", "Calls whose beginning was dropped", |event| event.dropped_opened),
+        event_count!("dropped_settled", "Calls whose end was dropped", |event| event.dropped_settled),
+    ])
 }
 
 /// The lake has no unsigned integers (Delta has none); a count beyond 2⁶³ cannot occur.
@@ -321,8 +553,8 @@ fn lists<Item>(
     fields: Fields,
     build: fn(&[&Item]) -> Vec<ArrayRef>,
 ) -> ArrayRef {
-    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call)| items_of(call).len()));
-    let items: Vec<&Item> = rows.iter().flat_map(|(_, call)| items_of(call)).collect();
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call, _)| items_of(call).len()));
+    let items: Vec<&Item> = rows.iter().flat_map(|(_, call, _)| items_of(call)).collect();
     let structs = StructArray::new(fields.clone(), build(&items), None);
     Arc::new(ListArray::new(element(DataType::Struct(fields)), offsets, Arc::new(structs), None))
 }
@@ -370,8 +602,8 @@ fn messages(rows: &[PayloadRow]) -> ArrayRef {
 fn tags(rows: &[InteractionRow]) -> ArrayRef {
     let DataType::Map(entry, sorted) = schema::tags() else { unreachable!("tags are declared as a map") };
     let DataType::Struct(fields) = entry.data_type() else { unreachable!("an entry of a map is a struct") };
-    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call)| call.tags.len()));
-    let all: Vec<&(String, String)> = rows.iter().flat_map(|(_, call)| &call.tags).collect();
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call, _)| call.tags.len()));
+    let all: Vec<&(String, String)> = rows.iter().flat_map(|(_, call, _)| &call.tags).collect();
     let keys = StringArray::from_iter_values(all.iter().map(|(key, _)| key));
     let values = StringArray::from_iter_values(all.iter().map(|(_, value)| value));
     let structs = StructArray::new(fields.clone(), vec![Arc::new(keys), Arc::new(values)], None);
@@ -387,7 +619,12 @@ mod tests {
     use crate::interaction::tests::sample;
 
     fn row(seq: u64) -> InteractionRow {
-        (EventId { writer: "w-1".parse().unwrap(), epoch: 1, seq }, sample(seq))
+        let seal = Seal { payload_commitment: [9; 32], personal_salt: [seq.to_le_bytes()[0]; SALT_BYTES] };
+        (EventId { writer: "w-1".parse().unwrap(), epoch: 1, seq }, sample(seq), seal)
+    }
+
+    fn commitments(rows: &[InteractionRow], column: &str) -> BinaryArray {
+        interactions(rows).unwrap().column_by_name(column).unwrap().as_binary::<i32>().clone()
     }
 
     #[test]
@@ -413,5 +650,43 @@ mod tests {
     fn no_rows_make_an_empty_batch() {
         assert_eq!(interactions(&[]).unwrap().num_rows(), 0);
         assert_eq!(payloads(&[]).unwrap().num_rows(), 0);
+        assert_eq!(control_events(&[]).unwrap().num_rows(), 0);
+        assert_eq!(access_events(&[]).unwrap().num_rows(), 0);
+        assert_eq!(log_gaps(&[]).unwrap().num_rows(), 0);
+    }
+
+    /// A commitment of every version that was shipped: a change of this value is a change of what was promised.
+    #[test]
+    fn the_commitment_of_a_record_is_what_it_was() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(
+            hex(commitments(&[row(1)], RECORD_COMMITMENT).value(0)),
+            "72e72fcee317e90f0a4593482c1154bddc06052b61d3b0e000418e94de6a0256"
+        );
+    }
+
+    #[test]
+    fn every_value_of_a_record_is_in_its_commitment() {
+        let before = commitments(&[row(1)], RECORD_COMMITMENT);
+        let mut changed = row(1);
+        changed.1.cost_usd = Some(Usd::new(1_500_000_001));
+        assert_ne!(commitments(&[changed], RECORD_COMMITMENT), before);
+        let mut retagged = row(1);
+        retagged.1.tags.push(("zone".into(), "b".into()));
+        assert_ne!(commitments(&[retagged], RECORD_COMMITMENT), before, "by way of its personal fields");
+        let mut moved = row(1);
+        moved.0.seq = 2;
+        assert_ne!(commitments(&[moved], RECORD_COMMITMENT), before);
+    }
+
+    #[test]
+    fn personal_fields_are_salted_and_a_call_without_any_has_no_salt() {
+        let salted = [row(1), row(2)];
+        let commitments_of = commitments(&salted, PERSONAL_COMMITMENT);
+        assert_ne!(commitments_of.value(0), commitments_of.value(1), "the same fields under other salts");
+        let mut bare = row(1);
+        bare.1.tags.clear();
+        assert!(commitments(&[bare.clone()], PERSONAL_COMMITMENT).is_null(0));
+        assert!(commitments(&[bare], PERSONAL_SALT).is_null(0));
     }
 }

@@ -1,10 +1,13 @@
 //! What the write-ahead log holds. A call is two events: [`Opened`] before any provider is called, with the request,
 //! and [`Settled`] when it has ended, with the facts and the response. An `Opened` that never settled is a call that
-//! was in flight when the process died; replay settles it as `interrupted`.
+//! was in flight when the process died; replay settles it as `interrupted`. What is beside the calls is one event each
+//! ([`Governance`]).
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
+use crate::commitment::Salt;
+use crate::governance::Governance;
 use crate::id::InteractionId;
 use crate::interaction::Interaction;
 
@@ -46,6 +49,10 @@ pub struct Settled {
     /// What the caller was sent.
     #[n(2)]
     pub response: Payload,
+    /// Drawn for this call, so that nobody can guess what it said, or who said it, from the commitments that outlive
+    /// both. `None` in logs of earlier versions.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub salt: Option<Salt>,
 }
 
 /// The kind of an event, as the frame header stores it.
@@ -56,6 +63,12 @@ pub enum EventKind {
     Opened = 1,
     /// [`Settled`].
     Settled = 2,
+    /// [`Governance::Control`]. (3 is a note of the log's own.)
+    Control = 4,
+    /// [`Governance::Access`].
+    Access = 5,
+    /// [`Governance::Gap`].
+    Gap = 6,
 }
 
 impl EventKind {
@@ -65,6 +78,9 @@ impl EventKind {
         match number {
             1 => Some(EventKind::Opened),
             2 => Some(EventKind::Settled),
+            4 => Some(EventKind::Control),
+            5 => Some(EventKind::Access),
+            6 => Some(EventKind::Gap),
             _ => None,
         }
     }
@@ -77,6 +93,8 @@ pub enum Event {
     Opened(Box<Opened>),
     /// A call ended.
     Settled(Box<Settled>),
+    /// Something beside the calls.
+    Governance(Box<Governance>),
 }
 
 /// Bytes that are not an event of the stated kind.
@@ -91,12 +109,13 @@ pub struct DecodeEventError {
 }
 
 impl Event {
-    /// The call it belongs to.
+    /// The call it belongs to, if it belongs to one.
     #[must_use]
-    pub fn interaction_id(&self) -> InteractionId {
+    pub fn interaction_id(&self) -> Option<InteractionId> {
         match self {
-            Event::Opened(opened) => opened.interaction.interaction_id,
-            Event::Settled(settled) => settled.interaction.interaction_id,
+            Event::Opened(opened) => Some(opened.interaction.interaction_id),
+            Event::Settled(settled) => Some(settled.interaction.interaction_id),
+            Event::Governance(_) => None,
         }
     }
 
@@ -106,6 +125,11 @@ impl Event {
         match self {
             Event::Opened(_) => EventKind::Opened,
             Event::Settled(_) => EventKind::Settled,
+            Event::Governance(event) => match **event {
+                Governance::Control(_) => EventKind::Control,
+                Governance::Access(_) => EventKind::Access,
+                Governance::Gap(_) => EventKind::Gap,
+            },
         }
     }
 
@@ -115,6 +139,11 @@ impl Event {
         let written: Result<(), minicbor::encode::Error<std::convert::Infallible>> = match self {
             Event::Opened(opened) => minicbor::encode(opened, Growing(buffer)),
             Event::Settled(settled) => minicbor::encode(settled, Growing(buffer)),
+            Event::Governance(event) => match &**event {
+                Governance::Control(event) => minicbor::encode(event, Growing(buffer)),
+                Governance::Access(event) => minicbor::encode(event, Growing(buffer)),
+                Governance::Gap(event) => minicbor::encode(event, Growing(buffer)),
+            },
         };
         debug_assert!(written.is_ok(), "encoding an event failed: {written:?}");
     }
@@ -124,13 +153,20 @@ impl Event {
     /// # Errors
     /// [`DecodeEventError`] if `body` is not the CBOR of an event of this kind.
     pub fn decode(kind: EventKind, body: &[u8]) -> Result<Event, DecodeEventError> {
-        let failed = |source| DecodeEventError { kind, source };
-        match kind {
-            EventKind::Opened => minicbor::decode(body).map(|opened| Event::Opened(Box::new(opened))).map_err(failed),
-            EventKind::Settled => {
-                minicbor::decode(body).map(|settled| Event::Settled(Box::new(settled))).map_err(failed)
-            }
-        }
+        let decoded = match kind {
+            EventKind::Opened => minicbor::decode(body).map(|opened| Event::Opened(Box::new(opened))),
+            EventKind::Settled => minicbor::decode(body).map(|settled| Event::Settled(Box::new(settled))),
+            EventKind::Control => minicbor::decode(body).map(|event| Governance::Control(event).into()),
+            EventKind::Access => minicbor::decode(body).map(|event| Governance::Access(event).into()),
+            EventKind::Gap => minicbor::decode(body).map(|event| Governance::Gap(event).into()),
+        };
+        decoded.map_err(|source| DecodeEventError { kind, source })
+    }
+}
+
+impl From<Governance> for Event {
+    fn from(event: Governance) -> Event {
+        Event::Governance(Box::new(event))
     }
 }
 

@@ -6,6 +6,7 @@ pub mod attempt;
 pub mod batch;
 pub mod commitment;
 pub mod event;
+pub mod governance;
 pub mod id;
 pub mod interaction;
 pub mod money;
@@ -16,6 +17,7 @@ pub mod usage;
 
 pub use attempt::{Attempt, Candidate, Reason};
 pub use event::{Event, EventKind, Opened, Payload, Settled};
+pub use governance::{AccessEvent, ControlEvent, GapEvent, Governance};
 pub use id::{EventId, InteractionId, WriterId};
 pub use interaction::Interaction;
 pub use money::Usd;

@@ -9,20 +9,116 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-use crate::batch::{self, PayloadRow};
+use crate::batch::{self, PayloadRow, Seal};
+use crate::governance::{AccessEvent, ControlEvent, GapEvent};
 use crate::id::EventId;
 use crate::interaction::Interaction;
 use crate::money;
 
-/// Version of the record's columns, written on every row.
-pub const SCHEMA_VERSION: u16 = 1;
+/// Version of the record's columns, written on every row. 1: as first shipped. 2: salted commitments, in batches under a
+/// signed log; control, access and gap events.
+pub const SCHEMA_VERSION: u16 = 2;
+/// The first version whose records are proven.
+pub const FIRST_PROVEN_VERSION: u16 = 2;
 /// Name of the partition column: the UTC day the call started.
 pub const DAY: &str = "day";
 /// Name that Delta gives to the element of a list.
 pub const LIST_ELEMENT: &str = "element";
 
 /// One row of the `interactions` table.
-pub type InteractionRow = (EventId, Interaction);
+pub type InteractionRow = (EventId, Interaction, Seal);
+/// One row of a table of events beside the calls.
+pub type EventRow<Event> = (EventId, Event);
+
+/// A table of the lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Facts, one row per call, kept for years.
+    Interactions,
+    /// What was said, kept for weeks.
+    Payloads,
+    /// Who changed what.
+    ControlEvents,
+    /// Who read which content, and why.
+    AccessEvents,
+    /// What the log lost.
+    LogGaps,
+}
+
+/// How a column takes part in the commitments of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its value is in the record's commitment.
+    Record,
+    /// Its value is in the commitment of personal fields, which the record's contains.
+    Personal,
+    /// It can be told from the others, or is a commitment's own salt.
+    Outside,
+}
+
+impl Table {
+    /// Every table; the facts last, whose commit makes the others' rows count.
+    pub const ALL: [Table; 5] =
+        [Table::Payloads, Table::ControlEvents, Table::AccessEvents, Table::LogGaps, Table::Interactions];
+    /// The tables whose rows are records of their own, with a commitment and a place in a batch.
+    pub const RECORDS: [Table; 4] = [Table::Interactions, Table::ControlEvents, Table::AccessEvents, Table::LogGaps];
+
+    /// Its name in SQL, and its folder under the root of the store.
+    #[must_use]
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Table::Interactions => "interactions",
+            Table::Payloads => "payloads",
+            Table::ControlEvents => "control_events",
+            Table::AccessEvents => "access_events",
+            Table::LogGaps => "log_gaps",
+        }
+    }
+
+    /// The table that a path relative to the root of the store belongs to.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Table> {
+        let folder = path.split('/').next()?;
+        Table::ALL.into_iter().find(|table| table.folder() == folder)
+    }
+
+    /// Its columns.
+    #[must_use]
+    pub fn schema(self) -> SchemaRef {
+        Arc::clone(match self {
+            Table::Interactions => &INTERACTIONS,
+            Table::Payloads => &PAYLOADS,
+            Table::ControlEvents => &CONTROL_EVENTS,
+            Table::AccessEvents => &ACCESS_EVENTS,
+            Table::LogGaps => &LOG_GAPS,
+        })
+    }
+
+    /// The column that says when a row's record began, by which rows are filed and sorted.
+    #[must_use]
+    pub const fn time_column(self) -> &'static str {
+        match self {
+            Table::Interactions | Table::Payloads => "started_at",
+            Table::ControlEvents | Table::AccessEvents | Table::LogGaps => "at",
+        }
+    }
+
+    /// Id, name and part of every column. The id is the column's place, from 1: columns are only ever appended.
+    pub fn fields(self) -> impl Iterator<Item = (u8, &'static str, Part)> {
+        let fields: Vec<(&'static str, Part)> = match self {
+            Table::Interactions => parts(&INTERACTION_COLUMNS),
+            Table::Payloads => parts(&PAYLOAD_COLUMNS),
+            Table::ControlEvents => parts(&CONTROL_EVENT_COLUMNS),
+            Table::AccessEvents => parts(&ACCESS_EVENT_COLUMNS),
+            Table::LogGaps => parts(&LOG_GAP_COLUMNS),
+        };
+        (1..=u8::MAX).zip(fields).map(|(id, (name, part))| (id, name, part))
+    }
+}
+
+fn parts<Row>(columns: &[Column<Row>]) -> Vec<(&'static str, Part)> {
+    columns.iter().map(|column| (column.name, column.part)).collect()
+}
 
 /// One column of a table whose rows are `Row`.
 pub struct Column<Row> {
@@ -34,6 +130,8 @@ pub struct Column<Row> {
     pub nullable: bool,
     /// What it means, for the log dictionary.
     pub meaning: &'static str,
+    /// How it takes part in the commitments.
+    pub part: Part,
     /// Builds the column from rows.
     pub build: fn(&[Row]) -> ArrayRef,
 }
@@ -42,9 +140,20 @@ pub struct Column<Row> {
 pub static INTERACTION_COLUMNS: LazyLock<Vec<Column<InteractionRow>>> = LazyLock::new(batch::interaction_columns);
 /// Columns of the `payloads` table, [`DAY`] last.
 pub static PAYLOAD_COLUMNS: LazyLock<Vec<Column<PayloadRow>>> = LazyLock::new(batch::payload_columns);
+/// Columns of the `control_events` table, [`DAY`] last.
+pub static CONTROL_EVENT_COLUMNS: LazyLock<Vec<Column<EventRow<ControlEvent>>>> =
+    LazyLock::new(batch::control_event_columns);
+/// Columns of the `access_events` table, [`DAY`] last.
+pub static ACCESS_EVENT_COLUMNS: LazyLock<Vec<Column<EventRow<AccessEvent>>>> =
+    LazyLock::new(batch::access_event_columns);
+/// Columns of the `log_gaps` table, [`DAY`] last.
+pub static LOG_GAP_COLUMNS: LazyLock<Vec<Column<EventRow<GapEvent>>>> = LazyLock::new(batch::log_gap_columns);
 
 static INTERACTIONS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&INTERACTION_COLUMNS));
 static PAYLOADS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&PAYLOAD_COLUMNS));
+static CONTROL_EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&CONTROL_EVENT_COLUMNS));
+static ACCESS_EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&ACCESS_EVENT_COLUMNS));
+static LOG_GAPS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&LOG_GAP_COLUMNS));
 
 /// Schema of the `interactions` table: one row per call, kept for years.
 #[must_use]
@@ -123,10 +232,46 @@ mod tests {
 
     #[test]
     fn no_column_is_named_twice_and_the_partition_comes_last() {
-        for schema in [interactions(), payloads()] {
+        for table in Table::ALL {
+            let schema = table.schema();
             let names: std::collections::BTreeSet<_> = schema.fields().iter().map(|field| field.name()).collect();
             assert_eq!(names.len(), schema.fields().len());
             assert_eq!(schema.fields().last().unwrap().name(), DAY);
+        }
+    }
+
+    /// Whoever checks a lake without this code has only the specification.
+    #[test]
+    fn the_specification_of_the_proof_lists_every_field() {
+        let specification = include_str!("../../../docs/proof.md");
+        for table in Table::RECORDS {
+            for (id, name, part) in table.fields() {
+                let field = table.schema().field_with_name(name).unwrap().data_type().clone();
+                let kind = match field {
+                    DataType::Utf8 => "text".to_owned(),
+                    DataType::Int32 | DataType::Int64 => "integer".to_owned(),
+                    DataType::Timestamp(..) => "timestamp".to_owned(),
+                    DataType::Decimal128(..) => "decimal".to_owned(),
+                    DataType::Boolean => "boolean".to_owned(),
+                    DataType::Binary => "binary".to_owned(),
+                    DataType::Date32 => "date".to_owned(),
+                    DataType::Map(..) => "map of texts".to_owned(),
+                    DataType::List(item) => match item.data_type() {
+                        DataType::Struct(fields) => {
+                            let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
+                            format!("list of struct: {}", names.join(", "))
+                        }
+                        _ => "list of text".to_owned(),
+                    },
+                    other => other.to_string(),
+                };
+                let line = match part {
+                    Part::Record => format!("| {id} | | {name} | {kind} |"),
+                    Part::Personal => format!("| | {id} | {name} | {kind} |"),
+                    Part::Outside => format!("| | | {name} | {kind} |"),
+                };
+                assert!(specification.contains(&line), "{}: {line}", table.folder());
+            }
         }
     }
 }

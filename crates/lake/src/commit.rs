@@ -1,5 +1,6 @@
-//! From manifests to two Delta commits, payloads first, then facts. The facts are the truth: their transactions are the
-//! watermarks, and payload files without facts are invisible ([`crate::lake`]). Every step can be repeated after a crash.
+//! From manifests to one Delta commit per table, the facts last. The facts are the truth: their transactions are the
+//! watermarks, files of other tables without them are invisible ([`crate::lake`]), and their commits carry the entries of
+//! the proof's log. Every step can be repeated after a crash.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,14 +9,15 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use serde_json::json;
+use tollgate_flush::batch_header::BatchHeader;
 use tollgate_flush::inbox::{self, Manifest, ManifestFile};
-use tollgate_flush::parquet_file::{Table, day_from_text};
+use tollgate_flush::parquet_file::day_from_text;
 use tollgate_flush::store::Store;
 use tollgate_flush::{Watermarks, committed_seq};
-use tollgate_interaction::schema::{DAY, SCHEMA_VERSION};
+use tollgate_interaction::schema::{DAY, FIRST_PROVEN_VERSION, SCHEMA_VERSION, Table};
 
 use crate::error::LakeError;
-use crate::log::app_id;
+use crate::log::{CHECKPOINT_APP_ID, LOG_APP_ID, LOG_INFO, LogInfo, LogPosition, TableLog, app_id};
 
 /// Manifests of one commit, at most: keeps a commit after a long outage at a few megabytes.
 const MANIFESTS_AT_ONCE: usize = 500;
@@ -36,6 +38,9 @@ pub(crate) struct Inbox {
     /// Unusable, with the reason.
     pub(crate) rejected: Vec<(Path, String)>,
 }
+
+/// What an entry of the proof's log may have: `tlog-tiles` gives its length two bytes.
+const MAX_ENTRY_BYTES: usize = u16::MAX as usize;
 
 enum Judgement {
     Usable(Box<Manifest>),
@@ -105,10 +110,13 @@ async fn read_manifest(store: &Store, path: &Path) -> Result<Judgement, LakeErro
     if manifest.path() != *path {
         return Ok(Judgement::Unusable(format!("its content belongs to `{}`", manifest.path())));
     }
-    if manifest.first_seq == 0 || manifest.first_seq > manifest.last_seq || manifest.interactions.is_empty() {
+    if manifest.first_seq == 0 || manifest.first_seq > manifest.last_seq || manifest.records() == 0 {
         return Ok(Judgement::Unusable("it covers no rows".to_owned()));
     }
-    let odd = manifest.interactions.iter().chain(&manifest.payloads).find(|file| !is_well_formed(file));
+    if let Err(why) = check_header(&manifest) {
+        return Ok(Judgement::Unusable(why));
+    }
+    let odd = Table::ALL.into_iter().flat_map(|table| manifest.files(table)).find(|file| !is_well_formed(file));
     Ok(match odd {
         Some(file) => Judgement::Unusable(format!(
             "the path or the statistics of its file `{}` are not as they must be",
@@ -116,6 +124,25 @@ async fn read_manifest(store: &Store, path: &Path) -> Result<Judgement, LakeErro
         )),
         None => Judgement::Usable(Box::new(manifest)),
     })
+}
+
+/// Whether the batch's header is the writer's and tells of these files.
+fn check_header(manifest: &Manifest) -> Result<(), String> {
+    let Some(entry) = &manifest.header else {
+        let needed = manifest.schema_version >= FIRST_PROVEN_VERSION;
+        return if needed { Err("it has no batch header".to_owned()) } else { Ok(()) };
+    };
+    if entry.len() > MAX_ENTRY_BYTES {
+        return Err(format!("its batch header has {} bytes; at most {MAX_ENTRY_BYTES} fit", entry.len()));
+    }
+    let header =
+        BatchHeader::read(entry.as_bytes()).map_err(|error| format!("its batch header cannot be used: {error}"))?;
+    let told = (&header.writer, header.epoch, header.last_seq, header.rows);
+    let listed = (&manifest.writer, manifest.epoch, manifest.last_seq, manifest.records());
+    if told != listed || header.first_seq > manifest.first_seq {
+        return Err("its batch header tells of other rows than its files".to_owned());
+    }
+    Ok(())
 }
 
 /// A file stands in the folder of its day, and nowhere else.
@@ -170,7 +197,8 @@ pub(crate) fn sort<'a>(received: &'a [Received], watermarks: &Watermarks) -> Sor
 pub(crate) async fn missing_files(store: &Store, received: &[&Received]) -> Result<HashMap<Path, String>, LakeError> {
     let mut wanted = Vec::new();
     for each in received {
-        for (table, files) in files_of(&each.manifest) {
+        for table in Table::ALL {
+            let files = each.manifest.files(table);
             wanted.extend(files.iter().map(|file| (each.path.clone(), file_path(table, file), file.size_bytes)));
         }
     }
@@ -188,44 +216,59 @@ pub(crate) async fn missing_files(store: &Store, received: &[&Received]) -> Resu
     problems.try_filter_map(|problem| futures::future::ready(Ok(problem))).try_collect().await
 }
 
-fn files_of(manifest: &Manifest) -> [(Table, &[ManifestFile]); 2] {
-    [(Table::Interactions, &manifest.interactions), (Table::Payloads, &manifest.payloads)]
-}
-
 fn file_path(table: Table, file: &ManifestFile) -> Path {
     Path::from(format!("{}/{}", table.folder(), file.path))
 }
 
-/// The actions that add the files of one table, for manifests beyond the table's own watermarks; `None` if all are in.
-pub(crate) fn actions(
-    table: Table,
-    fresh: &[&Received],
-    watermarks: &Watermarks,
-    read_version: u64,
-) -> Option<Vec<Action>> {
+/// The actions that add the files of one table, for manifests beyond the table's own watermarks; `None` if there is nothing
+/// to add. The facts are committed even without files: their commit is what makes the others' rows count.
+pub(crate) fn actions(table: Table, fresh: &[&Received], log: &TableLog) -> Option<Vec<Action>> {
     let mut adds = Vec::new();
+    let mut entries = Vec::new();
     let mut reached: BTreeMap<String, u64> = BTreeMap::new();
     for each in fresh {
         let manifest = &each.manifest;
-        if manifest.last_seq <= committed_seq(watermarks, &manifest.writer, manifest.epoch) {
+        if manifest.last_seq <= committed_seq(&log.watermarks, &manifest.writer, manifest.epoch) {
             continue;
         }
-        let files = files_of(manifest).into_iter().filter(|(of, _)| *of == table).flat_map(|(_, files)| files);
-        adds.extend(files.map(|file| Action::Add(add_of(file, manifest.created_at_us))));
+        let files = manifest.files(table);
+        adds.extend(files.iter().map(|file| Action::Add(add_of(file, manifest.created_at_us))));
+        entries.extend(manifest.header.clone());
         let seq = reached.entry(app_id(manifest.writer.as_str(), manifest.epoch)).or_insert(0);
         *seq = (*seq).max(manifest.last_seq);
     }
-    if reached.is_empty() {
+    let is_facts = table == Table::Interactions;
+    if reached.is_empty() || (adds.is_empty() && !is_facts) {
         return None;
     }
     let now_ms = chrono::Utc::now().timestamp_millis();
-    let mut actions = vec![Action::CommitInfo(commit_info(now_ms, read_version))];
-    actions.extend(reached.into_iter().map(|(app_id, seq)| {
+    let mut info = commit_info("WRITE", now_ms, log.files.version);
+    let transaction = |app_id: String, seq: u64| {
         let version = i64::try_from(seq).unwrap_or(i64::MAX);
         Action::Txn(Transaction::new_with_last_update(app_id, version, Some(now_ms)))
-    }));
+    };
+    let mut actions: Vec<Action> = reached.into_iter().map(|(app_id, seq)| transaction(app_id, seq)).collect();
+    if is_facts {
+        let LogPosition { size, published, .. } = log.proof;
+        let size = size + entries.len() as u64;
+        actions.push(transaction(LOG_APP_ID.to_owned(), size));
+        actions.push(transaction(CHECKPOINT_APP_ID.to_owned(), published));
+        info.info.insert(LOG_INFO.to_owned(), json!(LogInfo { size, entries }));
+    }
+    actions.insert(0, Action::CommitInfo(info));
     actions.append(&mut adds);
     Some(actions)
+}
+
+/// The actions that append one entry to the proof's log and nothing to the table.
+pub(crate) fn entry_actions(entry: &str, log: &TableLog) -> Vec<Action> {
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let size = log.proof.size + 1;
+    let mut info = commit_info("APPEND ENTRY", now_ms, log.files.version);
+    info.info.insert(LOG_INFO.to_owned(), json!(LogInfo { size, entries: vec![entry.to_owned()] }));
+    let version = i64::try_from(size).unwrap_or(i64::MAX);
+    let transaction = Transaction::new_with_last_update(LOG_APP_ID.to_owned(), version, Some(now_ms));
+    vec![Action::CommitInfo(info), Action::Txn(transaction)]
 }
 
 fn add_of(file: &ManifestFile, created_at_us: i64) -> Add {
@@ -241,10 +284,10 @@ fn add_of(file: &ManifestFile, created_at_us: i64) -> Add {
 }
 
 /// The nonce makes the bytes of this commit unlike those of any other, which is how a lost answer is told from a lost race.
-fn commit_info(now_ms: i64, read_version: u64) -> CommitInfo {
+pub(crate) fn commit_info(operation: &str, now_ms: i64, read_version: u64) -> CommitInfo {
     CommitInfo {
         timestamp: Some(now_ms),
-        operation: Some("WRITE".to_owned()),
+        operation: Some(operation.to_owned()),
         operation_parameters: Some(HashMap::from([
             ("mode".to_owned(), json!("Append")),
             ("partitionBy".to_owned(), json!("[\"day\"]")),

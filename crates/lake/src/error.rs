@@ -70,6 +70,12 @@ pub enum LakeError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Work was stopped before its end.
+    #[error("the work was stopped before its end")]
+    Stopped(#[source] tokio::task::JoinError),
+    /// The proof's key cannot be used.
+    #[error("the lake's proof cannot be signed")]
+    Key(#[from] tollgate_flush::keys::KeyError),
     /// [`crate::Mode::ReadOnly`] was asked to commit.
     #[error("this process opened the lake at `{url}` for reading; only the committer commits")]
     ReadOnly {

@@ -4,25 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, Date32Array, new_null_array};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
 use object_store::path::Path;
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tollgate_flush::parquet_file::Table;
 use tollgate_flush::store::{self, Store};
 use tollgate_flush::{Watermarks, committed_seq, error_chain};
-use tollgate_interaction::schema::{self, DAY};
+use tollgate_interaction::schema::{DAY, Table};
 
 use crate::commit::{self, Received};
 use crate::error::LakeError;
-use crate::log::TableLog;
+use crate::log::{LogPosition, TableLog};
 use crate::parquet_reader::StoredFile;
+use crate::proof::{self, ProofError, ProofSettings, ProofStatus, Prover};
 use crate::snapshot::{DataFile, LakeSnapshot, TableFiles};
 use crate::table::{CHECKPOINT_EVERY, DeltaLog};
 
@@ -57,7 +58,7 @@ pub struct CommitReport {
     pub rejected: u64,
 }
 
-/// Both tables of the lake.
+/// The tables of the lake, and the proof over them.
 pub struct Lake {
     store: Store,
     mode: Mode,
@@ -65,11 +66,17 @@ pub struct Lake {
     tables: Mutex<Tables>,
     published: watch::Sender<Arc<LakeSnapshot>>,
     watermarks: watch::Sender<Option<Arc<Watermarks>>>,
+    /// Keeps the proof's log; only a committer that has been given keys.
+    prover: Option<Mutex<Prover>>,
+    proof: watch::Sender<ProofStatus>,
 }
 
-struct Tables {
-    interactions: TableLog,
-    payloads: TableLog,
+pub(crate) struct Tables {
+    pub(crate) interactions: TableLog,
+    /// The other tables, in the order of [`Table::ALL`]. A table that a lake of an earlier version does not have is left
+    /// out, and is looked for again at every refresh of a reader.
+    others: Vec<TableLog>,
+    absent: Vec<DeltaLog>,
 }
 
 impl Lake {
@@ -79,21 +86,98 @@ impl Lake {
     /// [`LakeError`], among them [`LakeError::NoTable`] for a reader that came before the first committer.
     #[must_use]
     pub fn open(store: Store, mode: Mode) -> BoxFuture<'static, Result<Arc<Lake>, LakeError>> {
+        Lake::open_with(store, mode, None)
+    }
+
+    /// Opens the lake as [`Lake::open`] does, and keeps its proof with these keys.
+    ///
+    /// # Errors
+    /// As [`Lake::open`]; a key that cannot be used is [`LakeError::Key`].
+    #[must_use]
+    pub fn open_proven(store: Store, proof: ProofSettings) -> BoxFuture<'static, Result<Arc<Lake>, LakeError>> {
+        Lake::open_with(store, Mode::Committer, Some(proof))
+    }
+
+    fn open_with(
+        store: Store,
+        mode: Mode,
+        proof: Option<ProofSettings>,
+    ) -> BoxFuture<'static, Result<Arc<Lake>, LakeError>> {
         async move {
+            let prover = proof.map(Prover::new).transpose()?;
             if mode == Mode::Committer {
                 let probed = store::probe_create_if_absent(&store).await;
                 probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source: Box::new(source) })?;
             }
-            // Facts first: the payloads read after them are then complete for every watermark.
-            let interactions = open_table(&store, Table::Interactions, mode).await?;
-            let payloads = open_table(&store, Table::Payloads, mode).await?;
-            let tables = Tables { interactions, payloads };
+            let tables = Tables::open(&store, mode).await?;
             let snapshot = Arc::new(tables.snapshot());
             let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
             let published = watch::Sender::new(snapshot);
-            Ok(Arc::new(Lake { store, mode, tables: Mutex::new(tables), published, watermarks }))
+            let proof = watch::Sender::new(ProofStatus::default());
+            let prover = prover.map(Mutex::new);
+            let lake = Lake { store, mode, tables: Mutex::new(tables), published, watermarks, prover, proof };
+            Ok(Arc::new(lake))
         }
         .boxed()
+    }
+
+    /// How the proof is doing. A reader knows nothing of it.
+    #[must_use]
+    pub fn proof(&self) -> watch::Receiver<ProofStatus> {
+        self.proof.subscribe()
+    }
+
+    /// Publishes a checkpoint over everything that has been committed, unless the last one covers it. What stands in the
+    /// way is in [`Lake::proof`] and in the log; commits never wait for it.
+    pub fn publish_checkpoint(&self) -> BoxFuture<'_, ()> {
+        async move {
+            let Some(prover) = &self.prover else { return };
+            let mut prover = prover.lock().await;
+            if let Err(error) = self.publish_with(&mut prover).await {
+                let error = proof::described(&error);
+                tracing::error!(error, "no checkpoint of the proof was published; commits go on");
+                prover.problem(error);
+            }
+            let position = self.tables.lock().await.interactions.proof.clone();
+            self.proof.send_replace(prover.status(&position));
+        }
+        .boxed()
+    }
+
+    async fn publish_with(&self, prover: &mut Prover) -> Result<(), ProofError> {
+        let position = self.tables.lock().await.interactions.proof.clone();
+        prover.look(&self.store, &position).await?;
+        if let Some(note) = prover.key_note()? {
+            self.append_entry(note).await?;
+        }
+        let Some(wanted) = prover.next_entry() else { return Ok(()) };
+        let entries = self.tables.lock().await.interactions.entries_from(wanted).await?;
+        prover.publish(&self.store, entries).await?;
+        self.tables.lock().await.interactions.proof.published_until(prover.published_size());
+        Ok(())
+    }
+
+    /// Commits an entry of the proof's log that belongs to no batch.
+    async fn append_entry(&self, entry: String) -> Result<(), LakeError> {
+        let mut tables = self.tables.lock().await;
+        for _ in 0..ATTEMPTS {
+            let actions = commit::entry_actions(&entry, &tables.interactions);
+            if tables.interactions.commit(actions).await? {
+                self.publish(&tables);
+                return Ok(());
+            }
+        }
+        Err(LakeError::Contended { table: Table::Interactions.folder(), attempts: ATTEMPTS })
+    }
+
+    /// What the facts' commits say of the proof's log.
+    pub(crate) async fn log_position(&self) -> LogPosition {
+        self.tables.lock().await.interactions.proof.clone()
+    }
+
+    /// The entries of the proof's log from `place` on, as the facts' commits carry them.
+    pub(crate) async fn committed_entries(&self, place: u64) -> Result<Vec<(u64, String)>, LakeError> {
+        self.tables.lock().await.interactions.entries_from(place).await
     }
 
     /// Where the lake is, and how to read its files.
@@ -124,8 +208,7 @@ impl Lake {
     pub fn refresh(&self) -> BoxFuture<'_, Result<Arc<LakeSnapshot>, LakeError>> {
         async move {
             let mut tables = self.tables.lock().await;
-            tables.interactions.refresh().await?;
-            tables.payloads.refresh().await?;
+            tables.refresh().await?;
             self.publish(&tables);
             Ok(self.snapshot())
         }
@@ -191,12 +274,11 @@ impl Lake {
 
     /// Publishes the tables if they have moved, by our own commits or by those of others.
     fn publish(&self, tables: &Tables) {
-        let moved = {
+        let is_as_published = {
             let published = self.published.borrow();
-            published.interactions.version != tables.interactions.files.version
-                || published.payloads.version != tables.payloads.files.version
+            tables.all().all(|log| published.files(log.delta.table).version == log.files.version)
         };
-        if !moved {
+        if is_as_published {
             return;
         }
         let snapshot = Arc::new(tables.snapshot());
@@ -215,15 +297,28 @@ impl Lake {
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
+            let interval = match &self.prover {
+                Some(prover) => prover.lock().await.interval(),
+                None => Duration::MAX,
+            };
+            let mut checked_at: Option<Instant> = None;
             while !shutdown.is_cancelled() {
                 self.run_once().await;
+                if checked_at.is_none_or(|at| at.elapsed() >= interval) {
+                    self.publish_checkpoint().await;
+                    checked_at = Some(Instant::now());
+                }
                 tokio::select! {
                     () = notify.notified() => {}
                     () = tokio::time::sleep(poll) => {}
                     () = shutdown.cancelled() => {}
                 }
             }
-            if tokio::time::timeout(LAST_COMMIT_TIMEOUT, self.run_once()).await.is_err() {
+            let last = async {
+                self.run_once().await;
+                self.publish_checkpoint().await;
+            };
+            if tokio::time::timeout(LAST_COMMIT_TIMEOUT, last).await.is_err() {
                 tracing::warn!(
                     "the last commit did not finish in time; the next committer finds its manifests in the inbox"
                 );
@@ -253,20 +348,16 @@ impl Lake {
     async fn checkpoint_if_due(&self) {
         let due: Vec<DeltaLog> = {
             let tables = self.tables.lock().await;
-            let both = [&tables.interactions, &tables.payloads].into_iter();
-            both.filter(|log| log.files.version >= log.checkpointed + CHECKPOINT_EVERY)
-                .map(|log| log.delta.clone())
-                .collect()
+            let due = tables.all().filter(|log| log.files.version >= log.checkpointed + CHECKPOINT_EVERY);
+            due.map(|log| log.delta.clone()).collect()
         };
         for delta in due {
             match delta.checkpoint().await {
                 Ok(version) => {
                     let mut tables = self.tables.lock().await;
-                    let log = match delta.table {
-                        Table::Interactions => &mut tables.interactions,
-                        Table::Payloads => &mut tables.payloads,
-                    };
-                    log.checkpointed = version;
+                    if let Some(log) = tables.of_mut(delta.table) {
+                        log.checkpointed = version;
+                    }
                 }
                 Err(error) => {
                     let error = error_chain(&error);
@@ -284,10 +375,18 @@ impl Lake {
         &'a self,
         file: &'a DataFile,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError>> {
+        self.read_columns(file, None)
+    }
+
+    /// Reads some columns of a file, or all of the table's, `day` included.
+    pub(crate) fn read_columns<'a>(
+        &'a self,
+        file: &'a DataFile,
+        columns: Option<&'a [&'a str]>,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError>> {
         async move {
             let failed = |source| LakeError::Parquet { path: file.path.clone(), source };
-            let is_payload = file.path.starts_with(Table::Payloads.folder());
-            let schema = if is_payload { schema::payloads() } else { schema::interactions() };
+            let mut schema = Table::of_path(&file.path).unwrap_or(Table::Interactions).schema();
             let reader = StoredFile {
                 store: Arc::clone(&self.store.object_store),
                 path: Path::from(file.path.as_str()),
@@ -295,6 +394,15 @@ impl Lake {
             };
             let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
             let rows = rows_at_once(builder.metadata());
+            let builder = match columns {
+                Some(columns) => {
+                    let wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
+                    schema = Arc::new(Schema::new(schema.fields().iter().filter(wanted).cloned().collect::<Fields>()));
+                    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+                    builder.with_projection(mask)
+                }
+                None => builder,
+            };
             let batches = builder.with_batch_size(rows).build().map_err(failed)?;
             let (path, day) = (file.path.clone(), file.day);
             let completed = batches.map(move |batch| {
@@ -333,27 +441,77 @@ fn with_all_columns(
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
-async fn open_table(store: &Store, table: Table, mode: Mode) -> Result<TableLog, LakeError> {
-    let delta = DeltaLog::new(store, table);
+async fn open_table(delta: DeltaLog, mode: Mode, url: &str) -> Result<TableLog, LakeError> {
     match mode {
         Mode::Committer => {
             delta.create().await?;
-            delta.check_writable(&delta.load().await?)?;
+            let table = delta.load().await?;
+            delta.check_writable(&table)?;
+            let evolved = delta.evolved(&table)?;
+            let mut log = TableLog::open(delta).await?;
+            if let Some(metadata) = evolved
+                && !log.evolve(metadata).await?
+                && log.delta.evolved(&log.delta.load().await?)?.is_some()
+            {
+                return Err(LakeError::Contended { table: log.delta.table.folder(), attempts: 1 });
+            }
+            Ok(log)
         }
         Mode::ReadOnly if !delta.exists().await? => {
-            return Err(LakeError::NoTable { table: table.folder(), url: store.url.to_string() });
+            Err(LakeError::NoTable { table: delta.table.folder(), url: url.to_owned() })
         }
-        Mode::ReadOnly => {}
+        Mode::ReadOnly => TableLog::open(delta).await,
     }
-    TableLog::open(delta).await
 }
 
 impl Tables {
-    /// Adds the files of these manifests to both tables. False if another process committed in between: what it wrote has
-    /// been taken in, and everything must be judged again.
+    async fn open(store: &Store, mode: Mode) -> Result<Tables, LakeError> {
+        let url = store.url.to_string();
+        // Facts first: the others, read after them, are then complete for every watermark.
+        let interactions = open_table(DeltaLog::new(store, Table::Interactions), mode, &url).await?;
+        let (mut others, mut absent) = (Vec::new(), Vec::new());
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Interactions) {
+            let delta = DeltaLog::new(store, table);
+            let may_be_absent = mode == Mode::ReadOnly && table != Table::Payloads;
+            if may_be_absent && !delta.exists().await? {
+                absent.push(delta);
+            } else {
+                others.push(open_table(delta, mode, &url).await?);
+            }
+        }
+        Ok(Tables { interactions, others, absent })
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &TableLog> {
+        self.others.iter().chain([&self.interactions])
+    }
+
+    pub(crate) fn of_mut(&mut self, table: Table) -> Option<&mut TableLog> {
+        self.others.iter_mut().chain([&mut self.interactions]).find(|log| log.delta.table == table)
+    }
+
+    async fn refresh(&mut self) -> Result<(), LakeError> {
+        self.interactions.refresh().await?;
+        for log in &mut self.others {
+            log.refresh().await?;
+        }
+        let mut absent = Vec::new();
+        for delta in std::mem::take(&mut self.absent) {
+            if delta.exists().await? {
+                self.others.push(TableLog::open(delta).await?);
+            } else {
+                absent.push(delta);
+            }
+        }
+        self.absent = absent;
+        Ok(())
+    }
+
+    /// Adds the files of these manifests to every table, the facts last. False if another process committed in between:
+    /// what it wrote has been taken in, and everything must be judged again.
     async fn add(&mut self, fresh: &[&Received]) -> Result<bool, LakeError> {
-        for (table, log) in [(Table::Payloads, &mut self.payloads), (Table::Interactions, &mut self.interactions)] {
-            let Some(actions) = commit::actions(table, fresh, &log.watermarks, log.files.version) else { continue };
+        for log in self.others.iter_mut().chain([&mut self.interactions]) {
+            let Some(actions) = commit::actions(log.delta.table, fresh, log) else { continue };
             if !log.commit(actions).await? {
                 return Ok(false);
             }
@@ -361,19 +519,24 @@ impl Tables {
         Ok(true)
     }
 
-    fn snapshot(&self) -> LakeSnapshot {
+    pub(crate) fn snapshot(&self) -> LakeSnapshot {
         let watermarks = self.interactions.watermarks.clone();
-        let mut payloads = self.payloads.files.clone();
-        if self.payloads.watermarks != watermarks {
-            hide_uncommitted(&mut payloads, &watermarks);
+        let mut snapshot = LakeSnapshot { log_size: self.interactions.proof.size, ..LakeSnapshot::default() };
+        for log in self.all() {
+            let mut files = log.files.clone();
+            if log.watermarks != watermarks {
+                hide_uncommitted(&mut files, &watermarks);
+            }
+            *snapshot.files_mut(log.delta.table) = files;
         }
-        LakeSnapshot { interactions: self.interactions.files.clone(), payloads, watermarks }
+        snapshot.watermarks = watermarks;
+        snapshot
     }
 }
 
-/// Payloads are committed before their facts; until the facts are in, the rows are still in the hot tail of their writer.
-fn hide_uncommitted(payloads: &mut TableFiles, watermarks: &Watermarks) {
-    payloads.files.retain(|file| {
+/// Other tables are committed before the facts; until the facts are in, the rows are still in the hot tail of their writer.
+fn hide_uncommitted(table: &mut TableFiles, watermarks: &Watermarks) {
+    table.files.retain(|file| {
         let range = file.range.as_ref();
         range.is_none_or(|range| range.last_seq <= committed_seq(watermarks, &range.writer, range.epoch))
     });

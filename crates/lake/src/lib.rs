@@ -3,16 +3,20 @@
 //! touched here, so the cost of a commit does not grow with payloads. No query engine is linked: readers get a list
 //! of Parquet files.
 
+pub mod audit;
 mod commit;
 pub mod error;
 pub mod lake;
 mod log;
 mod parquet_reader;
+pub mod proof;
 pub mod snapshot;
 mod table;
+mod tree;
 
 // The text of a partition, for those who read the lake and do not write to it.
 pub use error::LakeError;
 pub use lake::{CommitReport, Lake, Mode};
+pub use proof::{ProofSettings, ProofStatus, PublishedCheckpoint};
 pub use snapshot::{DataFile, LakeSnapshot, TableFiles};
 pub use tollgate_flush::parquet_file::{day_from_text, day_text};

@@ -1,11 +1,12 @@
 //! What the log of one table adds up to: its live files and its transactions, kept in memory and moved forward commit by
 //! commit. Opening reads the newest checkpoint; after that a commit costs one object, however many files there are.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, StructArray};
 use arrow::datatypes::Int64Type;
-use deltalake_core::kernel::{Action, Add, LogicalFileView};
+use deltalake_core::kernel::{Action, Add, CommitInfo, LogicalFileView, Metadata};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -15,6 +16,7 @@ use tollgate_flush::parquet_file::day_from_text;
 use tollgate_flush::{Watermarks, statistics};
 use tollgate_interaction::schema::DAY;
 
+use crate::commit;
 use crate::error::LakeError;
 use crate::parquet_reader::StoredFile;
 use crate::snapshot::{DataFile, TableFiles};
@@ -22,6 +24,12 @@ use crate::table::{DeltaLog, Written};
 
 /// Prefix of the application id of a writer's transaction: `w/{writer}/{epoch}`.
 const APP_ID_PREFIX: &str = "w/";
+/// Application id whose version is the size of the proof's log with this commit's entries.
+pub(crate) const LOG_APP_ID: &str = "tlog";
+/// Application id whose version is the size of the checkpoint that had been published before this commit.
+pub(crate) const CHECKPOINT_APP_ID: &str = "tlog/checkpoint";
+/// Member of `commitInfo` with the entries that a commit appends to the proof's log.
+pub(crate) const LOG_INFO: &str = "tollgateLog";
 
 /// One table, at the newest version this process knows.
 pub(crate) struct TableLog {
@@ -30,6 +38,68 @@ pub(crate) struct TableLog {
     pub(crate) watermarks: Watermarks,
     /// Newest checkpoint this process knows of.
     pub(crate) checkpointed: u64,
+    /// What the commits say of the proof's log.
+    pub(crate) proof: LogPosition,
+}
+
+/// How far the proof's log has come, as the commits of the facts tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogPosition {
+    /// Entries in all.
+    pub(crate) size: u64,
+    /// Size of a checkpoint that has been published; there may be a newer one.
+    pub(crate) published: u64,
+    /// The newest entries with their places, as far back as `published` or as this process has read commits.
+    pub(crate) recent: VecDeque<(u64, String)>,
+}
+
+/// [`LOG_INFO`].
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct LogInfo {
+    pub(crate) size: u64,
+    pub(crate) entries: Vec<String>,
+}
+
+impl LogInfo {
+    fn of(info: &CommitInfo) -> Option<LogInfo> {
+        serde_json::from_value(info.info.get(LOG_INFO)?.clone()).ok()
+    }
+
+    /// The entries with their places.
+    fn placed(self) -> impl DoubleEndedIterator<Item = (u64, String)> {
+        let first = self.size.saturating_sub(self.entries.len() as u64);
+        self.entries.into_iter().enumerate().map(move |(at, entry)| (first + at as u64, entry))
+    }
+}
+
+impl LogPosition {
+    fn take_of(&mut self, info: &CommitInfo) {
+        if let Some(info) = LogInfo::of(info) {
+            self.take(info);
+        }
+    }
+
+    fn take(&mut self, info: LogInfo) {
+        for (place, entry) in info.placed() {
+            if self.recent.back().is_none_or(|(last, _)| *last < place) {
+                self.recent.push_back((place, entry));
+            }
+        }
+        self.forget();
+    }
+
+    /// A checkpoint of this size has been published.
+    pub(crate) fn published_until(&mut self, size: u64) {
+        self.published = self.published.max(size);
+        self.forget();
+    }
+
+    /// What has been published need not be kept.
+    fn forget(&mut self) {
+        while self.recent.front().is_some_and(|(place, _)| *place < self.published) {
+            self.recent.pop_front();
+        }
+    }
 }
 
 /// The application id under which the progress of one epoch is recorded.
@@ -50,6 +120,7 @@ impl TableLog {
             files: TableFiles { version: state.version(), files: Vec::with_capacity(adds.len()) },
             watermarks: Watermarks::new(),
             checkpointed: checkpointed.unwrap_or(0),
+            proof: LogPosition::default(),
             delta,
         };
         for add in &adds {
@@ -60,8 +131,10 @@ impl TableLog {
         }
         for version in checkpointed.map_or(0, |version| version + 1)..=log.files.version {
             for action in log.delta.actions_of(version).await?.unwrap_or_default() {
-                if let Action::Txn(transaction) = action {
-                    log.transaction(&transaction.app_id, transaction.version);
+                match action {
+                    Action::Txn(transaction) => log.transaction(&transaction.app_id, transaction.version),
+                    Action::CommitInfo(info) => log.proof.take_of(&info),
+                    _ => {}
                 }
             }
         }
@@ -74,6 +147,13 @@ impl TableLog {
             self.apply(&actions)?;
         }
         Ok(())
+    }
+
+    /// Gives the table the columns of this version; false if another process changed it first.
+    pub(crate) async fn evolve(&mut self, metadata: Metadata) -> Result<bool, LakeError> {
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        let info = commit::commit_info("ADD COLUMNS", now_ms, self.files.version);
+        self.commit(vec![Action::CommitInfo(info), Action::Metadata(metadata)]).await
     }
 
     /// Writes the next version, or learns that another process did and applies what it wrote.
@@ -114,7 +194,8 @@ impl TableLog {
                         problem: "was upgraded to another Delta protocol while this process ran; restart it".to_owned(),
                     });
                 }
-                Action::Metadata(_) | Action::Cdc(_) | Action::CommitInfo(_) | Action::DomainMetadata(_) => {}
+                Action::CommitInfo(info) => self.proof.take_of(info),
+                Action::Metadata(_) | Action::Cdc(_) | Action::DomainMetadata(_) => {}
             }
         }
         self.files.version += 1;
@@ -127,7 +208,7 @@ impl TableLog {
 
     fn add(&mut self, add: &Add) {
         let stats: Option<serde_json::Value> = add.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok());
-        let times = stats.as_ref().and_then(statistics::started_at_range);
+        let times = stats.as_ref().and_then(statistics::time_range);
         let rows = stats.as_ref().and_then(|stats| stats.get("numRecords")?.as_u64()).unwrap_or(0);
         let day = add.partition_values.get(DAY).and_then(Option::as_deref).and_then(day_from_text).unwrap_or(0);
         self.files.files.push(Arc::new(DataFile {
@@ -142,8 +223,49 @@ impl TableLog {
         }));
     }
 
+    /// The entries from `place` on, with their places: from memory or, if they were committed before this process began to
+    /// follow the table, from the commits.
+    ///
+    /// # Errors
+    /// [`LakeError::Unsupported`] if commits that are needed have been removed.
+    pub(crate) async fn entries_from(&self, place: u64) -> Result<Vec<(u64, String)>, LakeError> {
+        let mut entries: VecDeque<(u64, String)> =
+            self.proof.recent.iter().filter(|(at, _)| *at >= place).cloned().collect();
+        let mut version = self.files.version;
+        while entries.front().map_or(self.proof.size, |(first, _)| *first) > place {
+            let Some(actions) = self.delta.actions_of(version).await? else {
+                return Err(LakeError::Unsupported {
+                    table: self.delta.table.folder(),
+                    problem: format!("no longer has the commits with entries {place} and on of the proof's log"),
+                });
+            };
+            for action in &actions {
+                let Action::CommitInfo(info) = action else { continue };
+                for (at, entry) in LogInfo::of(info).into_iter().flat_map(LogInfo::placed).rev() {
+                    if at >= place && entries.front().is_none_or(|(first, _)| at < *first) {
+                        entries.push_front((at, entry));
+                    }
+                }
+            }
+            version = version.saturating_sub(1);
+            if version == 0 {
+                break;
+            }
+        }
+        Ok(entries.into())
+    }
+
     /// Transactions of other applications are none of ours.
     fn transaction(&mut self, app_id: &str, version: i64) {
+        let size = u64::try_from(version).unwrap_or(0);
+        match app_id {
+            LOG_APP_ID => self.proof.size = self.proof.size.max(size),
+            CHECKPOINT_APP_ID => {
+                self.proof.published = self.proof.published.max(size);
+                self.proof.forget();
+            }
+            _ => {}
+        }
         let Some((writer, epoch)) = app_id.strip_prefix(APP_ID_PREFIX).and_then(|rest| rest.rsplit_once('/')) else {
             return;
         };

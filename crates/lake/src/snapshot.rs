@@ -4,17 +4,50 @@ use std::sync::Arc;
 
 use tollgate_flush::Watermarks;
 use tollgate_flush::inbox::FileRange;
+use tollgate_interaction::schema::Table;
 
-/// Both tables and how far each writer has come. The watermarks are those of the facts, which are committed after
-/// the payloads: every row they cover is in both tables.
+/// All tables and how far each writer has come. The watermarks are those of the facts, which are committed after the
+/// other tables: every row they cover is in all of them.
 #[derive(Clone, Debug, Default)]
 pub struct LakeSnapshot {
     /// Facts, one row per call.
     pub interactions: TableFiles,
     /// What was said.
     pub payloads: TableFiles,
+    /// Who changed what.
+    pub control_events: TableFiles,
+    /// Who read what.
+    pub access_events: TableFiles,
+    /// What the log lost.
+    pub log_gaps: TableFiles,
     /// For each (writer, epoch) the last sequence number that is in the lake.
     pub watermarks: Watermarks,
+    /// Entries of the proof's log that the facts' commits carry.
+    pub log_size: u64,
+}
+
+impl LakeSnapshot {
+    /// The files of one table.
+    #[must_use]
+    pub fn files(&self, table: Table) -> &TableFiles {
+        match table {
+            Table::Interactions => &self.interactions,
+            Table::Payloads => &self.payloads,
+            Table::ControlEvents => &self.control_events,
+            Table::AccessEvents => &self.access_events,
+            Table::LogGaps => &self.log_gaps,
+        }
+    }
+
+    pub(crate) fn files_mut(&mut self, table: Table) -> &mut TableFiles {
+        match table {
+            Table::Interactions => &mut self.interactions,
+            Table::Payloads => &mut self.payloads,
+            Table::ControlEvents => &mut self.control_events,
+            Table::AccessEvents => &mut self.access_events,
+            Table::LogGaps => &mut self.log_gaps,
+        }
+    }
 }
 
 /// The files of one table at one version.

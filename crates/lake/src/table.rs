@@ -7,16 +7,15 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::PROTOCOL;
-use deltalake_core::kernel::{Action, StructType};
+use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructType};
 use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, StorageConfig, default_logstore, get_actions};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError, checkpoints};
 use object_store::prefix::PrefixStore;
-use tollgate_flush::parquet_file::Table;
 use tollgate_flush::statistics;
 use tollgate_flush::store::Store;
-use tollgate_interaction::schema::{self, DAY};
+use tollgate_interaction::schema::{DAY, Table};
 
 use crate::error::LakeError;
 
@@ -61,11 +60,7 @@ impl DeltaLog {
         if self.exists().await? {
             return Ok(());
         }
-        let arrow = self.arrow_schema();
-        let kernel: StructType = arrow
-            .as_ref()
-            .try_into_kernel()
-            .map_err(|source| self.failed("translating its schema")(DeltaTableError::Arrow { source }))?;
+        let kernel = self.kernel_schema()?;
         let created = CreateBuilder::new()
             .with_log_store(Arc::clone(&self.log_store))
             .with_table_name(self.table.folder())
@@ -73,7 +68,7 @@ impl DeltaLog {
             .with_columns(kernel.fields().cloned())
             .with_partition_columns([DAY])
             .with_raise_if_key_not_exists(false)
-            .with_configuration(properties(&arrow))
+            .with_configuration(properties(&self.table.schema()))
             .await;
         match created {
             Ok(_) => Ok(()),
@@ -99,11 +94,32 @@ impl DeltaLog {
         })
     }
 
-    pub(crate) fn arrow_schema(&self) -> arrow::datatypes::SchemaRef {
-        match self.table {
-            Table::Interactions => schema::interactions(),
-            Table::Payloads => schema::payloads(),
+    fn kernel_schema(&self) -> Result<StructType, LakeError> {
+        let translated = self.table.schema().as_ref().try_into_kernel();
+        translated.map_err(|source| self.failed("translating its schema")(DeltaTableError::Arrow { source }))
+    }
+
+    /// The metadata that a table of an earlier version needs to have our columns too; `None` if it has them.
+    ///
+    /// # Errors
+    /// [`LakeError::Unsupported`] for a table that a newer version wrote: committing to it could lose what it knows.
+    pub(crate) fn evolved(&self, table: &DeltaTable) -> Result<Option<Metadata>, LakeError> {
+        let state = table.snapshot().map_err(self.failed("reading it"))?;
+        let (found, ours) = (state.schema(), self.kernel_schema()?);
+        if let Some(unknown) = found.fields().find(|field| ours.field(field.name()).is_none()) {
+            return Err(LakeError::Unsupported {
+                table: self.table.folder(),
+                problem: format!(
+                    "has the column `{}`, which a newer version of Tollgate wrote; upgrade this one",
+                    unknown.name()
+                ),
+            });
         }
+        if ours.fields().all(|field| found.field(field.name()).is_some()) {
+            return Ok(None);
+        }
+        let metadata = state.metadata().clone().with_schema(&ours);
+        metadata.map(Some).map_err(|source| self.failed("adding columns to it")(DeltaTableError::Kernel { source }))
     }
 
     /// The actions of one version, if there is such a version.

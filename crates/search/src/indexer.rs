@@ -130,6 +130,11 @@ impl Search {
         let store = &lake.store().object_store;
         let (new, live) = files_to_read(snapshot, &progress);
         for file in new {
+            // A compaction wrote it from rows that are all in the index: there is nothing to read.
+            if file.range.is_none() && progress.has_reached(&snapshot.watermarks) {
+                progress.add_file(&file.path);
+                continue;
+            }
             let facts = Arc::new(lake_rows::facts_for(store, snapshot, &file).await?);
             let mut rows = lake_rows::batches(store, &file, PAYLOAD_COLUMNS).await?;
             while let Some(batch) = rows.try_next().await? {
@@ -142,8 +147,8 @@ impl Search {
         progress.reached(&snapshot.watermarks, live);
         for chunk in &memory.after(&progress.among(memory)).chunks {
             let mut facts = Facts::new();
-            cells::add_facts(&chunk.interactions, "memory", &mut facts)?;
-            let added = self.add(&opened, chunk.payloads.clone(), "memory", Arc::new(facts), progress.clone());
+            cells::add_facts(&chunk.batches.interactions, "memory", &mut facts)?;
+            let added = self.add(&opened, chunk.batches.payloads.clone(), "memory", Arc::new(facts), progress.clone());
             caught_up.from_memory += added.await?;
             progress.reached_seq(&chunk.writer, chunk.epoch, chunk.last_seq);
         }

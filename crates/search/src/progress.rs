@@ -52,6 +52,11 @@ impl Progress {
         self.files.insert(path.to_owned());
     }
 
+    /// Whether everything that these watermarks cover is indexed.
+    pub(crate) fn has_reached(&self, watermarks: &Watermarks) -> bool {
+        watermarks.iter().all(|((writer, epoch), seq)| self.last_seq(writer.as_str(), *epoch) >= *seq)
+    }
+
     /// Notes that everything a lake snapshot covers is indexed, and forgets files that no longer have to be remembered.
     pub(crate) fn reached(&mut self, watermarks: &Watermarks, keep_file: impl Fn(&str) -> bool) {
         for ((writer, epoch), seq) in watermarks {

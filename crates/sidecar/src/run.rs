@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_config::Config;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
+use tollgate_flush::keys::KeySource;
 use tollgate_flush::store;
 use tollgate_gateway::Gateway;
 use tollgate_provider::price::Catalog;
@@ -39,6 +40,7 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
     let bucket = store::open(&url, &config.store_options())?;
     let flush = FlushSettings {
         interval: Duration::from_secs(config.log.flush_seconds),
+        keys: KeySource::variable_or_file("TOLLGATE_WRITER_KEY", data.join("keys/writer.key")),
         max_bytes: HAND_OVER_MAX_BYTES,
         hot_max_bytes: HOT_MAX_BYTES,
         ..FlushSettings::new(data.join("flush"), tollgate_provider::transcript::of_call)

@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Writes an evidence pack.
     #[command(subcommand)]
     Report(command::report::ReportCommand),
+    /// The proof that nothing was altered: verify it, prove one call, rotate the keys.
+    #[command(subcommand)]
+    Audit(command::audit::AuditCommand),
     /// Virtual keys of the gateway.
     #[command(subcommand)]
     Key(command::key::KeyCommand),

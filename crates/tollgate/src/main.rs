@@ -52,6 +52,7 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Sql(args) => command::sql::run(common, args).await,
         Command::Search(args) => command::search::run(common, args).await,
         Command::Report(report) => command::report::run(common, report).await,
+        Command::Audit(audit) => command::audit::run(common, audit).await,
         Command::Key(key) => command::key::run(common, key).await,
         Command::Token(token) => command::token::run(common, token).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,

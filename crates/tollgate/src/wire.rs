@@ -2,6 +2,8 @@
 
 mod console;
 mod feedback;
+mod governance;
+mod integrity;
 mod node;
 
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tollgate_analytics::{Analytics, AnalyticsSettings};
 use tollgate_config::Config;
+use tollgate_flush::keys::KeySource;
 use tollgate_flush::store::{self, Store};
 use tollgate_lake::{Lake, Mode};
 use tollgate_metastore::Metastore;
@@ -24,6 +27,16 @@ pub(crate) use node::{Node, NodeOptions, read_policy};
 pub(crate) async fn open_metastore(config: &Config, data: &DataDir) -> anyhow::Result<Arc<dyn Metastore>> {
     let url = config.metastore.as_ref().map_or_else(|| data.metastore_url(), |written| written.value.clone());
     tollgate_metastore::open(&url).await.context("opening the metastore")
+}
+
+/// The keys that sign checkpoints.
+pub(crate) fn log_keys(data: &DataDir) -> KeySource {
+    KeySource::variable_or_file("TOLLGATE_LOG_KEY", data.join("keys/log.key"))
+}
+
+/// The keys that sign batches.
+pub(crate) fn writer_keys(data: &DataDir) -> KeySource {
+    KeySource::variable_or_file("TOLLGATE_WRITER_KEY", data.join("keys/writer.key"))
 }
 
 /// Opens the store that holds the lake.

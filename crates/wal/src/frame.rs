@@ -88,6 +88,10 @@ pub(crate) struct DropCount {
     /// `settled` events.
     #[n(1)]
     pub(crate) settled: u64,
+    /// Events beside the calls.
+    #[n(2)]
+    #[cbor(default)]
+    pub(crate) governance: u64,
 }
 
 impl DropCount {
@@ -96,6 +100,7 @@ impl DropCount {
         match kind {
             EventKind::Opened => self.opened += 1,
             EventKind::Settled => self.settled += 1,
+            EventKind::Control | EventKind::Access | EventKind::Gap => self.governance += 1,
         }
     }
 
@@ -103,6 +108,7 @@ impl DropCount {
     pub(crate) fn add_all(&mut self, other: DropCount) {
         self.opened += other.opened;
         self.settled += other.settled;
+        self.governance += other.governance;
     }
 
     /// Whether nothing was dropped.
@@ -180,6 +186,7 @@ fn payload_bytes(event: &Event) -> usize {
         Event::Settled(settled) => {
             settled.response.body.len() + settled.request.as_ref().map_or(0, |request| request.body.len())
         }
+        Event::Governance(_) => 0,
     }
 }
 

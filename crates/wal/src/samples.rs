@@ -34,5 +34,5 @@ pub(crate) fn opened(number: u64, payload_bytes: usize) -> Event {
 
 pub(crate) fn settled(number: u64, payload_bytes: usize) -> Event {
     let response = Payload { content_type: "application/json".into(), body: text(payload_bytes) };
-    Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response }))
+    Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response, salt: None }))
 }

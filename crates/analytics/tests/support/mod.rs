@@ -44,8 +44,8 @@ impl TestLog {
         let writer: tollgate_interaction::WriterId = "gw".parse().unwrap();
         let of_range = |batch: &arrow::array::RecordBatch| rows_between(batch, first_seq, last_seq);
         let chunks = self.hot.snapshot().chunks;
-        let facts: Vec<_> = chunks.iter().map(|chunk| of_range(&chunk.interactions)).collect();
-        let payloads: Vec<_> = chunks.iter().map(|chunk| of_range(&chunk.payloads)).collect();
+        let facts: Vec<_> = chunks.iter().map(|chunk| of_range(&chunk.batches.interactions)).collect();
+        let payloads: Vec<_> = chunks.iter().map(|chunk| of_range(&chunk.batches.payloads)).collect();
         let name = inbox::file_name(&writer, 1, first_seq, last_seq, "0");
         let facts = parquet_file::build(Table::Interactions, &facts, &name).unwrap();
         let payloads = parquet_file::build(Table::Payloads, &payloads, &name).unwrap();
@@ -60,9 +60,14 @@ impl TestLog {
             first_seq,
             last_seq,
             created_at_us: MORNING_US,
-            schema_version: SCHEMA_VERSION,
+            // Of a writer that made no proofs: this crate's tests are about reading.
+            schema_version: 1,
             interactions: listed(&facts),
             payloads: listed(&payloads),
+            control_events: Vec::new(),
+            access_events: Vec::new(),
+            log_gaps: Vec::new(),
+            header: None,
         };
         let content = serde_json::to_vec(&manifest).unwrap();
         self.lake.store().object_store.put(&manifest.path(), content.into()).await.unwrap();
@@ -173,6 +178,7 @@ pub(crate) fn call(seq: u64) -> HotRow {
             content_type: "application/json".into(),
             body: format!("answer {seq}").into_bytes().into(),
         },
+        salt: [5; 32],
     }
 }
 

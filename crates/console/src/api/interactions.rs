@@ -1,12 +1,14 @@
 //! `GET /api/v1/interactions`, one call, and the bytes of its request and response.
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Json};
 use tollgate_analytics::report::{InteractionDetail, InteractionFilter, InteractionPage, Page};
 
 use super::download;
 use crate::access::{Need, Reader};
+use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::pages::interaction::find;
 use crate::params::Params;
@@ -32,9 +34,14 @@ pub async fn show(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
 ) -> Result<Json<InteractionDetail>, ConsoleError> {
     let mut detail = find(&state, &id).await?;
-    if !reader.may(Need::Content) {
+    if reader.may(Need::Content) {
+        let id = detail.row.interaction_id.to_string();
+        state.record_access(&reader, "view", id, purpose(&headers, &params), Some(1)).await?;
+    } else {
         detail.messages.clear();
         (detail.request, detail.response) = (None, None);
     }
@@ -45,20 +52,36 @@ pub async fn show(
 ///
 /// # Errors
 /// `payload_not_kept` if the log does not have it (any more).
-pub async fn request(State(state): State<ConsoleState>, Path(id): Path<String>) -> Result<Response, ConsoleError> {
+pub async fn request(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ConsoleError> {
     let detail = find(&state, &id).await?;
     let body = detail.request.ok_or(ConsoleError::NoSuchBody { id, part: "request" })?;
-    Ok(raw(detail.row.interaction_id.to_string(), "request", body.bytes))
+    let id = detail.row.interaction_id.to_string();
+    state.record_access(&reader, "view", format!("{id}/request"), purpose(&headers, &params), Some(1)).await?;
+    Ok(raw(id, "request", body.bytes))
 }
 
 /// The response, byte for byte.
 ///
 /// # Errors
 /// `payload_not_kept` if the log does not have it (any more).
-pub async fn response(State(state): State<ConsoleState>, Path(id): Path<String>) -> Result<Response, ConsoleError> {
+pub async fn response(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ConsoleError> {
     let detail = find(&state, &id).await?;
     let body = detail.response.ok_or(ConsoleError::NoSuchBody { id, part: "response" })?;
-    Ok(raw(detail.row.interaction_id.to_string(), "response", body.bytes))
+    let id = detail.row.interaction_id.to_string();
+    state.record_access(&reader, "view", format!("{id}/response"), purpose(&headers, &params), Some(1)).await?;
+    Ok(raw(id, "response", body.bytes))
 }
 
 /// Never under the media type that came with it: what a model wrote must not run in a browser.

@@ -33,6 +33,22 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/integrity",
+        summary: "Writers, gaps, lag, last commit, last checkpoint, witnesses, and the public key of the log.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/integrity/verify",
+        summary: "Reads the whole lake and compares it with its proof.",
+        role: "auditor",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/interactions",
         summary: "Calls, newest first. `next` of an answer is `after` of the next request.",
         role: "viewer",

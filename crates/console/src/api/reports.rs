@@ -11,6 +11,7 @@ use tollgate_evidence::{PackSummary, RecordKeepingRequest};
 use super::tar::{ScratchDir, archive};
 use super::{accepts, download};
 use crate::access::Reader;
+use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::params::Params;
@@ -42,6 +43,7 @@ pub async fn record_keeping(
     let name = format!("record-keeping-{}-to-{}", format::date(span.from_us), format::date(span.to_us - 1));
     let scratch = ScratchDir(state.settings.scratch_dir.join(format!("report-{}", unique()?)));
     let mut summary = state.ledger.record_keeping(request, &scratch.0).await?;
+    state.record_access(&reader, "report", name.clone(), purpose(&headers, &params), None).await?;
     if params.get("format") == Some("tar") || accepts(&headers, TAR) {
         let files: Vec<String> = summary.files.iter().map(|file| file.path.clone()).collect();
         let now_s = u64::try_from(state.now_us() / 1_000_000).unwrap_or(0);

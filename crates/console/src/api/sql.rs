@@ -11,6 +11,7 @@ use tollgate_analytics::{QueryLimits, QueryResult, output};
 
 use super::{accepts, download};
 use crate::access::{Reader, is_form};
+use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::params::Params;
 use crate::state::ConsoleState;
@@ -31,7 +32,7 @@ struct SqlRequest {
 /// A code that starts with `sql_` if the statement is refused or wrong; `query_timeout` if it takes too long.
 pub async fn run(
     State(state): State<ConsoleState>,
-    Extension(_reader): Extension<Reader>,
+    Extension(reader): Extension<Reader>,
     headers: HeaderMap,
     params: Params,
     body: Bytes,
@@ -41,6 +42,8 @@ pub async fn run(
     let max_rows = asked.max_rows.or(params.number("max_rows")?).unwrap_or(format.usual_rows());
     let limits = QueryLimits { max_rows: max_rows.min(MOST_ROWS), ..QueryLimits::default() };
     let result = state.ledger.sql(&asked.query, limits).await?;
+    let rows = Some(result.rows as u64);
+    state.record_access(&reader, "sql", asked.query, purpose(&headers, &params), rows).await?;
     let mut response = match (format, is_form(&headers)) {
         // A form is sent by the download buttons of the page.
         (Format::Json, true) => download("application/json", "query.json", Json(as_json(&result))),

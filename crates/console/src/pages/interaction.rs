@@ -4,6 +4,7 @@
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Html;
 use serde_json::{Map, Value};
 use tollgate_analytics::report::{
@@ -11,10 +12,12 @@ use tollgate_analytics::report::{
 };
 use tollgate_interaction::InteractionId;
 
-use crate::access::Reader;
+use crate::access::{Need, Reader};
+use crate::access_log::purpose;
 use crate::chart::{Tone, bar};
 use crate::error::ConsoleError;
 use crate::format::{self, UNKNOWN};
+use crate::params::Params;
 use crate::shell::Shell;
 use crate::state::ConsoleState;
 
@@ -26,8 +29,14 @@ pub async fn show(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
 ) -> Result<Html<String>, ConsoleError> {
     let detail = find(&state, &id).await?;
+    if reader.may(Need::Content) {
+        let id = detail.row.interaction_id.to_string();
+        state.record_access(&reader, "view", id, purpose(&headers, &params), Some(1)).await?;
+    }
     let page = InteractionPage::new(reader.shell(&state, "Interaction", "/interactions"), detail);
     Ok(Html(page.render()?))
 }

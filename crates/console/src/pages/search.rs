@@ -5,10 +5,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Html;
 use tollgate_search::{Hit, SearchQuery, SearchResult};
 
 use crate::access::Reader;
+use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::params::Params;
@@ -26,6 +28,7 @@ const HITS: usize = 20;
 pub async fn show(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
     let offset = params.number("offset")?.unwrap_or(0);
@@ -42,6 +45,12 @@ pub async fn show(
         true => Ok(SearchResult::default()),
         false => find(&state, query).await,
     };
+    if let Ok(result) = &found
+        && !form.text.is_empty()
+    {
+        let rows = Some(result.hits.len() as u64);
+        state.record_access(&reader, "search", form.text.clone(), purpose(&headers, &params), rows).await?;
+    }
     let page = match found {
         Ok(result) => SearchPage::new(shell, form, result, offset),
         Err(ConsoleError::Search(error)) if error.is_callers() => SearchPage::refused(shell, form, error.to_string()),

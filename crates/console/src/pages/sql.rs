@@ -5,12 +5,14 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Html;
 use serde_json::Value;
 use tollgate_analytics::{QueryLimits, QueryResult, output};
 use tollgate_interaction::schema;
 
 use crate::access::Reader;
+use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::params::Params;
 use crate::shell::Shell;
@@ -39,12 +41,18 @@ pub async fn show(
 pub async fn run(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
+    headers: HeaderMap,
     form: Bytes,
 ) -> Result<Html<String>, ConsoleError> {
-    let query = Params::parse(&form).raw("query").unwrap_or_default().to_owned();
+    let form = Params::parse(&form);
+    let query = form.raw("query").unwrap_or_default().to_owned();
     let limits = QueryLimits { max_rows: SHOWN_ROWS, ..QueryLimits::default() };
     let (problem, result) = match state.ledger.sql(&query, limits).await {
-        Ok(result) => (None, Some(ResultTable::new(&result))),
+        Ok(result) => {
+            let rows = Some(result.rows as u64);
+            state.record_access(&reader, "sql", query.clone(), purpose(&headers, &form), rows).await?;
+            (None, Some(ResultTable::new(&result)))
+        }
         Err(error) => {
             let error = ConsoleError::from(error);
             (Some(QueryProblem { message: error.to_string(), hint: error.hint().to_owned() }), None)
@@ -65,7 +73,13 @@ fn tables() -> Vec<TableSchema> {
         };
         TableSchema { name, columns: columns.iter().map(column).collect() }
     }
-    vec![table("interactions", &schema::INTERACTION_COLUMNS), table("payloads", &schema::PAYLOAD_COLUMNS)]
+    vec![
+        table("interactions", &schema::INTERACTION_COLUMNS),
+        table("payloads", &schema::PAYLOAD_COLUMNS),
+        table("control_events", &schema::CONTROL_EVENT_COLUMNS),
+        table("access_events", &schema::ACCESS_EVENT_COLUMNS),
+        table("log_gaps", &schema::LOG_GAP_COLUMNS),
+    ]
 }
 
 /// A type in a word or two.

@@ -120,7 +120,10 @@ fn create_temporary(target: &FilePath) -> io::Result<(fs::File, PathBuf)> {
 }
 
 /// Replaces a small file of our own, such as the flusher's notes, so that a crash leaves the old or the new one.
-pub(crate) fn replace_file(target: &FilePath, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// Whatever the system says.
+pub fn replace_file(target: &FilePath, content: &[u8]) -> io::Result<()> {
     write_durably(target, &PutPayload::from(content.to_vec()), Replace::Yes)
 }
 

@@ -217,7 +217,7 @@ impl Bench {
         };
         let settled = events.iter().filter_map(|event| match event {
             Event::Settled(settled) => Some(settled.as_ref().clone()),
-            Event::Opened(_) => None,
+            Event::Opened(_) | Event::Governance(_) => None,
         });
         settled
             .map(|settled| {

@@ -69,8 +69,8 @@ async fn run_and_recover(at: i64, fault: Fault) -> bool {
 async fn a_store_that_is_down_costs_nothing_but_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_store(&folder.path().join("lake"));
-    // The probe (put, put, delete) and two tables are five writes; then the store goes away.
-    let (faulty, state) = with_fault(&store, 5, Fault::DiesBefore);
+    // The probe (put, put, delete) and five tables are eight writes; then the store goes away.
+    let (faulty, state) = with_fault(&store, 8, Fault::DiesBefore);
     let wal = open_wal(folder.path());
     let mut settings = flush_settings(folder.path());
     settings.hot_max_bytes = 150_000;

@@ -10,6 +10,7 @@
 mod crash;
 mod fault;
 mod inbox;
+mod proof;
 mod reading;
 mod s3;
 mod writer;

@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::hot::HotBuffer;
+use tollgate_flush::keys::KeySource;
 use tollgate_flush::store::{self, Store, StoreOptions};
 use tollgate_interaction::{Event, Interaction, Opened, Outcome, Payload, Settled};
-use tollgate_lake::{DataFile, Lake, LakeError, Mode};
+use tollgate_lake::{DataFile, Lake, LakeError, ProofSettings};
 use tollgate_wal::{Wal, WalError, WalSettings};
 
 /// 2026-11-23 23:59:59.999 UTC: the next millisecond is the next day.
@@ -34,7 +35,7 @@ pub(crate) fn opened(number: u64) -> Event {
 
 pub(crate) fn settled(number: u64) -> Event {
     let response = Payload { content_type: "application/json".into(), body: "{}".into() };
-    Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response }))
+    Event::Settled(Box::new(Settled { interaction: interaction(number), request: None, response, salt: None }))
 }
 
 pub(crate) fn open_store(folder: &Path) -> Store {
@@ -78,6 +79,15 @@ pub(crate) fn flush_settings(folder: &Path) -> FlushSettings {
     }
 }
 
+/// Keys beside the flusher's notes; a checkpoint at every turn of the committer.
+pub(crate) fn proof_settings(folder: &Path) -> ProofSettings {
+    ProofSettings {
+        keys: KeySource::File(folder.join("log.key")),
+        last_signed: folder.join("last-checkpoint"),
+        interval: Duration::ZERO,
+    }
+}
+
 impl Process {
     /// Starts over the log in `folder`; fails if the store does.
     pub(crate) async fn start(wal: &Arc<Wal>, folder: &Path, store: Store) -> Result<Process, LakeError> {
@@ -89,7 +99,7 @@ impl Process {
         settings: FlushSettings,
         store: Store,
     ) -> Result<Process, LakeError> {
-        let lake = Lake::open(store.clone(), Mode::Committer).await?;
+        let lake = Lake::open_proven(store.clone(), proof_settings(&settings.spool_dir)).await?;
         let notify = Arc::new(Notify::new());
         let committed = Committed::InLake(lake.watermarks());
         let flusher = Flusher::new(settings, Arc::clone(wal), store, committed, Arc::clone(&notify)).unwrap();

@@ -59,7 +59,7 @@ pub(super) async fn follow_signals(
 }
 
 /// Waits; false once it is time to stop.
-async fn pause(interval: Duration, shutdown: &CancellationToken) -> bool {
+pub(super) async fn pause(interval: Duration, shutdown: &CancellationToken) -> bool {
     tokio::select! {
         () = shutdown.cancelled() => false,
         () = tokio::time::sleep(interval) => true,

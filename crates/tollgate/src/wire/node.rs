@@ -20,7 +20,7 @@ use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
 use tollgate_gateway::Gateway;
-use tollgate_lake::{Lake, LakeSnapshot, Mode};
+use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::bundle;
 use tollgate_policy::control::ControlSnapshot;
@@ -29,6 +29,8 @@ use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
 use super::console::NodeInstruments;
+use super::governance::{ControlOutbox, WalAccessLog};
+use super::integrity::NodeIntegrity;
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
@@ -73,6 +75,7 @@ struct Parts {
     flushing: CancellationToken,
     reading: CancellationToken,
     gateway: JoinHandle<anyhow::Result<()>>,
+    outbox: JoinHandle<()>,
     flusher: JoinHandle<()>,
     tasks: TaskTracker,
 }
@@ -101,11 +104,17 @@ impl Node {
 
         let wal = Arc::new(Wal::open(config.wal_settings(data.join("wal"))).context("opening the write-ahead log")?);
         let store = open_store(config, &data)?;
-        let lake = Lake::open(store.clone(), Mode::Committer).await.context("opening the lake")?;
+        let proof = ProofSettings {
+            keys: super::log_keys(&data),
+            last_signed: data.join("keys/last-checkpoint"),
+            interval: tollgate_lake::proof::INTERVAL,
+        };
+        let lake = Lake::open_proven(store.clone(), proof).await.context("opening the lake")?;
         let manifest_put = Arc::new(Notify::new());
         let (committed, following) = follow_watermarks(&lake);
         let flush = FlushSettings {
             interval: Duration::from_secs(config.log.flush_seconds),
+            keys: super::writer_keys(&data),
             ..FlushSettings::new(data.join("flush"), tollgate_provider::transcript::of_call)
         };
         let flusher = Flusher::new(flush, Arc::clone(&wal), store, committed, Arc::clone(&manifest_put))?;
@@ -142,14 +151,25 @@ impl Node {
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
-            flush: flush_status,
+            flush: flush_status.clone(),
             lake: Arc::clone(&lake),
             search: Arc::clone(&search),
             signals,
             models: model_names(config),
         };
+        let outbox = ControlOutbox::new(Arc::clone(&metastore), Arc::clone(&analytics), wal.appender());
+        let outbox = tasks.spawn(outbox.run(serving.clone()));
+        let integrity = NodeIntegrity {
+            wal: Arc::clone(&wal),
+            hot: Arc::clone(&hot),
+            flush: flush_status,
+            lake: Arc::clone(&lake),
+            proof: lake.proof(),
+        };
         let state = ConsoleState {
             ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
+            access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
+            integrity: Arc::new(integrity),
             metastore: Arc::clone(&metastore),
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
@@ -178,7 +198,7 @@ impl Node {
             policies: config.policies.as_ref().map(|configured| configured.value.clone()),
         })?;
         let appender = wal.appender();
-        let parts = Parts { data, wal, lake, serving, flushing, reading, gateway, flusher, tasks };
+        let parts = Parts { data, wal, lake, serving, flushing, reading, gateway, outbox, flusher, tasks };
         Ok(Node { gateway_url, console_url, first_key, login_url, appender, metastore, parts })
     }
 
@@ -198,6 +218,10 @@ impl Node {
             }
         };
         drop(appender);
+        parts.serving.cancel();
+        if let Err(error) = parts.outbox.await {
+            tracing::error!(%error, "the last changes of the control plane will be logged at the next start");
+        }
         parts.flushing.cancel();
         if let Err(error) = parts.flusher.await {
             tracing::error!(%error, "the flusher ended abnormally; the log keeps what it did not hand over");

@@ -177,6 +177,7 @@ impl Call {
             interaction,
             request: Some(payload(request, "application/json")),
             response: payload(response, answered_as),
+            salt: None,
         }))
     }
 

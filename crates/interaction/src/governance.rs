@@ -1,0 +1,145 @@
+//! Events beside the calls: who changed what, who read what was said, and what the log itself could not keep. They go
+//! through the same write-ahead log as calls, into tables of their own, and under the same proof.
+
+use minicbor::{Decode, Encode};
+
+use crate::id::WriterId;
+
+/// A change of the control plane: a key made or revoked, a bundle activated, a budget changed, a login, an export, content
+/// that expired.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ControlEvent {
+    /// Identifies the event for good: the same change told twice has the same one.
+    #[n(0)]
+    pub event_id: String,
+    /// When. Microseconds since 1970, UTC.
+    #[n(1)]
+    pub at_us: i64,
+    /// Organisation concerned; empty if all are.
+    #[n(2)]
+    pub tenant: String,
+    /// Who: a role, a token's id, `configuration`, `local`, `retention`.
+    #[n(3)]
+    pub actor: String,
+    /// What was done, such as `create_key`.
+    #[n(4)]
+    pub action: String,
+    /// To what: its kind and id, such as a key's id.
+    #[n(5)]
+    pub subject: String,
+    /// More about it, for a person; no secrets and no prompt text.
+    #[n(6)]
+    pub detail: String,
+}
+
+/// Content of calls was shown to somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AccessEvent {
+    /// Identifies the event for good.
+    #[n(0)]
+    pub event_id: String,
+    /// When. Microseconds since 1970, UTC.
+    #[n(1)]
+    pub at_us: i64,
+    /// Organisation whose content it is; empty if it may be any.
+    #[n(2)]
+    pub tenant: String,
+    /// Who: a role and the id of a session or a token.
+    #[n(3)]
+    pub actor: String,
+    /// How: `view`, `search`, `sql`, `report`.
+    #[n(4)]
+    pub action: String,
+    /// What was asked for: the call's id, the query, the report's name.
+    #[n(5)]
+    pub subject: String,
+    /// Why, in the reader's words; empty if they gave none.
+    #[n(6)]
+    pub purpose: String,
+    /// Rows with content that were shown, if that is known.
+    #[n(7)]
+    pub rows: Option<u64>,
+}
+
+/// Numbers of the log whose events are lost, or events that it could not take.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct GapEvent {
+    /// When it was noticed. Microseconds since 1970, UTC.
+    #[n(0)]
+    pub at_us: i64,
+    /// The log.
+    #[n(1)]
+    pub writer: WriterId,
+    /// Its epoch.
+    #[n(2)]
+    pub epoch: u64,
+    /// First number concerned.
+    #[n(3)]
+    pub first_seq: u64,
+    /// Last number known to be concerned.
+    #[n(4)]
+    pub last_seq: u64,
+    /// Whether events after that may be missing too.
+    #[n(5)]
+    pub more_may_be_missing: bool,
+    /// `damaged`, `missing`, `unreadable`, `dropped`.
+    #[n(6)]
+    pub reason: String,
+    /// Calls whose beginning was dropped, if that is the reason.
+    #[n(7)]
+    pub dropped_opened: Option<u64>,
+    /// Calls whose end was dropped, if that is the reason.
+    #[n(8)]
+    pub dropped_settled: Option<u64>,
+}
+
+impl GapEvent {
+    /// Whether both tell of the same loss, whenever it was noticed.
+    #[must_use]
+    pub fn is_same_loss(&self, other: &GapEvent) -> bool {
+        (&self.writer, self.epoch, self.first_seq, self.last_seq, &self.reason)
+            == (&other.writer, other.epoch, other.first_seq, other.last_seq, &other.reason)
+    }
+}
+
+/// One event beside the calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Governance {
+    /// Somebody changed something.
+    Control(ControlEvent),
+    /// Somebody read content.
+    Access(AccessEvent),
+    /// Something is missing.
+    Gap(GapEvent),
+}
+
+impl Governance {
+    /// When it happened. Microseconds since 1970, UTC.
+    #[must_use]
+    pub fn at_us(&self) -> i64 {
+        match self {
+            Governance::Control(event) => event.at_us,
+            Governance::Access(event) => event.at_us,
+            Governance::Gap(event) => event.at_us,
+        }
+    }
+}
+
+impl<C> Encode<C> for WriterId {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.str(self.as_str())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for WriterId {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        decoder.str()?.parse().map_err(minicbor::decode::Error::message)
+    }
+}
