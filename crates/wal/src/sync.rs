@@ -39,6 +39,11 @@ pub(crate) fn run(shared: &Shared) {
             Some(waiters) => Some(start + if waiters < CROWD { SPACING } else { SPACING_CROWDED }),
         };
     }
+    finish(shared);
+}
+
+/// Brings everything taken to the disk, as far as it can be, and says that this was the end.
+pub(crate) fn finish(shared: &Shared) {
     shared.queue.lock().take_note();
     while sync_group(shared).is_some() {}
     let unnoted = shared.queue.lock().unnoted_drops();
@@ -73,7 +78,7 @@ fn wait(shared: &Shared, not_before: Option<Instant>) -> bool {
 }
 
 /// Writes and syncs one group; says how many callers waited for it, or that there was nothing to sync.
-fn sync_group(shared: &Shared) -> Option<usize> {
+pub(crate) fn sync_group(shared: &Shared) -> Option<usize> {
     let unsynced = {
         let mut writer = shared.segment_writer.lock();
         let group = writer.batch();
@@ -84,8 +89,8 @@ fn sync_group(shared: &Shared) -> Option<usize> {
     };
     match sync_files(shared, &unsynced) {
         Ok(()) => Some(acknowledge(shared, &unsynced)),
-        Err(error) => {
-            give_up_files(shared, &unsynced, &error);
+        Err(failure) => {
+            give_up_files(shared, &unsynced, &failure);
             Some(0)
         }
     }
@@ -105,12 +110,18 @@ fn take_group(queue: &mut Queue, mut group: Vec<Numbered>) -> Vec<Numbered> {
     group
 }
 
-fn sync_files(shared: &Shared, unsynced: &Unsynced) -> io::Result<()> {
+/// What an fsync failed for.
+enum NotSynced {
+    File(io::Error),
+    Names(io::Error),
+}
+
+fn sync_files(shared: &Shared, unsynced: &Unsynced) -> Result<(), NotSynced> {
     for open in &unsynced.segments {
-        open.file.sync_data()?;
+        open.file.sync_data().map_err(NotSynced::File)?;
     }
     if unsynced.names {
-        shared.disk.sync_dir(&shared.dir)?;
+        shared.disk.sync_dir(&shared.dir).map_err(NotSynced::Names)?;
     }
     Ok(())
 }
@@ -130,10 +141,15 @@ fn acknowledge(shared: &Shared, unsynced: &Unsynced) -> usize {
     appender::acknowledge(durable)
 }
 
-fn give_up_files(shared: &Shared, unsynced: &Unsynced, error: &io::Error) {
+fn give_up_files(shared: &Shared, unsynced: &Unsynced, failure: &NotSynced) {
     let mut writer = shared.segment_writer.lock();
-    // Otherwise a failed write has already moved the frames elsewhere.
-    if writer.depends_on(unsynced) {
+    let (error, is_concerned) = match failure {
+        // If not, a failed write has already moved the frames elsewhere.
+        NotSynced::File(error) => (error, writer.depends_on(unsynced)),
+        // Wherever the frames are by now, it is in this directory, which may have lost the name.
+        NotSynced::Names(error) => (error, writer.unsynced().is_some()),
+    };
+    if is_concerned {
         // If that fails too, everybody has been told.
         let _ = writer.replace(shared, error);
     }
