@@ -38,6 +38,11 @@ impl Histogram {
         self.count += other.count;
     }
 
+    /// How many were added.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The latency that `per_mille` of all do not exceed; zero if nothing was recorded.
     pub(crate) fn quantile(&self, per_mille: u64) -> Duration {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);

@@ -70,6 +70,8 @@ enum Suite {
     Latency,
     /// Sizes of our binaries and the memory they take when idle.
     Footprint,
+    /// Appends to the write-ahead log, beside what its disk can do. Needs no binary.
+    Wal,
 }
 
 impl Settings {
@@ -114,7 +116,7 @@ async fn measure(settings: &Settings) -> anyhow::Result<bool> {
     }
     let stage = Stage::set(settings.upstream, settings.programs.clone()).await?;
     let mut budgets_met = true;
-    for suite in [Suite::Throughput, Suite::Latency, Suite::Footprint] {
+    for suite in [Suite::Throughput, Suite::Latency, Suite::Footprint, Suite::Wal] {
         if !settings.suites.is_empty() && !settings.suites.contains(&suite) {
             continue;
         }
@@ -122,6 +124,7 @@ async fn measure(settings: &Settings) -> anyhow::Result<bool> {
             Suite::Throughput => suite::throughput::run(settings, &stage).await?,
             Suite::Latency => suite::latency::run(settings, &stage).await?,
             Suite::Footprint => suite::footprint::run(settings, &stage).await?,
+            Suite::Wal => suite::wal::run(settings, &stage).await?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&stage.results)?.display());

@@ -3,6 +3,7 @@
 pub(crate) mod footprint;
 pub(crate) mod latency;
 pub(crate) mod throughput;
+pub(crate) mod wal;
 
 use std::time::Duration;
 

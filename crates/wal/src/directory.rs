@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tollgate_interaction::WriterId;
 
+use crate::disk::Disk;
 use crate::log::WalError;
 use crate::replay::{SegmentReader, Step, plausible};
 use crate::segment::{self, FRAMES_START, Previous, Segment, SegmentHeader, SegmentList};
@@ -96,14 +97,14 @@ fn write_word(dir: &Path, path: &Path, word: &str) -> Result<(), WalError> {
     written.map_err(WalError::io("write", path))
 }
 
-/// The segments in `dir`, in the order they are read. Temporary files of an interrupted rewrite are deleted.
-pub(crate) fn list(dir: &Path) -> Result<SegmentList, WalError> {
+/// The segments in `dir`, in the order they are read. What was being created is deleted.
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<SegmentList, WalError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(WalError::io("list", dir))? {
         let path = entry.map_err(WalError::io("list", dir))?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if name.ends_with(".wal.tmp") {
-            std::fs::remove_file(&path).map_err(WalError::io("delete", &path))?;
+            disk.remove(&path).map_err(WalError::io("delete", &path))?;
         } else if let Some(numbers) = segment::parse_file_name(name) {
             found.push((numbers, path));
         }
@@ -132,28 +133,40 @@ fn read_header(file: &File, (epoch, first_seq): (u64, u64)) -> io::Result<Option
 }
 
 /// Looks at the end of the last run: cuts what was never acknowledged and says which event was the last. The second
-/// result is the last segment's file if it holds nothing, to be deleted once a newer segment exists.
-pub(crate) fn recover(list: &mut SegmentList) -> Result<(Previous, Option<PathBuf>), WalError> {
-    while let Some(unborn) = list.newest().filter(|last| last.header.is_none() && last.readable_end() <= FRAMES_START) {
-        // The crash came while it was created, so no frame was ever acknowledged from it.
-        std::fs::remove_file(&unborn.path).map_err(WalError::io("delete", &unborn.path))?;
+/// result are the files of newest segments that hold nothing, to be deleted once a newer segment exists.
+pub(crate) fn recover(disk: &dyn Disk, list: &mut SegmentList) -> Result<(Previous, Vec<PathBuf>), WalError> {
+    let mut empty = Vec::new();
+    // As far as an empty segment knows that its epoch went.
+    let mut at_least = Previous::default();
+    while let Some(last) = list.newest().filter(|last| last.epoch >= at_least.epoch) {
+        let before = at_least.seq.max(last.first_seq.saturating_sub(1));
+        let Some(header) = &last.header else {
+            if last.readable_end() > FRAMES_START {
+                sync_epoch(disk, list, last.epoch)?;
+                return Ok((Previous { epoch: last.epoch, seq: before, tail_damaged: true }, empty));
+            }
+            // The crash came while it was created, so no frame was ever acknowledged from it.
+            disk.remove(&last.path).map_err(WalError::io("delete", &last.path))?;
+            list.pop_newest();
+            continue;
+        };
+        let end = find_end(&last, header.salt).map_err(WalError::io("read", &last.path))?;
+        if let Some(length) = end.cut_to {
+            cut(disk, &last, length).map_err(WalError::io("cut the torn end of", &last.path))?;
+        }
+        if !end.is_empty() {
+            sync_epoch(disk, list, last.epoch)?;
+            let seq = end.last_seq.unwrap_or(0).max(before);
+            return Ok((Previous { epoch: last.epoch, seq, tail_damaged: end.damaged }, empty));
+        }
         list.pop_newest();
+        empty.push(last.path.clone());
+        if header.previous.epoch != last.epoch {
+            return Ok((header.previous, empty));
+        }
+        at_least = header.previous;
     }
-    let Some(last) = list.newest() else { return Ok((Previous::default(), None)) };
-    let before = last.first_seq.saturating_sub(1);
-    let Some(header) = &last.header else {
-        return Ok((Previous { epoch: last.epoch, seq: before, tail_damaged: true }, None));
-    };
-    let end = find_end(&last, header.salt).map_err(WalError::io("read", &last.path))?;
-    if let Some(length) = end.cut_to {
-        cut(&last, length).map_err(WalError::io("cut the torn end of", &last.path))?;
-    }
-    if end.is_empty() {
-        list.pop_newest();
-        return Ok((header.previous, Some(last.path.clone())));
-    }
-    let seq = end.last_seq.unwrap_or(before);
-    Ok((Previous { epoch: last.epoch, seq, tail_damaged: end.damaged }, None))
+    Ok((at_least, empty))
 }
 
 struct End {
@@ -201,16 +214,24 @@ fn find_end(segment: &Segment, salt: u32) -> io::Result<End> {
     }
 }
 
-fn cut(segment: &Segment, length: u64) -> io::Result<()> {
+fn cut(disk: &dyn Disk, segment: &Segment, length: u64) -> io::Result<()> {
     let torn_bytes = segment.readable_end() - length;
     tracing::warn!(
         torn_bytes,
         "cutting the torn end of `{}`: an append that was never acknowledged",
         segment.path.display()
     );
-    let file = File::options().write(true).open(&segment.path)?;
-    file.set_len(length)?;
-    file.sync_data()?;
+    disk.open(&segment.path)?.set_len(length)?;
     segment.set_readable_end(length);
+    Ok(())
+}
+
+/// Brings what is left of the last run to the disk. Its process may have been killed with frames written and not synced,
+/// and nobody else would sync them: they would depend for half a minute on the kernel's mood.
+fn sync_epoch(disk: &dyn Disk, list: &SegmentList, epoch: u64) -> Result<(), WalError> {
+    for segment in list.iter().filter(|segment| segment.epoch == epoch) {
+        let synced = disk.open(&segment.path).and_then(|file| file.sync_data());
+        synced.map_err(WalError::io("sync", &segment.path))?;
+    }
     Ok(())
 }

@@ -7,10 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Creates, renames and deletes segment files.
+/// Creates, opens, renames and deletes segment files.
 pub(crate) trait Disk: Send + Sync {
     /// Creates `path`, empty, replacing what was there.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>>;
+    /// Opens `path`, which exists, as it is.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>>;
     /// Renames `from` to `to`, replacing what was there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Deletes `path`.
@@ -19,7 +21,7 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
-/// A segment file that is being written.
+/// A segment file that can be written.
 pub(crate) trait SegmentFile: Send + Sync {
     /// Writes some of `bytes` at `offset`; may write fewer.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
@@ -57,6 +59,10 @@ impl Disk for LocalDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         Ok(Arc::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>> {
+        Ok(Arc::new(OpenOptions::new().write(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -125,7 +125,7 @@ pub struct WalStatus {
 
 /// An open log. Only one process at a time has it open.
 pub struct Wal {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     sync_thread: Mutex<Option<JoinHandle<()>>>,
     /// Held for the lock on it.
     directory: File,
@@ -148,14 +148,26 @@ impl Wal {
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, settings: WalSettings) -> Result<Wal, WalError> {
+        let wal = Wal::open_without_thread(disk, settings)?;
+        let shared = wal.shared.clone();
+        let sync_thread = std::thread::Builder::new()
+            .name("wal-sync".into())
+            .spawn(move || sync::run(&shared))
+            .map_err(WalError::io("start the sync thread of", &wal.shared.dir))?;
+        *wal.sync_thread.lock() = Some(sync_thread);
+        Ok(wal)
+    }
+
+    /// A log that syncs when it is told to: a test takes the steps of the sync thread itself, in an order it can repeat.
+    pub(crate) fn open_without_thread(disk: Arc<dyn Disk>, settings: WalSettings) -> Result<Wal, WalError> {
         let WalSettings { dir, writer, segment_bytes, quota_bytes, on_full } = settings;
         if quota_bytes / 2 < segment_bytes || segment_bytes <= FRAMES_START {
             return Err(WalError::Quota { quota_bytes, segment_bytes });
         }
         let directory = directory::lock(&dir)?;
-        let mut segments = directory::list(&dir)?;
+        let mut segments = directory::list(&*disk, &dir)?;
         let (last_epoch, writer) = directory::identity(&dir, writer, &segments)?;
-        let (previous, empty) = directory::recover(&mut segments)?;
+        let (previous, empty) = directory::recover(&*disk, &mut segments)?;
         let epoch = last_epoch + 1;
         directory::keep_epoch(&dir, epoch)?;
         let salt = directory::draw_salt()?;
@@ -163,17 +175,12 @@ impl Wal {
         let (segment_writer, segment) = segment_writer::start(&*disk, &dir, header, segments.next_ordinal())
             .map_err(WalError::io("create a segment in", &dir))?;
         segments.push(segment);
-        if let Some(empty) = empty {
+        for empty in empty {
             disk.remove(&empty).map_err(WalError::io("delete", &empty))?;
         }
         let limits = Limits { segment_bytes, quota_bytes, on_full, salt };
-        let shared = Shared::new(disk, (dir.clone(), writer, epoch), limits, segment_writer, segments);
-        let for_thread = shared.clone();
-        let sync_thread = std::thread::Builder::new()
-            .name("wal-sync".into())
-            .spawn(move || sync::run(&for_thread))
-            .map_err(WalError::io("start the sync thread of", &dir))?;
-        Ok(Wal { shared, sync_thread: Mutex::new(Some(sync_thread)), directory })
+        let shared = Shared::new(disk, (dir, writer, epoch), limits, segment_writer, segments);
+        Ok(Wal { shared, sync_thread: Mutex::new(None), directory })
     }
 
     /// The log's name.
@@ -201,22 +208,25 @@ impl Wal {
     }
 
     /// Deletes the segments that hold only events before `seq` of `epoch`, oldest first. The segment that is being
-    /// written stays. Blocks on the disk.
+    /// written stays. A loss of power may bring back the last ones. Blocks on the disk.
     ///
     /// # Errors
-    /// [`WalError::Io`] if a segment cannot be deleted; it is not tried again before the log is reopened.
+    /// [`WalError::Io`] if a segment cannot be deleted; it and those behind it stay, and the next call tries again.
     pub fn release_before(&self, epoch: u64, seq: u64) -> Result<(), WalError> {
-        let mut released = 0;
         loop {
             let Some(segment) = self.shared.segments.lock().release_oldest(epoch, seq) else { break };
             let path = &segment.path;
-            self.shared.disk.remove(path).map_err(WalError::io("delete", path))?;
+            match self.shared.disk.remove(path) {
+                // Somebody else did it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    // Deleting those behind it would leave a hole, and a hole reads as a loss.
+                    self.shared.segments.lock().put_back_oldest(segment.clone());
+                    return Err(WalError::io("delete", path)(error));
+                }
+                Ok(()) => {}
+            }
             self.shared.sub_disk_bytes(segment.readable_end());
-            released += 1;
-        }
-        if released > 0 {
-            let dir = &self.shared.dir;
-            self.shared.disk.sync_dir(dir).map_err(WalError::io("sync", dir))?;
         }
         Ok(())
     }

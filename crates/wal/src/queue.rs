@@ -101,9 +101,9 @@ impl Queue {
         Ok(self.push(frame, waiter))
     }
 
-    /// Takes the note of dropped events, if there is one to be taken.
+    /// Takes the note of dropped events, if there is one to be taken and the log takes anything.
     pub(crate) fn take_note(&mut self) {
-        if !self.unnoted_drops.is_empty() {
+        if self.failure.is_none() && !self.unnoted_drops.is_empty() {
             let drops = std::mem::take(&mut self.unnoted_drops);
             self.push(Frame::of_drops(drops), None);
         }

@@ -216,6 +216,12 @@ impl SegmentList {
         self.segments.pop_front()
     }
 
+    /// Puts back what was just taken out: its file could not be deleted.
+    pub(crate) fn put_back_oldest(&mut self, oldest: Arc<Segment>) {
+        self.released_before = oldest.ordinal;
+        self.segments.push_front(oldest);
+    }
+
     /// Takes out the segments of `epoch` that hold nothing before `first_seq`: a rewritten segment replaces them.
     pub(crate) fn take_superseded(&mut self, epoch: u64, first_seq: u64) -> Vec<Arc<Segment>> {
         let superseded = |segment: &Segment| segment.epoch == epoch && segment.first_seq >= first_seq;

@@ -49,16 +49,19 @@ pub(crate) struct SegmentWriter {
     scratch: Vec<u8>,
 }
 
-/// Creates the file of a segment, with its header and `frames`, under the name `path`.
+/// Creates the file of a segment, with its header and `frames`. It gets its name `path` when all of it is written, so
+/// that what is left of a failure cannot pass for a segment.
 fn create(disk: &dyn Disk, path: &Path, header: &SegmentHeader, frames: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
-    let file = disk.create(path)?;
+    let temporary = segment::temporary(path);
+    let file = disk.create(&temporary)?;
     let written = disk::write_all_at(&*file, &header.to_bytes(), 0)
-        .and_then(|()| disk::write_all_at(&*file, frames, FRAMES_START));
+        .and_then(|()| disk::write_all_at(&*file, frames, FRAMES_START))
+        .and_then(|()| disk.rename(&temporary, path));
     match written {
         Ok(()) => Ok(file),
         Err(error) => {
-            // Best effort: opening deletes what has no whole header.
-            let _ = disk.remove(path);
+            // Best effort: opening deletes what it finds under such a name.
+            let _ = disk.remove(&temporary);
             Err(error)
         }
     }
@@ -214,9 +217,7 @@ impl SegmentWriter {
         let path = path_of(shared, &header);
         let mut frames = Vec::new();
         self.unsynced.iter().for_each(|frame| frames.extend_from_slice(&frame.bytes));
-        let temporary = segment::temporary(&path);
-        let file = create(&*shared.disk, &temporary, &header, &frames)?;
-        shared.disk.rename(&temporary, &path)?;
+        let file = create(&*shared.disk, &path, &header, &frames)?;
         let superseded = shared.segments.lock().take_superseded(shared.epoch, first_seq);
         self.make_current(shared, path, header, file, FRAMES_START + frames.len() as u64);
         self.dirty = vec![self.current.clone()];

@@ -18,8 +18,13 @@ const GROUP_BYTES: usize = 1 << 20;
 /// How long a written event waits for others, if nobody waits for the disk.
 const LAZY: Duration = Duration::from_millis(10);
 
-/// Least time between the starts of two fsyncs while several callers share each. One fsync costs 70 µs of CPU (ext4 on
-/// virtio, 2026-11-23), ten times what a record may: a thousand a second are enough.
+/// Least time between the starts of two fsyncs while several callers share each, in times that the last one took. One
+/// fsync costs 70 µs of CPU (ext4 on virtio, 2026-11-23), ten times what a record may; and 99 of 100 records may wait
+/// three times as long as 99 of 100 fsyncs take, which is about twice what most of them take (`benches/load/suite/wal.rs`).
+/// On busy processors an fsync takes longer, and there they become rarer by themselves.
+const SPACING_PER_FSYNC: u32 = 3;
+
+/// The most of it. A thousand fsyncs a second are enough.
 const SPACING: Duration = Duration::from_millis(1);
 
 /// The same while a crowd shares each: then the processors are what is short, and the wait for them is longer than this.
@@ -33,12 +38,13 @@ pub(crate) fn run(shared: &Shared) {
     let mut not_before = None;
     while !wait(shared, not_before) {
         let start = Instant::now();
-        let waiters = sync_group(shared);
-        not_before = match waiters {
-            None | Some(0 | 1) => None,
-            Some(waiters) => Some(start + if waiters < CROWD { SPACING } else { SPACING_CROWDED }),
-        };
+        not_before = sync_group(shared).and_then(|group| Some(start + group.spacing()?));
     }
+    finish(shared);
+}
+
+/// Brings everything taken to the disk, as far as it can be, and says that this was the end.
+pub(crate) fn finish(shared: &Shared) {
     shared.queue.lock().take_note();
     while sync_group(shared).is_some() {}
     let unnoted = shared.queue.lock().unnoted_drops();
@@ -72,8 +78,27 @@ fn wait(shared: &Shared, not_before: Option<Instant>) -> bool {
     }
 }
 
-/// Writes and syncs one group; says how many callers waited for it, or that there was nothing to sync.
-fn sync_group(shared: &Shared) -> Option<usize> {
+/// What one fsync was for.
+pub(crate) struct Group {
+    /// How many callers waited.
+    waiters: usize,
+    took: Duration,
+}
+
+impl Group {
+    /// Least time from the start of this group to the start of the next; `None` for one that nobody shared.
+    fn spacing(&self) -> Option<Duration> {
+        let most = match self.waiters {
+            0 | 1 => return None,
+            waiters if waiters < CROWD => SPACING,
+            _ => SPACING_CROWDED,
+        };
+        Some(most.min(self.took * SPACING_PER_FSYNC))
+    }
+}
+
+/// Writes and syncs one group; `None` if there was nothing to sync.
+pub(crate) fn sync_group(shared: &Shared) -> Option<Group> {
     let unsynced = {
         let mut writer = shared.segment_writer.lock();
         let group = writer.batch();
@@ -82,13 +107,17 @@ fn sync_group(shared: &Shared) -> Option<usize> {
         let _ = writer.write(shared, group);
         writer.unsynced()?
     };
-    match sync_files(shared, &unsynced) {
-        Ok(()) => Some(acknowledge(shared, &unsynced)),
-        Err(error) => {
-            give_up_files(shared, &unsynced, &error);
-            Some(0)
+    let start = Instant::now();
+    let synced = sync_files(shared, &unsynced);
+    let took = start.elapsed();
+    let waiters = match synced {
+        Ok(()) => acknowledge(shared, &unsynced),
+        Err(failure) => {
+            give_up_files(shared, &unsynced, &failure);
+            0
         }
-    }
+    };
+    Some(Group { waiters, took })
 }
 
 fn take_group(queue: &mut Queue, mut group: Vec<Numbered>) -> Vec<Numbered> {
@@ -105,12 +134,18 @@ fn take_group(queue: &mut Queue, mut group: Vec<Numbered>) -> Vec<Numbered> {
     group
 }
 
-fn sync_files(shared: &Shared, unsynced: &Unsynced) -> io::Result<()> {
+/// What an fsync failed for.
+enum NotSynced {
+    File(io::Error),
+    Names(io::Error),
+}
+
+fn sync_files(shared: &Shared, unsynced: &Unsynced) -> Result<(), NotSynced> {
     for open in &unsynced.segments {
-        open.file.sync_data()?;
+        open.file.sync_data().map_err(NotSynced::File)?;
     }
     if unsynced.names {
-        shared.disk.sync_dir(&shared.dir)?;
+        shared.disk.sync_dir(&shared.dir).map_err(NotSynced::Names)?;
     }
     Ok(())
 }
@@ -130,10 +165,15 @@ fn acknowledge(shared: &Shared, unsynced: &Unsynced) -> usize {
     appender::acknowledge(durable)
 }
 
-fn give_up_files(shared: &Shared, unsynced: &Unsynced, error: &io::Error) {
+fn give_up_files(shared: &Shared, unsynced: &Unsynced, failure: &NotSynced) {
     let mut writer = shared.segment_writer.lock();
-    // Otherwise a failed write has already moved the frames elsewhere.
-    if writer.depends_on(unsynced) {
+    let (error, is_concerned) = match failure {
+        // If not, a failed write has already moved the frames elsewhere.
+        NotSynced::File(error) => (error, writer.depends_on(unsynced)),
+        // Wherever the frames are by now, it is in this directory, which may have lost the name.
+        NotSynced::Names(error) => (error, writer.unsynced().is_some()),
+    };
+    if is_concerned {
         // If that fails too, everybody has been told.
         let _ = writer.replace(shared, error);
     }

@@ -15,7 +15,7 @@ use crate::frame::{self, Content, FrameHeader};
 use crate::gap::{GapReason, LogGap};
 use crate::quarantine;
 use crate::replay::{self, SegmentReader, Step};
-use crate::segment::{Previous, Segment};
+use crate::segment::Segment;
 use crate::shared::Shared;
 
 /// What a cursor finds.
@@ -203,15 +203,29 @@ impl Tail {
 
     /// `segment` begins a later epoch than the one that was due: what does it know of the end of that one?
     fn end_epoch(&mut self, (epoch, due_seq): (u64, u64), segment: &Segment) {
-        let unknown = Previous { epoch, seq: due_seq.saturating_sub(1), tail_damaged: self.damage.is_some() };
-        let previous = segment.header.as_ref().map_or(unknown, |header| header.previous);
-        if previous.epoch > epoch {
-            // The epochs between had events, and not one of their segments is left.
-            self.push_gap(previous.epoch, 1, previous.seq.max(1), previous.tail_damaged);
-        } else if previous.epoch == epoch && (previous.seq >= due_seq || previous.tail_damaged) {
-            self.push_gap(epoch, due_seq, previous.seq.max(due_seq), previous.tail_damaged);
+        match segment.header.as_ref().map(|header| header.previous) {
+            // The first segments of this epoch are gone; what is missing in it is seen next.
+            Some(previous) if previous.epoch == segment.epoch => self.lose_ends((epoch, due_seq), segment.epoch),
+            Some(previous) if previous.epoch > epoch => {
+                // It had events, and not one of its segments is left.
+                self.lose_ends((epoch, due_seq), previous.epoch);
+                self.push_gap(previous.epoch, 1, previous.seq.max(1), previous.tail_damaged);
+            }
+            Some(previous) if previous.epoch == epoch && (previous.seq >= due_seq || previous.tail_damaged) => {
+                self.push_gap(epoch, due_seq, previous.seq.max(due_seq), previous.tail_damaged);
+            }
+            Some(_) => {}
+            None => self.lose_ends((epoch, due_seq), segment.epoch),
         }
         self.damage = None;
+    }
+
+    /// The link is gone that would say how far `epoch` went, and whether others before `until` had events.
+    fn lose_ends(&mut self, (epoch, due_seq): (u64, u64), until: u64) {
+        self.push_gap(epoch, due_seq, due_seq, true);
+        for between in epoch + 1..until {
+            self.push_gap(between, 1, 1, true);
+        }
     }
 
     /// The next number there is in this epoch is `seq`: names those that were due before it.
@@ -268,13 +282,14 @@ impl Tail {
         let due_seq = self.due.map_or(segment.first_seq, |(_, seq)| seq);
         match reader.step(end)? {
             Step::End => return Ok(After::End),
+            // Also if what is due stands here: it was acknowledged from there, and a release goes by where segments begin.
+            _ if self.is_superseded(segment, due_seq) => reader.seek(end),
             Step::Frame(header) if header.first_seq == due_seq => {
                 self.take(segment, reader, &header);
                 reader.seek(reader.offset() + header.frame_bytes());
             }
             // Read before, in a segment whose last frames were written a second time.
             Step::Frame(header) if header.first_seq < due_seq => reader.seek(reader.offset() + header.frame_bytes()),
-            _ if self.is_superseded(segment, due_seq) => reader.seek(end),
             Step::Frame(header) => self.miss_until(header.first_seq),
             Step::BadBody(header) => self.keep_damage(segment, reader, reader.offset() + header.frame_bytes())?,
             Step::BadHeader | Step::Incomplete => {

@@ -2,7 +2,10 @@
 
 mod crash;
 mod fault;
+mod faulty_disk;
+mod ledger;
 mod life;
+mod schedule;
 
 use std::path::Path;
 use std::time::Duration;

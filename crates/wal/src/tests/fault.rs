@@ -1,136 +1,17 @@
 //! A disk that fails in every way the log must survive, or must admit that it did not.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use super::faulty_disk::{EINTR, EIO, FaultyDisk};
 use super::{copy, drain, eventually, reopen_and_drain, segment_files, settings};
-use crate::disk::{Disk, LocalDisk, SegmentFile};
 use crate::samples::{opened, settled};
 use crate::{AppendError, DropCause, GapReason, OnFull, Wal, WalSettings};
-
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
-
-/// What the disk does next. An empty plan works.
-#[derive(Default)]
-struct Plan {
-    /// Bytes the disk takes before it is full.
-    room_bytes: Option<u64>,
-    /// At most so many bytes per write.
-    short_bytes: Option<usize>,
-    /// Results of the next calls, by error number; `None` succeeds.
-    writes: VecDeque<Option<i32>>,
-    syncs: VecDeque<Option<i32>>,
-    creations: VecDeque<Option<i32>>,
-    sync_takes: Duration,
-    sync_calls: usize,
-    files: Vec<FileState>,
-}
-
-/// What of a file would be left after a loss of power.
-struct FileState {
-    path: PathBuf,
-    length: u64,
-    synced_length: u64,
-    name_is_synced: bool,
-}
-
-#[derive(Clone, Default)]
-struct FaultyDisk(Arc<Mutex<Plan>>);
-
-struct FaultyFile {
-    file: Arc<dyn SegmentFile>,
-    plan: Arc<Mutex<Plan>>,
-    number: usize,
-}
-
-fn next(results: &mut VecDeque<Option<i32>>) -> io::Result<()> {
-    results.pop_front().flatten().map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
-}
-
-impl FaultyDisk {
-    /// The directory as a loss of power would leave it now, at its worst.
-    fn lose_power(&self, dir: &Path) -> tempfile::TempDir {
-        let plan = self.0.lock();
-        let left = copy(dir);
-        for file in segment_files(left.path()) {
-            let known = |state: &&FileState| state.path.file_name() == file.file_name();
-            match plan.files.iter().rev().find(known).filter(|state| state.name_is_synced) {
-                Some(state) => File::options().write(true).open(&file).unwrap().set_len(state.synced_length).unwrap(),
-                None => std::fs::remove_file(&file).unwrap(),
-            }
-        }
-        left
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>> {
-        let mut plan = self.0.lock();
-        next(&mut plan.creations)?;
-        let file = LocalDisk.create(path)?;
-        let number = plan.files.len();
-        plan.files.push(FileState { path: path.into(), length: 0, synced_length: 0, name_is_synced: false });
-        Ok(Arc::new(FaultyFile { file, plan: self.0.clone(), number }))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut plan = self.0.lock();
-        plan.files.iter_mut().filter(|state| state.path == to).for_each(|state| state.path = PathBuf::new());
-        for state in plan.files.iter_mut().filter(|state| state.path == from) {
-            state.path = to.into();
-            state.name_is_synced = false;
-        }
-        LocalDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        LocalDisk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.lock().files.iter_mut().for_each(|state| state.name_is_synced = true);
-        LocalDisk.sync_dir(dir)
-    }
-}
-
-impl SegmentFile for FaultyFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut plan = self.plan.lock();
-        next(&mut plan.writes)?;
-        let mut length = bytes.len().min(plan.short_bytes.unwrap_or(usize::MAX));
-        if let Some(room) = &mut plan.room_bytes {
-            if *room == 0 {
-                return Err(io::Error::from_raw_os_error(ENOSPC));
-            }
-            length = length.min(usize::try_from(*room).unwrap());
-            *room -= length as u64;
-        }
-        let written = self.file.write_at(&bytes[..length], offset)?;
-        plan.files[self.number].length = offset + written as u64;
-        Ok(written)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        let (pause, result, length) = {
-            let mut plan = self.plan.lock();
-            plan.sync_calls += 1;
-            (plan.sync_takes, next(&mut plan.syncs), plan.files[self.number].length)
-        };
-        std::thread::sleep(pause);
-        result?;
-        self.file.sync_data()?;
-        self.plan.lock().files[self.number].synced_length = length;
-        Ok(())
-    }
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.plan.lock().files[self.number].length = length;
-        self.file.set_len(length)
-    }
-}
 
 fn open(dir: &Path) -> (Wal, FaultyDisk) {
     let disk = FaultyDisk::default();
@@ -158,7 +39,7 @@ async fn short_writes_are_continued() {
 async fn an_interrupted_write_is_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let (wal, disk) = open(dir.path());
-    disk.0.lock().writes = [Some(4), Some(4), None].into();
+    disk.0.lock().writes = [Some(EINTR), Some(EINTR), None].into();
     assert_eq!(wal.appender().append_durable(&opened(1, 10)).await, Ok(1));
     assert_eq!(wal.status().segments, 1);
 }
