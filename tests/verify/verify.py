@@ -468,7 +468,7 @@ def pieces(values: list[Any], f: Field, encode: Callable[[Any], bytes]) -> list[
     """Key and value of one field for every row; nothing for NULL."""
     key = head(0, f.id)
     if isinstance(f.kind, tuple) or f.kind in ("tags", "texts"):
-        return [b"" if v is None else key + encode(v) for v in values]
+        return [b"" if v is None or (f.personal and not v) else key + encode(v) for v in values]
     memo: dict[Any, bytes] = {None: b""}  # values repeat
     out = []
     for v in values:
@@ -929,6 +929,8 @@ class Lake:
             def subject() -> str:
                 return f"{record_name(name, columns, i)} in {path}"
 
+            if not calls and b is None and self.is_not_committed(writer, epoch, seq):
+                continue
             if versions[i] == 1:  # of before the log: "Commitments", last paragraph
                 self.unproven += 1
                 if calls:
@@ -960,6 +962,11 @@ class Lake:
                 if action in (b"expire_payloads", b"erase", b"expire_records"):
                     self.events.append((b, action, text(columns["subject"][i])))
 
+    def is_not_committed(self, writer: Any, epoch: Any, seq: Any) -> bool:
+        """Page "The log": rows of other tables count once the interactions' transaction of their writer has reached them."""
+        reached = self.tables["interactions"].txns.get(f"w/{text(writer)}/{epoch}", 0)
+        return isinstance(seq, int) and seq > reached
+
     def batch_of(self, writer: Any, epoch: Any, seq: Any) -> Optional[Batch]:
         starts, batches = self.by_epoch.get((writer, epoch), ((), ()))
         at = bisect_right(starts, seq) - 1 if seq is not None else -1
@@ -969,7 +976,7 @@ class Lake:
         """Page "Commitments": personal_commitment. Without a salt everything is NULL: erased, or never there."""
         if salt is None and not any(values):
             return
-        fields = sum(v is not None for v in values)
+        fields = sum(v is not None and v != [] for v in values)
         found = None if salt is None else sha256(b"tollgate/personal/v1" + salt + head(5, fields) + row)
         if salt is None or stated is None or not any(values) or found != stated:
             self.add("personal-changed", subject(), f"expected personal_commitment {show(stated)}, found " + (
