@@ -3,7 +3,7 @@
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use tollgate_flush::store::{self, Store, StoreOptions};
+use tollgate_flush::store::{self, S3Options, Store, StoreOptions};
 use tollgate_interaction::Outcome;
 use tollgate_lake::{Lake, Mode};
 
@@ -15,13 +15,13 @@ fn open(folder: &tempfile::TempDir) -> Option<Store> {
         eprintln!("TOLLGATE_TEST_S3 is not set: not tested on S3");
         return None;
     };
-    let options = StoreOptions {
+    let s3 = S3Options {
         endpoint: Some(endpoint),
-        allow_http: true,
         region: Some("us-east-1".into()),
         access_key_id: Some("tollgate".into()),
         secret_access_key: Some("tollgate-secret".into()),
     };
+    let options = StoreOptions { s3, ..StoreOptions::default() };
     let run = folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_owned();
     let store = store::open(&format!("s3://tollgate-test/it/{run}"), &options).unwrap();
     eprintln!("the lake of this run is at {}", store.url);
