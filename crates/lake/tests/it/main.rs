@@ -7,9 +7,9 @@
     reason = "a test process: it may stop at what it did not expect, and it kills the tasks it spawned"
 )]
 
+mod buckets;
 mod crash;
 mod fault;
 mod inbox;
 mod reading;
-mod s3;
 mod writer;
