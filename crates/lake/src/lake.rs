@@ -1,7 +1,8 @@
 //! The lake as a handle: open it, look at its newest snapshot, follow it, commit to it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef, Date32Array, new_null_array};
 use arrow::datatypes::SchemaRef;
@@ -17,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tollgate_flush::parquet_file::Table;
 use tollgate_flush::store::{self, Store};
 use tollgate_flush::{Watermarks, committed_seq, error_chain};
+use tollgate_interaction::WriterId;
 use tollgate_interaction::schema::{self, DAY};
 
 use crate::commit::{self, Received};
 use crate::error::LakeError;
+use crate::lease::Lease;
 use crate::log::TableLog;
 use crate::parquet_reader::StoredFile;
 use crate::snapshot::{DataFile, LakeSnapshot, TableFiles};
@@ -40,7 +43,7 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
 pub enum Mode {
     /// Reads what others commit.
     ReadOnly,
-    /// Creates the tables and commits the inbox. One process per lake; a second one wastes work but does no harm.
+    /// Creates the tables and commits the inbox, if it has the lease. Two that commit at once waste work but do no harm.
     Committer,
 }
 
@@ -61,6 +64,8 @@ pub struct CommitReport {
 pub struct Lake {
     store: Store,
     mode: Mode,
+    /// As the lease last stood.
+    commits: AtomicBool,
     /// Locked for the length of a commit or a refresh; readers never wait for it.
     tables: Mutex<Tables>,
     published: watch::Sender<Arc<LakeSnapshot>>,
@@ -91,7 +96,8 @@ impl Lake {
             let snapshot = Arc::new(tables.snapshot());
             let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
             let published = watch::Sender::new(snapshot);
-            Ok(Arc::new(Lake { store, mode, tables: Mutex::new(tables), published, watermarks }))
+            let commits = AtomicBool::new(mode == Mode::Committer);
+            Ok(Arc::new(Lake { store, mode, commits, tables: Mutex::new(tables), published, watermarks }))
         }
         .boxed()
     }
@@ -205,17 +211,29 @@ impl Lake {
         self.watermarks.send_replace(Some(watermarks));
     }
 
+    /// Whether this process is the one that commits: it holds the lease, or nobody can tell who does.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// Commits whenever notified and at least every `poll`, until `shutdown`; then once more. Writes checkpoints when they
-    /// are due, after the commit has been published. In [`Mode::ReadOnly`] it refreshes instead.
+    /// are due, after the commit has been published. In [`Mode::ReadOnly`], and while another process than `holder` has the
+    /// lease (`lease.rs`), it refreshes instead. `poll` is to be a few seconds, so that the lease is renewed in time.
     #[must_use]
     pub fn run_committer(
         self: Arc<Self>,
+        holder: WriterId,
         notify: Arc<Notify>,
         poll: Duration,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
+            let mut lease = Lease::new(&self.store, holder);
             while !shutdown.is_cancelled() {
+                if self.mode == Mode::Committer {
+                    self.commits.store(lease.may_commit(Instant::now()).await, Ordering::Relaxed);
+                }
                 self.run_once().await;
                 tokio::select! {
                     () = notify.notified() => {}
@@ -228,14 +246,15 @@ impl Lake {
                     "the last commit did not finish in time; the next committer finds its manifests in the inbox"
                 );
             }
+            lease.release().await;
         }
         .boxed()
     }
 
     async fn run_once(&self) {
         let done = match self.mode {
-            Mode::ReadOnly => self.refresh().await.map(|_| CommitReport::default()),
-            Mode::Committer => self.commit_inbox().await,
+            Mode::Committer if self.commits() => self.commit_inbox().await,
+            Mode::Committer | Mode::ReadOnly => self.refresh().await.map(|_| CommitReport::default()),
         };
         match done {
             Ok(report) if report.manifests > 0 => {

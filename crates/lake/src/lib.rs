@@ -6,6 +6,7 @@
 mod commit;
 pub mod error;
 pub mod lake;
+mod lease;
 mod log;
 mod parquet_reader;
 pub mod snapshot;

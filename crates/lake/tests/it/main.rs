@@ -11,5 +11,6 @@ mod buckets;
 mod crash;
 mod fault;
 mod inbox;
+mod lease;
 mod reading;
 mod writer;
