@@ -23,6 +23,7 @@ use tollgate_interaction::schema::{self, DAY};
 
 use crate::commit::{self, Received};
 use crate::error::LakeError;
+use crate::gaps::Gaps;
 use crate::lease::Lease;
 use crate::log::TableLog;
 use crate::parquet_reader::StoredFile;
@@ -75,6 +76,7 @@ pub struct Lake {
 struct Tables {
     interactions: TableLog,
     payloads: TableLog,
+    gaps: Gaps,
 }
 
 impl Lake {
@@ -92,7 +94,7 @@ impl Lake {
             // Facts first: the payloads read after them are then complete for every watermark.
             let interactions = open_table(&store, Table::Interactions, mode).await?;
             let payloads = open_table(&store, Table::Payloads, mode).await?;
-            let tables = Tables { interactions, payloads };
+            let tables = Tables { interactions, payloads, gaps: Gaps::default() };
             let snapshot = Arc::new(tables.snapshot());
             let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
             let published = watch::Sender::new(snapshot);
@@ -149,7 +151,8 @@ impl Lake {
                 return Err(LakeError::ReadOnly { url: self.store.url.to_string() });
             }
             let mut tables = self.tables.lock().await;
-            let inbox = commit::read_inbox(&self.store).await?;
+            let Tables { interactions, payloads, gaps } = &mut *tables;
+            let inbox = gaps.read_inbox(&self.store, (interactions, payloads), Instant::now()).await?;
             let mut report = CommitReport::default();
             for (path, why) in &inbox.rejected {
                 commit::reject(&self.store, path, why).await?;

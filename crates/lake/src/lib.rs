@@ -5,6 +5,7 @@
 
 mod commit;
 pub mod error;
+mod gaps;
 pub mod lake;
 mod lease;
 mod log;
