@@ -8,9 +8,11 @@
 )]
 
 mod buckets;
+mod contention;
 mod crash;
 mod fault;
 mod inbox;
 mod lease;
 mod reading;
+mod weather;
 mod writer;
