@@ -35,15 +35,13 @@ impl Gaps {
     pub(crate) async fn read_inbox(
         &mut self,
         store: &Store,
-        (interactions, payloads): (&mut TableLog, &mut TableLog),
+        interactions: &mut TableLog,
         now: Instant,
     ) -> Result<Inbox, LakeError> {
         let mut inbox = commit::read_inbox(store).await?;
         if !after_gaps(&inbox.received, &interactions.watermarks).is_empty() {
-            // After the inbox was read: what another process had deleted from it is in the log by now. Facts first, so that
-            // the payloads are complete for every watermark.
+            // After the inbox was read: what another process had deleted from it is in the log by now.
             interactions.refresh().await?;
-            payloads.refresh().await?;
         }
         let unproved = self.unproved(after_gaps(&inbox.received, &interactions.watermarks), now);
         inbox.received.retain(|each| !unproved.iter().any(|gap| is_beyond(each, gap)));

@@ -151,8 +151,8 @@ impl Lake {
                 return Err(LakeError::ReadOnly { url: self.store.url.to_string() });
             }
             let mut tables = self.tables.lock().await;
-            let Tables { interactions, payloads, gaps } = &mut *tables;
-            let inbox = gaps.read_inbox(&self.store, (interactions, payloads), Instant::now()).await?;
+            let Tables { interactions, gaps, .. } = &mut *tables;
+            let inbox = gaps.read_inbox(&self.store, interactions, Instant::now()).await?;
             let mut report = CommitReport::default();
             for (path, why) in &inbox.rejected {
                 commit::reject(&self.store, path, why).await?;
@@ -181,6 +181,10 @@ impl Lake {
             fresh.retain(|each| !incomplete.contains_key(&each.path));
             if !tables.add(&fresh).await? {
                 continue;
+            }
+            if tables.payloads.watermarks != tables.interactions.watermarks {
+                // Facts of another process were taken in; their payloads were committed before them and must not be missed.
+                tables.payloads.refresh().await?;
             }
             self.publish(tables);
             let broken = incomplete.iter().map(|(path, why)| (path, why.clone()));

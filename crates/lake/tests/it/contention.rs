@@ -162,7 +162,11 @@ async fn commit_once(store: &Store, lake: &mut Option<Arc<Lake>>) -> Result<Comm
         None => Lake::open(store.clone(), Mode::Committer).await?,
     };
     *lake = Some(Arc::clone(&open));
-    open.commit_inbox().await
+    let report = open.commit_inbox().await?;
+    let snapshot = open.snapshot();
+    let (facts, payloads) = (snapshot.interactions.rows(), snapshot.payloads.rows());
+    assert_eq!(facts, payloads, "a snapshot holds both rows of a call or none");
+    Ok(report)
 }
 
 async fn await_rows(store: &Store, when: &str) {

@@ -22,13 +22,8 @@ async fn of_two_processes_on_a_folder_one_commits_and_the_other_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_processes_on_s3_one_commits_and_the_other_takes_over() {
-    of_two_processes_on(Server::S3).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_processes_on_azure_one_commits_and_the_other_takes_over() {
-    of_two_processes_on(Server::Azure).await;
+async fn of_two_processes_on_a_bucket_one_commits_and_the_other_takes_over() {
+    futures::join!(of_two_processes_on(Server::S3), of_two_processes_on(Server::Azure));
 }
 
 async fn of_two_processes_on(server: Server) {
