@@ -108,7 +108,10 @@ impl Lease {
             return;
         }
         match (&standing, silence) {
-            (Standing::Ours, _) => tracing::debug!("this process is the committer of the lake"),
+            (Standing::Ours, _) if matches!(self.standing, Some(Standing::Theirs { .. })) => {
+                tracing::info!("this process commits to the lake from now on");
+            }
+            (Standing::Ours, _) => tracing::debug!("this process commits to the lake"),
             (Standing::Theirs { holder }, _) => {
                 tracing::info!(lease.holder = %holder, "`{holder}` commits to the lake; this process reads what it commits");
             }

@@ -2,8 +2,7 @@
 //! say "already exists" of themselves, requests that never arrive, delays, and listings that miss what was put while they
 //! were made. What it does to a request it does to no other process: each has its own.
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
