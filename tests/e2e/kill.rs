@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Api, Mock, ObjectStore, Tollgate, chat_request};
+use crate::support::{Api, Mock, ObjectStore, Python, Tollgate, chat_request};
 
 /// Ids by what became of their calls, as the callers saw it.
 #[derive(Default)]
@@ -40,16 +40,23 @@ fn a_killed_gateway_has_every_answered_call_once_and_every_other_as_interrupted(
         "log: {{flush_seconds: 1}}\nproviders:\n  mock: {{dialect: openai, base_url: \"{}/v1\", api_key: none}}\n",
         mock.url
     );
-    survive(Tollgate::with_config(&config), "mock/gpt-5-mini", kills());
+    let mut tollgate = Tollgate::with_config(&config);
+    survive(&mut tollgate, "mock/gpt-5-mini", kills());
+    tollgate.stop();
+    // Dozens of versions by dozens of processes, and checkpoints among them.
+    for table in ["interactions", "payloads"] {
+        let folder = tollgate.data().join("lake").join(table);
+        println!("{table}: {}", Python::new().run("every_version.py", &[("TABLE", folder.to_str().unwrap())]));
+    }
 }
 
 #[test]
 fn a_killed_gateway_on_s3_has_every_answered_call_once() {
     let store = ObjectStore::start();
-    survive(Tollgate::with_config(&store.log_section("kill")), "sandbox/small", kills().div_ceil(5));
+    survive(&mut Tollgate::with_config(&store.log_section("kill")), "sandbox/small", kills().div_ceil(5));
 }
 
-fn survive(mut tollgate: Tollgate, model: &str, kills: u64) {
+fn survive(tollgate: &mut Tollgate, model: &str, kills: u64) {
     let seen = Mutex::new(Seen::default());
     let mut moments = Moments(20_261_123);
     for _ in 0..kills {
@@ -66,7 +73,7 @@ fn survive(mut tollgate: Tollgate, model: &str, kills: u64) {
         });
         tollgate.resume();
     }
-    check(&tollgate, &seen.into_inner().unwrap());
+    check(tollgate, &seen.into_inner().unwrap());
 }
 
 /// Calls again and again until the server is dead.

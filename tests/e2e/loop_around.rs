@@ -140,6 +140,7 @@ fn python_reads_the_same_table_and_agrees_row_for_row() {
     tollgate.await_count("select count(*) from interactions", 60);
     tollgate.stop();
     agrees(&tollgate, &lake(&tollgate, "interactions"), &[]);
+    println!("{}", Python::new().run("every_version.py", &[("TABLE", lake(&tollgate, "payloads").as_str())]));
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn lake(tollgate: &Tollgate, table: &str) -> String {
     tollgate.data().join("lake").join(table).to_str().unwrap().to_owned()
 }
 
-/// Reads the table with the Python package `deltalake` and our SQL and compares every cell.
+/// Reads the table with the Python package `deltalake` and our SQL and compares every cell; then reads every older version.
 fn agrees(tollgate: &Tollgate, table: &str, environment: &[(&str, &str)]) {
     let ours = tollgate.folder().join("ours.arrow");
     let output = tollgate
@@ -180,4 +181,5 @@ fn agrees(tollgate: &Tollgate, table: &str, environment: &[(&str, &str)]) {
     let mut environment = environment.to_vec();
     environment.extend([("TABLE", table), ("OURS", ours.to_str().unwrap())]);
     println!("{}", Python::new().run("compare_delta.py", &environment));
+    println!("{}", Python::new().run("every_version.py", &environment));
 }

@@ -210,6 +210,6 @@ fn events(number: u64) -> (Event, Event) {
         |body: &'static str| Payload { content_type: "application/json".into(), body: body.as_bytes().into() };
     let interaction = tollgate_testkit::samples::interaction(number, STARTED_AT_US);
     let opened = Opened { interaction: interaction.clone(), request: payload(PROMPT) };
-    let settled = Settled { interaction, request: None, response: payload(ANSWER) };
+    let settled = Settled { interaction, request: None, response: payload(ANSWER), salt: Some([7; 32]) };
     (Event::Opened(Box::new(opened)), Event::Settled(Box::new(settled)))
 }

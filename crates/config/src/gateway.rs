@@ -7,7 +7,7 @@ use tollgate_gateway::{
     AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts,
 };
 
-use tollgate_flush::store::StoreOptions;
+use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
 use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
@@ -17,15 +17,22 @@ impl Config {
     /// How to reach the store named by [`crate::Log::store`].
     #[must_use]
     pub fn store_options(&self) -> StoreOptions {
-        let s3 = &self.log.s3;
+        let (s3, azure, gcs) = (&self.log.s3, &self.log.azure, &self.log.gcs);
         let value = |written: &Option<serde_saphyr::Spanned<String>>| written.as_ref().map(|text| text.value.clone());
-        let endpoint = value(&s3.endpoint);
         StoreOptions {
-            allow_http: endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")),
-            endpoint,
-            region: s3.region.clone(),
-            access_key_id: value(&s3.access_key_id),
-            secret_access_key: value(&s3.secret_access_key),
+            s3: S3Options {
+                endpoint: value(&s3.endpoint),
+                region: s3.region.clone(),
+                access_key_id: value(&s3.access_key_id),
+                secret_access_key: value(&s3.secret_access_key),
+            },
+            azure: AzureOptions {
+                account: value(&azure.account),
+                access_key: value(&azure.access_key),
+                sas_token: value(&azure.sas_token),
+                endpoint: value(&azure.endpoint),
+            },
+            gcs: GcsOptions { service_account_file: value(&gcs.service_account_file) },
         }
     }
 

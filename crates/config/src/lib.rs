@@ -20,7 +20,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 
 pub use control::Control;
-pub use log::{Acknowledge, Log, OnFull, S3};
+pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, S3};
 pub use model::{Model, Strategy};
 pub use provider::{Provider, ProviderDialect};
 pub use server::Server;
@@ -219,5 +219,25 @@ mod tests {
         let error = parse("server:\n  console: localhost\n").unwrap_err();
         assert_eq!(error.line, 2);
         assert!(error.message.contains("`localhost`"), "{error}");
+    }
+
+    #[test]
+    fn azure_and_google_stores_are_configured_as_s3_is() {
+        let text = "log:\n  store: az://logs/prod\n  azure: {account: acme, access_key: \"${KEY}\", endpoint: \"http://127.0.0.1:1\"}\n  \
+                    gcs: {service_account_file: /etc/tollgate/gcs.json}\n";
+        let options = parse(text).unwrap().store_options();
+        assert_eq!(options.azure.account.as_deref(), Some("acme"));
+        assert_eq!(options.azure.access_key.as_deref(), Some("secret"));
+        assert_eq!(options.azure.endpoint.as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(options.gcs.service_account_file.as_deref(), Some("/etc/tollgate/gcs.json"));
+    }
+
+    #[test]
+    fn a_store_that_is_none_is_located_and_every_form_named() {
+        let error = parse("log:\n  store: ftp://somewhere\n").unwrap_err();
+        assert_eq!(error.line, 2);
+        for form in ["`ftp://somewhere`", "`file://", "`s3://", "`az://", "`abfss://", "`gs://"] {
+            assert!(error.message.contains(form), "{form} is not in {error}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+use tollgate_flush::store;
 use tollgate_policy::bundle::BundleError as SourceError;
 
 use super::{expand, mistake};
@@ -10,11 +11,16 @@ use super::{expand, mistake};
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// Where the lake is kept: `s3://BUCKET/PREFIX` or `file:///PATH`. Default: `lake` in the data directory.
+    /// Where the lake is kept: `s3://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`, `gs://BUCKET/PREFIX` or `file:///PATH`.
+    /// Default: `lake` in the data directory. The store must honour `If-None-Match`. `gs://` has not been tested.
     #[schemars(with = "Option<String>")]
     pub store: Option<Spanned<String>>,
     /// How to reach an S3 store that is not AWS, and with which keys. Default: the usual `AWS_…` variables.
     pub s3: S3,
+    /// How to reach an Azure store, and with which keys. Default: the usual `AZURE_…` variables.
+    pub azure: Azure,
+    /// How to reach a Google Cloud store. Default: the usual `GOOGLE_…` variables.
+    pub gcs: Gcs,
     /// What must be durable before what.
     pub ack: Acknowledge,
     /// What happens to calls while the log cannot take them.
@@ -43,6 +49,34 @@ pub struct S3 {
     /// Secret access key.
     #[schemars(with = "Option<String>")]
     pub secret_access_key: Option<Spanned<String>>,
+}
+
+/// How to reach a container of Azure Blob Storage.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Azure {
+    /// Storage account; not needed if `store` is `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PREFIX`.
+    #[schemars(with = "Option<String>")]
+    pub account: Option<Spanned<String>>,
+    /// Key of the storage account.
+    #[schemars(with = "Option<String>")]
+    pub access_key: Option<Spanned<String>>,
+    /// Shared access signature, instead of a key.
+    #[schemars(with = "Option<String>")]
+    pub sas_token: Option<Spanned<String>>,
+    /// URL of the blob service, if it is not `https://ACCOUNT.blob.core.windows.net`; `http://` is taken for loopback and
+    /// private test servers.
+    #[schemars(with = "Option<String>")]
+    pub endpoint: Option<Spanned<String>>,
+}
+
+/// How to reach a bucket of Google Cloud Storage.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gcs {
+    /// Path of a service account's key file. Default: the application default credentials.
+    #[schemars(with = "Option<String>")]
+    pub service_account_file: Option<Spanned<String>>,
 }
 
 /// What must be durable before what.
@@ -75,6 +109,8 @@ impl Default for Log {
         Log {
             store: None,
             s3: S3::default(),
+            azure: Azure::default(),
+            gcs: Gcs::default(),
             ack: Acknowledge::default(),
             on_full: OnFull::default(),
             quota_bytes: 8 * GIBIBYTE,
@@ -86,19 +122,27 @@ impl Default for Log {
 
 impl Log {
     pub(super) fn expand(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
-        let s3 = &mut self.s3;
-        let values = [&mut self.store, &mut s3.endpoint, &mut s3.access_key_id, &mut s3.secret_access_key];
+        let (s3, azure, gcs) = (&mut self.s3, &mut self.azure, &mut self.gcs);
+        let values = [
+            &mut self.store,
+            &mut s3.endpoint,
+            &mut s3.access_key_id,
+            &mut s3.secret_access_key,
+            &mut azure.account,
+            &mut azure.access_key,
+            &mut azure.sas_token,
+            &mut azure.endpoint,
+            &mut gcs.service_account_file,
+        ];
         values.into_iter().flatten().try_for_each(|value| expand(value, environment))
     }
 
     pub(super) fn check(&self) -> Result<(), SourceError> {
-        if let Some(store) = &self.store
-            && !["s3://", "file://"].iter().any(|scheme| store.value.starts_with(scheme))
+        if let Some(written) = &self.store
+            && !store::is_url(&written.value)
         {
-            return Err(mistake(
-                store.referenced,
-                format!("`{}` is not a store; write `s3://BUCKET/PREFIX` or `file:///PATH`", store.value),
-            ));
+            let message = format!("`{}` is not a store; write {}", written.value, store::FORMS);
+            return Err(mistake(written.referenced, message));
         }
         if let Some(writer) = &self.writer {
             writer

@@ -1,25 +1,29 @@
 //! The bucket: one URL, opened once, shared by everything that reads or writes the lake.
 //!
-//! `file://` goes through [`durable_local`], `s3://` through `object_store` with conditional puts. Everything rests on one
-//! promise of the store, that of two creators of a key one fails: [`probe_create_if_absent`] tests it, because some
-//! servers accept the header and overwrite all the same (rclone 1.75 and s3rver 3.7 do).
+//! `file://` goes through [`durable_local`], the buckets of S3, Azure and Google through `object_store` with conditional
+//! puts (Google's is untested, see `store/bucket.rs`). Everything rests on one promise of the store, that of two creators
+//! of a key one fails: [`probe_create_if_absent`] tests it, because some servers accept the header and overwrite all the
+//! same (rclone 1.75 and s3rver 3.7 do).
 
 use std::fmt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use url::Url;
 
 use crate::store::durable_local::DurableLocal;
 
+mod bucket;
 pub mod durable_local;
+
+/// How a store is written, for messages about one that is not.
+pub const FORMS: &str = "`file:///folder`, `s3://bucket/prefix`, `az://container/prefix`, \
+     `abfss://container@account.dfs.core.windows.net/prefix` or `gs://bucket/prefix`";
 
 /// An open bucket or folder.
 #[derive(Clone, Debug)]
@@ -32,27 +36,64 @@ pub struct Store {
     pub url: Url,
 }
 
-/// What is not in the URL. Anything left out is taken from the `AWS_*` environment variables.
-#[derive(Clone, Default)]
+/// What is not in the URL. Anything left out is taken from the usual environment variables.
+#[derive(Clone, Debug, Default)]
 pub struct StoreOptions {
-    /// Address of an S3-compatible server; `None` for AWS.
+    /// For `s3://`.
+    pub s3: S3Options,
+    /// For `az://` and `abfss://`.
+    pub azure: AzureOptions,
+    /// For `gs://`.
+    pub gcs: GcsOptions,
+}
+
+/// How to reach an S3 bucket; the environment variables begin with `AWS_`.
+#[derive(Clone, Default)]
+pub struct S3Options {
+    /// Address of an S3-compatible server; `None` for AWS. One without TLS is used as written.
     pub endpoint: Option<String>,
-    /// Whether an endpoint without TLS may be used.
-    pub allow_http: bool,
-    /// S3 region.
+    /// Region.
     pub region: Option<String>,
-    /// S3 access key.
+    /// Access key.
     pub access_key_id: Option<String>,
-    /// S3 secret key.
+    /// Secret key.
     pub secret_access_key: Option<String>,
 }
 
-impl fmt::Debug for StoreOptions {
+/// How to reach a container of Azure Blob Storage; the environment variables begin with `AZURE_`.
+#[derive(Clone, Default)]
+pub struct AzureOptions {
+    /// Storage account, unless the URL names it.
+    pub account: Option<String>,
+    /// Key of the account, in base64.
+    pub access_key: Option<String>,
+    /// Shared access signature, percent-encoded as Azure's portal shows it.
+    pub sas_token: Option<String>,
+    /// Address of the blob service; `None` for `https://ACCOUNT.blob.core.windows.net`. One without TLS is used as written.
+    pub endpoint: Option<String>,
+}
+
+/// How to reach a bucket of Google Cloud Storage; the environment variables begin with `GOOGLE_`.
+#[derive(Clone, Debug, Default)]
+pub struct GcsOptions {
+    /// Path of a service account's key file.
+    pub service_account_file: Option<String>,
+}
+
+impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreOptions")
+        f.debug_struct("S3Options")
             .field("endpoint", &self.endpoint)
-            .field("allow_http", &self.allow_http)
             .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AzureOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AzureOptions")
+            .field("account", &self.account)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -61,7 +102,7 @@ impl fmt::Debug for StoreOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Neither a URL nor a path.
-    #[error("`{url}` is not a store; write a folder, `file:///folder` or `s3://bucket/prefix`")]
+    #[error("`{url}` is not a store; write a folder, {FORMS}")]
     NotAStore {
         /// As configured.
         url: String,
@@ -76,7 +117,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The client could not be set up.
-    #[error("the store `{url}` cannot be opened; check its endpoint, region and keys")]
+    #[error("the store `{url}` cannot be opened; check its endpoint, its region or account, and its keys")]
     Open {
         /// As configured.
         url: String,
@@ -113,7 +154,7 @@ pub enum Created {
     Theirs,
 }
 
-/// Opens the store at `url`: a folder, `file:///folder` or `s3://bucket/prefix`. Does not talk to it yet.
+/// Opens the store at `url`: a folder or one of [`FORMS`]. Does not talk to it yet.
 ///
 /// # Errors
 /// [`StoreError`] if the URL or the options cannot be used, or a local folder cannot be made.
@@ -123,11 +164,18 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Store, StoreError> {
             let path = parsed.to_file_path().map_err(|()| StoreError::NotAStore { url: url.to_owned() })?;
             open_folder(&path)
         }
-        Ok(parsed) if parsed.scheme() == "s3" => open_s3(parsed, options),
+        Ok(parsed) if is_url(url) => open_bucket(parsed, options),
         Ok(_) => Err(StoreError::NotAStore { url: url.to_owned() }),
         Err(_) if url.is_empty() || url.contains("://") => Err(StoreError::NotAStore { url: url.to_owned() }),
         Err(_) => open_folder(FilePath::new(url)),
     }
+}
+
+/// Whether `url` has the scheme of a store.
+#[must_use]
+pub fn is_url(url: &str) -> bool {
+    const SCHEMES: [&str; 7] = ["file", "s3", "az", "azure", "abfs", "abfss", "gs"];
+    url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
 }
 
 fn open_folder(path: &FilePath) -> Result<Store, StoreError> {
@@ -141,38 +189,18 @@ fn open_folder(path: &FilePath) -> Result<Store, StoreError> {
     Ok(rooted(Arc::new(DurableLocal::new()), prefix, url))
 }
 
-fn open_s3(mut url: Url, options: &StoreOptions) -> Result<Store, StoreError> {
-    let Some(bucket) = url.host_str().map(str::to_owned) else {
-        return Err(StoreError::NotAStore { url: url.to_string() });
+fn open_bucket(mut url: Url, options: &StoreOptions) -> Result<Store, StoreError> {
+    let not_a_store = || StoreError::NotAStore { url: url.to_string() };
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(not_a_store)?;
+    let prefix = Path::from_url_path(url.path()).map_err(|_| not_a_store())?;
+    let opened = match url.scheme() {
+        "s3" => bucket::s3(host, options),
+        "gs" => bucket::gcs(host, options),
+        _ => bucket::azure(&bucket::container_of(&url).ok_or_else(not_a_store)?, options),
     };
-    let prefix = Path::from_url_path(url.path()).map_err(|_| StoreError::NotAStore { url: url.to_string() })?;
+    let root = opened.map_err(|source| StoreError::Open { url: url.to_string(), source })?;
     url.set_path(&format!("/{prefix}/").replace("//", "/"));
-    // Short, because whoever waits here holds rows that pile up in the log: the flusher has its own, longer patience.
-    let retry =
-        RetryConfig { backoff: BackoffConfig::default(), max_retries: 3, retry_timeout: Duration::from_secs(20) };
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), "5s")
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), "60s")
-        .with_retry(retry);
-    if options.allow_http {
-        builder = builder.with_allow_http(true);
-    }
-    if let Some(endpoint) = &options.endpoint {
-        builder = builder.with_endpoint(endpoint);
-    }
-    if let Some(region) = &options.region {
-        builder = builder.with_region(region);
-    }
-    if let Some(key) = &options.access_key_id {
-        builder = builder.with_access_key_id(key);
-    }
-    if let Some(secret) = &options.secret_access_key {
-        builder = builder.with_secret_access_key(secret);
-    }
-    let s3 = builder.build().map_err(|source| StoreError::Open { url: url.to_string(), source })?;
-    Ok(rooted(Arc::new(s3), prefix, url))
+    Ok(rooted(root, prefix, url))
 }
 
 fn rooted(root: Arc<dyn ObjectStore>, prefix: Path, url: Url) -> Store {
@@ -202,7 +230,7 @@ impl Store {
         async move {
             match self.object_store.put_opts(path, content.clone().into(), PutMode::Create.into()).await {
                 Ok(_) => Ok(Created::Ours),
-                Err(object_store::Error::AlreadyExists { .. }) => {
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                     let found = self.object_store.get(path).await?.bytes().await?;
                     Ok(if found == content { Created::Ours } else { Created::Theirs })
                 }
@@ -262,16 +290,54 @@ mod tests {
 
     #[test]
     fn what_is_not_a_store_is_refused_by_name() {
-        for url in ["", "gs://bucket", "nonsense://"] {
-            assert!(matches!(open(url, &StoreOptions::default()), Err(StoreError::NotAStore { .. })), "{url}");
+        for url in
+            ["", "ftp://host/folder", "nonsense://", "s3://", "az://", "gs:///prefix", "abfss://logs@host/prefix"]
+        {
+            let refused = open(url, &StoreOptions::default()).unwrap_err();
+            assert!(matches!(refused, StoreError::NotAStore { .. }), "{url}");
+            let said = refused.to_string();
+            assert!(
+                ["file://", "s3://", "az://", "abfss://", "gs://"].iter().all(|form| said.contains(form)),
+                "{said}"
+            );
         }
     }
 
     #[test]
     fn a_prefix_in_a_bucket_is_the_root_of_the_lake() {
-        let options = StoreOptions { region: Some("eu-central-1".into()), ..StoreOptions::default() };
-        let store = open("s3://acme-ai-log/prod", &options).unwrap();
-        assert_eq!(store.url.as_str(), "s3://acme-ai-log/prod/");
-        assert_eq!(store.url_of("interactions").as_str(), "s3://acme-ai-log/prod/interactions/");
+        let options = StoreOptions {
+            s3: S3Options { region: Some("eu-central-1".into()), ..S3Options::default() },
+            azure: AzureOptions {
+                account: Some("acme".into()),
+                access_key: Some("c2VjcmV0".into()),
+                ..AzureOptions::default()
+            },
+            gcs: GcsOptions::default(),
+        };
+        for place in [
+            "s3://acme-ai-log/prod",
+            "az://acme-ai-log/prod",
+            "azure://acme-ai-log/prod",
+            "abfss://acme-ai-log@acme.dfs.core.windows.net/prod",
+            "gs://acme-ai-log/prod",
+        ] {
+            let store = open(place, &options).unwrap();
+            assert_eq!(store.url.as_str(), format!("{place}/"));
+            assert_eq!(store.url_of("interactions").as_str(), format!("{place}/interactions/"));
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let options = StoreOptions {
+            s3: S3Options { secret_access_key: Some("hunter2".into()), ..S3Options::default() },
+            azure: AzureOptions {
+                access_key: Some("hunter2".into()),
+                sas_token: Some("hunter2".into()),
+                ..AzureOptions::default()
+            },
+            gcs: GcsOptions::default(),
+        };
+        assert!(!format!("{options:?}").contains("hunter2"));
     }
 }

@@ -1,7 +1,8 @@
 //! The lake as a handle: open it, look at its newest snapshot, follow it, commit to it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef, Date32Array, new_null_array};
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
@@ -13,14 +14,16 @@ use object_store::path::Path;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tollgate_flush::store::{self, Store};
 use tollgate_flush::{Watermarks, committed_seq, error_chain};
+use tollgate_interaction::WriterId;
 use tollgate_interaction::schema::{DAY, Table};
 
 use crate::commit::{self, Received};
 use crate::error::LakeError;
+use crate::gaps::Gaps;
+use crate::lease::Lease;
 use crate::log::{LogPosition, TableLog};
 use crate::parquet_reader::StoredFile;
 use crate::proof::{self, ProofError, ProofSettings, ProofStatus, Prover};
@@ -41,7 +44,7 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
 pub enum Mode {
     /// Reads what others commit.
     ReadOnly,
-    /// Creates the tables and commits the inbox. One process per lake; a second one wastes work but does no harm.
+    /// Creates the tables and commits the inbox, if it has the lease. Two that commit at once waste work but do no harm.
     Committer,
 }
 
@@ -62,6 +65,8 @@ pub struct CommitReport {
 pub struct Lake {
     store: Store,
     mode: Mode,
+    /// As the lease last stood.
+    commits: AtomicBool,
     /// Locked for the length of a commit or a refresh; readers never wait for it.
     tables: Mutex<Tables>,
     published: watch::Sender<Arc<LakeSnapshot>>,
@@ -77,6 +82,7 @@ pub(crate) struct Tables {
     /// out, and is looked for again at every refresh of a reader.
     others: Vec<TableLog>,
     absent: Vec<DeltaLog>,
+    gaps: Gaps,
 }
 
 impl Lake {
@@ -113,10 +119,11 @@ impl Lake {
             let snapshot = Arc::new(tables.snapshot());
             let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
             let published = watch::Sender::new(snapshot);
+            let commits = AtomicBool::new(mode == Mode::Committer);
             let proof = watch::Sender::new(ProofStatus::default());
             let prover = prover.map(Mutex::new);
-            let lake = Lake { store, mode, tables: Mutex::new(tables), published, watermarks, prover, proof };
-            Ok(Arc::new(lake))
+            let tables = Mutex::new(tables);
+            Ok(Arc::new(Lake { store, mode, commits, tables, published, watermarks, prover, proof }))
         }
         .boxed()
     }
@@ -226,13 +233,15 @@ impl Lake {
                 return Err(LakeError::ReadOnly { url: self.store.url.to_string() });
             }
             let mut tables = self.tables.lock().await;
-            let inbox = commit::read_inbox(&self.store).await?;
+            let version_before = tables.interactions.files.version;
+            let Tables { interactions, gaps, .. } = &mut *tables;
+            let inbox = gaps.read_inbox(&self.store, interactions, Instant::now()).await?;
             let mut report = CommitReport::default();
             for (path, why) in &inbox.rejected {
                 commit::reject(&self.store, path, why).await?;
                 report.rejected += 1;
             }
-            self.commit_received(&mut tables, &inbox.received, &mut report).await?;
+            self.commit_received(&mut tables, &inbox.received, version_before, &mut report).await?;
             Ok(report)
         }
         .boxed()
@@ -242,6 +251,7 @@ impl Lake {
         &self,
         tables: &mut Tables,
         received: &[Received],
+        version_before: u64,
         report: &mut CommitReport,
     ) -> Result<(), LakeError> {
         let mut incomplete = None;
@@ -255,6 +265,10 @@ impl Lake {
             fresh.retain(|each| !incomplete.contains_key(&each.path));
             if !tables.add(&fresh).await? {
                 continue;
+            }
+            if tables.interactions.files.version > version_before + u64::from(!fresh.is_empty()) {
+                // Facts of another process were taken in; their payloads were committed before them and must not be missed.
+                tables.refresh_others().await?;
             }
             self.publish(tables);
             let broken = incomplete.iter().map(|(path, why)| (path, why.clone()));
@@ -287,11 +301,19 @@ impl Lake {
         self.watermarks.send_replace(Some(watermarks));
     }
 
+    /// Whether this process is the one that commits: it holds the lease, or nobody can tell who does.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// Commits whenever notified and at least every `poll`, until `shutdown`; then once more. Writes checkpoints when they
-    /// are due, after the commit has been published. In [`Mode::ReadOnly`] it refreshes instead.
+    /// are due, after the commit has been published. In [`Mode::ReadOnly`], and while another process than `holder` has the
+    /// lease (`lease.rs`), it refreshes instead. `poll` is to be a few seconds, so that the lease is renewed in time.
     #[must_use]
     pub fn run_committer(
         self: Arc<Self>,
+        holder: WriterId,
         notify: Arc<Notify>,
         poll: Duration,
         shutdown: CancellationToken,
@@ -302,9 +324,13 @@ impl Lake {
                 None => Duration::MAX,
             };
             let mut checked_at: Option<Instant> = None;
+            let mut lease = Lease::new(&self.store, holder);
             while !shutdown.is_cancelled() {
+                if self.mode == Mode::Committer {
+                    self.commits.store(lease.may_commit(Instant::now()).await, Ordering::Relaxed);
+                }
                 self.run_once().await;
-                if checked_at.is_none_or(|at| at.elapsed() >= interval) {
+                if self.commits() && checked_at.is_none_or(|at| at.elapsed() >= interval) {
                     self.publish_checkpoint().await;
                     checked_at = Some(Instant::now());
                 }
@@ -316,21 +342,24 @@ impl Lake {
             }
             let last = async {
                 self.run_once().await;
-                self.publish_checkpoint().await;
+                if self.commits() {
+                    self.publish_checkpoint().await;
+                }
             };
             if tokio::time::timeout(LAST_COMMIT_TIMEOUT, last).await.is_err() {
                 tracing::warn!(
                     "the last commit did not finish in time; the next committer finds its manifests in the inbox"
                 );
             }
+            lease.release().await;
         }
         .boxed()
     }
 
     async fn run_once(&self) {
         let done = match self.mode {
-            Mode::ReadOnly => self.refresh().await.map(|_| CommitReport::default()),
-            Mode::Committer => self.commit_inbox().await,
+            Mode::Committer if self.commits() => self.commit_inbox().await,
+            Mode::Committer | Mode::ReadOnly => self.refresh().await.map(|_| CommitReport::default()),
         };
         match done {
             Ok(report) if report.manifests > 0 => {
@@ -479,7 +508,7 @@ impl Tables {
                 others.push(open_table(delta, mode, &url).await?);
             }
         }
-        Ok(Tables { interactions, others, absent })
+        Ok(Tables { interactions, others, absent, gaps: Gaps::default() })
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &TableLog> {
@@ -492,6 +521,10 @@ impl Tables {
 
     async fn refresh(&mut self) -> Result<(), LakeError> {
         self.interactions.refresh().await?;
+        self.refresh_others().await
+    }
+
+    async fn refresh_others(&mut self) -> Result<(), LakeError> {
         for log in &mut self.others {
             log.refresh().await?;
         }

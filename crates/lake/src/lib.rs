@@ -6,7 +6,9 @@
 pub mod audit;
 mod commit;
 pub mod error;
+mod gaps;
 pub mod lake;
+mod lease;
 mod log;
 mod parquet_reader;
 pub mod proof;

@@ -1,4 +1,4 @@
-//! Servers that crates' own tests talk to: PostgreSQL and S3, on loopback, for as long as the tests run.
+//! Servers that crates' own tests talk to: PostgreSQL, S3 and Azure Blob Storage, on loopback, for as long as the tests run.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use fs_err as fs;
 
-use crate::shell::{say, succeeds, target};
+use crate::shell::{root, run, say, succeeds, target};
 use crate::tools::Tools;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -18,6 +18,9 @@ const BUCKET: &str = "tollgate-test";
 const S3_USERS: &str = r#"{"identities": [{"name": "tollgate",
   "credentials": [{"accessKey": "tollgate", "secretKey": "tollgate-secret"}],
   "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]}"#;
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+/// Azurite's built-in key, which its documentation prints: <https://github.com/Azure/Azurite#default-storage-account>.
+const AZURE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Running servers; they end with this value.
 pub(crate) struct Services {
@@ -27,10 +30,11 @@ pub(crate) struct Services {
     running: Vec<Child>,
     postgres_url: String,
     s3_url: String,
+    azure_url: String,
 }
 
 impl Services {
-    /// Starts both.
+    /// Starts all of them.
     ///
     /// # Errors
     /// If one of them does not come up.
@@ -39,16 +43,20 @@ impl Services {
         fs::create_dir_all(&folder)?;
         // PostgreSQL refuses to run as root, and its own user may not enter every folder: a short one of its own.
         let postgres_data = std::env::temp_dir().join(format!("tollgate-postgres-{}", std::process::id()));
-        let (postgres_url, s3_url) = (String::new(), String::new());
-        let mut services = Services { folder, postgres_data, running: Vec::new(), postgres_url, s3_url };
+        let (postgres_url, s3_url, azure_url) = (String::new(), String::new(), String::new());
+        let mut services = Services { folder, postgres_data, running: Vec::new(), postgres_url, s3_url, azure_url };
         services.start_postgres().context("starting PostgreSQL")?;
         services.start_s3(tools).context("starting the S3 server")?;
+        services.start_azure(tools).context("starting Azurite")?;
         Ok(services)
     }
 
     /// Tells a command's tests where the servers are.
     pub(crate) fn export<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("TOLLGATE_TEST_POSTGRES", &self.postgres_url).env("TOLLGATE_TEST_S3", &self.s3_url)
+        command
+            .env("TOLLGATE_TEST_POSTGRES", &self.postgres_url)
+            .env("TOLLGATE_TEST_S3", &self.s3_url)
+            .env("TOLLGATE_TEST_AZURE", &self.azure_url)
     }
 
     fn start_postgres(&mut self) -> anyhow::Result<()> {
@@ -126,6 +134,28 @@ impl Services {
             std::thread::sleep(Duration::from_millis(500));
         }
         Ok(())
+    }
+
+    fn start_azure(&mut self, tools: &Tools) -> anyhow::Result<()> {
+        let port = free_port()?;
+        let log = fs::File::create(self.folder.join("azure.log"))?.into_parts().0;
+        let child = tools
+            .azurite()
+            .args(["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"])
+            .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.running.push(child);
+        self.azure_url = format!("http://127.0.0.1:{port}/{AZURE_ACCOUNT}");
+        await_port(port)?;
+        run(Command::new("node").arg(root().join("crates/xtask/src/create_container.mjs")).envs([
+            ("ENDPOINT", self.azure_url.as_str()),
+            ("KEY", AZURE_KEY),
+            ("CONTAINER", BUCKET),
+        ]))
     }
 }
 

@@ -16,6 +16,8 @@ const PYTHON_FOR_TESTS: &[&str] =
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// Python packages the benchmarks compare with.
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83"];
+/// npm packages the tests use: a server of Azure Blob Storage.
+const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0"];
 /// npm packages the benchmarks compare with.
 const NODE_FOR_BENCHES: &[&str] = &["@portkey-ai/gateway@1.15.2"];
 
@@ -23,6 +25,8 @@ const NODE_FOR_BENCHES: &[&str] = &["@portkey-ai/gateway@1.15.2"];
 pub(crate) struct Tools {
     python: PathBuf,
     node_modules: PathBuf,
+    /// Servers that npm packages bring; empty for benchmarks.
+    node_servers: PathBuf,
 }
 
 impl Tools {
@@ -35,6 +39,13 @@ impl Tools {
     pub(crate) fn program(&self, name: &str) -> Command {
         Command::new(self.python.join("bin").join(name))
     }
+
+    /// Azurite's blob service. Node runs it directly, so that ending the process ends the server.
+    pub(crate) fn azurite(&self) -> Command {
+        let mut command = Command::new("node");
+        command.arg(self.node_servers.join("azurite/dist/src/blob/main.js"));
+        command
+    }
 }
 
 /// Installs what `cargo xtask test` needs.
@@ -46,7 +57,8 @@ pub(crate) fn install_for_tests() -> anyhow::Result<Tools> {
     debian("postgresql", Path::new("/usr/lib/postgresql"))?;
     let python = python("test", PYTHON_FOR_TESTS)?;
     let node_modules = node("test", &fs::read_to_string(root().join("web/browser/package.json"))?)?;
-    Ok(Tools { python, node_modules })
+    let node_servers = node("servers", &package_json(NODE_FOR_TESTS))?;
+    Ok(Tools { python, node_modules, node_servers })
 }
 
 /// Builds the linter of dependencies and returns its program.
@@ -68,13 +80,8 @@ pub(crate) fn install_cargo_deny() -> anyhow::Result<Command> {
 pub(crate) fn install_for_benches() -> anyhow::Result<Tools> {
     debian("nginx-light", Path::new("/usr/sbin/nginx"))?;
     let python = python("bench", PYTHON_FOR_BENCHES)?;
-    let wanted: Vec<String> = NODE_FOR_BENCHES
-        .iter()
-        .filter_map(|package| package.rsplit_once('@'))
-        .map(|(name, version)| format!("\"{name}\": \"{version}\""))
-        .collect();
-    let node_modules = node("bench", &format!("{{\"private\": true, \"dependencies\": {{{}}}}}", wanted.join(", ")))?;
-    Ok(Tools { python, node_modules })
+    let node_modules = node("bench", &package_json(NODE_FOR_BENCHES))?;
+    Ok(Tools { python, node_modules, node_servers: PathBuf::new() })
 }
 
 /// Installs a Debian package unless what it brings is there.
@@ -100,6 +107,16 @@ fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
         run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages))
     })?;
     Ok(folder)
+}
+
+/// A `package.json` that asks for `packages`, each written `name@version`.
+fn package_json(packages: &[&str]) -> String {
+    let wanted: Vec<String> = packages
+        .iter()
+        .filter_map(|package| package.rsplit_once('@'))
+        .map(|(name, version)| format!("\"{name}\": \"{version}\""))
+        .collect();
+    format!("{{\"private\": true, \"dependencies\": {{{}}}}}", wanted.join(", "))
 }
 
 /// A folder with the npm packages of a `package.json`; returns its `node_modules`.

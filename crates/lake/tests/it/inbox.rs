@@ -2,17 +2,18 @@
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tollgate_flush::flusher::{Committed, Flusher};
+use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
 use tollgate_flush::inbox::Manifest;
 use tollgate_flush::store::Store;
 use tollgate_interaction::Outcome;
-use tollgate_lake::{Lake, Mode};
+use tollgate_lake::{CommitReport, Lake, Mode};
 
 use crate::fault::{Fault, with_fault};
 use crate::writer::{assert_once, flush_settings, open_store, open_wal, record};
@@ -59,7 +60,7 @@ async fn many_manifests_of_many_writers_are_one_commit_per_table() {
     assert_eq!((snapshot.interactions.version, snapshot.payloads.version), (1, 1));
     assert_eq!(snapshot.watermarks.len(), 3, "two epochs of one writer and one of another");
     assert_once(&lake, (1..=60).map(|number| (number, Outcome::Success)), "after one commit").await;
-    assert_eq!(lake.commit_inbox().await.unwrap(), tollgate_lake::CommitReport::default());
+    assert_eq!(lake.commit_inbox().await.unwrap(), CommitReport::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,6 +98,43 @@ async fn a_manifest_that_comes_twice_counts_once_and_one_that_overlaps_is_refuse
     store.object_store.put(&overlapping.path(), content.into()).await.unwrap();
     assert_eq!(lake.commit_inbox().await.unwrap().rejected, 1);
     assert_eq!(lake.snapshot().interactions.rows(), rows);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_after_a_gap_waits_until_the_gap_is_closed_or_has_lasted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(&folder.path().join("lake"));
+    let wal = open_wal(folder.path());
+    let settings = FlushSettings { max_rows: 4, ..flush_settings(folder.path()) };
+    let notify = Arc::new(Notify::new());
+    let flusher = Flusher::new(settings, Arc::clone(&wal), store.clone(), Committed::HandedOver, notify).unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(flusher.run(shutdown.clone()));
+    for number in 1..=6 {
+        record(&wal, [number * 2 - 1, number * 2]).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    shutdown.cancel();
+    running.await.unwrap();
+    let handed_over = manifests(&store).await;
+    assert!(handed_over.len() >= 3, "{} manifests", handed_over.len());
+    let (early, lost) = (&handed_over[0], &handed_over[handed_over.len() - 2]);
+    for (path, _) in [early, lost] {
+        store.object_store.delete(path).await.unwrap();
+    }
+    let lake = Lake::open(store.clone(), Mode::Committer).await.unwrap();
+    assert_eq!(lake.commit_inbox().await.unwrap(), CommitReport::default(), "the first may yet come");
+    store.object_store.put(&early.0, serde_json::to_vec(&early.1).unwrap().into()).await.unwrap();
+    lake.commit_inbox().await.unwrap();
+    let last = &handed_over[handed_over.len() - 1].1;
+    assert_eq!(lake.snapshot().interactions.rows(), 12 - lost.1.rows() - last.rows());
+    let waited = Instant::now();
+    while lake.snapshot().interactions.rows() < 12 - lost.1.rows() {
+        assert!(waited.elapsed() < Duration::from_secs(12), "the gap blocks for ever");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        lake.commit_inbox().await.unwrap();
+    }
+    assert!(waited.elapsed() > Duration::from_secs(4), "the gap was believed after {:?}", waited.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

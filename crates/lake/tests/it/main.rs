@@ -7,10 +7,13 @@
     reason = "a test process: it may stop at what it did not expect, and it kills the tasks it spawned"
 )]
 
+mod buckets;
+mod contention;
 mod crash;
 mod fault;
 mod inbox;
+mod lease;
 mod proof;
 mod reading;
-mod s3;
+mod weather;
 mod writer;

@@ -106,8 +106,8 @@ impl Process {
         let (hot, status) = (flusher.hot(), flusher.status());
         let (shutdown, stop_committing) = (CancellationToken::new(), CancellationToken::new());
         let flushing = tokio::spawn(flusher.run(shutdown.clone()));
-        let committer = Arc::clone(&lake).run_committer(notify, Duration::from_millis(200), stop_committing.clone());
-        let committing = tokio::spawn(committer);
+        let (holder, poll) = (wal.writer().clone(), Duration::from_millis(200));
+        let committing = tokio::spawn(Arc::clone(&lake).run_committer(holder, notify, poll, stop_committing.clone()));
         Ok(Process { wal: Arc::clone(wal), hot, status, lake, shutdown, flushing, committing, stop_committing })
     }
 

@@ -128,7 +128,8 @@ impl Node {
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         tasks.spawn(following.run(reading.clone()));
         let flusher = tasks.spawn(flusher.run(flushing.clone()));
-        tasks.spawn(Arc::clone(&lake).run_committer(manifest_put, INBOX_INTERVAL, reading.clone()));
+        let holder = wal.writer().clone();
+        tasks.spawn(Arc::clone(&lake).run_committer(holder, manifest_put, INBOX_INTERVAL, reading.clone()));
         tasks.spawn(search.run_indexer(Some(Arc::clone(&hot)), Arc::clone(&lake), reading.clone()));
 
         // Budgets must not be decided on half the log: replay and the first snapshot are awaited before calls are accepted.
@@ -226,7 +227,9 @@ impl Node {
         if let Err(error) = parts.flusher.await {
             tracing::error!(%error, "the flusher ended abnormally; the log keeps what it did not hand over");
         }
-        if let Err(error) = parts.lake.commit_inbox().await {
+        if parts.lake.commits()
+            && let Err(error) = parts.lake.commit_inbox().await
+        {
             tracing::warn!(%error, "the last rows are in the inbox and will be committed at the next start");
         }
         parts.reading.cancel();
