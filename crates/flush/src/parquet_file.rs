@@ -40,7 +40,7 @@ const PAYLOADS_ZSTD_LEVEL: i32 = 1;
 /// history this one repeats, so that each message is stored once.
 const COMPACTED_PAYLOADS_ZSTD_LEVEL: i32 = 3;
 /// A page is compressed by itself, so that it has to hold many turns of a conversation.
-const COMPACTED_PAYLOADS_PAGE_BYTES: usize = 8 * 1024 * 1024;
+const COMPACTED_PAYLOADS_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A file that is not in the bucket yet.
 #[derive(Clone, Debug)]

@@ -21,27 +21,72 @@ pub fn columns(schema: &Schema) -> Vec<&str> {
 /// The `stats` of a file that holds these batches.
 #[must_use]
 pub fn of_batches(batches: &[RecordBatch]) -> Value {
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let (mut smallest, mut largest, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for name in batches.first().map(|batch| columns(batch.schema_ref())).unwrap_or_default() {
-        let mut range: Option<(i64, i64)> = None;
-        let mut null_count = 0;
-        let mut is_time = false;
-        for batch in batches {
-            let Some(column) = batch.column_by_name(name) else { continue };
-            null_count += column.null_count();
-            is_time = matches!(column.data_type(), DataType::Timestamp(..));
+    let Some(first) = batches.first() else { return Statistics::default().finish() };
+    let mut statistics = Statistics::new(first.schema_ref());
+    batches.iter().for_each(|batch| statistics.add(batch));
+    statistics.finish()
+}
+
+/// The `stats` of a file, while its batches are being written.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    rows: usize,
+    columns: Vec<ColumnStatistics>,
+}
+
+#[derive(Debug)]
+struct ColumnStatistics {
+    name: String,
+    is_time: bool,
+    nulls: usize,
+    range: Option<(i64, i64)>,
+}
+
+impl Statistics {
+    /// Of a file with these columns and no rows yet.
+    #[must_use]
+    pub fn new(schema: &Schema) -> Statistics {
+        let of_column = |name: &str| ColumnStatistics {
+            name: name.to_owned(),
+            is_time: schema.field_with_name(name).is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..))),
+            nulls: 0,
+            range: None,
+        };
+        Statistics { rows: 0, columns: columns(schema).into_iter().map(of_column).collect() }
+    }
+
+    /// Takes rows.
+    pub fn add(&mut self, batch: &RecordBatch) {
+        self.rows += batch.num_rows();
+        for of_column in &mut self.columns {
+            let Some(column) = batch.column_by_name(&of_column.name) else { continue };
+            of_column.nulls += column.null_count();
             if let Some((low, high)) = range_of(column.as_ref()) {
-                range = Some(range.map_or((low, high), |(lowest, highest)| (lowest.min(low), highest.max(high))));
+                let widened = |(lowest, highest): (i64, i64)| (lowest.min(low), highest.max(high));
+                of_column.range = Some(of_column.range.map_or((low, high), widened));
             }
         }
-        nulls.insert(name.to_owned(), json!(null_count));
-        if let Some((low, high)) = range {
-            smallest.insert(name.to_owned(), value(low, is_time));
-            largest.insert(name.to_owned(), value(high, is_time));
-        }
     }
-    json!({ "numRecords": rows, "minValues": smallest, "maxValues": largest, "nullCount": nulls })
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// As Delta wants them.
+    #[must_use]
+    pub fn finish(self) -> Value {
+        let (mut smallest, mut largest, mut nulls) = (Map::new(), Map::new(), Map::new());
+        for ColumnStatistics { name, is_time, nulls: count, range } in self.columns {
+            if let Some((low, high)) = range {
+                smallest.insert(name.clone(), value(low, is_time));
+                largest.insert(name.clone(), value(high, is_time));
+            }
+            nulls.insert(name, json!(count));
+        }
+        json!({ "numRecords": self.rows, "minValues": smallest, "maxValues": largest, "nullCount": nulls })
+    }
 }
 
 fn range_of(column: &dyn Array) -> Option<(i64, i64)> {

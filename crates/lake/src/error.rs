@@ -70,6 +70,26 @@ pub enum LakeError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Rows could not be put in order.
+    #[error("rows of the lake could not be put in order")]
+    Merge {
+        /// What Arrow said.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// A compaction would have changed the number of rows.
+    #[error(
+        "a compaction of table `{table}` read {before} rows and would have written {after}; nothing was changed. A file may have been \
+         altered: run `tollgate audit verify`"
+    )]
+    RowsDiffer {
+        /// Name of the table.
+        table: &'static str,
+        /// As the table says.
+        before: u64,
+        /// As the files have.
+        after: u64,
+    },
     /// Work was stopped before its end.
     #[error("the work was stopped before its end")]
     Stopped(#[source] tokio::task::JoinError),

@@ -286,8 +286,12 @@ impl Lake {
         Err(LakeError::Contended { table: Table::Interactions.folder(), attempts: ATTEMPTS })
     }
 
+    pub(crate) async fn lock_tables(&self) -> tokio::sync::MutexGuard<'_, Tables> {
+        self.tables.lock().await
+    }
+
     /// Publishes the tables if they have moved, by our own commits or by those of others.
-    fn publish(&self, tables: &Tables) {
+    pub(crate) fn publish(&self, tables: &Tables) {
         let is_as_published = {
             let published = self.published.borrow();
             tables.all().all(|log| published.files(log.delta.table).version == log.files.version)
@@ -413,6 +417,16 @@ impl Lake {
         file: &'a DataFile,
         columns: Option<&'a [&'a str]>,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError>> {
+        self.read_columns_at_most(file, columns, READ_BYTES)
+    }
+
+    /// The same with batches of about `batch_bytes` at most.
+    pub(crate) fn read_columns_at_most<'a>(
+        &'a self,
+        file: &'a DataFile,
+        columns: Option<&'a [&'a str]>,
+        batch_bytes: usize,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError>> {
         async move {
             let failed = |source| LakeError::Parquet { path: file.path.clone(), source };
             let mut schema = Table::of_path(&file.path).unwrap_or(Table::Interactions).schema();
@@ -422,7 +436,7 @@ impl Lake {
                 size_bytes: file.size_bytes,
             };
             let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
-            let rows = rows_at_once(builder.metadata());
+            let rows = rows_at_once(builder.metadata(), batch_bytes);
             let builder = match columns {
                 Some(columns) => {
                     let wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
@@ -444,11 +458,11 @@ impl Lake {
     }
 }
 
-fn rows_at_once(metadata: &ParquetMetaData) -> usize {
+fn rows_at_once(metadata: &ParquetMetaData, batch_bytes: usize) -> usize {
     let sum = |of: fn(&RowGroupMetaData) -> i64| metadata.row_groups().iter().map(of).sum::<i64>();
     let rows = usize::try_from(sum(RowGroupMetaData::num_rows)).unwrap_or(1).max(1);
     let bytes = usize::try_from(sum(RowGroupMetaData::total_byte_size)).unwrap_or(usize::MAX);
-    (READ_BYTES / (bytes / rows).max(1)).clamp(1, READ_ROWS)
+    (batch_bytes / (bytes / rows).max(1)).clamp(1, READ_ROWS)
 }
 
 /// Columns that the file does not have are NULL (it is older than they are) or, for `day`, stand in its path.

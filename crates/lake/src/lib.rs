@@ -5,20 +5,25 @@
 
 pub mod audit;
 mod commit;
+pub mod compact;
 pub mod error;
 mod gaps;
 pub mod lake;
 mod lease;
 mod log;
+mod merge;
 mod parquet_reader;
 pub mod proof;
 pub mod snapshot;
 mod table;
 mod tree;
+pub mod vacuum;
 
 // The text of a partition, for those who read the lake and do not write to it.
+pub use compact::CompactReport;
 pub use error::LakeError;
 pub use lake::{CommitReport, Lake, Mode};
 pub use proof::{ProofSettings, ProofStatus, PublishedCheckpoint};
+pub use vacuum::{LakeStatus, VacuumReport};
 pub use snapshot::{DataFile, LakeSnapshot, TableFiles};
 pub use tollgate_flush::parquet_file::{day_from_text, day_text};

@@ -8,6 +8,7 @@
 )]
 
 mod buckets;
+mod compaction;
 mod contention;
 mod crash;
 mod fault;

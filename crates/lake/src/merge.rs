@@ -1,0 +1,194 @@
+//! Rows of several files in one order, in bounded memory. Files that a compaction wrote are in that order already and are
+//! streamed; those of a flush are small, read whole and sorted. The order of facts is that of the questions asked of them
+//! (tenant, time); that of payloads puts the turns of a conversation side by side, where the compressor finds the history
+//! that each of them repeats.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StructArray, UInt32Array, UInt64Array};
+use arrow::compute::{cast, concat_batches, interleave_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, Rows, SortField};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use tollgate_interaction::schema::Table;
+
+use crate::error::LakeError;
+
+/// Rows of a batch that is handed on, at most.
+const OUT_ROWS: usize = 8_192;
+/// Bytes of a batch that is handed on, as far as its rows are of average size.
+const OUT_BYTES: usize = 8 << 20;
+/// Beginning of a request by which calls without a transcript are put side by side.
+const PREFIX_BYTES: usize = 256;
+
+/// Makes the keys by which the rows of one table are ordered.
+pub(crate) struct Order {
+    table: Table,
+    converter: RowConverter,
+}
+
+impl Order {
+    pub(crate) fn of(table: Table) -> Result<Order, ArrowError> {
+        let fields = [DataType::Utf8, DataType::UInt64, DataType::Int64, DataType::Utf8, DataType::Int64, DataType::Int64];
+        let converter = RowConverter::new(fields.into_iter().map(SortField::new).collect())?;
+        Ok(Order { table, converter })
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Result<Rows, ArrowError> {
+        let rows = batch.num_rows();
+        let column = |name: &str| {
+            let missing = || ArrowError::SchemaError(format!("no column `{name}`"));
+            batch.column_by_name(name).cloned().ok_or_else(missing)
+        };
+        // Gaps belong to no tenant.
+        let tenant = match column("tenant") {
+            Ok(tenant) => tenant,
+            Err(_) => Arc::new(arrow::array::StringArray::from(vec![""; rows])),
+        };
+        let conversation: ArrayRef = match self.table {
+            Table::Payloads => Arc::new(conversations(batch)?),
+            _ => Arc::new(UInt64Array::from(vec![0; rows])),
+        };
+        let time = cast(&column(self.table.time_column())?, &DataType::Int64)?;
+        // Last, so that the order is one whatever order the files are read in.
+        let columns = [tenant, conversation, time, column("writer")?, column("epoch")?, column("seq")?];
+        self.converter_rows(&columns)
+    }
+
+    fn converter_rows(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
+        self.converter.convert_columns(columns)
+    }
+}
+
+/// What the turns of a conversation have in common, as a number: everything up to the first thing the user said.
+fn conversations(batch: &RecordBatch) -> Result<UInt64Array, ArrowError> {
+    let odd = |name: &str| ArrowError::SchemaError(format!("no column `{name}` of the table's type"));
+    let messages = batch.column_by_name("messages").and_then(|column| column.as_list_opt::<i32>());
+    let messages = messages.ok_or_else(|| odd("messages"))?;
+    let of_all: &StructArray = messages.values().as_struct_opt().ok_or_else(|| odd("messages"))?;
+    let texts = |name: &str| of_all.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| odd(name));
+    let (roles, contents) = (texts("role")?, texts("content")?);
+    let requests = batch.column_by_name("request_body").and_then(|column| column.as_binary_opt::<i32>());
+    let requests = requests.ok_or_else(|| odd("request_body"))?;
+    let of_row = |row: usize| {
+        let mut hash = DefaultHasher::new();
+        let offsets = messages.value_offsets();
+        let (from, to) = (offsets[row].cast_unsigned() as usize, offsets[row + 1].cast_unsigned() as usize);
+        for message in from..to {
+            (roles.value(message), contents.value(message)).hash(&mut hash);
+            if roles.value(message) == "user" {
+                return hash.finish();
+            }
+        }
+        let request = requests.value(row);
+        request[..request.len().min(PREFIX_BYTES)].hash(&mut hash);
+        hash.finish()
+    };
+    Ok((0..batch.num_rows()).map(of_row).collect())
+}
+
+/// Rows in order, some at a time.
+struct Cursor {
+    rest: BoxStream<'static, Result<RecordBatch, LakeError>>,
+    batch: RecordBatch,
+    keys: Rows,
+    at: usize,
+}
+
+/// Merges ordered streams.
+pub(crate) struct Merge {
+    order: Order,
+    cursors: Vec<Cursor>,
+}
+
+fn failed(source: ArrowError) -> LakeError {
+    LakeError::Merge { source }
+}
+
+/// The rows of several batches in order.
+pub(crate) fn sorted(order: &Order, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, LakeError> {
+    let all = concat_batches(schema, batches).map_err(failed)?;
+    let keys = order.keys(&all).map_err(failed)?;
+    let mut places: Vec<u32> = (0..u32::try_from(all.num_rows()).unwrap_or(u32::MAX)).collect();
+    places.sort_unstable_by(|one, other| keys.row(*one as usize).cmp(&keys.row(*other as usize)));
+    take_record_batch(&all, &UInt32Array::from(places)).map_err(failed)
+}
+
+impl Merge {
+    pub(crate) fn new(order: Order) -> Merge {
+        Merge { order, cursors: Vec::new() }
+    }
+
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Adds a stream whose rows are in order.
+    pub(crate) async fn add(
+        &mut self,
+        mut rest: BoxStream<'static, Result<RecordBatch, LakeError>>,
+    ) -> Result<(), LakeError> {
+        if let Some(batch) = next_batch(&mut rest).await? {
+            let keys = self.order.keys(&batch).map_err(failed)?;
+            self.cursors.push(Cursor { rest, batch, keys, at: 0 });
+        }
+        Ok(())
+    }
+
+    /// The next rows; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
+        // Batches that the rows taken so far are from; a cursor that goes on leaves its batch here.
+        let mut batches: Vec<RecordBatch> = self.cursors.iter().map(|cursor| cursor.batch.clone()).collect();
+        let mut of_cursor: Vec<usize> = (0..self.cursors.len()).collect();
+        let mut taken: Vec<(usize, usize)> = Vec::new();
+        let mut bytes = 0;
+        while taken.len() < OUT_ROWS && bytes < OUT_BYTES {
+            let Some(first) = self.smallest() else { break };
+            let cursor = &mut self.cursors[first];
+            taken.push((of_cursor[first], cursor.at));
+            bytes += cursor.batch.get_array_memory_size() / cursor.batch.num_rows().max(1);
+            cursor.at += 1;
+            if cursor.at < cursor.batch.num_rows() {
+                continue;
+            }
+            match next_batch(&mut cursor.rest).await? {
+                Some(batch) => {
+                    cursor.keys = self.order.keys(&batch).map_err(failed)?;
+                    cursor.batch = batch.clone();
+                    cursor.at = 0;
+                    of_cursor[first] = batches.len();
+                    batches.push(batch);
+                }
+                None => {
+                    self.cursors.remove(first);
+                    of_cursor.remove(first);
+                }
+            }
+        }
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
+        interleave_record_batch(&batches, &taken).map(Some).map_err(failed)
+    }
+
+    fn smallest(&self) -> Option<usize> {
+        let row = |at: usize| self.cursors[at].keys.row(self.cursors[at].at);
+        (0..self.cursors.len()).min_by(|one, other| row(*one).cmp(&row(*other)))
+    }
+}
+
+async fn next_batch(
+    rest: &mut BoxStream<'static, Result<RecordBatch, LakeError>>,
+) -> Result<Option<RecordBatch>, LakeError> {
+    while let Some(batch) = rest.try_next().await? {
+        if batch.num_rows() > 0 {
+            return Ok(Some(batch));
+        }
+    }
+    Ok(None)
+}
