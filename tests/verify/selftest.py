@@ -424,8 +424,8 @@ def build(folder: Path) -> tuple[Lake, dict[str, Any]]:
     facts["covered"] = (folder / "log/checkpoint").read_bytes()
     facts["late"] = flush(2)  # committed, checkpoint yet to come
     # an erasure of one payload and of personal fields, an expiry of the red team's payloads of the first day
-    lake.commit([("gw-b", {"control_events": [lake.event("erase", "interaction_id=call-000013"),
-                                              lake.event("expire_payloads", "team=red day=2026-11-25")]})])
+    lake.commit([("gw-b", {"control_events": [lake.event("payloads.erased", "interaction_id=call-000013"),
+                                              lake.event("payloads.expired", "team=red day=2026-11-25")]})])
     lake.publish(witness)
     facts["last"] = flush(1)
     facts["calls"] = i
@@ -950,7 +950,7 @@ def payload_events_forged(d: Path, lake: Lake, facts: dict) -> Expected:
     g = live(d, "control_events")[-1]
 
     def change(rs: list) -> None:
-        rs.append(dict(rs[0], seq=10**7, action="expire_payloads", subject="day=2026-11-26"))
+        rs.append(dict(rs[0], seq=10**7, action="payloads.expired", subject="day=2026-11-26"))
         seal("control_events", rs[-1])
     edit(g, change)
     return [("record-unbatched", "record gw-b/1/10000000 of control_events"),
@@ -1207,7 +1207,7 @@ def expiry(tmp: Path) -> None:
                 row, payload = lake.call(day * 10 + k)
                 lake.commit([("gw-a", {"interactions": [row]})], [payload] if payload else [])
         if subject:
-            lake.commit([("gw-b", {"control_events": [lake.event("expire_records", subject)]})])
+            lake.commit([("gw-b", {"control_events": [lake.event("records.expired", subject)]})])
         lake.publish()
         assert run(folder, lake.log_key.vkey)["ok"]
         table = lake.tables["interactions"]

@@ -959,7 +959,7 @@ class Lake:
                                        None if when is None else when // DAY_US, columns["team"][i])
             elif name == "control_events" and b and r == stated[i]:
                 action = columns["action"][i]
-                if action in (b"expire_payloads", b"erase", b"expire_records"):
+                if action in (b"payloads.expired", b"payloads.erased", b"records.expired"):
                     self.events.append((b, action, text(columns["subject"][i])))
 
     def is_not_committed(self, writer: Any, epoch: Any, seq: Any) -> bool:
@@ -1034,8 +1034,8 @@ class Lake:
                     which = (None if m[1] is None else m[1].encode(), (date.fromisoformat(m[2]) - EPOCH_DAY).days)
                 except ValueError:
                     continue
-                (self.expired_records if action == b"expire_records" else self.expired_payloads).add(which)
-            elif subject.startswith("interaction_id=") and action != b"expire_records":
+                (self.expired_records if action == b"records.expired" else self.expired_payloads).add(which)
+            elif subject.startswith("interaction_id=") and action != b"records.expired":
                 self.erased.add(self.mark(subject.removeprefix("interaction_id=").encode()))
 
     def identify(self, numbers: set, marks: set[bytes]) -> tuple[dict[Any, list[str]], dict[bytes, str]]:
@@ -1102,7 +1102,7 @@ class Lake:
                 self.add("payload-changed", name, wrong[mark])
             if mark in missing:
                 self.add("payload-missing", name, "the call committed to content that is not there, and no proven"
-                         " expire_payloads or erase explains it")
+                         " payloads.expired or payloads.erased explains it")
 
     # ------------------------------------------------------------ step 7, and all of it
 

@@ -20,7 +20,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 
 pub use control::Control;
-pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, S3};
+pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
 pub use model::{Model, Strategy};
 pub use provider::{Provider, ProviderDialect};
 pub use server::Server;

@@ -1,5 +1,7 @@
 //! The log: where it is kept and how safe a call must be before it is answered.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use tollgate_flush::store;
@@ -29,9 +31,27 @@ pub struct Log {
     pub quota_bytes: u64,
     /// Longest time until a row reaches the lake, in seconds.
     pub flush_seconds: u64,
+    /// How long what is recorded is kept, by class. Default: for good.
+    #[schemars(with = "BTreeMap<String, Retention>")]
+    pub retention: BTreeMap<String, Spanned<Retention>>,
+    /// Hours that files stay in the store after compaction or retention took them out of the tables, for readers that
+    /// still use them.
+    pub keep_removed_hours: u64,
     /// Name of this writer; default: one is chosen at first start and kept.
     #[schemars(with = "Option<String>")]
     pub writer: Option<Spanned<String>>,
+}
+
+/// How long the calls of some teams are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Teams it is for; left out in the one class for all that no other names.
+    pub teams: Vec<String>,
+    /// Days that prompts and answers are kept. Default: for good.
+    pub payload_days: Option<u32>,
+    /// Days that the records of calls are kept, at least 184: the EU AI Act asks for six months. Default: for good.
+    pub record_days: Option<u32>,
 }
 
 /// How to reach an S3 store.
@@ -115,6 +135,8 @@ impl Default for Log {
             on_full: OnFull::default(),
             quota_bytes: 8 * GIBIBYTE,
             flush_seconds: 10,
+            retention: BTreeMap::new(),
+            keep_removed_hours: 7 * 24,
             writer: None,
         }
     }
@@ -144,6 +166,7 @@ impl Log {
             let message = format!("`{}` is not a store; write {}", written.value, store::FORMS);
             return Err(mistake(written.referenced, message));
         }
+        check_retention(&self.retention)?;
         if let Some(writer) = &self.writer {
             writer
                 .value
@@ -152,4 +175,38 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Regulation (EU) 2024/1689, articles 19(1) and 26(6): "at least six months".
+const RECORD_DAYS_FLOOR: u32 = 184;
+
+fn check_retention(classes: &BTreeMap<String, Spanned<Retention>>) -> Result<(), SourceError> {
+    let mut named = BTreeSet::new();
+    let mut for_all: Option<&str> = None;
+    for (name, class) in classes {
+        let Retention { teams, payload_days, record_days } = &class.value;
+        let refuse = |message: String| Err(mistake(class.referenced, message));
+        if let Some(days) = record_days.filter(|days| *days < RECORD_DAYS_FLOOR) {
+            return refuse(format!(
+                "the class `{name}` keeps records for {days} days; keep them for {RECORD_DAYS_FLOOR} or more, or leave \
+                 `record_days` out to keep them for good"
+            ));
+        }
+        if let (Some(payloads), Some(records)) = (payload_days, record_days)
+            && payloads > records
+        {
+            return refuse(format!(
+                "the class `{name}` keeps what was said for longer than its records; lower `payload_days`"
+            ));
+        }
+        if let Some(team) = teams.iter().find(|team| !named.insert(team.as_str())) {
+            return refuse(format!("the team `{team}` is in two classes; a team belongs to one"));
+        }
+        if teams.is_empty()
+            && let Some(other) = for_all.replace(name)
+        {
+            return refuse(format!("`{other}` and `{name}` are both for all other teams; name the teams of one"));
+        }
+    }
+    Ok(())
 }

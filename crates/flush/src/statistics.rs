@@ -48,7 +48,9 @@ impl Statistics {
     pub fn new(schema: &Schema) -> Statistics {
         let of_column = |name: &str| ColumnStatistics {
             name: name.to_owned(),
-            is_time: schema.field_with_name(name).is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..))),
+            is_time: schema
+                .field_with_name(name)
+                .is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..))),
             nulls: 0,
             range: None,
         };

@@ -488,7 +488,7 @@ pub(crate) fn control_event_columns() -> Vec<Column<EventRow<ControlEvent>>> {
         event_text!("event_id", "Identifies the event for good", |event| &event.event_id),
         event_text!("tenant", "Organisation concerned; empty if all are", |event| &event.tenant),
         event_text!("actor", "Who", |event| &event.actor),
-        event_text!("action", "What was done, such as create_key", |event| &event.action),
+        event_text!("action", "What was done, such as key.created", |event| &event.action),
         event_text!("subject", "To what", |event| &event.subject),
         event_text!("detail", "More about it", |event| &event.detail),
     ])

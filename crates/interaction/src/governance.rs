@@ -22,7 +22,7 @@ pub struct ControlEvent {
     /// Who: a role, a token's id, `configuration`, `local`, `retention`.
     #[n(3)]
     pub actor: String,
-    /// What was done, such as `create_key`.
+    /// What was done, such as `key.created`.
     #[n(4)]
     pub action: String,
     /// To what: its kind and id, such as a key's id.

@@ -93,8 +93,13 @@ impl Lake {
             for _ in 0..most {
                 let snapshot = self.snapshot();
                 let mut due = Table::ALL.into_iter().filter_map(|table| {
-                    let files: Vec<Arc<DataFile>> =
-                        snapshot.files(table).files.iter().filter(|file| !given_up.contains(&file.path)).cloned().collect();
+                    let files: Vec<Arc<DataFile>> = snapshot
+                        .files(table)
+                        .files
+                        .iter()
+                        .filter(|file| !given_up.contains(&file.path))
+                        .cloned()
+                        .collect();
                     next_task(table, &files, now_us)
                 });
                 let Some(task) = due.next() else { break };
@@ -156,7 +161,7 @@ impl Lake {
         }))
     }
 
-    async fn put(&self, file: WrittenFile) -> Result<WrittenFile, LakeError> {
+    pub(crate) async fn put(&self, file: WrittenFile) -> Result<WrittenFile, LakeError> {
         let path = Path::from(file.path.as_str());
         let content = file.content.clone();
         let put = self.store().object_store.put_opts(&path, content.into(), PutMode::Create.into()).await;
@@ -320,9 +325,10 @@ impl Output {
         let (writer, statistics) = match &mut self.open {
             Some(open) => open,
             None => {
-                let properties =
-                    parquet_file::properties(self.table, &self.schema, MOST_ROWS, Written::ByCompaction).map_err(failed)?;
-                let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties)).map_err(failed)?;
+                let properties = parquet_file::properties(self.table, &self.schema, MOST_ROWS, Written::ByCompaction)
+                    .map_err(failed)?;
+                let writer =
+                    ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties)).map_err(failed)?;
                 self.open.insert((writer, Statistics::new(&self.schema)))
             }
         };

@@ -33,7 +33,8 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn of(table: Table) -> Result<Order, ArrowError> {
-        let fields = [DataType::Utf8, DataType::UInt64, DataType::Int64, DataType::Utf8, DataType::Int64, DataType::Int64];
+        let fields =
+            [DataType::Utf8, DataType::UInt64, DataType::Int64, DataType::Utf8, DataType::Int64, DataType::Int64];
         let converter = RowConverter::new(fields.into_iter().map(SortField::new).collect())?;
         Ok(Order { table, converter })
     }
@@ -70,7 +71,9 @@ fn conversations(batch: &RecordBatch) -> Result<UInt64Array, ArrowError> {
     let messages = batch.column_by_name("messages").and_then(|column| column.as_list_opt::<i32>());
     let messages = messages.ok_or_else(|| odd("messages"))?;
     let of_all: &StructArray = messages.values().as_struct_opt().ok_or_else(|| odd("messages"))?;
-    let texts = |name: &str| of_all.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| odd(name));
+    let texts = |name: &str| {
+        of_all.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| odd(name))
+    };
     let (roles, contents) = (texts("role")?, texts("content")?);
     let requests = batch.column_by_name("request_body").and_then(|column| column.as_binary_opt::<i32>());
     let requests = requests.ok_or_else(|| odd("request_body"))?;

@@ -78,6 +78,18 @@ pub enum MetastoreError {
         /// What was asked for.
         id: String,
     },
+    /// The matter has a hold.
+    #[error("the matter `{matter}` has a legal hold already; release it first, or give this one another name")]
+    HoldExists {
+        /// Its name.
+        matter: String,
+    },
+    /// There is no such hold.
+    #[error("there is no legal hold `{matter}`; see the list of holds for their names")]
+    UnknownHold {
+        /// What was asked for.
+        matter: String,
+    },
     /// There is no such API token.
     #[error("there is no API token `{id}`; see the list of tokens for their ids")]
     UnknownToken {
@@ -115,6 +127,8 @@ impl MetastoreError {
             E::Unacceptable { .. }
                 | E::UnknownKey { .. }
                 | E::UnknownToken { .. }
+                | E::HoldExists { .. }
+                | E::UnknownHold { .. }
                 | E::Bundle { .. }
                 | E::BundleTest { .. }
                 | E::LoginRefused

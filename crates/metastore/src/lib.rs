@@ -23,4 +23,4 @@ pub use key::{CreatedKey, KeyListing, NewKey};
 pub use open::{open, open_with_clock};
 pub use role::{ParseRoleError, Role};
 pub use session::{ApiTokenListing, Session};
-pub use store::{ControlEvent, LOCAL_AUTHOR, Metastore};
+pub use store::{ControlEvent, LOCAL_AUTHOR, LegalHold, Metastore};

@@ -17,7 +17,7 @@ macro_rules! implement_metastore {
         use $crate::secret::{self, Purpose};
         use $crate::session::{ApiTokenListing, LOGIN_LINK_US, SESSION_US, Session};
         use $crate::sql::{failed, revision_of, role_of};
-        use $crate::store::{ControlEvent, Metastore};
+        use $crate::store::{ControlEvent, HOLD_PLACED, HOLD_RELEASED, LegalHold, Metastore};
 
         /// A change in the making: the revision it will have, and the transaction it happens in.
         struct Change {
@@ -81,6 +81,22 @@ macro_rules! implement_metastore {
                                       FROM policy_revisions ORDER BY revision DESC LIMIT 1";
                 sqlx::query(SELECT).try_map(bundle_row).fetch_optional(&mut **transaction).await
             }
+        }
+
+        /// The holds that last: those placed and not released, by the events.
+        async fn holds_in(transaction: &mut Transaction<'static, $database>) -> Result<Vec<LegalHold>, sqlx::Error> {
+            const SELECT: &str = "SELECT revision, at_us, author, action, subject, detail FROM control_events \
+                                  WHERE action IN ($1, $2) ORDER BY revision";
+            let events = sqlx::query(SELECT).bind(HOLD_PLACED).bind(HOLD_RELEASED).try_map(event_row);
+            let mut holds: Vec<LegalHold> = Vec::new();
+            for ControlEvent { at_us, author, action, subject, detail, .. } in events.fetch_all(&mut **transaction).await? {
+                if action == HOLD_PLACED {
+                    holds.push(LegalHold { matter: subject, scope: detail, author, placed_at_us: at_us });
+                } else {
+                    holds.retain(|hold| hold.matter != subject);
+                }
+            }
+            Ok(holds)
         }
 
         type DatabaseRow = <$database as sqlx::Database>::Row;
@@ -178,6 +194,31 @@ macro_rules! implement_metastore {
                                       ORDER BY revision DESC LIMIT $1";
                 let rows = sqlx::query(SELECT).bind(i64::from(limit)).try_map(event_row).fetch_all(&self.pool);
                 rows.await.map_err(failed("list the control events"))
+            }
+
+            async fn place_hold(&self, matter: &str, scope: &str, author: &str) -> Result<(), Error> {
+                acceptable("matter of a legal hold", matter)?;
+                let mut change = self.change("place a legal hold").await?;
+                let holds = holds_in(&mut change.transaction).await.map_err(failed(change.action))?;
+                if holds.iter().any(|hold| hold.matter == matter) {
+                    return Err(Error::HoldExists { matter: matter.to_owned() });
+                }
+                self.commit(change, author, HOLD_PLACED, matter, scope).await
+            }
+
+            async fn release_hold(&self, matter: &str, author: &str) -> Result<(), Error> {
+                let mut change = self.change("release a legal hold").await?;
+                let holds = holds_in(&mut change.transaction).await.map_err(failed(change.action))?;
+                if !holds.iter().any(|hold| hold.matter == matter) {
+                    return Err(Error::UnknownHold { matter: matter.to_owned() });
+                }
+                self.commit(change, author, HOLD_RELEASED, matter, "").await
+            }
+
+            async fn list_holds(&self) -> Result<Vec<LegalHold>, Error> {
+                const ACTION: &str = "list the legal holds";
+                let mut transaction = self.pool.begin().await.map_err(failed(ACTION))?;
+                holds_in(&mut transaction).await.map_err(failed(ACTION))
             }
 
             async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, Error> {

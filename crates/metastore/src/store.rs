@@ -25,13 +25,31 @@ pub struct ControlEvent {
     /// Who did it.
     pub author: String,
     /// What: `key.created`, `key.revoked`, `bundle.activated`, `token.created`, `token.revoked`, `login.offered`,
-    /// `login.redeemed`.
+    /// `login.redeemed`, `hold.placed`, `hold.released`.
     pub action: String,
     /// To what: an id or a hash, never a secret.
     pub subject: String,
     /// For a person.
     pub detail: String,
 }
+
+/// A legal hold: what it covers does not expire until it is released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegalHold {
+    /// The matter it is for; its name.
+    pub matter: String,
+    /// What it covers, as the lake understands it (JSON).
+    pub scope: String,
+    /// Who placed it.
+    pub author: String,
+    /// Microseconds since 1970, UTC.
+    pub placed_at_us: i64,
+}
+
+/// `action` of the event that places a hold.
+pub(crate) const HOLD_PLACED: &str = "hold.placed";
+/// `action` of the event that releases one.
+pub(crate) const HOLD_RELEASED: &str = "hold.released";
 
 /// Control-plane state.
 ///
@@ -50,6 +68,16 @@ pub trait Metastore: Send + Sync {
 
     /// The latest changes, newest first.
     async fn control_events(&self, limit: u32) -> Result<Vec<ControlEvent>, MetastoreError>;
+
+    /// Places a legal hold on what `scope` (JSON) covers. The events are the state: a hold lasts until it is released.
+    /// [`MetastoreError::Unacceptable`] if the matter is empty, too long, or has a hold already.
+    async fn place_hold(&self, matter: &str, scope: &str, author: &str) -> Result<(), MetastoreError>;
+
+    /// Releases a hold. [`MetastoreError::UnknownHold`] if there is none of this name.
+    async fn release_hold(&self, matter: &str, author: &str) -> Result<(), MetastoreError>;
+
+    /// The holds that last, oldest first.
+    async fn list_holds(&self) -> Result<Vec<LegalHold>, MetastoreError>;
 
     /// Creates a key; its secret is returned this once. [`MetastoreError::Unacceptable`] if a name is empty or too long.
     async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, MetastoreError>;

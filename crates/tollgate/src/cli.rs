@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// The proof that nothing was altered: verify it, prove one call, rotate the keys.
     #[command(subcommand)]
     Audit(command::audit::AuditCommand),
+    /// The lake: how it stands, compaction, vacuum, retention, legal holds.
+    #[command(subcommand)]
+    Lake(command::lake::LakeCommand),
     /// Virtual keys of the gateway.
     #[command(subcommand)]
     Key(command::key::KeyCommand),

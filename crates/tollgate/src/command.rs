@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod key;
+pub(crate) mod lake;
 pub(crate) mod mock_provider;
 pub(crate) mod policy;
 pub(crate) mod report;

@@ -53,6 +53,7 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Search(args) => command::search::run(common, args).await,
         Command::Report(report) => command::report::run(common, report).await,
         Command::Audit(audit) => command::audit::run(common, audit).await,
+        Command::Lake(lake) => command::lake::run(common, lake).await,
         Command::Key(key) => command::key::run(common, key).await,
         Command::Token(token) => command::token::run(common, token).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,

@@ -4,6 +4,7 @@ mod console;
 mod feedback;
 mod governance;
 mod integrity;
+mod maintenance;
 mod node;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tollgate_metastore::Metastore;
 
 use crate::data_dir::DataDir;
 
+pub(crate) use maintenance::{retention_classes, retention_policy};
 pub(crate) use node::{Node, NodeOptions, read_policy};
 
 /// Opens the database of keys, users and policies.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use crate::retain::{PAYLOADS_EXPIRED, RECORDS_EXPIRED};
+
 /// `control_events.action` of content that went, by retention or by a request for erasure.
-pub(super) const PAYLOADS_GONE: [&str; 2] = ["expire_payloads", "erase"];
-/// `control_events.action` of records that went by retention.
-pub(super) const RECORDS_GONE: &str = "expire_records";
+pub(super) const PAYLOADS_GONE: [&str; 2] = [PAYLOADS_EXPIRED, "payloads.erased"];
 
 /// What a subject such as `team=kyc day=2026-11-23` covers: everything of the parts that it leaves out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ impl Explained {
         let Some(selector) = Selector::parse(subject) else { return };
         if PAYLOADS_GONE.contains(&action) {
             self.payloads.insert(selector);
-        } else if action == RECORDS_GONE {
+        } else if action == RECORDS_EXPIRED {
             self.records.insert(selector);
         }
     }
@@ -42,6 +42,11 @@ impl Explained {
             Selector { interaction_id: Some(interaction_id.to_owned()), ..Selector::default() },
         ];
         candidates.iter().any(|candidate| self.payloads.contains(candidate))
+    }
+
+    /// Whether a call's personal fields may be missing.
+    pub(super) fn covers_erasure_of(&self, interaction_id: &str) -> bool {
+        self.payloads.contains(&Selector { interaction_id: Some(interaction_id.to_owned()), ..Selector::default() })
     }
 
     /// Whether records of this day may be missing.
@@ -77,14 +82,14 @@ mod tests {
     #[test]
     fn an_explanation_covers_what_it_names_and_no_more() {
         let mut explained = Explained::default();
-        explained.take("expire_payloads", "team=risk and fraud day=2026-11-23");
-        explained.take("erase", "interaction_id=a");
+        explained.take("payloads.expired", "team=risk and fraud day=2026-11-23");
+        explained.take("payloads.erased", "interaction_id=a");
         explained.take("create_key", "day=2026-11-24");
         assert!(explained.covers_payload("2026-11-23", "risk and fraud", "x"));
         assert!(!explained.covers_payload("2026-11-23", "kyc", "x"));
         assert!(!explained.covers_payload("2026-11-24", "kyc", "x"));
         assert!(explained.covers_payload("2026-11-25", "kyc", "a"));
-        explained.take("expire_records", "day=2026-01-01");
+        explained.take("records.expired", "day=2026-01-01");
         assert!(explained.covers_records_of("2026-01-01") && !explained.covers_records_of("2026-01-02"));
     }
 }

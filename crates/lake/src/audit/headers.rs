@@ -27,6 +27,64 @@ pub(super) fn name_of(key: &str) -> Result<String, VerifyKeyError> {
     Ok(verifier.name().to_owned())
 }
 
+/// The log's keys, each with the sizes of the log at which it was the one that signs.
+#[derive(Debug)]
+pub(super) struct LogKeys(Vec<(u64, u64, String)>);
+
+impl LogKeys {
+    /// Keys that are trusted from outside: from the entry on that introduces them, or from the beginning.
+    pub(super) fn trusted(keys: &[String], entries: &[(u64, Bytes)]) -> LogKeys {
+        let introduced = |key: &String| {
+            let place = entries.iter().find(|(_, entry)| new_key(entry).as_ref() == Some(key));
+            (place.map_or(0, |(place, _)| place + 1), u64::MAX, key.clone())
+        };
+        LogKeys(keys.iter().map(introduced).collect())
+    }
+
+    /// The keys that may sign a checkpoint of this size.
+    pub(super) fn at(&self, size: u64) -> Vec<String> {
+        let valid = self.0.iter().filter(|(from, until, _)| (*from..=*until).contains(&size));
+        valid.map(|(.., key)| key.clone()).collect()
+    }
+
+    /// Whether a checkpoint of this size is from before the oldest trusted key, so that nothing can be said of its signature.
+    pub(super) fn is_before(&self, size: u64) -> bool {
+        self.0.iter().all(|(from, ..)| size < *from)
+    }
+
+    /// Takes the key note at `place`.
+    fn take(&mut self, place: u64, entry: &Bytes) -> Result<(), String> {
+        let note = Note::from_bytes(entry).map_err(|error| format!("it is not a signed note ({error})"))?;
+        let key = new_key(entry).ok_or("it is neither a batch header nor a key note")?;
+        let signed_by = |key: &str| {
+            let Ok(verifier) = StandardVerifier::new(key) else { return false };
+            note.verify(&VerifierList::new(vec![Box::new(verifier)])).is_ok()
+        };
+        if !signed_by(&key) {
+            return Err("the new key has not signed it".to_owned());
+        }
+        if self.is_before(place) || self.0.iter().any(|(from, _, known)| (*from, known) == (place + 1, &key)) {
+            // From before the trusted key, or the note that introduced it: whoever trusts that key trusts how it came to be.
+            return Ok(());
+        }
+        if !self.at(place).iter().any(|known| signed_by(known)) {
+            return Err("no key that was the log's then has signed it".to_owned());
+        }
+        for (_, until, _) in self.0.iter_mut().filter(|(from, until, _)| (*from..=*until).contains(&place)) {
+            *until = place;
+        }
+        self.0.push((place + 1, u64::MAX, key));
+        Ok(())
+    }
+}
+
+/// The key that a key note introduces.
+fn new_key(entry: &Bytes) -> Option<String> {
+    let text = String::from_utf8_lossy(entry);
+    let mut lines = text.split_once("\n\n")?.0.lines();
+    (lines.next() == Some(KEY_NOTE)).then(|| lines.find_map(|line| line.strip_prefix("key ")).map(str::to_owned))?
+}
+
 /// A batch header with its place in the log.
 pub(super) struct Placed {
     pub(super) place: u64,
@@ -49,14 +107,14 @@ struct Writer {
     last_seq: u64,
 }
 
-/// Reads the entries in order: headers are checked against the one before, key notes widen `keys`.
-pub(super) fn read(entries: &[(u64, Bytes)], keys: &mut Vec<String>, problems: &mut Problems) -> Vec<Placed> {
+/// Reads the entries in order: headers are checked against the one before, key notes go to `keys`.
+pub(super) fn read(entries: &[(u64, Bytes)], keys: &mut LogKeys, problems: &mut Problems) -> Vec<Placed> {
     let mut writers: HashMap<WriterId, Writer> = HashMap::new();
     let mut headers = Vec::with_capacity(entries.len());
     for (place, entry) in entries {
         let subject = format!("entry {place}");
         if !BatchHeader::is_header(entry) {
-            if let Err(why) = take_key(entry, keys) {
+            if let Err(why) = keys.take(*place, entry) {
                 problems.add(ProblemKind::TreeEntry, subject, why);
             }
             continue;
@@ -111,27 +169,4 @@ fn follow(placed: &Placed, entry: &Bytes, former: Option<&Writer>, problems: &mu
         let detail = format!("its writer has a new key that the former one did not sign: {error}");
         problems.add(ProblemKind::HeaderSignature, placed.subject(), detail);
     }
-}
-
-/// Takes the key of a key note that one of `keys` signed.
-fn take_key(entry: &Bytes, keys: &mut Vec<String>) -> Result<(), String> {
-    let note = Note::from_bytes(entry).map_err(|error| format!("it is not a signed note ({error})"))?;
-    let text = String::from_utf8_lossy(note.text());
-    let mut lines = text.lines();
-    if lines.next() != Some(KEY_NOTE) {
-        return Err("it is neither a batch header nor a key note".to_owned());
-    }
-    let key = lines.find_map(|line| line.strip_prefix("key ")).ok_or("it names no key")?;
-    let signed_by = |key: &str| {
-        let Ok(verifier) = StandardVerifier::new(key) else { return false };
-        note.verify(&VerifierList::new(vec![Box::new(verifier)])).is_ok()
-    };
-    if !signed_by(key) {
-        return Err("the new key has not signed it".to_owned());
-    }
-    if !keys.iter().any(|known| signed_by(known)) {
-        return Err("no key that was the log's has signed it".to_owned());
-    }
-    keys.push(key.to_owned());
-    Ok(())
 }

@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub(super) name: String,
     /// Of a call: its team. Of a control event: its action and subject.
     pub(super) about: (String, String),
+    /// Of a call: its personal fields and their salt are gone, and only their commitment is left.
+    pub(super) is_erased: bool,
 }
 
 /// Place of a record in its log.
@@ -141,12 +143,12 @@ pub(super) fn records(
         if stated.value(row) != commitment {
             problem(ProblemKind::RecordChanged, "its values are not those of its record_commitment");
         }
-        let mut payload = None;
+        let (mut payload, mut is_erased) = (None, false);
         if let Some((committed, salts, payloads)) = personal {
             payload = payloads.is_valid(row).then(|| payloads.value(row).try_into().ok()).flatten();
             let stated = committed.is_valid(row).then(|| committed.value(row));
             // An erasure takes the salt with the fields; what is left says nothing and can be checked no further.
-            let is_erased = stated.is_some() && salts.is_null(row) && !rows.write_personal(row, &mut Vec::new());
+            is_erased = stated.is_some() && salts.is_null(row) && !rows.write_personal(row, &mut Vec::new());
             let salt = if salts.is_valid(row) { salts.value(row) } else { &[] };
             if !is_erased && stated != rows.personal(row, salt, &mut scratch).as_ref().map(|hash| hash.as_slice()) {
                 problem(ProblemKind::PersonalChanged, "its personal fields are not those of its personal_commitment");
@@ -155,7 +157,7 @@ pub(super) fn records(
         let about = about.map_or_else(Default::default, |(first, second)| {
             (first.value(row).to_owned(), second.map_or_else(String::new, |second| second.value(row).to_owned()))
         });
-        findings.records.push(Found { id, commitment, payload, name, about });
+        findings.records.push(Found { id, commitment, payload, name, about, is_erased });
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use tollgate_interaction::schema::Table;
 
 use super::batches::Batches;
 use super::explained::Explained;
-use super::headers::{self, VerifyKeyError};
+use super::headers::{self, LogKeys, VerifyKeyError};
 use super::rows::{self, FileFindings, Found, FoundPayload, RecordId};
 use super::{Problem, ProblemKind, Problems};
 use crate::error::LakeError;
@@ -78,7 +78,7 @@ pub fn verify(lake: Arc<Lake>, settings: VerifySettings) -> BoxFuture<'static, R
         let note = read_checkpoint(lake.store()).await?;
         let covered = note.as_ref().and_then(size_of).unwrap_or(0);
         let entries = gather(&lake, covered, &position, &mut problems).await?;
-        let mut keys = settings.keys.clone();
+        let mut keys = LogKeys::trusted(&settings.keys, &entries);
         let placed = headers::read(&entries, &mut keys, &mut problems);
         let roots = Roots::of(&entries);
         let checkpoint_size = check_checkpoint(note, &name, &keys, &position, &roots, &mut problems);
@@ -90,6 +90,7 @@ pub fn verify(lake: Arc<Lake>, settings: VerifySettings) -> BoxFuture<'static, R
             explained: Explained::default(),
             explaining: Vec::new(),
             missing: Vec::new(),
+            erased: Vec::new(),
             problems,
             verification: Verification::default(),
         };
@@ -192,7 +193,7 @@ impl<'a> Roots<'a> {
 fn check_checkpoint(
     note: Option<Bytes>,
     name: &str,
-    keys: &[String],
+    keys: &LogKeys,
     position: &LogPosition,
     roots: &Roots<'_>,
     problems: &mut Problems,
@@ -205,7 +206,8 @@ fn check_checkpoint(
         }
         return 0;
     };
-    let signed = match Signed::read(note, name, keys) {
+    let size = size_of(&note).unwrap_or(0);
+    let signed = match Signed::read(note, name, &keys.at(size)) {
         Ok(signed) => signed,
         Err(why) => {
             let kind =
@@ -239,9 +241,12 @@ fn check_checkpoint(
     signed.size
 }
 
-fn check_older(older: Bytes, name: &str, keys: &[String], roots: &Roots<'_>, problems: &mut Problems) {
+fn check_older(older: Bytes, name: &str, keys: &LogKeys, roots: &Roots<'_>, problems: &mut Problems) {
     let subject = "the older checkpoint";
-    match Signed::read(older, name, keys) {
+    let size = size_of(&older).unwrap_or(0);
+    let read =
+        if keys.is_before(size) { Signed::unchecked(older, name) } else { Signed::read(older, name, &keys.at(size)) };
+    match read {
         Err(why) => problems.add(ProblemKind::CheckpointInconsistent, subject, why),
         Ok(older) if roots.at(older.size).as_deref() == Some(older.root.as_str()) => {}
         Ok(older) => {
@@ -265,6 +270,8 @@ struct Reading {
     /// Control events that explain something, if they are proven.
     explaining: Vec<(RecordId, (String, String))>,
     missing: Vec<Missing>,
+    /// Calls whose personal fields are gone.
+    erased: Vec<(RecordId, String)>,
     problems: Problems,
     verification: Verification,
 }
@@ -286,6 +293,9 @@ impl Reading {
             let calls = self.records_of(lake, Table::Interactions, of_day(Table::Interactions)).await?;
             let mut expected: HashMap<RecordId, (Commitment, String, String)> = HashMap::with_capacity(calls.len());
             for call in calls {
+                if call.is_erased {
+                    self.erased.push((call.id.clone(), call.name.clone()));
+                }
                 if let Some(payload) = call.payload {
                     expected.insert(call.id, (payload, call.name, call.about.0));
                 }
@@ -406,6 +416,12 @@ impl Reading {
                     subject,
                     "its content is not there, and no record says why",
                 );
+            }
+        }
+        for (id, name) in &self.erased {
+            if !self.explained.covers_erasure_of(name) {
+                let detail = "its personal fields are gone, and no record says that they were erased";
+                self.problems.add(ProblemKind::PersonalChanged, format!("{id} ({name})"), detail);
             }
         }
         self.verification.expired_batches = self.batches.finish(&self.explained, &mut self.problems);

@@ -10,9 +10,7 @@ use tollgate_lake::compact::level_of;
 use tollgate_lake::{Lake, Mode};
 
 use crate::fault::{Fault, with_fault};
-use crate::writer::{
-    Process, STARTED_AT_US, assert_once, eventually, open_store, open_wal, proof_settings, read,
-};
+use crate::writer::{Process, STARTED_AT_US, assert_once, eventually, open_store, open_wal, proof_settings, read};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -47,7 +45,11 @@ async fn many_small_files_become_few_with_the_same_rows_and_the_same_proof() {
     let report = lake.compact(STARTED_AT_US + 30 * HOUR_US, 100).await.unwrap();
     let after = lake.snapshot();
     assert!(report.commits >= 2 && report.files_before > report.files_after, "{report:?}");
-    assert!(before.interactions.files.len() >= 10 && after.interactions.files.len() <= 3, "{}", after.interactions.files.len());
+    assert!(
+        before.interactions.files.len() >= 10 && after.interactions.files.len() <= 3,
+        "{}",
+        after.interactions.files.len()
+    );
     assert!(after.interactions.files.iter().any(|file| level_of(file) > 0 && file.range.is_none()));
     assert_once(&lake, all(60), "after compaction").await;
     let nothing = lake.compact(STARTED_AT_US + 30 * HOUR_US, 100).await.unwrap();
@@ -58,7 +60,9 @@ async fn many_small_files_become_few_with_the_same_rows_and_the_same_proof() {
     }
     let reader = Lake::open(open_store(&folder.path().join("lake")), Mode::ReadOnly).await.unwrap();
     assert_once(&reader, all(60), "for a reader that comes later").await;
-    let found = verify(reader, VerifySettings { keys: vec![key], older_checkpoint: None, ..VerifySettings::default() }).await.unwrap();
+    let found = verify(reader, VerifySettings { keys: vec![key], older_checkpoint: None, ..VerifySettings::default() })
+        .await
+        .unwrap();
     assert!(found.ok && found.records == 60 && found.payloads == 60, "{found:#?}");
 }
 
@@ -166,4 +170,3 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
-

@@ -16,5 +16,6 @@ mod inbox;
 mod lease;
 mod proof;
 mod reading;
+mod retention;
 mod weather;
 mod writer;

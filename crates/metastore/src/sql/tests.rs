@@ -151,6 +151,25 @@ async fn another_process_s_changes_are_seen() {
 }
 
 #[tokio::test]
+async fn a_legal_hold_lasts_until_it_is_released() {
+    on_each(|store| async move {
+        store.place_hold("matter 7", r#"{"team":"kyc"}"#, "counsel").await.unwrap();
+        let again = store.place_hold("matter 7", "{}", "counsel").await;
+        assert!(matches!(again, Err(MetastoreError::HoldExists { .. })), "{again:?}");
+        let holds = store.list_holds().await.unwrap();
+        assert_eq!(holds.len(), 1);
+        assert_eq!((holds[0].matter.as_str(), holds[0].author.as_str()), ("matter 7", "counsel"));
+        store.release_hold("matter 7", "counsel").await.unwrap();
+        assert!(store.list_holds().await.unwrap().is_empty());
+        let gone = store.release_hold("matter 7", "counsel").await;
+        assert!(matches!(gone, Err(MetastoreError::UnknownHold { .. })), "{gone:?}");
+        let events = store.control_events(2).await.unwrap();
+        assert_eq!([events[0].action.as_str(), events[1].action.as_str()], ["hold.released", "hold.placed"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_bundle_is_in_force_once_put_and_stays_readable() {
     on_each(|store| async move {
         assert_eq!(store.control_document().await.unwrap().bundle_yaml, DEFAULT_YAML);

@@ -31,6 +31,7 @@ use tollgate_wal::{Appender, Wal};
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
+use super::maintenance::Maintenance;
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
@@ -158,6 +159,14 @@ impl Node {
             signals,
             models: model_names(config),
         };
+        let maintenance = Maintenance {
+            lake: Arc::clone(&lake),
+            wal: Arc::clone(&wal),
+            metastore: Arc::clone(&metastore),
+            classes: super::retention_classes(config),
+            keep_removed: Duration::from_secs(config.log.keep_removed_hours * 3_600),
+        };
+        tasks.spawn(maintenance.run(serving.clone()));
         let outbox = ControlOutbox::new(Arc::clone(&metastore), Arc::clone(&analytics), wal.appender());
         let outbox = tasks.spawn(outbox.run(serving.clone()));
         let integrity = NodeIntegrity {
