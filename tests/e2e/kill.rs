@@ -29,7 +29,7 @@ impl Moments {
 }
 
 fn kills() -> u64 {
-    std::env::var("TOLLGATE_KILLS").ok().map_or(25, |text| text.parse().expect("TOLLGATE_KILLS is a number"))
+    std::env::var("TOLLGATE_KILLS").ok().map_or(48, |text| text.parse().expect("TOLLGATE_KILLS is a number"))
 }
 
 #[test]
@@ -43,6 +43,7 @@ fn a_killed_gateway_has_every_answered_call_once_and_every_other_as_interrupted(
     let mut tollgate = Tollgate::with_config(&config);
     survive(&mut tollgate, "mock/gpt-5-mini", kills());
     tollgate.stop();
+    println!("{}", tollgate.run(&["audit", "verify"]));
     // Dozens of versions by dozens of processes, and checkpoints among them.
     for table in ["interactions", "payloads"] {
         let folder = tollgate.data().join("lake").join(table);
@@ -53,7 +54,10 @@ fn a_killed_gateway_has_every_answered_call_once_and_every_other_as_interrupted(
 #[test]
 fn a_killed_gateway_on_s3_has_every_answered_call_once() {
     let store = ObjectStore::start();
-    survive(&mut Tollgate::with_config(&store.log_section("kill")), "sandbox/small", kills().div_ceil(5));
+    let mut tollgate = Tollgate::with_config(&store.log_section("kill"));
+    survive(&mut tollgate, "sandbox/small", kills().div_ceil(4));
+    tollgate.stop();
+    println!("{}", tollgate.run(&["audit", "verify"]));
 }
 
 fn survive(tollgate: &mut Tollgate, model: &str, kills: u64) {

@@ -906,6 +906,9 @@ class Lake:
             elif not os.path.isfile(self.folder / name / path):
                 say("file-missing", subject, "the table names this file")
             else:
+                stated = re.search(r"\.([0-9a-f]{40})\.parquet$", path)
+                if stated and not sha256((self.folder / name / path).read_bytes()).hex().startswith(stated[1]):
+                    say("file-unreadable", subject, "its bytes are not those whose SHA-256 its name begins with")
                 for n, columns in read_rows(self.folder / name / path, wanted, chunk,
                                             lambda e, s=subject: say("file-unreadable", s, e)):
                     yield path, n, columns, day

@@ -87,14 +87,13 @@ impl Attempt {
                 }
             }
         }
-        let random = uuid::Uuid::now_v7().simple().to_string();
         let writer = shared.wal.writer();
-        let name = inbox::file_name(writer, plan.epoch, plan.first_seq, plan.last_seq, &random);
+        let stem = inbox::file_stem(writer, plan.epoch, plan.first_seq, plan.last_seq);
         let created_at_us = chrono::Utc::now().timestamp_micros();
         let header = seal::header(shared, &plan, last_batch, &of_tables, created_at_us)?;
         let mut files = Vec::with_capacity(of_tables.len());
         for (table, batches) in of_tables {
-            files.push((table, parquet_file::build(table, &batches, &name)?));
+            files.push((table, parquet_file::build(table, &batches, &stem)?));
         }
         let listed = |wanted: Table| {
             let of_table = files.iter().filter(|(table, _)| *table == wanted).flat_map(|(_, files)| files);

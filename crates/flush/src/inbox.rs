@@ -105,10 +105,27 @@ pub fn path_of(writer: &WriterId, epoch: u64, first_seq: u64, last_seq: u64) -> 
     Path::from(format!("{INBOX}/{writer}/{epoch:010}-{first_seq:016}-{last_seq:016}.json"))
 }
 
-/// The file name of a table file: says whose rows it holds, and is never used twice.
+/// Beginning of the name of a table file: says whose rows it holds. [`file_name`] completes it.
 #[must_use]
-pub fn file_name(writer: &WriterId, epoch: u64, first_seq: u64, last_seq: u64, random: &str) -> String {
-    format!("{writer}.{epoch}.{first_seq}.{last_seq}.{random}.parquet")
+pub fn file_stem(writer: &WriterId, epoch: u64, first_seq: u64, last_seq: u64) -> String {
+    format!("{writer}.{epoch}.{first_seq}.{last_seq}")
+}
+
+/// Hexadecimal digits of a file's SHA-256 in its name: 160 bits.
+const DIGEST_DIGITS: usize = 40;
+
+/// The name of a table file: a stem, and the beginning of the file's SHA-256, by which a single flipped bit is noticed.
+#[must_use]
+pub fn file_name(stem: &str, sha256: &str) -> String {
+    format!("{stem}.{}.parquet", sha256.get(..DIGEST_DIGITS).unwrap_or(sha256))
+}
+
+/// The beginning of a file's SHA-256 that its name states; `None` for files of version 1.
+#[must_use]
+pub fn digest_of_file(path: &str) -> Option<&str> {
+    let digest = path.strip_suffix(".parquet")?.rsplit('.').next()?;
+    let is_hexadecimal = digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (digest.len() == DIGEST_DIGITS && is_hexadecimal).then_some(digest)
 }
 
 /// Rows a table file holds, as its name says.
@@ -124,7 +141,7 @@ pub struct FileRange {
     pub last_seq: u64,
 }
 
-/// Reads [`file_name`] back; `None` for a file that something else wrote, such as a compaction.
+/// Reads [`file_stem`] back from a path; `None` for a file that something else wrote, such as a compaction.
 #[must_use]
 pub fn range_of_file(path: &str) -> Option<FileRange> {
     let name = path.rsplit('/').next()?.strip_suffix(".parquet")?;
@@ -146,7 +163,9 @@ mod tests {
     #[test]
     fn a_table_file_says_whose_rows_it_holds() {
         let writer: WriterId = "gw-7".parse().unwrap();
-        let name = file_name(&writer, 3, 17, 4_000, "0af3");
+        let name = file_name(&file_stem(&writer, 3, 17, 4_000), &"0af3".repeat(16));
+        assert_eq!(digest_of_file(&name), Some("0af3".repeat(10).as_str()));
+        assert_eq!(digest_of_file("gw.1.2.3.019ab0e6a1b27c3d8e9f0a1b2c3d4e5f.parquet"), None, "of version 1");
         let range = range_of_file(&format!("day=2026-11-23/{name}")).unwrap();
         assert_eq!(range, FileRange { writer, epoch: 3, first_seq: 17, last_seq: 4_000 });
         assert_eq!(range_of_file("day=2026-11-23/part-0001.parquet"), None);

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tollgate_interaction::schema::DAY;
 pub use tollgate_interaction::schema::Table;
 
-use crate::inbox::ManifestFile;
+use crate::inbox::{self, ManifestFile};
 use crate::statistics;
 
 /// Rows of a row group of facts: what OpenObserve, Quickwit and GreptimeDB have converged on.
@@ -62,11 +62,11 @@ pub enum BuildError {
     Parquet(#[from] ParquetError),
 }
 
-/// Builds the files of one table for these batches; `name` is the file name, the same for every day.
+/// Builds the files of one table for these batches; `stem` is how their names begin.
 ///
 /// # Errors
 /// [`BuildError`].
-pub fn build(table: Table, batches: &[RecordBatch], name: &str) -> Result<Vec<BuiltFile>, BuildError> {
+pub fn build(table: Table, batches: &[RecordBatch], stem: &str) -> Result<Vec<BuiltFile>, BuildError> {
     let mut days = BTreeSet::new();
     for batch in batches {
         days.extend(day_column(batch)?.values().iter().copied());
@@ -80,12 +80,12 @@ pub fn build(table: Table, batches: &[RecordBatch], name: &str) -> Result<Vec<Bu
                 rows_of_day.push(rows);
             }
         }
-        files.push(build_day(table, &rows_of_day, day, name)?);
+        files.push(build_day(table, &rows_of_day, day, stem)?);
     }
     Ok(files)
 }
 
-fn build_day(table: Table, batches: &[RecordBatch], day: i32, name: &str) -> Result<BuiltFile, BuildError> {
+fn build_day(table: Table, batches: &[RecordBatch], day: i32, stem: &str) -> Result<BuiltFile, BuildError> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let Some(first) = batches.first() else {
         return Err(ArrowError::InvalidArgumentError("a file without rows".to_owned()).into());
@@ -98,12 +98,13 @@ fn build_day(table: Table, batches: &[RecordBatch], day: i32, name: &str) -> Res
     }
     writer.close()?;
     let day = day_text(day);
+    let sha256 = sha256(&content);
     let listed = ManifestFile {
-        path: format!("{DAY}={day}/{name}"),
+        path: format!("{DAY}={day}/{}", inbox::file_name(stem, &sha256)),
         day,
         size_bytes: content.len() as u64,
         rows: rows as u64,
-        sha256: hexadecimal(&Sha256::digest(&content)),
+        sha256,
         stats: statistics::of_batches(batches),
     };
     Ok(BuiltFile { listed, content: content.into() })
@@ -226,8 +227,10 @@ fn payload_properties(schema: &Schema, written: Written) -> Result<WriterPropert
     Ok(properties)
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of a file, hexadecimal.
+#[must_use]
+pub fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -244,9 +247,9 @@ mod tests {
     fn rows_of_two_days_become_two_files() {
         let mut rows = testing::facts(1..=4);
         rows[3].1.started_at_us += US_PER_DAY;
-        let files = build(Table::Interactions, &[batch::interactions(&rows).unwrap()], "x.parquet").unwrap();
-        let listed: Vec<_> = files.iter().map(|file| (file.listed.rows, file.listed.path.as_str())).collect();
-        assert_eq!(listed, [(3, "day=2026-11-23/x.parquet"), (1, "day=2026-11-24/x.parquet")]);
+        let files = build(Table::Interactions, &[batch::interactions(&rows).unwrap()], "x").unwrap();
+        let listed: Vec<_> = files.iter().map(|file| (file.listed.rows, &file.listed.path[..16])).collect();
+        assert_eq!(listed, [(3, "day=2026-11-23/x"), (1, "day=2026-11-24/x")]);
         let stats = &files[1].listed.stats;
         assert_eq!(stats["numRecords"], 1);
         assert_eq!(stats["minValues"]["seq"], 4);
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn no_statistics_reveal_text_and_the_day_is_only_in_the_path() {
         let rows = testing::facts(1..=4);
-        let files = build(Table::Interactions, &[batch::interactions(&rows).unwrap()], "x.parquet").unwrap();
+        let files = build(Table::Interactions, &[batch::interactions(&rows).unwrap()], "x").unwrap();
         assert!(files[0].listed.stats["minValues"].get("team").is_none());
         let reader = SerializedFileReader::new(files[0].content.clone()).unwrap();
         for column in reader.metadata().row_group(0).columns() {

@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode};
 use parquet::arrow::ArrowWriter;
+use tollgate_flush::inbox;
 use tollgate_flush::parquet_file::{self, Written, day_text};
 use tollgate_flush::statistics::Statistics;
 use tollgate_interaction::schema::{DAY, Table};
@@ -165,8 +166,13 @@ impl Lake {
         let path = Path::from(file.path.as_str());
         let content = file.content.clone();
         let put = self.store().object_store.put_opts(&path, content.into(), PutMode::Create.into()).await;
-        put.map_err(|source| LakeError::Io { path: file.path.clone(), source })?;
-        Ok(WrittenFile { content: bytes::Bytes::new(), ..file })
+        match put {
+            // Its name tells its content: an earlier attempt wrote the same.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {
+                Ok(WrittenFile { content: bytes::Bytes::new(), ..file })
+            }
+            Err(source) => Err(LakeError::Io { path: file.path.clone(), source }),
+        }
     }
 
     /// Commits that some files stand in the place of others. False if one of those is not in the table any more.
@@ -224,8 +230,8 @@ pub fn level_of(file: &DataFile) -> u8 {
 /// Beginning of the name of a file that a compaction wrote. `range_of_file` reads no range from such a name.
 const PREFIX: &str = "compacted.";
 
-fn file_name(level: u8, window_start_us: i64) -> String {
-    format!("{PREFIX}{level}.{}.{}.parquet", window_start_us / 1_000_000, uuid::Uuid::now_v7().simple())
+fn file_stem(level: u8, window_start_us: i64) -> String {
+    format!("{PREFIX}{level}.{}", window_start_us / 1_000_000)
 }
 
 /// The first task that is due, small windows first: their files are what there is most of.
@@ -341,9 +347,11 @@ impl Output {
     /// Gives the last file, if there are rows that are in none.
     pub(crate) fn finish(&mut self) -> Result<Option<WrittenFile>, LakeError> {
         let Some((writer, statistics)) = self.open.take() else { return Ok(None) };
-        let name = file_name(self.level, self.window_start_us);
-        let path = format!("{}/{DAY}={}/{name}", self.table.folder(), day_text(self.day));
-        let content = writer.into_inner().map_err(|source| LakeError::Parquet { path: path.clone(), source })?;
+        let stem = file_stem(self.level, self.window_start_us);
+        let folder = format!("{}/{DAY}={}", self.table.folder(), day_text(self.day));
+        let failed = |source| LakeError::Parquet { path: format!("{folder}/{stem}"), source };
+        let content = writer.into_inner().map_err(failed)?;
+        let path = format!("{folder}/{}", inbox::file_name(&stem, &parquet_file::sha256(&content)));
         Ok(Some(WrittenFile {
             path,
             table: self.table,
@@ -386,7 +394,7 @@ mod tests {
 
     #[test]
     fn what_was_compacted_is_merged_again_only_by_a_longer_window() {
-        let quarter = |start| file(&file_name(1, start), start, 5);
+        let quarter = |start| file(&format!("{}.x.parquet", file_stem(1, start)), start, 5);
         let files = [quarter(NOON_US), quarter(NOON_US + 15 * MINUTE_US)];
         assert_eq!(level_of(&files[0]), 1);
         assert_eq!(tollgate_flush::inbox::range_of_file(&files[0].path), None);
@@ -397,7 +405,7 @@ mod tests {
 
     #[test]
     fn large_files_are_left_alone_and_the_memory_of_a_task_is_bounded() {
-        let large = file(&file_name(1, NOON_US), NOON_US, LARGE_BYTES);
+        let large = file(&format!("{}.x.parquet", file_stem(1, NOON_US)), NOON_US, LARGE_BYTES);
         let later = NOON_US + 17 * MINUTE_US;
         assert_eq!(next_task(Table::Interactions, &[Arc::clone(&large), large], later), None);
         let fresh: Vec<_> = (0..10).map(|n| file(&format!("gw.1.{n}.{n}.x.parquet"), NOON_US + n, 4 << 20)).collect();

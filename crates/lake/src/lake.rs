@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, ArrayRef, Date32Array, new_null_array};
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::{Mutex, Notify, watch};
@@ -411,6 +414,16 @@ impl Lake {
         self.read_columns(file, None)
     }
 
+    /// The bytes of a file; `None` if it is not there.
+    pub(crate) async fn content(&self, file: &DataFile) -> Result<Option<Bytes>, LakeError> {
+        let failed = |source| LakeError::Io { path: file.path.clone(), source };
+        match self.store.object_store.get(&Path::from(file.path.as_str())).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(failed)?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
     /// Reads some columns of a file, or all of the table's, `day` included.
     pub(crate) fn read_columns<'a>(
         &'a self,
@@ -439,8 +452,7 @@ impl Lake {
             let rows = rows_at_once(builder.metadata(), batch_bytes);
             let builder = match columns {
                 Some(columns) => {
-                    let wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
-                    schema = Arc::new(Schema::new(schema.fields().iter().filter(wanted).cloned().collect::<Fields>()));
+                    schema = some_of(&schema, columns);
                     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
                     builder.with_projection(mask)
                 }
@@ -456,6 +468,38 @@ impl Lake {
         }
         .boxed()
     }
+}
+
+/// The batches of a file that is in memory, with some of its columns or all of its table's, `day` included.
+pub(crate) fn batches_of(
+    file: &DataFile,
+    content: Bytes,
+    columns: Option<&[&str]>,
+) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>>, LakeError> {
+    let path = file.path.clone();
+    let failed = move |source| LakeError::Parquet { path: path.clone(), source };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content).map_err(&failed)?;
+    let mut schema = Table::of_path(&file.path).unwrap_or(Table::Interactions).schema();
+    let rows = rows_at_once(builder.metadata(), READ_BYTES);
+    let builder = match columns {
+        Some(columns) => {
+            schema = some_of(&schema, columns);
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder.with_projection(mask)
+        }
+        None => builder,
+    };
+    let day = file.day;
+    let batches = builder.with_batch_size(rows).build().map_err(&failed)?;
+    Ok(batches.map(move |batch| {
+        let completed = batch.and_then(|batch| with_all_columns(&batch, &schema, day));
+        completed.map_err(|source| failed(source.into()))
+    }))
+}
+
+fn some_of(schema: &SchemaRef, columns: &[&str]) -> SchemaRef {
+    let wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
+    Arc::new(Schema::new(schema.fields().iter().filter(wanted).cloned().collect::<Fields>()))
 }
 
 fn rows_at_once(metadata: &ParquetMetaData, batch_bytes: usize) -> usize {

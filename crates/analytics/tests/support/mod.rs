@@ -46,7 +46,7 @@ impl TestLog {
         let chunks = self.hot.snapshot().chunks;
         let facts: Vec<_> = chunks.iter().map(|chunk| of_range(&chunk.batches.interactions)).collect();
         let payloads: Vec<_> = chunks.iter().map(|chunk| of_range(&chunk.batches.payloads)).collect();
-        let name = inbox::file_name(&writer, 1, first_seq, last_seq, "0");
+        let name = inbox::file_stem(&writer, 1, first_seq, last_seq);
         let facts = parquet_file::build(Table::Interactions, &facts, &name).unwrap();
         let payloads = parquet_file::build(Table::Payloads, &payloads, &name).unwrap();
         self.put(Table::Payloads, &payloads).await;

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use futures::{StreamExt, TryStreamExt};
 use tollgate_flush::error_chain;
-use tollgate_flush::parquet_file::day_text;
+use tollgate_flush::inbox;
+use tollgate_flush::parquet_file::{self, day_text};
 use tollgate_interaction::commitment::Commitment;
 use tollgate_interaction::schema::Table;
 
@@ -17,7 +19,7 @@ use super::headers::{self, LogKeys, VerifyKeyError};
 use super::rows::{self, FileFindings, Found, FoundPayload, RecordId};
 use super::{Problem, ProblemKind, Problems};
 use crate::error::LakeError;
-use crate::lake::Lake;
+use crate::lake::{Lake, batches_of};
 use crate::log::LogPosition;
 use crate::proof::{CHECKPOINT, Signed, read_checkpoint};
 use crate::snapshot::{DataFile, LakeSnapshot};
@@ -317,13 +319,13 @@ impl Reading {
     ) -> Result<Vec<Found>, LakeError> {
         let mut all = Vec::new();
         let reads = files.into_iter().map(|file| {
-            let lake = Arc::clone(lake);
+            let (lake, path, day) = (Arc::clone(lake), file.path.clone(), file.day);
             tokio::spawn(async move {
-                let mut findings = FileFindings::default();
-                let read = each_batch(&lake, &file, None, |batch| {
-                    rows::records(table, file.day, batch, &mut findings).map_err(|error| error.to_string())
-                });
-                (read.await, file.path.clone(), findings)
+                let look = move |batch: &RecordBatch, findings: &mut FileFindings| {
+                    rows::records(table, day, batch, findings).map_err(|error| error.to_string())
+                };
+                let (outcome, findings) = each_batch(&lake, &file, None, look).await;
+                (outcome, path, findings)
             })
         });
         let mut reads = futures::stream::iter(reads).buffered(FILES_AT_ONCE);
@@ -355,13 +357,13 @@ impl Reading {
         expected: &mut HashMap<RecordId, (Commitment, String, String)>,
     ) -> Result<(), LakeError> {
         let reads = files.into_iter().map(|file| {
-            let lake = Arc::clone(lake);
+            let (lake, path) = (Arc::clone(lake), file.path.clone());
             tokio::spawn(async move {
-                let mut found = Vec::new();
-                let read = each_batch(&lake, &file, Some(&rows::PAYLOAD_COLUMNS), |batch| {
-                    rows::payloads(batch, &mut found).map_err(|error| error.to_string())
-                });
-                (read.await, file.path.clone(), found)
+                let look = |batch: &RecordBatch, found: &mut Vec<FoundPayload>| {
+                    rows::payloads(batch, found).map_err(|error| error.to_string())
+                };
+                let (outcome, found) = each_batch(&lake, &file, Some(&rows::PAYLOAD_COLUMNS), look).await;
+                (outcome, path, found)
             })
         });
         let mut reads = futures::stream::iter(reads).buffered(FILES_AT_ONCE);
@@ -441,31 +443,45 @@ enum ReadError {
     Store(Box<LakeError>),
 }
 
-async fn each_batch(
+/// Reads a file whole, compares it with the digest in its name, and looks at its batches; gives what was found up to an
+/// error. Hashing and decoding are done where they hold up nobody.
+async fn each_batch<Found: Default + Send + 'static>(
     lake: &Lake,
-    file: &DataFile,
-    columns: Option<&[&str]>,
-    mut take: impl FnMut(&arrow::record_batch::RecordBatch) -> Result<(), String>,
-) -> Result<(), ReadError> {
-    let mut batches = lake.read_columns(file, columns).await.map_err(read_error)?;
-    while let Some(batch) = batches.try_next().await.map_err(read_error)? {
-        take(&batch).map_err(ReadError::Unreadable)?;
+    file: &Arc<DataFile>,
+    columns: Option<&'static [&'static str]>,
+    look: impl Fn(&RecordBatch, &mut Found) -> Result<(), String> + Send + 'static,
+) -> (Result<(), ReadError>, Found) {
+    let content = match lake.content(file).await {
+        Ok(Some(content)) => content,
+        Ok(None) => return (Err(ReadError::Missing), Found::default()),
+        Err(error) => return (Err(ReadError::Store(Box::new(error))), Found::default()),
+    };
+    let file = Arc::clone(file);
+    let work = move || {
+        let mut found = Found::default();
+        let read = look_at(&file, content, columns, |batch| look(batch, &mut found));
+        (read.map_err(ReadError::Unreadable), found)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => (Err(ReadError::Store(Box::new(LakeError::Stopped(error)))), Found::default()),
     }
-    Ok(())
 }
 
-fn read_error(error: LakeError) -> ReadError {
-    let mut cause: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = cause {
-        if matches!(error.downcast_ref(), Some(object_store::Error::NotFound { .. })) {
-            return ReadError::Missing;
-        }
-        cause = error.source();
+fn look_at(
+    file: &DataFile,
+    content: Bytes,
+    columns: Option<&[&str]>,
+    mut look: impl FnMut(&RecordBatch) -> Result<(), String>,
+) -> Result<(), String> {
+    let stated = inbox::digest_of_file(&file.path);
+    let is_changed = stated.is_some_and(|stated| !parquet_file::sha256(&content).starts_with(stated));
+    // Even so its rows are looked at: they say which records are concerned, if any are.
+    let unreadable = |error: LakeError| error_chain(&error);
+    for batch in batches_of(file, content, columns).map_err(unreadable)? {
+        look(&batch.map_err(unreadable)?)?;
     }
-    match error {
-        LakeError::Parquet { .. } => ReadError::Unreadable(error_chain(&error)),
-        error => ReadError::Store(Box::new(error)),
-    }
+    if is_changed { Err("its bytes are not those whose SHA-256 its name begins with".to_owned()) } else { Ok(()) }
 }
 
 fn days_of(snapshot: &LakeSnapshot) -> BTreeSet<i32> {
