@@ -70,11 +70,7 @@ impl Config {
             providers: config.providers.iter().map(|(name, provider)| provider_settings(name, provider)).collect(),
             models: config.models.iter().map(|(alias, model)| route(alias, model)).collect(),
             user_hash_key,
-            ack: match config.log.ack {
-                Acknowledge::Async => AckMode::Async,
-                Acknowledge::Intent => AckMode::Intent,
-                Acknowledge::Sync => AckMode::Sync,
-            },
+            ack: ack_mode(config.log.ack),
             log_position,
             ..GatewaySettings::default()
         }
@@ -99,6 +95,14 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
     }
 }
 
+fn ack_mode(ack: Acknowledge) -> AckMode {
+    match ack {
+        Acknowledge::Async => AckMode::Async,
+        Acknowledge::Intent => AckMode::Intent,
+        Acknowledge::Sync => AckMode::Sync,
+    }
+}
+
 fn route(alias: &str, model: &Model) -> ModelRoute {
     ModelRoute {
         alias: alias.to_owned(),
@@ -107,6 +111,7 @@ fn route(alias: &str, model: &Model) -> ModelRoute {
             crate::Strategy::Fallback => Strategy::Fallback,
             crate::Strategy::Cheapest => Strategy::Cheapest,
         },
+        ack: model.ack.map(ack_mode),
     }
 }
 

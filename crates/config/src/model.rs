@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_policy::suggestion;
 
-use super::{Provider, mistake};
+use super::{Acknowledge, Provider, mistake};
 
 /// One entry of the `models` section.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -19,6 +19,9 @@ pub struct Model {
     /// How one is chosen.
     #[serde(default)]
     pub strategy: Strategy,
+    /// What must be durable before what, for calls by this alias. Default: `log.ack`.
+    #[serde(default)]
+    pub ack: Option<Acknowledge>,
 }
 
 /// How a target is chosen.

@@ -34,6 +34,8 @@ pub(crate) struct Call {
     /// The record's id and dialect, for as long as the caller may want them.
     pub(crate) public_id: InteractionId,
     pub(crate) dialect: Dialect,
+    /// When its record counts as safe.
+    pub(crate) ack: AckMode,
     /// The facts so far; blank once settled.
     pub(crate) record: Interaction,
     pub(crate) request: Payload,
@@ -84,6 +86,7 @@ impl Call {
             started: now,
             public_id: record.interaction_id,
             dialect: record.dialect,
+            ack: gateway.settings.ack,
             record,
             request: Payload::default(),
             opening: None,
@@ -166,7 +169,7 @@ impl Call {
         let interaction = std::mem::replace(&mut self.record, blank());
         let request = std::mem::take(&mut self.request);
         let event = self.opening.insert(Event::Opened(Box::new(Opened { interaction, request })));
-        let appended = match self.gateway.settings.ack {
+        let appended = match self.ack {
             AckMode::Async => self.gateway.appender.append_written(event),
             AckMode::Intent | AckMode::Sync => self.gateway.appender.append_durable(event).await,
         };

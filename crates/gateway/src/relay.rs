@@ -185,7 +185,7 @@ impl Relay {
         call.sent_bytes += last.bytes.len() as u64;
         call.note_attempt(None, error.as_ref().map(CallError::code));
         let ending = ending_of(&mut call, observation, error);
-        if call.gateway.settings.ack == AckMode::Sync {
+        if call.ack == AckMode::Sync {
             let settling: Settling = Box::pin(async move {
                 let settled = settle::settle_on_disk(&mut call, ending).await;
                 (call, settled)

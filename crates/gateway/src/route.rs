@@ -14,7 +14,7 @@ use tollgate_provider::{Catalog, ModelEntry};
 
 use crate::error::CallError;
 use crate::health::Health;
-use crate::settings::{GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Strategy};
+use crate::settings::{AckMode, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Strategy};
 use crate::upstream::{Connector, Pool, TlsError};
 
 /// Targets of providers that serve any name, remembered after their first use.
@@ -125,6 +125,8 @@ pub(crate) struct Resolved {
     pub(crate) alias: Option<String>,
     pub(crate) targets: Vec<Arc<Target>>,
     strategy: Strategy,
+    /// When a call's record counts as safe, if the alias has its own way.
+    pub(crate) ack: Option<AckMode>,
     turn: AtomicUsize,
 }
 
@@ -262,6 +264,7 @@ impl RouteTable {
             alias: Some(route.alias.clone()),
             targets,
             strategy: route.strategy,
+            ack: route.ack,
             turn: AtomicUsize::default(),
         };
         self.known.insert(route.alias.clone(), Arc::new(resolved));
@@ -322,7 +325,13 @@ impl RouteTable {
 
 impl Resolved {
     fn single(target: Arc<Target>) -> Self {
-        Resolved { alias: None, targets: vec![target], strategy: Strategy::Fallback, turn: AtomicUsize::default() }
+        Resolved {
+            alias: None,
+            targets: vec![target],
+            strategy: Strategy::Fallback,
+            ack: None,
+            turn: AtomicUsize::default(),
+        }
     }
 
     /// The targets in the order to try them, and that order for the record with why-not of those left out.

@@ -109,6 +109,8 @@ pub struct ModelRoute {
     pub targets: Vec<String>,
     /// How they are ordered.
     pub strategy: Strategy,
+    /// When the record of a call by this alias counts as safe; `None` for [`GatewaySettings::ack`].
+    pub ack: Option<AckMode>,
 }
 
 /// When a call's record counts as safe.

@@ -77,6 +77,7 @@ async fn run(call: &mut Call, parts: &Parts, body: &mut Incoming) -> Result<Repl
     call.read(&head);
     let resolved = gateway.routes.resolve(&head.model)?;
     call.record.route_id.clone_from(&resolved.alias);
+    call.ack = resolved.ack.unwrap_or(call.ack);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
     let (dialect, operation) = (call.dialect, call.record.operation);
     let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
@@ -193,7 +194,7 @@ async fn list_models(call: &mut Call, parts: &Parts) -> Result<Reply, CallError>
 }
 
 async fn settle_as_set(call: &mut Call, ending: Ending) -> Result<Settlement, CallError> {
-    if call.gateway.settings.ack == AckMode::Sync {
+    if call.ack == AckMode::Sync {
         return settle::settle_on_disk(call, ending).await;
     }
     settle::settle(call, ending)

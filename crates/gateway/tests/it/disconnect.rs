@@ -124,3 +124,17 @@ async fn every_ack_mode_ends_in_one_row() {
         assert_eq!(bench.rows().len(), 2);
     }
 }
+
+#[tokio::test]
+async fn an_alias_may_ask_for_more_than_the_log_does() {
+    let up = Provider::answering(json(200, provider::CHAT)).await;
+    let mut set = settings(up.address);
+    set.ack = AckMode::Async;
+    set.models[0].ack = Some(AckMode::Sync);
+    let bench = Bench::start(set).await;
+    for _ in 0..20 {
+        assert_eq!(bench.post(CHAT, &chat("assistant")).await.status, 200);
+        let (appended, durable) = bench.log_position();
+        assert_eq!(appended, durable, "what was answered is on the disk");
+    }
+}

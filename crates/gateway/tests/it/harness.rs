@@ -86,6 +86,7 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         alias: alias.into(),
         targets: targets.iter().map(|&target| target.into()).collect(),
         strategy: Strategy::Fallback,
+        ack: None,
     };
     let mut settings = GatewaySettings {
         providers: vec![
@@ -207,6 +208,12 @@ impl Bench {
             }
         }
         (events, gaps)
+    }
+
+    /// Last number of the log, and the last that is on the disk.
+    pub(crate) fn log_position(&self) -> (u64, u64) {
+        let status = self.wal.status();
+        (status.appended_seq, status.durable_seq)
     }
 
     /// The rows in the log so far, in the order they were settled.
