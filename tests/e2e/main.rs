@@ -14,6 +14,7 @@ mod bad_input;
 mod browser;
 mod budget;
 mod clients;
+mod compat;
 mod configuration;
 mod kill;
 mod loop_around;

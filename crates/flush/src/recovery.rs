@@ -6,7 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tollgate_interaction::commitment::Salt;
-use tollgate_interaction::{Event, EventId, GapEvent, Governance, InteractionId, Opened, Outcome, Payload, Settled};
+use tollgate_interaction::schema::SCHEMA_VERSION;
+use tollgate_interaction::{
+    Event, EventId, GapEvent, Governance, Interaction, InteractionId, Opened, Outcome, Payload, Settled,
+};
 
 use crate::hot::{HotItem, HotRow};
 
@@ -88,10 +91,12 @@ impl Fold {
             needs_log_from = needs_log_from.min(waiting.place);
             request = request.or(Some(waiting.opened.request));
         }
+        // The row is built with the columns of this version, whichever version recorded the call.
+        let interaction = Interaction { schema_version: SCHEMA_VERSION, ..settled.interaction };
         HotRow {
             id,
             needs_log_from,
-            interaction: settled.interaction,
+            interaction,
             request: request.unwrap_or_default(),
             response: settled.response,
             salt: settled.salt.unwrap_or_else(draw_salt),

@@ -74,9 +74,20 @@ impl Tollgate {
         Tollgate::with_files(&[("tollgate.yaml", yaml)], &[])
     }
 
+    /// With this configuration file, on a copy of what another process left in its data directory.
+    pub(crate) fn on_data_of(left: &Path, yaml: &str) -> Tollgate {
+        let folder = TempDir::new().unwrap();
+        let copied = Command::new("cp").arg("-r").arg(left).arg(folder.path().join("data")).status().unwrap();
+        assert!(copied.success(), "`{}` cannot be copied", left.display());
+        Tollgate::in_folder(folder, &[("tollgate.yaml", yaml)], &[])
+    }
+
     /// With these files beside each other, the first of them the configuration, and these environment variables.
     pub(crate) fn with_files(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Tollgate {
-        let folder = TempDir::new().unwrap();
+        Tollgate::in_folder(TempDir::new().unwrap(), files, environment)
+    }
+
+    fn in_folder(folder: TempDir, files: &[(&str, &str)], environment: &[(&str, &str)]) -> Tollgate {
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
