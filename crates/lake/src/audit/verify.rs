@@ -320,17 +320,16 @@ impl Reading {
         let mut all = Vec::new();
         let reads = files.into_iter().map(|file| {
             let (lake, path, day) = (Arc::clone(lake), file.path.clone(), file.day);
-            tokio::spawn(async move {
+            async move {
                 let look = move |batch: &RecordBatch, findings: &mut FileFindings| {
                     rows::records(table, day, batch, findings).map_err(|error| error.to_string())
                 };
                 let (outcome, findings) = each_batch(&lake, &file, None, look).await;
                 (outcome, path, findings)
-            })
+            }
         });
         let mut reads = futures::stream::iter(reads).buffered(FILES_AT_ONCE);
-        while let Some(read) = reads.next().await {
-            let (outcome, path, findings) = read.map_err(LakeError::Stopped)?;
+        while let Some((outcome, path, findings)) = reads.next().await {
             self.report(&path, outcome)?;
             self.verification.unproven_records += findings.unproven;
             for problem in findings.problems {
@@ -358,17 +357,16 @@ impl Reading {
     ) -> Result<(), LakeError> {
         let reads = files.into_iter().map(|file| {
             let (lake, path) = (Arc::clone(lake), file.path.clone());
-            tokio::spawn(async move {
+            async move {
                 let look = |batch: &RecordBatch, found: &mut Vec<FoundPayload>| {
                     rows::payloads(batch, found).map_err(|error| error.to_string())
                 };
                 let (outcome, found) = each_batch(&lake, &file, Some(&rows::PAYLOAD_COLUMNS), look).await;
                 (outcome, path, found)
-            })
+            }
         });
         let mut reads = futures::stream::iter(reads).buffered(FILES_AT_ONCE);
-        while let Some(read) = reads.next().await {
-            let (outcome, path, found) = read.map_err(LakeError::Stopped)?;
+        while let Some((outcome, path, found)) = reads.next().await {
             self.report(&path, outcome)?;
             for FoundPayload { id, name, commitment } in found {
                 let Some(commitment) = commitment else { continue };
