@@ -10,7 +10,7 @@ mod verify;
 
 pub use headers::VerifyKeyError;
 pub use prove::{Disclosure, ProveError, ProvenRecord, check_proof, prove};
-pub use verify::{Verification, VerifySettings, verify};
+pub use verify::{Verification, VerifyError, VerifySettings, verify};
 
 /// What kind of contradiction was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
