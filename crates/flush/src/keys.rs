@@ -13,12 +13,20 @@ use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
-use signed_note::{Signer, StandardSigner};
+use signed_note::StandardSigner;
 
 use crate::store::durable_local;
 
-/// The Ed25519 type of C2SP `signed-note`.
-const ED25519: u8 = 1;
+/// What a key signs: the type byte of C2SP `signed-note`, which is part of the key's hash, so that no key of one kind
+/// passes for one of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Notes: batches, checkpoints, key notes.
+    Note = 1,
+    /// Timestamped cosignatures (`tlog-cosignature`): what a witness signs.
+    Cosignature = 4,
+}
+
 /// Who may read a key: its owner.
 const PRIVATE: u32 = 0o600;
 
@@ -67,7 +75,9 @@ pub enum KeyError {
         mode: u32,
     },
     /// What is given is no key.
-    #[error("`{origin}` does not hold a signing key of the form `PRIVATE+KEY+name+hash+base64`; restore it")]
+    #[error(
+        "`{origin}` does not hold a signing key of this kind, of the form `PRIVATE+KEY+name+hash+base64`; restore it"
+    )]
     Malformed {
         /// File or variable.
         origin: String,
@@ -104,14 +114,22 @@ pub enum KeyError {
 /// # Errors
 /// [`KeyError::Random`].
 pub fn generate(name: &str) -> Result<KeyPair, KeyError> {
+    generate_as(KeyKind::Note, name)
+}
+
+/// Draws a key pair of this kind.
+///
+/// # Errors
+/// [`KeyError::Random`].
+pub fn generate_as(kind: KeyKind, name: &str) -> Result<KeyPair, KeyError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let key = SigningKey::from_bytes(&seed);
-    Ok(pair(name, &key))
+    Ok(pair(kind, name, &key))
 }
 
-fn pair(name: &str, key: &SigningKey) -> KeyPair {
-    let typed = |bytes: [u8; 32]| [&[ED25519], bytes.as_slice()].concat();
+fn pair(kind: KeyKind, name: &str, key: &SigningKey) -> KeyPair {
+    let typed = |bytes: [u8; 32]| [&[kind as u8], bytes.as_slice()].concat();
     let public = typed(key.verifying_key().to_bytes());
     let id = signed_note::key_id(name, &public);
     KeyPair {
@@ -122,14 +140,21 @@ fn pair(name: &str, key: &SigningKey) -> KeyPair {
 
 impl KeyPair {
     /// Reads a secret key and derives the public one.
-    fn read(secret: &str, origin: &str) -> Result<KeyPair, KeyError> {
+    fn read(kind: KeyKind, secret: &str, origin: &str) -> Result<KeyPair, KeyError> {
         let malformed = || KeyError::Malformed { origin: origin.to_owned() };
-        let signer = StandardSigner::new(secret).map_err(|_| malformed())?;
         // Name and hash have no `+`; base64 may.
-        let encoded = secret.splitn(5, '+').nth(4).unwrap_or_default();
+        let mut parts = secret.splitn(5, '+').skip(2);
+        let (Some(name), Some(_), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(malformed());
+        };
         let typed = BASE64_STANDARD.decode(encoded).map_err(|_| malformed())?;
         let seed: [u8; 32] = typed.get(1..).and_then(|seed| seed.try_into().ok()).ok_or_else(malformed)?;
-        Ok(pair(signer.name(), &SigningKey::from_bytes(&seed)))
+        let read = pair(kind, name, &SigningKey::from_bytes(&seed));
+        // Prefix, kind and hash are checked by writing the key anew.
+        if !signed_note::is_key_name_valid(name) || read.secret != secret {
+            return Err(malformed());
+        }
+        Ok(read)
     }
 
     /// Signs notes. The key was checked when it was read.
@@ -176,10 +201,23 @@ impl KeySource {
     /// # Errors
     /// [`KeyError`], by name. A key file that is there and unusable is never replaced.
     pub fn load(&self, name: Option<&str>, make: impl FnOnce() -> Result<KeyPair, KeyError>) -> Result<Keys, KeyError> {
+        self.load_as(KeyKind::Note, name, make)
+    }
+
+    /// As [`KeySource::load`], for keys of this kind.
+    ///
+    /// # Errors
+    /// As [`KeySource::load`]; a key of another kind is [`KeyError::Malformed`].
+    pub fn load_as(
+        &self,
+        kind: KeyKind,
+        name: Option<&str>,
+        make: impl FnOnce() -> Result<KeyPair, KeyError>,
+    ) -> Result<Keys, KeyError> {
         let keys = match self {
-            KeySource::Given { origin, text } => parse(text, origin)?,
+            KeySource::Given { origin, text } => parse(kind, text, origin)?,
             KeySource::File(path) => match read_private(path)? {
-                Some(text) => parse(&text, &path.display().to_string())?,
+                Some(text) => parse(kind, &text, &path.display().to_string())?,
                 None => {
                     let keys = Keys { current: make()?, former: None };
                     write_private(path, &keys)?;
@@ -216,7 +254,7 @@ impl KeySource {
     pub fn rotate(&self) -> Result<Keys, KeyError> {
         let KeySource::File(path) = self else { return Err(KeyError::NotInAFile { origin: self.origin() }) };
         let text = read_private(path)?.ok_or_else(|| KeyError::NoKey { path: path.clone() })?;
-        let keys = parse(&text, &path.display().to_string())?;
+        let keys = parse(KeyKind::Note, &text, &path.display().to_string())?;
         let rotated = Keys { current: generate(keys.current.name())?, former: Some(keys.current) };
         write_private(path, &rotated)?;
         Ok(rotated)
@@ -230,11 +268,11 @@ impl KeySource {
     }
 }
 
-fn parse(text: &str, origin: &str) -> Result<Keys, KeyError> {
+fn parse(kind: KeyKind, text: &str, origin: &str) -> Result<Keys, KeyError> {
     let mut lines = text.split_whitespace();
     let first = lines.next().ok_or_else(|| KeyError::Malformed { origin: origin.to_owned() })?;
-    let former = lines.next().map(|line| KeyPair::read(line, origin)).transpose()?;
-    Ok(Keys { current: KeyPair::read(first, origin)?, former })
+    let former = lines.next().map(|line| KeyPair::read(kind, line, origin)).transpose()?;
+    Ok(Keys { current: KeyPair::read(kind, first, origin)?, former })
 }
 
 fn read_private(path: &Path) -> Result<Option<String>, KeyError> {
@@ -322,7 +360,16 @@ mod tests {
         assert!(matches!(given.load(Some("b"), || generate("b")), Err(KeyError::OtherName { .. })));
         for _ in 0..50 {
             let key = generate("a").unwrap();
-            assert_eq!(KeyPair::read(&key.secret, "test").unwrap(), key, "whatever its base64 contains");
+            assert_eq!(KeyPair::read(KeyKind::Note, &key.secret, "test").unwrap(), key, "whatever its base64 contains");
         }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_refused() {
+        let witness = generate_as(KeyKind::Cosignature, "w").unwrap();
+        assert!(KeyPair::read(KeyKind::Cosignature, &witness.secret, "test").is_ok());
+        assert!(KeyPair::read(KeyKind::Note, &witness.secret, "test").is_err());
+        let note = generate("w").unwrap();
+        assert!(KeyPair::read(KeyKind::Cosignature, &note.secret, "test").is_err());
     }
 }

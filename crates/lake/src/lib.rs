@@ -6,6 +6,7 @@
 pub mod audit;
 mod commit;
 pub mod compact;
+pub mod cosignature;
 pub mod error;
 mod gaps;
 pub mod lake;
@@ -13,6 +14,7 @@ mod lease;
 mod log;
 mod merge;
 mod parquet_reader;
+pub mod policy;
 pub mod proof;
 pub mod retain;
 pub mod snapshot;
