@@ -21,6 +21,7 @@ pub mod snapshot;
 mod table;
 mod tree;
 pub mod vacuum;
+pub mod witness;
 
 // The text of a partition, for those who read the lake and do not write to it.
 pub use compact::CompactReport;

@@ -149,7 +149,7 @@ fn split(in_level: u64) -> (u64, usize) {
 }
 
 /// SHA-256 of nothing: RFC 6962, section 2.1.
-fn empty_root() -> Hash {
+pub(crate) fn empty_root() -> Hash {
     use sha2::{Digest, Sha256};
     Hash(Sha256::digest([]).into())
 }

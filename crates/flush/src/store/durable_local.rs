@@ -84,7 +84,10 @@ fn write_durably(target: &FilePath, payload: &PutPayload, replace: Replace) -> i
 }
 
 /// Creates a folder and those above it, each one synced into its parent.
-pub(crate) fn create_folder_durably(folder: &FilePath) -> io::Result<()> {
+///
+/// # Errors
+/// Whatever the system says.
+pub fn create_folder_durably(folder: &FilePath) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
