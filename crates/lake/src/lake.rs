@@ -17,6 +17,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tollgate_flush::store::{self, Store};
 use tollgate_flush::{Watermarks, committed_seq, error_chain};
@@ -32,6 +33,7 @@ use crate::parquet_reader::StoredFile;
 use crate::proof::{self, ProofError, ProofSettings, ProofStatus, Prover};
 use crate::snapshot::{DataFile, LakeSnapshot, TableFiles};
 use crate::table::{CHECKPOINT_EVERY, DeltaLog};
+use crate::witnessing::{Answers, Asking};
 
 /// Commits lost to other processes before one run gives up.
 const ATTEMPTS: u32 = 10;
@@ -137,34 +139,57 @@ impl Lake {
         self.proof.subscribe()
     }
 
-    /// Publishes a checkpoint over everything that has been committed, unless the last one covers it. What stands in the
-    /// way is in [`Lake::proof`] and in the log; commits never wait for it.
+    /// Publishes a checkpoint over everything that has been committed, unless the last one covers it, with the cosignatures of
+    /// its witnesses. What stands in the way is in [`Lake::proof`] and in the log; commits never wait for it.
     pub fn publish_checkpoint(&self) -> BoxFuture<'_, ()> {
         async move {
-            let Some(prover) = &self.prover else { return };
-            let mut prover = prover.lock().await;
-            if let Err(error) = self.publish_with(&mut prover).await {
-                let error = proof::described(&error);
-                tracing::error!(error, "no checkpoint of the proof was published; commits go on");
-                prover.problem(error);
+            if let Some(asking) = self.sign_checkpoint().await {
+                self.publish_cosigned(asking.await).await;
             }
-            let position = self.tables.lock().await.interactions.proof.clone();
-            self.proof.send_replace(prover.status(&position));
         }
         .boxed()
     }
 
-    async fn publish_with(&self, prover: &mut Prover) -> Result<(), ProofError> {
+    /// Signs a checkpoint and publishes it; if witnesses must be asked first, says how, and [`Lake::publish_cosigned`] is to
+    /// follow. Asking holds no lock.
+    async fn sign_checkpoint(&self) -> Option<Asking> {
+        let mut prover = self.prover.as_ref()?.lock().await;
+        if prover.is_waiting() {
+            return None;
+        }
+        let signed = self.sign_with(&mut prover).await;
+        self.tell(&mut prover, signed).await?
+    }
+
+    async fn publish_cosigned(&self, answers: Answers) {
+        let Some(prover) = &self.prover else { return };
+        let mut prover = prover.lock().await;
+        let done = prover.publish_cosigned(&self.store, answers).await;
+        self.tell(&mut prover, done).await;
+    }
+
+    /// Tells readers how the proof is doing after a step of publishing.
+    async fn tell<Done>(&self, prover: &mut Prover, done: Result<Done, ProofError>) -> Option<Done> {
+        let done = done.map_err(|error| {
+            let error = proof::described(&error);
+            tracing::error!(error, "no checkpoint of the proof was published; commits go on");
+            prover.problem(error);
+        });
+        let mut tables = self.tables.lock().await;
+        tables.interactions.proof.published_until(prover.published_size());
+        self.proof.send_replace(prover.status(&tables.interactions.proof));
+        done.ok()
+    }
+
+    async fn sign_with(&self, prover: &mut Prover) -> Result<Option<Asking>, ProofError> {
         let position = self.tables.lock().await.interactions.proof.clone();
         prover.look(&self.store, &position).await?;
         if let Some(note) = prover.key_note()? {
             self.append_entry(note).await?;
         }
-        let Some(wanted) = prover.next_entry() else { return Ok(()) };
+        let Some(wanted) = prover.next_entry() else { return Ok(None) };
         let entries = self.tables.lock().await.interactions.entries_from(wanted).await?;
-        prover.publish(&self.store, entries).await?;
-        self.tables.lock().await.interactions.proof.published_until(prover.published_size());
-        Ok(())
+        prover.publish(&self.store, entries).await
     }
 
     /// Commits an entry of the proof's log that belongs to no batch.
@@ -331,17 +356,22 @@ impl Lake {
                 None => Duration::MAX,
             };
             let mut checked_at: Option<Instant> = None;
+            // Witnesses are asked beside the commits: at most one task, which ends with this one.
+            let mut asking: JoinSet<Answers> = JoinSet::new();
             let mut lease = Lease::new(&self.store, holder);
             while !shutdown.is_cancelled() {
                 if self.mode == Mode::Committer {
                     self.commits.store(lease.may_commit(Instant::now()).await, Ordering::Relaxed);
                 }
                 self.run_once().await;
-                if self.commits() && checked_at.is_none_or(|at| at.elapsed() >= interval) {
-                    self.publish_checkpoint().await;
+                if self.commits() && asking.is_empty() && checked_at.is_none_or(|at| at.elapsed() >= interval) {
+                    if let Some(ask) = self.sign_checkpoint().await {
+                        asking.spawn(ask);
+                    }
                     checked_at = Some(Instant::now());
                 }
                 tokio::select! {
+                    Some(answers) = asking.join_next() => self.publish_cosigned(answers.unwrap_or_default()).await,
                     () = notify.notified() => {}
                     () = tokio::time::sleep(poll) => {}
                     () = shutdown.cancelled() => {}
@@ -349,6 +379,9 @@ impl Lake {
             }
             let last = async {
                 self.run_once().await;
+                while let Some(answers) = asking.join_next().await {
+                    self.publish_cosigned(answers.unwrap_or_default()).await;
+                }
                 if self.commits() {
                     self.publish_checkpoint().await;
                 }

@@ -22,6 +22,7 @@ mod table;
 mod tree;
 pub mod vacuum;
 pub mod witness;
+pub mod witnessing;
 
 // The text of a partition, for those who read the lake and do not write to it.
 pub use compact::CompactReport;

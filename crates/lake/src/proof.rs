@@ -1,7 +1,8 @@
 //! Keeps the proof's log: turns the entries that the facts' commits carry into tiles, and signs a checkpoint over them.
 //! The log is a function of the table's history, so a crash loses nothing: the next run finds the same entries. What must
 //! never happen is to sign two trees that contradict each other; every checkpoint is therefore noted on this machine before
-//! anybody sees it, and nothing is signed that does not continue the last one.
+//! anybody sees it, and nothing is signed that does not continue the last one. Witnesses, if there are any, are asked between
+//! the two: after it was noted and before it is published.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use tollgate_flush::store::{Store, durable_local};
 use crate::error::LakeError;
 use crate::log::LogPosition;
 use crate::tree::{self, Edge, Objects, TileError};
+use crate::witnessing::{Answers, Asking, WitnessSettings, WitnessStatus, Witnesses};
 
 /// Where the checkpoint stands, relative to the root of the store.
 pub const CHECKPOINT: &str = "log/checkpoint";
@@ -36,6 +38,8 @@ pub struct ProofSettings {
     pub last_signed: PathBuf,
     /// How often a checkpoint is published while there is something new.
     pub interval: Duration,
+    /// Who is asked to cosign.
+    pub witnesses: Option<WitnessSettings>,
 }
 
 /// How the proof is doing.
@@ -47,8 +51,10 @@ pub struct ProofStatus {
     pub size: u64,
     /// The newest checkpoint.
     pub checkpoint: Option<PublishedCheckpoint>,
-    /// What keeps a checkpoint from being published, and what to do.
+    /// What keeps a checkpoint from being published, and what to do; or what a published one lacks.
     pub problem: Option<String>,
+    /// Witnesses that are asked to cosign.
+    pub witnesses: Vec<WitnessStatus>,
 }
 
 /// A checkpoint that has been published.
@@ -131,21 +137,28 @@ pub(crate) struct Prover {
     keys: Keys,
     /// What has been published; `None` until the log has been looked at.
     published: Option<Published>,
+    /// What has been signed and waits for its witnesses.
+    signed: Option<Published>,
+    witnesses: Option<Witnesses>,
     problem: Option<String>,
 }
 
+#[derive(Clone)]
 struct Published {
     edge: Edge,
     /// `None` for a log that has none yet.
     checkpoint: Option<PublishedCheckpoint>,
     /// Key that signed it.
     key: String,
+    /// The checkpoint as it stands in the store, cosignatures included.
+    note: Bytes,
 }
 
 impl Prover {
     pub(crate) fn new(settings: ProofSettings) -> Result<Prover, LakeError> {
         let keys = load(&settings.keys)?;
-        Ok(Prover { settings, keys, published: None, problem: None })
+        let witnesses = settings.witnesses.clone().map(Witnesses::new);
+        Ok(Prover { settings, keys, published: None, signed: None, witnesses, problem: None })
     }
 
     /// Place of the first entry that is needed to go on.
@@ -163,13 +176,20 @@ impl Prover {
     }
 
     pub(crate) fn problem(&mut self, problem: String) {
-        self.problem = Some(problem);
+        self.problem = Some(format!("no checkpoint is published: {problem}"));
         // What was believed is looked at anew.
         self.published = None;
+        self.signed = None;
+    }
+
+    /// Whether a checkpoint waits for its witnesses; nothing is signed meanwhile.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.signed.is_some()
     }
 
     pub(crate) fn status(&self, position: &LogPosition) -> ProofStatus {
         ProofStatus {
+            witnesses: self.witnesses.as_ref().map(Witnesses::statuses).unwrap_or_default(),
             public_key: self.keys.current.public.clone(),
             size: position.size,
             checkpoint: self.published.as_ref().and_then(|published| published.checkpoint.clone()),
@@ -203,7 +223,7 @@ impl Prover {
             (None, None) if position.published > 0 => return Err(ProofError::Missing { size: position.published }),
             (None, None) => {
                 let key = self.keys.former.as_ref().unwrap_or(&self.keys.current).public.clone();
-                self.published = Some(Published { edge: Edge::default(), checkpoint: None, key });
+                self.published = Some(Published { edge: Edge::default(), checkpoint: None, key, note: Bytes::new() });
                 return Ok(());
             }
             (Some(ours), None) => ours,
@@ -234,17 +254,27 @@ impl Prover {
             root: newest.root.clone(),
             at_us: chrono::Utc::now().timestamp_micros(),
         };
-        self.published = Some(Published { edge, checkpoint: Some(checkpoint), key: newest.key.clone() });
+        if let Some(witnesses) = &mut self.witnesses {
+            witnesses.look(&newest.note, newest.size);
+        }
+        let note = newest.note.clone();
+        self.published = Some(Published { edge, checkpoint: Some(checkpoint), key: newest.key.clone(), note });
         Ok(())
     }
 
-    /// Publishes a checkpoint over `entries`, which begin at [`Prover::next_entry`], unless there is nothing new.
-    pub(crate) async fn publish(&mut self, store: &Store, entries: Vec<(u64, String)>) -> Result<(), ProofError> {
-        let Some(published) = &self.published else { return Ok(()) };
+    /// Signs a checkpoint over `entries`, which begin at [`Prover::next_entry`], unless there is nothing new, and publishes it
+    /// unless there are witnesses to be asked first: then [`Prover::publish_cosigned`] does with what came of asking.
+    /// Witnesses that have not cosigned the last one are asked again.
+    pub(crate) async fn publish(
+        &mut self,
+        store: &Store,
+        entries: Vec<(u64, String)>,
+    ) -> Result<Option<Asking>, ProofError> {
+        let Some(published) = &self.published else { return Ok(None) };
         let is_signed = published.checkpoint.is_some() && published.key == self.keys.current.public;
         if entries.is_empty() && (is_signed || published.edge.size() == 0) {
-            self.problem = None;
-            return Ok(());
+            self.problem = self.shortfall(published);
+            return Ok(self.ask(store, published));
         }
         let mut edge = published.edge.clone();
         let mut objects = Objects::new();
@@ -258,7 +288,7 @@ impl Prover {
         if let Some(there) = self.read_checkpoint(store).await? {
             if there.size > edge.size() {
                 self.published = None;
-                return Ok(());
+                return Ok(None);
             }
             if there.size >= published.edge.size() && there.size == edge.size() && there.root != edge.root().to_string()
             {
@@ -273,13 +303,57 @@ impl Prover {
         let path = &self.settings.last_signed;
         durable_local::replace_file(path, &note)
             .map_err(|source| ProofError::LastSigned { path: path.clone(), source })?;
-        put_checkpoint(store, note.into()).await?;
-        let at_us = chrono::Utc::now().timestamp_micros();
-        let checkpoint = PublishedCheckpoint { size, root: root.to_string(), at_us };
+        let checkpoint = PublishedCheckpoint { size, root: root.to_string(), at_us: 0 };
         let key = self.keys.current.public.clone();
-        self.published = Some(Published { edge, checkpoint: Some(checkpoint), key });
-        self.problem = None;
+        let signed = Published { edge, checkpoint: Some(checkpoint), key, note: note.into() };
+        if let Some(asking) = self.ask(store, &signed) {
+            self.signed = Some(signed);
+            return Ok(Some(asking));
+        }
+        self.put(store, signed).await?;
+        Ok(None)
+    }
+
+    /// Publishes the checkpoint that witnesses were asked about, with what they answered. One that too few cosigned is
+    /// published all the same: readers with a policy will refuse it, those without one would be served worse by none.
+    pub(crate) async fn publish_cosigned(&mut self, store: &Store, answers: Answers) -> Result<(), ProofError> {
+        let is_new = self.signed.is_some();
+        let asked_about = self.signed.take().or_else(|| self.published.clone());
+        let (Some(mut cosigned), Some(witnesses)) = (asked_about, &mut self.witnesses) else { return Ok(()) };
+        let note = witnesses.take(answers, &cosigned.note, cosigned.edge.size());
+        if !is_new && note == cosigned.note {
+            self.problem = self.shortfall(&cosigned);
+            return Ok(());
+        }
+        cosigned.note = note;
+        // Another committer may have gone on while the witnesses were asked.
+        if self.read_checkpoint(store).await?.is_some_and(|there| there.size > cosigned.edge.size()) {
+            self.published = None;
+            return Ok(());
+        }
+        self.put(store, cosigned).await
+    }
+
+    async fn put(&mut self, store: &Store, mut signed: Published) -> Result<(), ProofError> {
+        put_checkpoint(store, signed.note.clone()).await?;
+        if let Some(checkpoint) = &mut signed.checkpoint {
+            checkpoint.at_us = chrono::Utc::now().timestamp_micros();
+        }
+        self.problem = self.shortfall(&signed);
+        self.published = Some(signed);
         Ok(())
+    }
+
+    fn ask(&self, store: &Store, signed: &Published) -> Option<Asking> {
+        let witnesses = self.witnesses.as_ref().filter(|_| signed.checkpoint.is_some())?;
+        witnesses.ask(store, signed.edge.size(), &signed.note)
+    }
+
+    /// Words what the witnesses have not done for a published checkpoint.
+    fn shortfall(&self, published: &Published) -> Option<String> {
+        let witnesses = self.witnesses.as_ref().filter(|_| published.checkpoint.is_some())?;
+        let shortfall = witnesses.shortfall(&published.note)?;
+        Some(format!("the newest checkpoint is published all the same, but {shortfall}"))
     }
 
     fn last_signed(&self) -> Result<Option<Signed>, ProofError> {

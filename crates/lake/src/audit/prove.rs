@@ -25,6 +25,7 @@ use super::headers::{self, VerifyKeyError};
 use super::rows::PAYLOAD_COLUMNS;
 use crate::error::LakeError;
 use crate::lake::Lake;
+use crate::policy::Policy;
 use crate::proof::{Signed, read_checkpoint};
 use crate::snapshot::DataFile;
 use crate::tree::{self, TileError};
@@ -322,13 +323,13 @@ async fn payload_of(lake: &Lake, id: InteractionId) -> Result<Option<Opening>, P
     Ok(None)
 }
 
-/// Checks a proof against the log's public key, without a bucket.
+/// Checks a proof against the log's public keys, which have one name, and a policy, without a bucket.
 ///
 /// # Errors
 /// [`ProveError::Invalid`] says what does not hold.
-pub fn check_proof(proof: &str, key: &str) -> Result<ProvenRecord, ProveError> {
+pub fn check_proof(proof: &str, keys: &[String], policy: Option<&Policy>) -> Result<ProvenRecord, ProveError> {
     let invalid = |why: &str| ProveError::Invalid { why: why.to_owned() };
-    let name = headers::name_of(key)?;
+    let name = headers::name_of(keys.first().map_or("", String::as_str))?;
     let (lines, checkpoint) = proof.split_once("\n\n").ok_or_else(|| invalid("it has no checkpoint"))?;
     let mut lines = lines.lines();
     if lines.next() != Some(FORMAT) {
@@ -346,7 +347,10 @@ pub fn check_proof(proof: &str, key: &str) -> Result<ProvenRecord, ProveError> {
     let inclusion =
         lines.map(Hash::parse_hash).collect::<Result<Vec<_>, _>>().map_err(|_| invalid("a hash is malformed"))?;
     let checkpoint = Bytes::copy_from_slice(checkpoint.as_bytes());
-    let signed = Signed::read(checkpoint, &name, &[key.to_owned()]).map_err(|why| ProveError::Invalid { why })?;
+    let signed = Signed::read(checkpoint, &name, keys).map_err(|why| ProveError::Invalid { why })?;
+    if let Some(objection) = policy.and_then(|policy| policy.objection(&signed.note, keys)) {
+        return Err(ProveError::Invalid { why: format!("its checkpoint: {objection}") });
+    }
     let root = Hash::parse_hash(&signed.root).map_err(|_| invalid("the checkpoint's root is malformed"))?;
     let leaf = Hash(leaf_hash(extra.header.as_bytes()));
     tlog::check_record(&inclusion, signed.size, root, entry, leaf)

@@ -21,6 +21,7 @@ use super::{Problem, ProblemKind, Problems};
 use crate::error::LakeError;
 use crate::lake::{Lake, batches_of};
 use crate::log::LogPosition;
+use crate::policy::Policy;
 use crate::proof::{CHECKPOINT, Signed, read_checkpoint};
 use crate::snapshot::{DataFile, LakeSnapshot};
 use crate::tree::{self, Edge, Objects};
@@ -32,6 +33,8 @@ pub struct VerifySettings {
     pub keys: Vec<String>,
     /// A checkpoint that was kept elsewhere; the log must continue it.
     pub older_checkpoint: Option<Bytes>,
+    /// Whose cosignatures the checkpoint must have.
+    pub policy: Option<Policy>,
 }
 
 /// What was found.
@@ -83,6 +86,11 @@ pub fn verify(lake: Arc<Lake>, settings: VerifySettings) -> BoxFuture<'static, R
         let mut keys = LogKeys::trusted(&settings.keys, &entries);
         let placed = headers::read(&entries, &mut keys, &mut problems);
         let roots = Roots::of(&entries);
+        if let Some(policy) = &settings.policy
+            && let Some(objection) = policy.objection(note.as_deref().unwrap_or_default(), &keys)
+        {
+            problems.add(ProblemKind::CheckpointPolicy, CHECKPOINT, objection);
+        }
         let checkpoint_size = check_checkpoint(note, &name, &keys, &position, &roots, &mut problems);
         if let Some(older) = settings.older_checkpoint {
             check_older(older, &name, &keys, &roots, &mut problems);

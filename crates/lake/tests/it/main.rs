@@ -18,4 +18,5 @@ mod proof;
 mod reading;
 mod retention;
 mod weather;
+mod witnessing;
 mod writer;

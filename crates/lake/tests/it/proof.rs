@@ -77,7 +77,7 @@ impl Made {
     }
 
     async fn verify_with(&self, older_checkpoint: Option<Bytes>) -> Verification {
-        let settings = VerifySettings { keys: vec![self.key.clone()], older_checkpoint };
+        let settings = VerifySettings { keys: vec![self.key.clone()], older_checkpoint, policy: None };
         verify(self.open().await, settings).await.unwrap()
     }
 
@@ -184,12 +184,12 @@ async fn an_untouched_lake_verifies_and_each_of_its_records_can_be_proven_alone(
     let id = interaction(25).interaction_id;
     let all = Disclosure { personal: true, payload: true };
     let proof = prove(made.open().await, id, all).await.unwrap();
-    let proven = check_proof(&proof, &made.key).unwrap();
+    let proven = check_proof(&proof, std::slice::from_ref(&made.key), None).unwrap();
     assert_eq!(proven.checkpoint_size, found.checkpoint_size);
     assert!(proven.record.windows(36).any(|bytes| bytes == id.to_string().as_bytes()));
     let forged = proof.replace("index ", "index 1");
-    assert!(check_proof(&forged, &made.key).is_err());
-    assert!(check_proof(&proof, &generate("tollgate.log/other").unwrap().public).is_err());
+    assert!(check_proof(&forged, std::slice::from_ref(&made.key), None).is_err());
+    assert!(check_proof(&proof, &[generate("tollgate.log/other").unwrap().public], None).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

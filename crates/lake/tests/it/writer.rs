@@ -85,6 +85,7 @@ pub(crate) fn proof_settings(folder: &Path) -> ProofSettings {
         keys: KeySource::File(folder.join("log.key")),
         last_signed: folder.join("last-checkpoint"),
         interval: Duration::ZERO,
+        witnesses: None,
     }
 }
 
@@ -99,7 +100,17 @@ impl Process {
         settings: FlushSettings,
         store: Store,
     ) -> Result<Process, LakeError> {
-        let lake = Lake::open_proven(store.clone(), proof_settings(&settings.spool_dir)).await?;
+        let proof = proof_settings(&settings.spool_dir);
+        Process::start_proven(wal, settings, store, proof).await
+    }
+
+    pub(crate) async fn start_proven(
+        wal: &Arc<Wal>,
+        settings: FlushSettings,
+        store: Store,
+        proof: ProofSettings,
+    ) -> Result<Process, LakeError> {
+        let lake = Lake::open_proven(store.clone(), proof).await?;
         let notify = Arc::new(Notify::new());
         let committed = Committed::InLake(lake.watermarks());
         let flusher = Flusher::new(settings, Arc::clone(wal), store, committed, Arc::clone(&notify)).unwrap();
