@@ -10,6 +10,7 @@ mod log;
 mod model;
 mod provider;
 mod server;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
 pub use model::{Model, Strategy};
 pub use provider::{Provider, ProviderDialect};
 pub use server::Server;
+pub use witness::Witness;
 
 /// The configuration file.
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -46,6 +48,8 @@ pub struct Config {
     pub policies: Option<Spanned<String>>,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
+    /// What `tollgate witness` listens on and cosigns.
+    pub witness: Witness,
     /// Where the file stands; relative paths in it start there.
     #[serde(skip)]
     #[schemars(skip)]
@@ -115,6 +119,7 @@ impl Config {
         config.server.check()?;
         config.log.check()?;
         config.control.check()?;
+        config.witness.check()?;
         for (name, provider) in &config.providers {
             provider.check(name)?;
         }

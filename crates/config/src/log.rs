@@ -40,6 +40,11 @@ pub struct Log {
     /// Name of this writer; default: one is chosen at first start and kept.
     #[schemars(with = "Option<String>")]
     pub writer: Option<Spanned<String>>,
+    /// Who is asked to cosign the log's checkpoints, and how many must: a file in the format of C2SP `tlog-policy`, relative
+    /// to this one. Each of its witnesses that has a URL is asked. Auditors take the same file: `tollgate audit verify
+    /// --policy FILE`.
+    #[schemars(with = "Option<String>")]
+    pub witness_policy: Option<Spanned<String>>,
 }
 
 /// How long the calls of some teams are kept.
@@ -138,6 +143,7 @@ impl Default for Log {
             retention: BTreeMap::new(),
             keep_removed_hours: 7 * 24,
             writer: None,
+            witness_policy: None,
         }
     }
 }
@@ -155,6 +161,7 @@ impl Log {
             &mut azure.sas_token,
             &mut azure.endpoint,
             &mut gcs.service_account_file,
+            &mut self.witness_policy,
         ];
         values.into_iter().flatten().try_for_each(|value| expand(value, environment))
     }

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     /// The lake: how it stands, compaction, vacuum, retention, legal holds.
     #[command(subcommand)]
     Lake(command::lake::LakeCommand),
+    /// Cosigns the checkpoints of other people's logs, as their second party.
+    Witness(command::witness::WitnessArgs),
     /// Virtual keys of the gateway.
     #[command(subcommand)]
     Key(command::key::KeyCommand),

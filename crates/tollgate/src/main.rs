@@ -54,6 +54,7 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Report(report) => command::report::run(common, report).await,
         Command::Audit(audit) => command::audit::run(common, audit).await,
         Command::Lake(lake) => command::lake::run(common, lake).await,
+        Command::Witness(args) => command::witness::run(common, args).await,
         Command::Key(key) => command::key::run(common, key).await,
         Command::Token(token) => command::token::run(common, token).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,

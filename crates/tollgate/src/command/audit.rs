@@ -8,6 +8,7 @@ use fs_err as fs;
 use tollgate_config::Config;
 use tollgate_interaction::InteractionId;
 use tollgate_lake::audit::{self, Disclosure, Verification, VerifySettings};
+use tollgate_lake::policy::Policy;
 use tollgate_lake::{Lake, Mode};
 
 use crate::cli::Common;
@@ -29,6 +30,10 @@ pub(crate) enum AuditCommand {
         /// A checkpoint that was kept elsewhere, which the log must continue.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// Whose cosignatures the checkpoint must have: a file in the format of C2SP `tlog-policy`. The logs that it lists
+        /// stand in for --key.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// Writes a proof of one call that can be checked without the bucket.
     Prove {
@@ -51,6 +56,9 @@ pub(crate) enum AuditCommand {
         /// The log's public key; that of this data directory if it is left out.
         #[arg(long, value_name = "VKEY")]
         key: Option<String>,
+        /// Whose cosignatures its checkpoint must have, as with `verify`.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// Prints the log's public key, which auditors need.
     Key,
@@ -73,8 +81,9 @@ pub(crate) async fn run(common: Common, command: AuditCommand) -> anyhow::Result
     let config = Config::load(common.config.as_deref())?;
     let data = DataDir::of_command(&common.data)?;
     match command {
-        AuditCommand::Verify { key, store, checkpoint } => {
-            let key = key_or_own(key, &data)?;
+        AuditCommand::Verify { key, store, checkpoint, policy } => {
+            let policy = policy.as_deref().map(wire::read_policy_file).transpose()?;
+            let keys = keys_of(key, policy.as_ref(), &data)?;
             let store = match store {
                 Some(url) => tollgate_flush::store::open(&url, &config.store_options())?,
                 None => open_store(&config, &data)?,
@@ -82,7 +91,7 @@ pub(crate) async fn run(common: Common, command: AuditCommand) -> anyhow::Result
             let lake =
                 Lake::open(store, Mode::ReadOnly).await.context("opening the lake; is this the right --data?")?;
             let older_checkpoint = checkpoint.map(fs::read).transpose()?.map(Into::into);
-            let found = audit::verify(lake, VerifySettings { keys: vec![key], older_checkpoint }).await?;
+            let found = audit::verify(lake, VerifySettings { keys, older_checkpoint, policy }).await?;
             report(&found, common.json)
         }
         AuditCommand::Prove { id, out, personal, content } => {
@@ -94,9 +103,11 @@ pub(crate) async fn run(common: Common, command: AuditCommand) -> anyhow::Result
             terminal::line(&format!("{}", path.display()));
             Ok(())
         }
-        AuditCommand::Check { file, key } => {
+        AuditCommand::Check { file, key, policy } => {
             let proof = fs::read_to_string(&file)?;
-            let proven = audit::check_proof(&proof, &key_or_own(key, &data)?)?;
+            let policy = policy.as_deref().map(wire::read_policy_file).transpose()?;
+            let keys = keys_of(key, policy.as_ref(), &data)?;
+            let proven = audit::check_proof(&proof, &keys, policy.as_ref())?;
             if common.json {
                 terminal::line(&serde_json::to_string(&proven)?);
             } else {
@@ -130,8 +141,16 @@ fn own_key(data: &DataDir) -> anyhow::Result<String> {
     Ok(wire::log_keys(data).read().context("looking for the log's public key; --key gives another")?.current.public)
 }
 
-fn key_or_own(key: Option<String>, data: &DataDir) -> anyhow::Result<String> {
-    key.map_or_else(|| own_key(data), Ok)
+/// The key that was given, or else the policy's, or else this data directory's.
+fn keys_of(key: Option<String>, policy: Option<&Policy>, data: &DataDir) -> anyhow::Result<Vec<String>> {
+    if let Some(key) = key {
+        return Ok(vec![key]);
+    }
+    let Some([first, others @ ..]) = policy.map(Policy::logs) else { return Ok(vec![own_key(data)?]) };
+    let name = |key: &String| key.split('+').next().map(str::to_owned);
+    let is_one = others.iter().all(|other| name(other) == name(first));
+    anyhow::ensure!(is_one, "the policy lists several logs; say with --key which of them this is");
+    Ok([std::slice::from_ref(first), others].concat())
 }
 
 fn report(found: &Verification, json: bool) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use tollgate_config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Reads the file named by --config, and the policy it names, and reports the first mistake.
+    /// Reads the file named by --config, and the policies it names, and reports the first mistake.
     Check,
     /// Prints the JSON Schema of the file, for editors.
     Schema,
@@ -19,7 +19,9 @@ pub(crate) fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> 
     match command {
         ConfigCommand::Check => {
             let path = common.config.context("name the file to check with --config")?;
-            wire::read_policy(&Config::load(Some(&path))?)?;
+            let config = Config::load(Some(&path))?;
+            wire::read_policy(&config)?;
+            wire::read_witness_policy(&config)?;
             if common.json {
                 terminal::line(&serde_json::json!({"file": path, "valid": true}).to_string());
             } else {

@@ -8,11 +8,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tollgate_console::integrity::{
-    CheckpointLine, Integrity, IntegrityStatus, ProblemLine, VerificationView, WalLine, WriterLine,
+    CheckpointLine, Integrity, IntegrityStatus, ProblemLine, VerificationView, WalLine, WitnessLine, WriterLine,
 };
 use tollgate_flush::flusher::FlushStatus;
 use tollgate_flush::hot::HotBuffer;
 use tollgate_lake::audit::{VerifySettings, verify};
+use tollgate_lake::policy::Policy;
+use tollgate_lake::witnessing::WitnessStatus;
 use tollgate_lake::{Lake, Mode, ProofStatus};
 use tollgate_wal::Wal;
 
@@ -23,6 +25,7 @@ pub(super) struct NodeIntegrity {
     pub(super) flush: watch::Receiver<FlushStatus>,
     pub(super) lake: Arc<Lake>,
     pub(super) proof: watch::Receiver<ProofStatus>,
+    pub(super) witness_policy: Option<Policy>,
 }
 
 impl Integrity for NodeIntegrity {
@@ -44,7 +47,7 @@ impl Integrity for NodeIntegrity {
             ));
         }
         if let Some(problem) = &proof.problem {
-            problems.push(format!("No checkpoint is published; commits go on: {problem}"));
+            problems.push(format!("Calls are recorded and committed, but the proof needs attention: {problem}"));
         }
         IntegrityStatus {
             healthy: problems.is_empty() && wal.dropped == 0,
@@ -68,17 +71,18 @@ impl Integrity for NodeIntegrity {
                 at_us: checkpoint.at_us,
             }),
             public_key: proof.public_key,
-            witnesses: Vec::new(),
+            witnesses: proof.witnesses.into_iter().map(witness).collect(),
         }
     }
 
     fn verify(&self) -> BoxFuture<'static, Result<VerificationView, String>> {
         let (store, key) = (self.lake.store().clone(), self.proof.borrow().public_key.clone());
+        let policy = self.witness_policy.clone();
         async move {
             let begun = Instant::now();
             // A reader of its own: what this process believes is not what is to be verified.
             let lake = Lake::open(store, Mode::ReadOnly).await.map_err(|error| tollgate_flush::error_chain(&error))?;
-            let settings = VerifySettings { keys: vec![key], older_checkpoint: None };
+            let settings = VerifySettings { keys: vec![key], older_checkpoint: None, policy };
             let found = verify(lake, settings).await.map_err(|error| tollgate_flush::error_chain(&error))?;
             let line = |problem: tollgate_lake::audit::Problem| ProblemLine {
                 kind: problem.kind.to_string(),
@@ -101,6 +105,11 @@ impl Integrity for NodeIntegrity {
         }
         .boxed()
     }
+}
+
+fn witness(status: WitnessStatus) -> WitnessLine {
+    let WitnessStatus { name, cosigned_at_us, problem } = status;
+    WitnessLine { name, cosigned_at_us, problem }
 }
 
 impl NodeIntegrity {

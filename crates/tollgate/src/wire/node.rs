@@ -88,6 +88,7 @@ impl Node {
     /// If any part cannot be started.
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
         let policy = read_policy(config)?;
+        let witness_policy = super::read_witness_policy(config)?;
         let gateway_listener = bind(options.gateway.as_ref(), &config.server.gateway.value).await?;
         let console_listener = bind(options.console.as_ref(), &config.server.console.value).await?;
         let gateway_url = format!("http://{}", gateway_listener.local_addr()?);
@@ -109,6 +110,7 @@ impl Node {
             keys: super::log_keys(&data),
             last_signed: data.join("keys/last-checkpoint"),
             interval: tollgate_lake::proof::INTERVAL,
+            witnesses: witness_policy.clone().map(super::witness::settings),
         };
         let lake = Lake::open_proven(store.clone(), proof).await.context("opening the lake")?;
         let manifest_put = Arc::new(Notify::new());
@@ -175,6 +177,7 @@ impl Node {
             flush: flush_status,
             lake: Arc::clone(&lake),
             proof: lake.proof(),
+            witness_policy,
         };
         let state = ConsoleState {
             ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
