@@ -20,3 +20,4 @@ mod kill;
 mod loop_around;
 mod sidecar;
 mod support;
+mod witness;

@@ -8,7 +8,7 @@ mod server;
 pub(crate) use client::{Answer, Api, chat_request};
 pub(crate) use object_store::ObjectStore;
 pub(crate) use python::Python;
-pub(crate) use server::{Mock, Sidecar, Tollgate};
+pub(crate) use server::{Mock, Sidecar, Tollgate, Witness};
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Api;
-use super::{eventually, program};
+use super::{eventually, free_port, program};
 
 /// A child process that is killed when dropped.
 struct Process(Child);
@@ -273,5 +273,55 @@ impl Sidecar {
 
     pub(crate) fn gateway(&self, key: &str) -> Api {
         Api::new(&self.gateway_url, key)
+    }
+}
+
+/// A witness of one log. Its memory outlives restarts.
+pub(crate) struct Witness {
+    process: Option<Process>,
+    folder: TempDir,
+    log: String,
+    listen: String,
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) url: String,
+}
+
+impl Witness {
+    pub(crate) fn start(name: &str, log: &str) -> Witness {
+        let mut witness = Witness {
+            process: None,
+            folder: TempDir::new().unwrap(),
+            log: log.to_owned(),
+            listen: format!("127.0.0.1:{}", free_port()),
+            name: name.to_owned(),
+            key: String::new(),
+            url: String::new(),
+        };
+        witness.resume();
+        witness
+    }
+
+    pub(crate) fn resume(&mut self) {
+        let mut command = Command::new(program("tollgate"));
+        command.arg("--data").arg(self.folder.path().join("data"));
+        command.args(["--json", "witness", "--listen", &self.listen, "--name", &self.name, "--log", &self.log]);
+        let (process, listening) = Process::start(&mut command, &self.folder.path().join("stderr.log"));
+        self.process = Some(process);
+        self.key = listening["key"].as_str().unwrap().to_owned();
+        self.url = listening["url"].as_str().unwrap().to_owned();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// The checkpoints that it cosigned last, in the order of their files.
+    pub(crate) fn memory(&self) -> Vec<String> {
+        let folder = self.folder.path().join("data/witness/logs");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
     }
 }

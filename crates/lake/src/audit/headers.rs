@@ -47,6 +47,11 @@ impl LogKeys {
         valid.map(|(.., key)| key.clone()).collect()
     }
 
+    /// All keys that are or were the log's.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.0.iter().map(|(.., key)| key.clone()).collect()
+    }
+
     /// Whether a checkpoint of this size is from before the oldest trusted key, so that nothing can be said of its signature.
     pub(super) fn is_before(&self, size: u64) -> bool {
         self.0.iter().all(|(from, ..)| size < *from)

@@ -87,7 +87,7 @@ pub fn verify(lake: Arc<Lake>, settings: VerifySettings) -> BoxFuture<'static, R
         let placed = headers::read(&entries, &mut keys, &mut problems);
         let roots = Roots::of(&entries);
         if let Some(policy) = &settings.policy
-            && let Some(objection) = policy.objection(note.as_deref().unwrap_or_default(), &keys)
+            && let Some(objection) = policy.objection(note.as_deref().unwrap_or_default(), &keys.all())
         {
             problems.add(ProblemKind::CheckpointPolicy, CHECKPOINT, objection);
         }
