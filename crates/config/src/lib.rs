@@ -227,6 +227,15 @@ mod tests {
     }
 
     #[test]
+    fn a_witness_listens_on_loopback_unless_told_otherwise() {
+        assert_eq!(parse("").unwrap().witness.listen.value, "127.0.0.1:8085");
+        let config = parse("log: {witness_policy: w.policy}\nwitness: {listen: \"[::]:1\", logs: [a+b+c]}\n").unwrap();
+        assert_eq!((config.witness.listen.value.as_str(), config.witness.logs.len()), ("[::]:1", 1));
+        assert_eq!(config.log.witness_policy.unwrap().value, "w.policy");
+        assert_eq!(parse("\nwitness: {listen: everywhere}\n").unwrap_err().line, 2);
+    }
+
+    #[test]
     fn azure_and_google_stores_are_configured_as_s3_is() {
         let text = "log:\n  store: az://logs/prod\n  azure: {account: acme, access_key: \"${KEY}\", endpoint: \"http://127.0.0.1:1\"}\n  \
                     gcs: {service_account_file: /etc/tollgate/gcs.json}\n";

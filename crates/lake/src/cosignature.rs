@@ -238,7 +238,7 @@ mod tests {
         let mut forged = signatures[0].signature().to_vec();
         forged[20] ^= 1;
         let forged = Signature::new("witness.example/w1".into(), signatures[0].id(), forged).unwrap();
-        assert!(verifier.find(&text, &[forged.clone()]).is_none());
+        assert!(verifier.find(&text, std::slice::from_ref(&forged)).is_none());
         assert!(verifier.find(&text, &[forged, signatures[0].clone()]).is_some());
     }
 

@@ -379,8 +379,10 @@ impl Lake {
             }
             let last = async {
                 self.run_once().await;
-                while let Some(answers) = asking.join_next().await {
-                    self.publish_cosigned(answers.unwrap_or_default()).await;
+                if !asking.is_empty() {
+                    // Whoever has not answered by now is asked once more below; waiting twice would take too long.
+                    asking.abort_all();
+                    self.publish_cosigned(Answers::new()).await;
                 }
                 if self.commits() {
                     self.publish_checkpoint().await;

@@ -99,3 +99,29 @@ fn causes(error: &dyn std::error::Error) -> String {
     }
     innermost.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(policy: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("witnesses.policy"), policy).unwrap();
+        let yaml = "log: {witness_policy: witnesses.policy}";
+        let config = Config::parse(yaml, folder.path().to_path_buf(), |_| None).unwrap();
+        read_witness_policy(&config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_policy_with_a_mistake_is_refused_with_file_and_line() {
+        let said = refused("# who\nquorum everybody\n");
+        assert!(said.contains("witnesses.policy:line 2") && said.contains("`everybody`"), "{said}");
+    }
+
+    #[test]
+    fn a_witness_at_an_address_that_is_none_is_refused_with_its_line() {
+        let key = "witness.example/w1+e75f6532+BAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+        let said = refused(&format!("\nwitness w {key} witness.example:8085\nquorum w\n"));
+        assert!(said.contains("line 2") && said.contains("`witness.example:8085`"), "{said}");
+    }
+}
