@@ -125,7 +125,9 @@ impl Lake {
             let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
             let published = watch::Sender::new(snapshot);
             let commits = AtomicBool::new(mode == Mode::Committer);
-            let proof = watch::Sender::new(ProofStatus::default());
+            // The key and the witnesses are known before the first checkpoint.
+            let status = prover.as_ref().map(|prover| prover.status(&tables.interactions.proof));
+            let proof = watch::Sender::new(status.unwrap_or_default());
             let prover = prover.map(Mutex::new);
             let tables = Mutex::new(tables);
             Ok(Arc::new(Lake { store, mode, commits, tables, published, watermarks, prover, proof }))

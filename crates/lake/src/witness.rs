@@ -90,15 +90,23 @@ pub enum Refusal {
         /// Of the checkpoint.
         origin: String,
     },
-    /// The proof begins elsewhere than at what was cosigned last, or that is another tree of the same size.
-    #[error("the checkpoint of `{origin}` that was cosigned last has size {size}; {why}")]
+    /// The proof begins elsewhere than at what was cosigned last, as when the log does not know what that was.
+    #[error(
+        "the checkpoint of `{origin}` that was cosigned last has size {size}; send the proof that the log continues that one"
+    )]
     Conflict {
         /// Of the checkpoint.
         origin: String,
         /// Of the tree that was cosigned last.
         size: u64,
-        /// Which of the two.
-        why: &'static str,
+    },
+    /// What was cosigned last is another tree of the same size.
+    #[error("the checkpoint of `{origin}` that was cosigned last has size {size} too, and another root")]
+    Contradiction {
+        /// Of the checkpoint.
+        origin: String,
+        /// Of both trees.
+        size: u64,
     },
     /// The proof does not hold.
     #[error(
@@ -237,14 +245,14 @@ impl Witness {
 
 /// Whether `next` may be cosigned after `latest`.
 fn check(origin: &str, latest: Tree, old: u64, next: Tree, proof: Vec<Hash>) -> Result<(), Refusal> {
-    let conflict = |why| Refusal::Conflict { origin: origin.to_owned(), size: latest.size, why };
-    if old != latest.size {
-        return Err(conflict("send the proof that the log continues that one"));
+    let (origin, size) = (origin.to_owned(), latest.size);
+    if old != size {
+        return Err(Refusal::Conflict { origin, size });
     }
     let inconsistent = || Refusal::Inconsistent { size: next.size, old };
     if old == next.size {
         if latest.root != next.root {
-            return Err(conflict("its root is another one"));
+            return Err(Refusal::Contradiction { origin, size });
         }
         return if proof.is_empty() { Ok(()) } else { Err(inconsistent()) };
     }

@@ -114,7 +114,7 @@ fn another_history_is_never_cosigned() {
         for size in 10..=20 {
             assert!(matches!(add(&witness, &forked.request(9, size)), Err(Refusal::Inconsistent { .. })));
         }
-        assert!(matches!(add(&witness, &forked.request(9, 9)), Err(Refusal::Conflict { size: 9, .. })), "same size");
+        assert!(matches!(add(&witness, &forked.request(9, 9)), Err(Refusal::Contradiction { size: 9, .. })));
         assert!(matches!(add(&witness, &forked.request(0, 9)), Err(Refusal::Conflict { size: 9, .. })));
     }
     assert!(matches!(add(&witness, &honest.request(0, 8)), Err(Refusal::Conflict { size: 9, .. })), "rolled back");

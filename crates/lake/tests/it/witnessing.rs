@@ -40,7 +40,9 @@ impl WitnessClient for Pair {
         };
         let answer = match answer {
             Ok(line) => WitnessAnswer::Cosigned(line.into()),
-            Err(Refusal::Conflict { size, .. }) => WitnessAnswer::Conflict { size },
+            Err(Refusal::Conflict { size, .. } | Refusal::Contradiction { size, .. }) => {
+                WitnessAnswer::Conflict { size }
+            }
             Err(Refusal::Inconsistent { .. }) => WitnessAnswer::Inconsistent,
             Err(other) => WitnessAnswer::Refused(other.to_string()),
         };

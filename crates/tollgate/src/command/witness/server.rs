@@ -109,18 +109,21 @@ fn refuse(refusal: &Refusal, request: &Bytes) -> Response<Full<Bytes>> {
     let said = witness::described(refusal);
     match refusal {
         // The log's own signature is on it: that makes it evidence, so it is logged as it came.
-        Refusal::Conflict { .. } | Refusal::Inconsistent { .. } => {
+        Refusal::Contradiction { .. } | Refusal::Inconsistent { .. } => {
             let checkpoint = note_of(request);
             tracing::warn!(checkpoint, "`{}` was not cosigned: {said}", subject(request));
         }
         Refusal::Disk(_) | Refusal::Note(_) => tracing::error!("`{}` was not cosigned: {said}", subject(request)),
+        Refusal::Conflict { .. } => tracing::info!("`{}` was not cosigned: {said}", subject(request)),
         // Anybody can send these.
         Refusal::Malformed { .. } | Refusal::UnknownLog { .. } | Refusal::Signature { .. } => {
             tracing::debug!("a request was refused: {said}");
         }
     }
     match refusal {
-        Refusal::Conflict { size, .. } => reply(status::of(refusal), SIZE, format!("{size}\n")),
+        Refusal::Conflict { size, .. } | Refusal::Contradiction { size, .. } => {
+            reply(status::of(refusal), SIZE, format!("{size}\n"))
+        }
         _ => reply(status::of(refusal), TEXT, format!("{refusal}\n")),
     }
 }

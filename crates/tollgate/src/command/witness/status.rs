@@ -25,7 +25,7 @@ pub(super) fn of(refusal: &Refusal) -> StatusCode {
         Refusal::Malformed { .. } => StatusCode::BAD_REQUEST,
         Refusal::UnknownLog { .. } => StatusCode::NOT_FOUND,
         Refusal::Signature { .. } => StatusCode::FORBIDDEN,
-        Refusal::Conflict { .. } => StatusCode::CONFLICT,
+        Refusal::Conflict { .. } | Refusal::Contradiction { .. } => StatusCode::CONFLICT,
         Refusal::Inconsistent { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Disk(_) | Refusal::Note(_) => DEFECT,
     }
