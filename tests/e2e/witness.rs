@@ -1,5 +1,7 @@
 //! A second party cosigns: the checkpoint carries its word, an auditor's policy counts it, and a log that went back on what it
 //! had shown is refused by whoever saw it.
+//!
+//! `TOLLGATE_VERIFY_PYTHON` names a Python with what `tests/verify/verify.py` needs; then the independent verifier must agree.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
