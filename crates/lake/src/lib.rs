@@ -29,6 +29,6 @@ pub use compact::CompactReport;
 pub use error::LakeError;
 pub use lake::{CommitReport, Lake, Mode};
 pub use proof::{ProofSettings, ProofStatus, PublishedCheckpoint};
-pub use vacuum::{LakeStatus, VacuumReport};
 pub use snapshot::{DataFile, LakeSnapshot, TableFiles};
 pub use tollgate_flush::parquet_file::{day_from_text, day_text};
+pub use vacuum::{LakeStatus, VacuumReport};
