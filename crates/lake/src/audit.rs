@@ -1,5 +1,5 @@
-//! The proof, looked at from outside: whether everything in the bucket is what was committed to ([`verify`]), and a proof
-//! of one record that needs no bucket ([`prove`]). Reads only; `docs/proof.md` specifies every step.
+//! The proof, looked at from outside: whether everything in the bucket is what was committed to ([`verify()`]), and a proof
+//! of one record that needs no bucket ([`prove()`]). Reads only; `docs/proof.md` specifies every step.
 
 mod batches;
 mod explained;
