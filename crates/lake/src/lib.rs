@@ -15,6 +15,7 @@ pub mod proof;
 pub mod snapshot;
 mod table;
 mod tree;
+pub mod trouble;
 
 // The text of a partition, for those who read the lake and do not write to it.
 pub use error::LakeError;
