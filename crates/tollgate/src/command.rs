@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod key;
 pub(crate) mod mock_provider;
 pub(crate) mod policy;
+pub(crate) mod rebuild;
 pub(crate) mod report;
 pub(crate) mod search;
 pub(crate) mod serve;
