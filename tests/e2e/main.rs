@@ -10,11 +10,13 @@
 )]
 
 mod bad_input;
+mod bad_log;
 mod browser;
 mod budget;
 mod clients;
 mod configuration;
 mod kill;
 mod loop_around;
+mod rebuild;
 mod sidecar;
 mod support;
