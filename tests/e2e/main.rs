@@ -11,6 +11,7 @@
 
 mod audit;
 mod bad_input;
+mod bad_log;
 mod browser;
 mod budget;
 mod clients;
@@ -18,6 +19,7 @@ mod compat;
 mod configuration;
 mod kill;
 mod loop_around;
+mod rebuild;
 mod sidecar;
 mod support;
 mod witness;

@@ -17,4 +17,5 @@ mod view;
 pub use error::{AnalyticsError, ReportError, SqlError};
 pub use query::{QueryLimits, QueryResult};
 pub use session::{Analytics, AnalyticsSettings};
+pub use signals::SignalsState;
 pub use view::Reading;

@@ -3,6 +3,7 @@
 //! Queries run on threads of their own, so that a heavy one cannot stop the proxy's sockets from being served. The
 //! engine knows one object store under one name that nobody else uses; `file://` and every other address lead nowhere.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +25,13 @@ use object_store::ObjectStore;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tollgate_flush::hot::HotBuffer;
+use tollgate_flush::hot::{HotBuffer, HotSnapshot};
 use tollgate_lake::Lake;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::error::{AnalyticsError, ReportError, SqlError};
 use crate::query::{QueryLimits, QueryResult};
-use crate::signals::SignalsCache;
+use crate::signals::{SignalsCache, SignalsState};
 use crate::table::{LogTable, StorePlace};
 use crate::view::Reading;
 
@@ -118,6 +119,37 @@ impl Analytics {
     pub fn signals(&self, now_us: i64) -> BoxFuture<'static, Result<SignalsSnapshot, ReportError>> {
         let (cache, reading) = (Arc::clone(&self.signals), self.reading());
         async move { cache.take(&reading, now_us).await }.boxed()
+    }
+
+    /// What the signals of this process are made of, from the same sums.
+    ///
+    /// # Errors
+    /// As [`Analytics::signals`].
+    pub fn signals_state(&self, now_us: i64) -> BoxFuture<'static, Result<SignalsState, ReportError>> {
+        let (cache, reading) = (Arc::clone(&self.signals), self.reading());
+        async move { cache.state(&reading, now_us).await }.boxed()
+    }
+
+    /// What the signals of `taken_at_us` are made of, folded anew from the rows of the lake that the watermarks of another
+    /// state cover (`writer/epoch`), or from all rows. Rows in memory and what was folded before are left out.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the lake could not be read.
+    pub fn rebuilt_signals(
+        &self,
+        taken_at_us: i64,
+        up_to: Option<BTreeMap<String, u64>>,
+    ) -> BoxFuture<'static, Result<SignalsState, ReportError>> {
+        let mut reading = Reading::new(Arc::clone(&self.engine), self.lake.snapshot(), HotSnapshot::default());
+        reading.up_to = up_to.map(Arc::new);
+        async move {
+            let mut state = SignalsCache::default().state(&reading, taken_at_us).await?;
+            if let Some(up_to) = reading.up_to {
+                state.watermarks = Arc::unwrap_or_clone(up_to);
+            }
+            Ok(state)
+        }
+        .boxed()
     }
 }
 

@@ -2,16 +2,23 @@
 //! quarter of an hour. Taken about every second, so it reads each file of the lake once: a file's rows are folded into
 //! the partial sums of its day, and only files that are new since the last call are opened. Rows in memory go through
 //! the same fold. Files that vanish (compaction, retention) make their day be folded again.
+//!
+//! All of this is derived: [`Analytics::rebuilt_signals`](crate::Analytics::rebuilt_signals) folds the same rows from the
+//! lake alone, and the two states are equal to the byte ([`SignalsState`]).
 
 mod fold;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
+use datafusion::common::exec_err;
 use datafusion::error::Result as EngineResult;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::schema::Table;
@@ -19,17 +26,17 @@ use tollgate_interaction::{WriterId, schema};
 use tollgate_lake::DataFile;
 use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
 
-use self::fold::Fold;
+use self::fold::{Fold, LONGEST_CALL_US, US_PER_MINUTE};
 use crate::error::ReportError;
 use crate::session::Profile;
 use crate::table::LogTable;
 use crate::view::Reading;
 
 const REPORT: &str = "signals";
+/// Where a row stands in its writer's log.
+const PLACE_COLUMNS: &[&str] = &["writer", "epoch", "seq"];
 /// How far back targets are looked at.
 const WINDOW_US: i64 = 15 * 60_000_000;
-/// A call that ended in the window started at most this long before it.
-const LONGEST_CALL_US: i64 = 60 * 60_000_000;
 
 /// What was learnt from files and chunks already read.
 #[derive(Default)]
@@ -53,10 +60,42 @@ struct Day {
 /// Names the rows of a chunk: they never change.
 type ChunkKey = (WriterId, u64, u64, u64);
 
+/// Everything that signals are made of, in a form that can be compared: equal rows give equal lines, whichever way they
+/// came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalsState {
+    /// As of when: it decides which month and which minutes count. Microseconds since 1970, UTC.
+    pub taken_at_us: i64,
+    /// Last sequence number included, by `writer/epoch`.
+    pub watermarks: BTreeMap<String, u64>,
+    /// The sums as JSON, sorted: `["spend", day, team, usd]` for each day of the month, and `["target", minute, target,
+    /// calls, errors, usd, priced, latencies]` for each minute of the window. Money is exact.
+    pub lines: Vec<String>,
+}
+
 impl SignalsCache {
     /// The signals of `reading`.
     pub(crate) async fn take(&self, reading: &Reading, now_us: i64) -> Result<SignalsSnapshot, ReportError> {
-        let since_us = now_us.saturating_sub(WINDOW_US);
+        let sum = self.sum(reading, now_us).await?;
+        Ok(SignalsSnapshot {
+            id: format!("sig-{now_us:x}"),
+            taken_at_us: now_us,
+            month: month_of(now_us),
+            team_spend: sum.spend(),
+            watermarks: watermarks(reading),
+            targets: sum.targets(),
+        })
+    }
+
+    /// What the signals of `reading` are made of.
+    pub(crate) async fn state(&self, reading: &Reading, now_us: i64) -> Result<SignalsState, ReportError> {
+        let lines = self.sum(reading, now_us).await?.lines();
+        Ok(SignalsState { taken_at_us: now_us, watermarks: watermarks(reading), lines })
+    }
+
+    async fn sum(&self, reading: &Reading, now_us: i64) -> Result<Fold, ReportError> {
+        // Whole minutes: that is how finely attempts are told apart.
+        let since_us = now_us.saturating_sub(WINDOW_US).div_euclid(US_PER_MINUTE) * US_PER_MINUTE;
         let month_us = month_start_us(now_us);
         let first_day = day_of(month_us.min(since_us.saturating_sub(LONGEST_CALL_US)));
         let mut known = self.known.lock().await;
@@ -74,14 +113,7 @@ impl SignalsCache {
             sum.add_spend_since(chunk, day_of(month_us));
             sum.add_targets(chunk, since_us);
         }
-        Ok(SignalsSnapshot {
-            id: format!("sig-{now_us:x}"),
-            taken_at_us: now_us,
-            month: month_of(now_us),
-            team_spend: sum.spend(),
-            watermarks: watermarks(reading),
-            targets: sum.targets(),
-        })
+        Ok(sum)
     }
 }
 
@@ -157,14 +189,20 @@ async fn scan(
     let engine = Arc::clone(&reading.engine);
     let table = LogTable::new(Table::Interactions, files, Vec::new(), &engine.place);
     let state = engine.bare_session(Profile::Aggregate);
+    let up_to = reading.up_to.clone();
     let work = async move {
         let names = schema::interactions();
-        let projection: EngineResult<Vec<usize>> = columns.iter().map(|name| Ok(names.index_of(name)?)).collect();
+        let places: &[&str] = if up_to.is_some() { PLACE_COLUMNS } else { &[] };
+        let wanted = columns.iter().chain(places);
+        let projection: EngineResult<Vec<usize>> = wanted.map(|name| Ok(names.index_of(name)?)).collect();
         let plan = table.scan(&state, Some(&projection?), &[], None).await?;
         let mut rows = execute_stream(plan, state.task_ctx())?;
         let mut fold = Fold::default();
         while let Some(batch) = rows.try_next().await? {
-            fold.rows(&batch);
+            match &up_to {
+                Some(up_to) => fold.rows(&rows_up_to(&batch, up_to)?),
+                None => fold.rows(&batch),
+            }
         }
         Ok(fold)
     };
@@ -172,4 +210,21 @@ async fn scan(
         Some(fold) => fold.map_err(|source| ReportError::Engine { report: REPORT, source }),
         None => Err(ReportError::Abandoned { report: REPORT }),
     }
+}
+
+/// The rows of a batch with [`PLACE_COLUMNS`] that these watermarks cover.
+fn rows_up_to(batch: &RecordBatch, up_to: &BTreeMap<String, u64>) -> EngineResult<RecordBatch> {
+    let column = |name: &str| batch.column_by_name(name);
+    let writers = column("writer").and_then(|column| column.as_string_opt::<i32>());
+    let epochs = column("epoch").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let seqs = column("seq").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let (Some(writers), Some(epochs), Some(seqs)) = (writers, epochs, seqs) else {
+        return exec_err!("the columns that say where rows stand in the log are not of the expected types");
+    };
+    let is_covered = |row: usize| {
+        let last = up_to.get(&format!("{}/{}", writers.value(row), epochs.value(row)));
+        last.is_some_and(|last| u64::try_from(seqs.value(row)).is_ok_and(|seq| seq <= *last))
+    };
+    let covered: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_covered(row))).collect();
+    Ok(arrow::compute::filter_record_batch(batch, &covered)?)
 }

@@ -22,6 +22,8 @@ pub struct Reading {
     pub(crate) lake: Arc<LakeSnapshot>,
     pub(crate) hot: HotSnapshot,
     pub(crate) tables: Tables,
+    /// Rows beyond these are left out of the signals, by `writer/epoch`. SQL and reports do not look at it.
+    pub(crate) up_to: Option<Arc<BTreeMap<String, u64>>>,
 }
 
 impl Reading {
@@ -33,7 +35,7 @@ impl Reading {
             (table.folder(), Arc::new(LogTable::new(table, files, hot, place)))
         };
         let tables = Tables { by_name: Table::ALL.map(table).into() };
-        Reading { engine, lake, hot, tables }
+        Reading { engine, lake, hot, tables, up_to: None }
     }
 
     /// What it was taken from.

@@ -326,3 +326,29 @@ async fn signals_are_the_same_wherever_the_rows_are() {
     let next_month = analytics.signals(now_us + 10 * DAY_US).await.unwrap();
     assert_eq!((next_month.month.as_str(), next_month.team_spend.len()), ("2026-12", 0));
 }
+
+#[tokio::test]
+async fn signals_that_were_lived_through_equal_those_folded_from_the_lake_alone() {
+    let log = TestLog::new().await;
+    let live = analytics(&log);
+    let now_us = MORNING_US + MINUTE_US;
+    log.settle(calls(1..=10));
+    log.settle(vec![denied(11)]);
+    live.signals(now_us).await.unwrap();
+    // Half of what was folded from memory goes to the lake, and is folded with what comes after.
+    log.commit(1, 6).await;
+    live.signals(now_us).await.unwrap();
+    log.settle(calls(12..=20));
+    log.forget_committed();
+    let lived = live.signals_state(now_us).await.unwrap();
+    assert!(lived.lines.iter().any(|line| line.starts_with("[\"spend\",\"2026-11-23\"")), "{lived:?}");
+    assert!(lived.lines.iter().any(|line| line.starts_with("[\"target\"")), "{lived:?}");
+    log.commit(7, 20).await;
+    log.settle(calls(21..=30));
+    log.commit(21, 30).await;
+    let rebuilt = analytics(&log).rebuilt_signals(now_us, Some(lived.watermarks.clone())).await.unwrap();
+    assert_eq!(rebuilt, lived, "rows beyond the state's place are left out");
+    let lived = live.signals_state(now_us).await.unwrap();
+    let rebuilt = analytics(&log).rebuilt_signals(now_us, None).await.unwrap();
+    assert_eq!(rebuilt, lived);
+}

@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod costs;
+pub mod derived;
 pub mod integrity;
 pub mod interactions;
 pub mod keys;

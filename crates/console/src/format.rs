@@ -65,11 +65,16 @@ pub fn count(number: impl Borrow<u64>) -> String {
     grouped(&number.to_string())
 }
 
-/// `1 row`, `43 rows`; for nouns that only take an `s`.
+/// `1 row`, `43 rows`, `2 batches`; for nouns that only take an `s` or, after `ch`, an `es`.
 #[must_use]
 pub fn counted(number: impl Borrow<u64>, noun: &str) -> String {
     let number = *number.borrow();
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", count(number))
 }
 
 /// Like [`count`], or a dash.

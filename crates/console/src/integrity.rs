@@ -19,6 +19,8 @@ pub trait Integrity: Send + Sync {
 pub struct IntegrityStatus {
     /// Whether calls are recorded, committed and proven as they should be.
     pub healthy: bool,
+    /// Whether calls can be recorded at the moment; if not, they are refused, or lost if `on_full` is `fail_open`.
+    pub recording: bool,
     /// What is wrong and what is being done about it; empty if nothing is.
     pub problems: Vec<String>,
     /// Everybody who has written to this lake.

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tollgate_analytics::report::{
     Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview, Page,
     ReportFuture, TimeRange,
 };
-use tollgate_analytics::{Analytics, QueryLimits, QueryResult, SqlError};
+use tollgate_analytics::{Analytics, QueryLimits, QueryResult, SignalsState, SqlError};
 use tollgate_evidence::{EvidenceError, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
-use tollgate_search::{Search, SearchError, SearchQuery, SearchResult};
+use tollgate_search::{IndexState, Search, SearchError, SearchQuery, SearchResult};
+
+use crate::error::ConsoleError;
 
 /// The log, to be read.
 pub trait Ledger: Send + Sync {
@@ -41,8 +44,21 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// [`SearchError`] if the query cannot be understood or the index cannot be read.
     fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError>;
+    /// What this process has derived from the log, as of `now_us`, and of one UTC day of the search index, or of all. See
+    /// [`Analytics::signals_state`] and [`Search::state`].
+    fn derived(&self, now_us: i64, day: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>>;
     /// Changes whenever there are rows that were not there before.
     fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// Everything that is derived from the log and can be thrown away, in a form that can be compared with what a rebuild
+/// from the lake gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DerivedState {
+    /// Spend of every team and day of the month, and how targets did lately.
+    pub signals: SignalsState,
+    /// What the search index holds; `None` while it is catching up with the lake.
+    pub search: Option<IndexState>,
 }
 
 /// The log of this process.
@@ -131,6 +147,18 @@ impl Ledger for LiveLedger {
 
     fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError> {
         self.search.find(query)
+    }
+
+    fn derived(&self, now_us: i64, day: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>> {
+        let (signals, search) = (self.analytics.signals_state(now_us), Arc::clone(&self.search));
+        async move {
+            let signals = signals.await?;
+            // Reads every document.
+            let read = tokio::task::spawn_blocking(move || search.state(day.as_deref())).await;
+            let search = read.map_err(|_| SearchError::Closed)??;
+            Ok(DerivedState { signals, search })
+        }
+        .boxed()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

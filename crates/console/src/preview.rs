@@ -96,6 +96,12 @@ fn lists() -> Vec<(&'static str, String)> {
             .render()
             .unwrap(),
         ),
+        (
+            "integrity-troubled",
+            IntegrityPage::new(shell("Integrity", "/integrity"), sample::troubled(), None, sample::NOW_US)
+                .render()
+                .unwrap(),
+        ),
         ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs).render().unwrap()),
     ]
 }

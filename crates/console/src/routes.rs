@@ -78,6 +78,7 @@ fn manage() -> Router<ConsoleState> {
         .route("/setup", post(pages::setup::create))
         .route("/keys", get(pages::keys::show).post(pages::keys::create))
         .route("/keys/{id}/revoke", post(pages::keys::revoke))
+        .route("/api/v1/derived", get(api::derived::show))
         .route("/api/v1/keys", get(api::keys::list).post(api::keys::create))
         .route("/api/v1/keys/{id}", axum::routing::delete(api::keys::revoke))
 }

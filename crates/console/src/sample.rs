@@ -315,6 +315,7 @@ pub(crate) fn integrity() -> IntegrityStatus {
     };
     IntegrityStatus {
         healthy: true,
+        recording: true,
         problems: Vec::new(),
         writers: vec![writer("gw-7f3a91", 12, 48_211, Some(48_297)), writer("edge-frankfurt-2", 3, 9_120, None)],
         wal: WalLine { size_bytes: 12 << 20, quota_bytes: 8 << 30, dropped: 0, gaps: 0, failure: None },
@@ -342,6 +343,30 @@ pub(crate) fn integrity() -> IntegrityStatus {
             },
         ],
     }
+}
+
+/// A log that takes no calls, with everything at its longest.
+pub(crate) fn troubled() -> IntegrityStatus {
+    let mut status = integrity();
+    status.healthy = false;
+    status.recording = false;
+    status.problems = vec![
+        "the disk of the write-ahead log is full: calls are refused until it has room again, which is tried every second"
+            .to_owned(),
+        "1 file set aside from the inbox, foreign, damaged or in contradiction to what is committed: \
+         `inbox/rejected/w-1ddd62af4d31b070/0000000012-0000000000000481.json`. Why is in the log of this process; repair \
+         and move them back, or delete them"
+            .to_owned(),
+    ];
+    for (writer, seq) in status.writers.iter_mut().zip([1_204_331_907_u64, 88_120_411_002]) {
+        writer.writer = "production-frankfurt-claims-automation-gateway-0000000000000017".to_owned();
+        writer.committed_seq = seq;
+        writer.last_seq = writer.last_seq.map(|_| seq + 97);
+    }
+    (status.checkpoint, status.witnesses, status.last_commit_at_us) = (None, Vec::new(), None);
+    status.wal.gaps = 3;
+    status.wal.dropped = 12_412;
+    status
 }
 
 /// A verification that found something.

@@ -17,7 +17,7 @@ use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview,
     Page, ReportFuture, TimeRange,
 };
-use tollgate_analytics::{QueryLimits, QueryResult, SqlError};
+use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_metastore::{Metastore, Role};
@@ -25,7 +25,8 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
 
-use crate::ledger::Ledger;
+use crate::error::ConsoleError;
+use crate::ledger::{DerivedState, Ledger};
 use crate::sample;
 use crate::shell::Books;
 use crate::state::{ConsoleSettings, ConsoleState, Instruments, Sample};
@@ -94,6 +95,10 @@ impl Ledger for MadeUpLedger {
             snippet_html: format!("a <mark>{}</mark> was found", crate::html::escape(&query.text)),
         };
         Ok(SearchResult { total: 1, hits: vec![hit], elapsed_us: 900 })
+    }
+    fn derived(&self, now_us: i64, _: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>> {
+        let signals = SignalsState { taken_at_us: now_us, ..SignalsState::default() };
+        async { Ok(DerivedState { signals, search: None }) }.boxed()
     }
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()

@@ -320,7 +320,9 @@ impl Shared {
     /// Appends an event for every loss that no event tells of yet.
     pub(crate) fn tell_of_gaps(&self) {
         let appender = self.wal.appender();
-        for gap in self.fold.lock().untold_gaps() {
+        // Taken out first: in the head of the loop the lock would be held to its end, and is taken within.
+        let untold = self.fold.lock().untold_gaps();
+        for gap in untold {
             if let Err(error) = appender.append_written(&Governance::Gap(gap.clone()).into()) {
                 tracing::warn!(%error, "a gap of the log cannot be recorded yet; it will be tried again");
                 return;

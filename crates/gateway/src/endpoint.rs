@@ -12,6 +12,7 @@ use tollgate_interaction::{Dialect, Operation};
 use tollgate_provider::dialect;
 
 use crate::error::{CallError, own};
+use crate::readiness::Readiness;
 use crate::relay::Body;
 use crate::{Gateway, answer, stages};
 
@@ -27,8 +28,8 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         (&Method::POST, "/v1/messages") => (Dialect::Anthropic, Operation::Chat),
         (&Method::POST, "/v1/embeddings") => (Dialect::Openai, Operation::Embeddings),
         (&Method::GET, path) if is_models(path) => (dialect_of(request.headers()), Operation::Models),
-        (&Method::GET | &Method::HEAD, "/health/live") => return health(true),
-        (&Method::GET | &Method::HEAD, "/health/ready") => return health(gateway.is_ready()),
+        (&Method::GET | &Method::HEAD, "/health/live") => return live(),
+        (&Method::GET | &Method::HEAD, "/health/ready") => return ready(&gateway.readiness()),
         (method, path) => return refuse(method, path, request.headers()),
     };
     stages::conduct(gateway, dialect, operation, request).await
@@ -43,9 +44,15 @@ fn dialect_of(headers: &HeaderMap) -> Dialect {
     if headers.contains_key("anthropic-version") { Dialect::Anthropic } else { Dialect::Openai }
 }
 
-fn health(is_well: bool) -> Response<Body> {
-    let (status, text) = if is_well { (own::OK, "ok\n") } else { (own::NOT_READY, "not ready\n") };
-    answer::plain(status, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from_static(text.as_bytes()))
+fn live() -> Response<Body> {
+    answer::plain(own::OK, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from_static(b"ok\n"))
+}
+
+fn ready(told: &Readiness) -> Response<Body> {
+    let status = if told.ready { own::OK } else { own::NOT_READY };
+    // Two plain fields always have a JSON form.
+    let body = serde_json::to_vec(told).unwrap_or_default();
+    answer::plain(status, HeaderValue::from_static("application/json"), body.into())
 }
 
 fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {

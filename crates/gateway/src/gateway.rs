@@ -2,7 +2,7 @@
 //! told to stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use tollgate_wal::Appender;
 use crate::auth::UserHasher;
 use crate::clock;
 use crate::listener::{self, ServeError};
+use crate::readiness::{Readiness, Ready};
 use crate::route::{RouteError, RouteTable};
 use crate::settings::GatewaySettings;
 use crate::signals::SpendLedger;
@@ -38,7 +39,7 @@ pub struct Gateway {
     pub(crate) tasks: TaskTracker,
     /// Time is up: whatever is still going on ends now.
     pub(crate) abort: CancellationToken,
-    ready: AtomicBool,
+    ready: Ready,
 }
 
 /// What the gateway has done since it started.
@@ -101,7 +102,7 @@ impl Gateway {
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
-            ready: AtomicBool::new(true),
+            ready: Ready::new(),
             settings,
         }))
     }
@@ -120,15 +121,26 @@ impl Gateway {
         listener::serve(self, listener, shutdown, drain_timeout).await
     }
 
-    /// What `/health/ready` says.
+    /// Whether the gateway is past its start and not stopping yet.
     pub fn set_ready(&self, is_ready: bool) {
-        self.ready.store(is_ready, Ordering::Relaxed);
+        self.ready.set_serving(is_ready);
+    }
+
+    /// Where the process says how it is doing; asked at every `GET /health/ready`. Give it once.
+    pub fn ask_readiness(&self, source: impl Fn() -> Readiness + Send + Sync + 'static) {
+        self.ready.ask(Box::new(source));
     }
 
     /// What `/health/ready` says.
     #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.ready.tell()
+    }
+
+    /// Whether calls are taken.
+    #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        self.readiness().ready
     }
 
     /// What has been done so far.

@@ -19,6 +19,7 @@ mod intake;
 mod listener;
 mod patience;
 mod random;
+mod readiness;
 mod recording;
 mod relay;
 mod route;
@@ -33,6 +34,7 @@ mod upstream;
 
 pub use gateway::{Gateway, GatewayStats};
 pub use listener::ServeError;
+pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
     AckMode, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret, Strategy,

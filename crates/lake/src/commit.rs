@@ -37,6 +37,8 @@ pub(crate) struct Inbox {
     pub(crate) received: Vec<Received>,
     /// Unusable, with the reason.
     pub(crate) rejected: Vec<(Path, String)>,
+    /// Written by a newer version; they stay.
+    pub(crate) newer: Vec<Path>,
 }
 
 /// What an entry of the proof's log may have: `tlog-tiles` gives its length two bytes.
@@ -76,10 +78,13 @@ pub(crate) async fn read_inbox(store: &Store) -> Result<Inbox, LakeError> {
             Judgement::Usable(manifest) => inbox.received.push(Received { path, manifest: *manifest }),
             Judgement::Unusable(why) => inbox.rejected.push((path, why)),
             Judgement::Gone => {}
-            Judgement::Newer(version) => tracing::error!(
-                "the manifest `{path}` has columns of version {version}, this committer knows {SCHEMA_VERSION}; upgrade the \
-                 committer (the manifest stays in the inbox)"
-            ),
+            Judgement::Newer(version) => {
+                tracing::error!(
+                    "the manifest `{path}` has columns of version {version}, this committer knows {SCHEMA_VERSION}; upgrade \
+                     the committer (the manifest stays in the inbox)"
+                );
+                inbox.newer.push(path);
+            }
         }
     }
     inbox.received.sort_by(|one, other| order(&one.manifest).cmp(&order(&other.manifest)));

@@ -33,6 +33,7 @@ use crate::parquet_reader::StoredFile;
 use crate::proof::{self, ProofError, ProofSettings, ProofStatus, Prover};
 use crate::snapshot::{DataFile, LakeSnapshot, TableFiles};
 use crate::table::{CHECKPOINT_EVERY, DeltaLog};
+use crate::trouble::{self, Files, Trouble};
 use crate::witnessing::{Answers, Asking};
 
 /// Commits lost to other processes before one run gives up.
@@ -43,6 +44,9 @@ const READ_ROWS: usize = 1_024;
 const READ_BYTES: usize = 16 << 20;
 /// How long the last commit may take when the process stops.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often it is looked at what was rejected.
+const REJECTED_EVERY: Duration = Duration::from_secs(30);
 
 /// What a process does with the lake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,7 @@ pub struct Lake {
     /// Keeps the proof's log; only a committer that has been given keys.
     prover: Option<Mutex<Prover>>,
     proof: watch::Sender<ProofStatus>,
+    trouble: watch::Sender<Trouble>,
 }
 
 pub(crate) struct Tables {
@@ -117,6 +122,7 @@ impl Lake {
         async move {
             let prover = proof.map(Prover::new).transpose()?;
             if mode == Mode::Committer {
+                check_known(&store).await?;
                 let probed = store::probe_create_if_absent(&store).await;
                 probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source: Box::new(source) })?;
             }
@@ -128,9 +134,10 @@ impl Lake {
             // The key and the witnesses are known before the first checkpoint.
             let status = prover.as_ref().map(|prover| prover.status(&tables.interactions.proof));
             let proof = watch::Sender::new(status.unwrap_or_default());
+            let trouble = watch::Sender::default();
             let prover = prover.map(Mutex::new);
             let tables = Mutex::new(tables);
-            Ok(Arc::new(Lake { store, mode, commits, tables, published, watermarks, prover, proof }))
+            Ok(Arc::new(Lake { store, mode, commits, tables, published, watermarks, prover, proof, trouble }))
         }
         .boxed()
     }
@@ -139,6 +146,12 @@ impl Lake {
     #[must_use]
     pub fn proof(&self) -> watch::Receiver<ProofStatus> {
         self.proof.subscribe()
+    }
+
+    /// What stands between rows and the table, as the last run over the inbox found it.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Trouble> {
+        self.trouble.subscribe()
     }
 
     /// Publishes a checkpoint over everything that has been committed, unless the last one covers it, with the cosignatures of
@@ -267,6 +280,8 @@ impl Lake {
             let Tables { interactions, gaps, .. } = &mut *tables;
             let inbox = gaps.read_inbox(&self.store, interactions, Instant::now()).await?;
             let mut report = CommitReport::default();
+            let newer = Files::of(inbox.newer);
+            self.trouble.send_if_modified(|trouble| std::mem::replace(&mut trouble.newer, newer.clone()) != newer);
             for (path, why) in &inbox.rejected {
                 commit::reject(&self.store, path, why).await?;
                 report.rejected += 1;
@@ -360,12 +375,17 @@ impl Lake {
             let mut checked_at: Option<Instant> = None;
             // Witnesses are asked beside the commits: at most one task, which ends with this one.
             let mut asking: JoinSet<Answers> = JoinSet::new();
+            let mut looked_at: Option<Instant> = None;
             let mut lease = Lease::new(&self.store, holder);
             while !shutdown.is_cancelled() {
                 if self.mode == Mode::Committer {
                     self.commits.store(lease.may_commit(Instant::now()).await, Ordering::Relaxed);
                 }
-                self.run_once().await;
+                let rejected = self.run_once().await;
+                if rejected > 0 || looked_at.is_none_or(|at| at.elapsed() >= REJECTED_EVERY) {
+                    self.look_at_rejected().await;
+                    looked_at = Some(Instant::now());
+                }
                 if self.commits() && asking.is_empty() && checked_at.is_none_or(|at| at.elapsed() >= interval) {
                     if let Some(ask) = self.sign_checkpoint().await {
                         asking.spawn(ask);
@@ -400,19 +420,36 @@ impl Lake {
         .boxed()
     }
 
-    async fn run_once(&self) {
+    /// Somebody may have repaired them and moved them back.
+    async fn look_at_rejected(&self) {
+        match trouble::rejected(&self.store).await {
+            Ok(rejected) => self.trouble.send_modify(|trouble| trouble.rejected = rejected),
+            Err(error) => {
+                let error = error_chain(&error);
+                tracing::debug!(error, "what was rejected cannot be listed; it will be tried again");
+            }
+        }
+    }
+
+    /// Gives the number of manifests that were rejected.
+    async fn run_once(&self) -> u64 {
         let done = match self.mode {
             Mode::Committer if self.commits() => self.commit_inbox().await,
             Mode::Committer | Mode::ReadOnly => self.refresh().await.map(|_| CommitReport::default()),
         };
+        let error = done.as_ref().err().map(|error| error_chain(error));
+        self.trouble.send_if_modified(|trouble| std::mem::replace(&mut trouble.error, error.clone()) != error);
         match done {
             Ok(report) if report.manifests > 0 => {
                 tracing::debug!(report.manifests, report.rows, "committed {} calls", report.rows);
                 self.checkpoint_if_due().await;
+                report.rejected
             }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(error = %error_chain(&error), "the lake could not be brought up to date; it will be tried again");
+            Ok(report) => report.rejected,
+            Err(_) => {
+                let error = error.unwrap_or_default();
+                tracing::warn!(error, "the lake could not be brought up to date; it will be tried again");
+                0
             }
         }
     }
@@ -563,6 +600,19 @@ fn with_all_columns(
         });
     }
     RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// Refuses a lake that a newer version wrote, before anything is written to it.
+async fn check_known(store: &Store) -> Result<(), LakeError> {
+    for table in Table::ALL {
+        let delta = DeltaLog::new(store, table);
+        if delta.exists().await? {
+            let table = delta.load().await?;
+            delta.check_writable(&table)?;
+            delta.evolved(&table)?;
+        }
+    }
+    Ok(())
 }
 
 async fn open_table(delta: DeltaLog, mode: Mode, url: &str) -> Result<TableLog, LakeError> {

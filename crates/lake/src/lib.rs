@@ -20,6 +20,7 @@ pub mod retain;
 pub mod snapshot;
 mod table;
 mod tree;
+pub mod trouble;
 pub mod vacuum;
 pub mod witness;
 pub mod witnessing;

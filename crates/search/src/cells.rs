@@ -8,7 +8,6 @@ use tantivy::TantivyDocument;
 
 use crate::error::SearchError;
 use crate::fields::Fields;
-use crate::progress::Progress;
 
 /// What the index takes from a call's facts, by interaction id.
 pub(crate) type Facts = HashMap<String, Fact>;
@@ -39,12 +38,13 @@ pub(crate) fn add_facts(batch: &RecordBatch, path: &str, facts: &mut Facts) -> R
     Ok(())
 }
 
-/// The documents of those rows of a batch of `payloads` that `done` does not cover.
+/// The documents of those rows of a batch of `payloads` whose numbers are wanted: for a writer and an epoch, those after
+/// the first number and up to the second.
 pub(crate) fn documents(
     batch: &RecordBatch,
     path: &str,
     facts: &Facts,
-    done: &Progress,
+    wanted: impl Fn(&str, u64) -> (u64, u64),
     fields: &Fields,
 ) -> Result<Vec<TantivyDocument>, SearchError> {
     let ids = texts(batch, "interaction_id", path)?;
@@ -58,14 +58,15 @@ pub(crate) fn documents(
     let messages = column(batch, "messages", path)?.as_list_opt::<i32>().ok_or_else(|| missing(path, "messages"))?;
     let nothing = Fact::default();
     let mut documents = Vec::with_capacity(batch.num_rows());
-    // Neighbours are of one writer and epoch, so its progress is looked up once for all of them.
-    let mut indexed = ("", 0, 0);
+    // Neighbours are of one writer and epoch, which is therefore looked up once for all of them.
+    let mut of = ("", 0, (0, 0));
     for row in 0..batch.num_rows() {
         let (writer, epoch) = (writers.value(row), epochs[row]);
-        if (indexed.0, indexed.1) != (writer, epoch) {
-            indexed = (writer, epoch, done.last_seq(writer, epoch));
+        if (of.0, of.1) != (writer, epoch) {
+            of = (writer, epoch, wanted(writer, epoch));
         }
-        if seqs[row] <= indexed.2 {
+        let (after, up_to) = of.2;
+        if seqs[row] <= after || seqs[row] > up_to {
             continue;
         }
         let id = ids.value(row);

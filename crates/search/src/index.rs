@@ -139,6 +139,24 @@ impl Search {
         Ok(Arc::new(Search { dir, opened: RwLock::new(Arc::new(opened)) }))
     }
 
+    /// Opens the index in `dir` if there is one of this version that can be read; changes nothing.
+    #[must_use]
+    pub fn open_existing(dir: impl Into<PathBuf>) -> Option<Arc<Self>> {
+        let dir = dir.into();
+        let opened = Opened::existing(&dir)?;
+        Some(Arc::new(Search { opened: RwLock::new(Arc::new(opened)), dir }))
+    }
+
+    /// Throws everything away that is in the index. It is filled again by [`Search::catch_up`].
+    ///
+    /// # Errors
+    /// [`SearchError`] if another process feeds it or its folder cannot be written.
+    pub fn clear(&self) -> Result<(), SearchError> {
+        // Takes the lock that the process has which feeds it.
+        self.opened().add(Vec::new(), &self.dir)?;
+        self.start_anew()
+    }
+
     /// The calls that match, newest first. Reads what was committed last, without waiting for anything.
     ///
     /// # Errors
@@ -219,12 +237,37 @@ impl Opened {
         Ok(Opened { fields, index, reader, feed: Mutex::new(Feed { writer: None, progress }) })
     }
 
+    /// How far the index has come, and the documents of just that moment.
+    pub(crate) fn at_rest(&self) -> (Progress, Searcher) {
+        let feed = self.feed.lock();
+        (feed.progress.clone(), self.reader.searcher())
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         self.feed.lock().progress.clone()
     }
 
     /// Adds documents; they are found after the next [`Opened::commit`].
     pub(crate) fn add(&self, documents: Vec<TantivyDocument>, dir: &Path) -> Result<(), SearchError> {
+        self.feed(documents, dir, |_, _| {})
+    }
+
+    /// Adds documents in place of those of the same calls.
+    pub(crate) fn replace(&self, documents: Vec<TantivyDocument>, dir: &Path) -> Result<(), SearchError> {
+        let id = self.fields.interaction_id;
+        self.feed(documents, dir, |writer, document| {
+            if let Some(value) = document.get_first(id).and_then(|value| value.as_str()) {
+                writer.delete_term(Term::from_field_text(id, value));
+            }
+        })
+    }
+
+    fn feed(
+        &self,
+        documents: Vec<TantivyDocument>,
+        dir: &Path,
+        before: impl Fn(&IndexWriter, &TantivyDocument),
+    ) -> Result<(), SearchError> {
         let mut feed = self.feed.lock();
         if feed.writer.is_none() {
             let in_use = |error| match error {
@@ -235,6 +278,7 @@ impl Opened {
         }
         if let Some(writer) = &feed.writer {
             for document in documents {
+                before(writer, &document);
                 writer.add_document(document)?;
             }
         }

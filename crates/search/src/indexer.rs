@@ -39,6 +39,15 @@ pub struct CaughtUp {
     pub from_memory: u64,
 }
 
+/// How documents enter the index.
+#[derive(Clone, Copy)]
+enum Entry {
+    /// Their calls are not in it.
+    New,
+    /// Their calls may be in it.
+    Replacing,
+}
+
 impl Search {
     /// Keeps the index up to date until `shutdown`. A damaged index is started anew and rebuilt from the lake.
     pub fn run_indexer(
@@ -135,10 +144,12 @@ impl Search {
                 progress.add_file(&file.path);
                 continue;
             }
+            // It may hold rows of files that an interrupted catch-up has indexed, and whose names are gone with them.
+            let entry = if file.range.is_none() && before.is_catching_up() { Entry::Replacing } else { Entry::New };
             let facts = Arc::new(lake_rows::facts_for(store, snapshot, &file).await?);
             let mut rows = lake_rows::batches(store, &file, PAYLOAD_COLUMNS).await?;
             while let Some(batch) = rows.try_next().await? {
-                let added = self.add(&opened, batch, &file.path, Arc::clone(&facts), before.clone());
+                let added = self.add(&opened, entry, (batch, &file.path), Arc::clone(&facts), before.clone());
                 caught_up.from_lake += added.await?;
             }
             progress.add_file(&file.path);
@@ -148,7 +159,8 @@ impl Search {
         for chunk in &memory.after(&progress.among(memory)).chunks {
             let mut facts = Facts::new();
             cells::add_facts(&chunk.batches.interactions, "memory", &mut facts)?;
-            let added = self.add(&opened, chunk.batches.payloads.clone(), "memory", Arc::new(facts), progress.clone());
+            let payloads = (chunk.batches.payloads.clone(), "memory");
+            let added = self.add(&opened, Entry::New, payloads, Arc::new(facts), progress.clone());
             caught_up.from_memory += added.await?;
             progress.reached_seq(&chunk.writer, chunk.epoch, chunk.last_seq);
         }
@@ -161,17 +173,26 @@ impl Search {
     async fn add(
         self: &Arc<Self>,
         opened: &Arc<Opened>,
-        payloads: arrow::array::RecordBatch,
-        path: &str,
+        entry: Entry,
+        (payloads, path): (arrow::array::RecordBatch, &str),
         facts: Arc<Facts>,
         done: Progress,
     ) -> Result<u64, SearchError> {
         let (search, opened, path) = (Arc::clone(self), Arc::clone(opened), path.to_owned());
         blocking(move || {
-            let documents = cells::documents(&payloads, &path, &facts, &done, &opened.fields)?;
+            let documents = cells::documents(
+                &payloads,
+                &path,
+                &facts,
+                |of, epoch| (done.last_seq(of, epoch), u64::MAX),
+                &opened.fields,
+            )?;
             let count = documents.len() as u64;
             if count > 0 {
-                opened.add(documents, search.folder())?;
+                match entry {
+                    Entry::New => opened.add(documents, search.folder())?,
+                    Entry::Replacing => opened.replace(documents, search.folder())?,
+                }
             }
             Ok(count)
         })

@@ -13,8 +13,10 @@ mod indexer;
 mod lake_rows;
 mod progress;
 pub mod query;
+mod state;
 
 pub use error::SearchError;
 pub use index::{Hit, Search, SearchQuery, SearchResult, SearchStatus};
 pub use indexer::CaughtUp;
 pub use query::QueryError;
+pub use state::IndexState;

@@ -15,6 +15,9 @@ pub(crate) struct Progress {
     /// Files indexed although their rows are not all below the watermarks: those of a catch-up that is under way, and
     /// files that several writers' rows were merged into.
     files: BTreeSet<String>,
+    /// A catch-up has committed some of its files and not all: more is indexed than the watermarks say.
+    #[serde(default)]
+    under_way: bool,
 }
 
 impl Progress {
@@ -50,6 +53,7 @@ impl Progress {
     /// Notes that a file is indexed.
     pub(crate) fn add_file(&mut self, path: &str) {
         self.files.insert(path.to_owned());
+        self.under_way = true;
     }
 
     /// Whether everything that these watermarks cover is indexed.
@@ -63,12 +67,18 @@ impl Progress {
             self.reached_seq(writer, *epoch, *seq);
         }
         self.files.retain(|path| keep_file(path));
+        self.under_way = false;
     }
 
     /// Notes that a writer's rows up to `seq` are indexed.
     pub(crate) fn reached_seq(&mut self, writer: &WriterId, epoch: u64, seq: u64) {
         let last = self.watermarks.entry(key(writer.as_str(), epoch)).or_default();
         *last = seq.max(*last);
+    }
+
+    /// Whether a catch-up is under way, so that more is indexed than the watermarks say.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.under_way
     }
 
     /// The watermarks by `writer/epoch`.

@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_config::Config;
-use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
+use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::keys::KeySource;
 use tollgate_flush::store;
-use tollgate_gateway::Gateway;
+use tollgate_gateway::{Gateway, Readiness};
 use tollgate_provider::price::Catalog;
-use tollgate_wal::Wal;
+use tollgate_wal::{Wal, WalStatus};
 
 use crate::Arguments;
 use crate::snapshot::ControlPlane;
@@ -55,6 +55,8 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
         Arc::clone(&control_plane.signals),
         Arc::new(Catalog::builtin()?),
     )?;
+    let (log, handing_over) = (Arc::clone(&wal), flusher.status());
+    gateway.ask_readiness(move || readiness(&log.status(), &handing_over.borrow()));
     gateway.set_ready(true);
     announce(&gateway_url, arguments.json);
 
@@ -79,6 +81,23 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
         wal.close()?;
     }
     Ok(served?)
+}
+
+/// For `/health/ready`. A sidecar that cannot reach the bucket goes on; one that cannot record does not.
+fn readiness(wal: &WalStatus, flush: &FlushStatus) -> Readiness {
+    let mut problems: Vec<String> = wal.problem().into_iter().collect();
+    if flush.gaps > 0 {
+        problems.push(format!(
+            "{} places of the write-ahead log could not be read: the numbers that are missing are recorded in `log_gaps`",
+            flush.gaps
+        ));
+    }
+    if let Some(error) = &flush.last_error {
+        problems.push(format!(
+            "rows cannot be handed over to the store: the write-ahead log keeps them and it is tried again: {error}"
+        ));
+    }
+    Readiness { ready: wal.takes_calls(), problems }
 }
 
 #[expect(clippy::print_stdout, reason = "where it listens is what the program has to say")]

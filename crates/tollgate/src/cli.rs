@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Sql(command::sql::SqlArgs),
     /// Finds calls by words of their prompts and answers.
     Search(command::search::SearchArgs),
+    /// Makes what is derived from the log anew, from the lake alone, or checks that it is what the lake says.
+    Rebuild(command::rebuild::RebuildArgs),
     /// Writes an evidence pack.
     #[command(subcommand)]
     Report(command::report::ReportCommand),

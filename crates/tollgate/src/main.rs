@@ -51,6 +51,7 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => command::demo::run(common, args).await,
         Command::Sql(args) => command::sql::run(common, args).await,
         Command::Search(args) => command::search::run(common, args).await,
+        Command::Rebuild(args) => command::rebuild::run(common, args).await,
         Command::Report(report) => command::report::run(common, report).await,
         Command::Audit(audit) => command::audit::run(common, audit).await,
         Command::Lake(lake) => command::lake::run(common, lake).await,

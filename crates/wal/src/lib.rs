@@ -27,5 +27,6 @@ mod tests;
 pub use appender::{AppendError, Appender, DropCause};
 pub use gap::{GapReason, LogGap};
 pub use log::{Wal, WalError, WalStatus};
+pub use queue::NoRoom;
 pub use settings::{OnFull, WalSettings};
 pub use tail::{Tail, TailError, TailItem};

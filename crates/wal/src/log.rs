@@ -14,10 +14,10 @@ use tollgate_interaction::id::ParseWriterIdError;
 use crate::appender::Appender;
 use crate::directory;
 use crate::disk::{Disk, LocalDisk};
-use crate::queue::Limits;
+use crate::queue::{Limits, NoRoom};
 use crate::segment::{FRAMES_START, SegmentHeader};
 use crate::segment_writer;
-use crate::settings::WalSettings;
+use crate::settings::{OnFull, WalSettings};
 use crate::shared::Shared;
 use crate::sync;
 use crate::tail::Tail;
@@ -121,6 +121,46 @@ pub struct WalStatus {
     pub dropped: u64,
     /// Why the log takes no more events, if it has failed for good.
     pub failure: Option<String>,
+    /// Why no call can be recorded at the moment, if that can pass.
+    pub no_room: Option<NoRoom>,
+    /// As in the settings.
+    pub on_full: OnFull,
+}
+
+impl WalStatus {
+    /// Whether calls are taken: recorded, or let through without a record because the operator chose so.
+    #[must_use]
+    pub fn takes_calls(&self) -> bool {
+        (self.failure.is_none() && self.no_room.is_none()) || self.on_full == OnFull::FailOpen
+    }
+
+    /// Why calls cannot be recorded, and what is being done about it.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let meanwhile = match self.on_full {
+            OnFull::FailClosed => "calls are refused",
+            OnFull::FailOpen => "calls go on without a record and are counted as lost, as `on_full: fail_open` says",
+        };
+        let why = match (&self.failure, self.no_room) {
+            (Some(failure), _) => format!(
+                "the write-ahead log has failed ({failure}): {meanwhile} until the disk is repaired and the process restarted"
+            ),
+            (None, Some(NoRoom::Quota)) => format!(
+                "the write-ahead log has used its quota of {} bytes: {meanwhile} until the store takes what is in it, or `log.quota_bytes` is raised",
+                self.quota_bytes
+            ),
+            (None, Some(NoRoom::Disk)) => {
+                format!(
+                    "the disk of the write-ahead log is full: {meanwhile} until it has room again, which is tried every second"
+                )
+            }
+            (None, Some(NoRoom::Stalled)) => {
+                format!("the disk of the write-ahead log does not keep up: {meanwhile} until it does")
+            }
+            (None, None) => return None,
+        };
+        Some(why)
+    }
 }
 
 /// An open log. Only one process at a time has it open.
@@ -231,9 +271,10 @@ impl Wal {
         Ok(())
     }
 
-    /// How the log is doing.
+    /// How the log is doing. Tries the disk if it was full.
     #[must_use]
     pub fn status(&self) -> WalStatus {
+        let is_disk_full = self.shared.is_disk_full();
         let queue = self.shared.queue.lock();
         WalStatus {
             segments: self.shared.segments.lock().len(),
@@ -244,6 +285,8 @@ impl Wal {
             unsynced_bytes: queue.unsynced_bytes,
             dropped: queue.dropped,
             failure: queue.failure.as_ref().map(ToString::to_string),
+            no_room: queue.no_room(self.shared.disk_bytes(), is_disk_full),
+            on_full: self.shared.limits.on_full,
         }
     }
 

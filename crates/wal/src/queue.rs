@@ -65,6 +65,8 @@ pub(crate) struct Queue {
     pub(crate) lazy: bool,
     /// Events dropped since the log was opened.
     pub(crate) dropped: u64,
+    /// Bytes of the last event that found no room in the quota; zero once another was taken.
+    pub(crate) wanted_bytes: u64,
     unnoted_drops: DropCount,
     limits: Limits,
 }
@@ -81,6 +83,7 @@ impl Queue {
             urgent: false,
             lazy: false,
             dropped: 0,
+            wanted_bytes: 0,
             unnoted_drops: DropCount::default(),
             limits,
         }
@@ -94,8 +97,15 @@ impl Queue {
         room: Room,
         disk_bytes: u64,
     ) -> Result<u64, AppendError> {
-        if let Err(cause) = self.check(frame.bytes.len() as u64, room, disk_bytes) {
+        let frame_bytes = frame.bytes.len() as u64;
+        if let Err(cause) = self.check(frame_bytes, room, disk_bytes) {
+            if matches!(cause, Refusal::Full) {
+                self.wanted_bytes = frame_bytes;
+            }
             return Err(self.refuse(frame.subject, cause));
+        }
+        if room == Room::Ordinary {
+            self.wanted_bytes = 0;
         }
         self.take_note();
         Ok(self.push(frame, waiter))
@@ -202,10 +212,34 @@ impl Queue {
         self.unsynced_bytes = 0;
     }
 
+    /// Why no call may start at the moment, if that can pass. `disk_bytes` is what all segments hold by now.
+    pub(crate) fn no_room(&self, disk_bytes: u64, disk_is_full: bool) -> Option<NoRoom> {
+        if disk_bytes + self.queued_bytes + self.wanted_bytes.max(1) > self.limits.quota_bytes {
+            Some(NoRoom::Quota)
+        } else if disk_is_full {
+            Some(NoRoom::Disk)
+        } else if self.unsynced_bytes > STALLED_ABOVE_BYTES {
+            Some(NoRoom::Stalled)
+        } else {
+            None
+        }
+    }
+
     /// Drops that no note in the log names yet.
     pub(crate) fn unnoted_drops(&self) -> DropCount {
         self.unnoted_drops
     }
+}
+
+/// Why no call may start, though the log is sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The quota is used up: what is in the log has not reached the store.
+    Quota,
+    /// The disk is full.
+    Disk,
+    /// The disk does not keep up.
+    Stalled,
 }
 
 /// Why an event is not taken.

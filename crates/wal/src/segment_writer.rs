@@ -188,6 +188,7 @@ impl SegmentWriter {
         // Whatever part of them arrived must not be found by a later reader: their numbers will be given out again.
         if disk::is_full(error) && self.current.file.set_len(self.current.end).is_ok() {
             tracing::error!(%error, "no room for events in `{}`", shared.dir.display());
+            shared.note_disk_full();
             let refused = shared.queue.lock().take_back(frames, &Refusal::Full);
             return refused.map_or(Ok(()), Err);
         }

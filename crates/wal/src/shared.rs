@@ -4,14 +4,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 use tollgate_interaction::WriterId;
 
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::queue::{Limits, Queue};
-use crate::segment::SegmentList;
+use crate::segment::{self, SegmentList};
 use crate::segment_writer::SegmentWriter;
 
 /// See the module.
@@ -31,7 +32,16 @@ pub(crate) struct Shared {
     durable_seq: AtomicU64,
     disk_bytes: AtomicU64,
     ended: AtomicBool,
+    disk_full: AtomicBool,
+    /// When it was last tried whether the disk has room again.
+    room_tried_at: Mutex<Option<Instant>>,
 }
+
+/// What must fit on a disk that was full before it counts as having room: many events of ordinary size.
+const ROOM_BYTES: usize = 64 << 10;
+
+/// How often that is tried, at most.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 impl Shared {
     pub(crate) fn new(
@@ -56,6 +66,8 @@ impl Shared {
             durable_seq: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(disk_bytes),
             ended: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
+            room_tried_at: Mutex::new(None),
         })
     }
 
@@ -79,6 +91,33 @@ impl Shared {
 
     pub(crate) fn sub_disk_bytes(&self, bytes: u64) {
         self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that the disk had no room for an event.
+    pub(crate) fn note_disk_full(&self) {
+        self.disk_full.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the disk is full. Once it was, this tries it: a small event may still fit where ordinary ones do not, and a
+    /// gateway that is not ready gets no calls, so that no event would ever find out. Blocks on the disk then.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        if !self.disk_full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(mut tried_at) = self.room_tried_at.try_lock() else { return true };
+        if tried_at.is_none_or(|at| at.elapsed() >= ROOM_EVERY) {
+            *tried_at = Some(Instant::now());
+            self.disk_full.store(!self.has_room(), Ordering::Relaxed);
+        }
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
+    fn has_room(&self) -> bool {
+        // Opening the log deletes what it finds under such a name.
+        let path = segment::temporary(&self.dir.join("room"));
+        let written = self.disk.create(&path).and_then(|file| disk::write_all_at(&*file, &[0; ROOM_BYTES], 0));
+        let removed = self.disk.remove(&path);
+        written.is_ok() && removed.is_ok()
     }
 
     /// Whether nothing will be appended any more and everything taken has been written.

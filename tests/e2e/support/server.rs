@@ -76,24 +76,38 @@ impl Tollgate {
 
     /// With this configuration file, on a copy of what another process left in its data directory.
     pub(crate) fn on_data_of(left: &Path, yaml: &str) -> Tollgate {
-        let folder = TempDir::new().unwrap();
-        let copied = Command::new("cp").arg("-r").arg(left).arg(folder.path().join("data")).status().unwrap();
+        let mut tollgate = Tollgate::at_rest(&[("tollgate.yaml", yaml)], &[]);
+        let copied = Command::new("cp").arg("-r").arg(left).arg(tollgate.data()).status().unwrap();
         assert!(copied.success(), "`{}` cannot be copied", left.display());
-        Tollgate::in_folder(folder, &[("tollgate.yaml", yaml)], &[])
+        tollgate.resume();
+        tollgate
+    }
+
+    /// With this configuration file, and with `days` of made-up history in its log.
+    pub(crate) fn with_history(yaml: &str, days: u32) -> Tollgate {
+        let mut tollgate = Tollgate::at_rest(&[("tollgate.yaml", yaml)], &[]);
+        tollgate.start_as(&["demo", "--days", &days.to_string(), "--calls-per-minute", "0"]);
+        tollgate.stop();
+        tollgate.resume();
+        tollgate
     }
 
     /// With these files beside each other, the first of them the configuration, and these environment variables.
     pub(crate) fn with_files(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Tollgate {
-        Tollgate::in_folder(TempDir::new().unwrap(), files, environment)
+        let mut tollgate = Tollgate::at_rest(files, environment);
+        tollgate.resume();
+        tollgate
     }
 
-    fn in_folder(folder: TempDir, files: &[(&str, &str)], environment: &[(&str, &str)]) -> Tollgate {
+    /// As [`Tollgate::with_files`], and not started yet.
+    pub(crate) fn at_rest(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Tollgate {
+        let folder = TempDir::new().unwrap();
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         let config = files.first().map(|(name, _)| folder.path().join(name));
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut tollgate = Tollgate {
+        Tollgate {
             process: None,
             folder,
             config,
@@ -102,15 +116,17 @@ impl Tollgate {
             login_url: String::new(),
             gateway_url: String::new(),
             console_url: String::new(),
-        };
-        tollgate.resume();
-        tollgate
+        }
     }
 
     /// Starts the process again on the same data.
     pub(crate) fn resume(&mut self) {
+        self.start_as(&["serve"]);
+    }
+
+    fn start_as(&mut self, subcommand: &[&str]) {
         let mut command = self.command();
-        command.args(["--json", "serve", "--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]);
+        command.arg("--json").args(subcommand).args(["--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]);
         let (process, listening) = Process::start(&mut command, &self.folder.path().join("stderr.log"));
         self.process = Some(process);
         let text = |name: &str| listening[name].as_str().map(str::to_owned);
@@ -120,6 +136,19 @@ impl Tollgate {
         self.login_url = text("login").unwrap();
         self.gateway_url = text("gateway").unwrap();
         self.console_url = text("console").unwrap();
+    }
+
+    /// Starts the process on data that it must refuse, and returns what it said.
+    pub(crate) fn refused(&self) -> String {
+        let said = self.folder.path().join("refused.log");
+        let mut command = self.command();
+        command.args(["serve", "--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]);
+        let (out, errors) = (std::fs::File::create(&said).unwrap(), std::fs::File::create(&said).unwrap());
+        let mut process = Process(command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn().unwrap());
+        let status = eventually("it refuses to start", Duration::from_secs(30), || process.0.try_wait().unwrap());
+        let said = std::fs::read_to_string(said).unwrap();
+        assert!(!status.success(), "it started: {said}");
+        said
     }
 
     /// A command of this data directory and configuration.

@@ -3,7 +3,7 @@ import { SCHEMES, WIDTHS, accessibilityFindings, check, expect, open, overflow }
 
 const PATHS = [
   "/", "/?range=1h", "/?range=30d", "/interactions", "/interactions?outcome=denied", "/costs", "/costs?group=model&range=7d",
-  "/search", "/search?q=the", "/search?q=%22open", "/sql", "/reports", "/keys", "/setup", "/login", "/nowhere",
+  "/search", "/search?q=the", "/search?q=%22open", "/sql", "/reports", "/integrity", "/keys", "/setup", "/login", "/nowhere",
 ];
 
 export async function run(browser, storageState) {
@@ -11,6 +11,12 @@ export async function run(browser, storageState) {
     for (const scheme of SCHEMES) {
       const page = await open(browser, { storageState, width, scheme });
       for (const path of PATHS) await check(`${path} at ${width} px, ${scheme}`, () => visit(page, path));
+      await check(`a verification at ${width} px, ${scheme}`, async () => {
+        await page.goto("/integrity");
+        await page.getByRole("button", { name: "Verify now" }).click();
+        await page.getByRole("region", { name: "Verification" }).waitFor();
+        await inspect(page);
+      });
       await page.goto("/interactions?range=30d");
       const call = await page.locator(".row-link").first().getAttribute("href").catch(() => null);
       await check(`one interaction at ${width} px, ${scheme}`, async () => {

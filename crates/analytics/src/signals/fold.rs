@@ -1,19 +1,26 @@
 //! Rows folded into sums: spend by day and team, and calls by minute and target. Folds add up, in any order, to the same
-//! as folding all rows at once.
+//! as folding all rows at once. What a row adds depends on the row alone, so that it adds the same from memory, from the
+//! file it is written to, and from the file that one is merged into.
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use chrono::DateTime;
+use serde_json::json;
 use tollgate_interaction::{Usd, schema};
+use tollgate_lake::day_text;
 use tollgate_policy::signals::TargetSignals;
 
 /// Columns needed for spend.
 pub(super) const SPEND_COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY];
 /// Columns needed for everything.
-pub(super) const COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY, "attempts"];
+pub(super) const COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY, "started_at", "attempts"];
+/// An attempt that ended longer than this after its call had started says nothing about its target. The bound makes it
+/// certain which files can hold attempts of a time, going by when their calls started.
+pub(super) const LONGEST_CALL_US: i64 = 60 * US_PER_MINUTE;
 
-const US_PER_MINUTE: i64 = 60_000_000;
+pub(super) const US_PER_MINUTE: i64 = 60_000_000;
 
 /// Sums over some rows.
 #[derive(Clone, Debug, Default)]
@@ -62,14 +69,16 @@ impl Fold {
 
     fn rows_targets(&mut self, batch: &RecordBatch) {
         let attempts = batch.column_by_name("attempts").and_then(|column| column.as_list_opt::<i32>());
-        let Some(attempts) = attempts else { return };
-        // All attempts of all rows lie one after the other between the first and the last offset.
-        let offsets = attempts.value_offsets();
-        let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return };
-        let Some(all) = attempts.values().as_struct_opt() else { return };
-        let Some(attempts) = Attempts::of(all) else { return };
-        for at in index(*first)..index(*last) {
-            attempts.fold_into(at, self);
+        let calls_started = batch.column_by_name("started_at").and_then(|column| column.as_primitive_opt());
+        let (Some(lists), Some(calls_started)) = (attempts, calls_started) else { return };
+        let calls_started: &PrimitiveArray<TimestampMicrosecondType> = calls_started;
+        let Some(attempts) = lists.values().as_struct_opt().and_then(Attempts::of) else { return };
+        for (row, offsets) in lists.value_offsets().windows(2).enumerate() {
+            let &[first, last] = offsets else { continue };
+            let latest_us = calls_started.value(row).saturating_add(LONGEST_CALL_US);
+            for at in index(first)..index(last) {
+                attempts.fold_into(at, latest_us, self);
+            }
         }
     }
 
@@ -109,6 +118,25 @@ impl Fold {
         self.minutes = self.minutes.split_off(&since_us.div_euclid(US_PER_MINUTE));
     }
 
+    /// Everything that is known, one line for each sum, in an order that depends on nothing but the sums: two folds of the
+    /// same rows have the same lines.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (day, teams) in &self.spend {
+            let day = day_text(*day);
+            lines.extend(teams.iter().map(|(team, cost)| json!(["spend", day, team, cost.to_string()]).to_string()));
+        }
+        for (minute, targets) in &self.minutes {
+            let minute = minute_text(*minute);
+            lines.extend(targets.iter().map(|(name, target)| {
+                let Target { calls, errors, cost_usd, priced, latencies } = target;
+                let cost_usd = cost_usd.to_string();
+                json!(["target", minute, name, calls, errors, cost_usd, priced, latencies.filled()]).to_string()
+            }));
+        }
+        lines
+    }
+
     /// Spend by team over all days.
     pub(super) fn spend(&self) -> BTreeMap<String, Usd> {
         let mut spend = BTreeMap::new();
@@ -126,6 +154,11 @@ impl Fold {
         }
         sums.into_iter().map(|(name, target)| (name.to_owned(), target.signals())).collect()
     }
+}
+
+fn minute_text(minute: i64) -> String {
+    let time = DateTime::from_timestamp(minute.saturating_mul(60), 0);
+    time.map_or_else(|| minute.to_string(), |time| time.format("%Y-%m-%dT%H:%MZ").to_string())
 }
 
 fn add(spend: &mut BTreeMap<String, Usd>, team: &str, cost: Usd) {
@@ -166,11 +199,11 @@ impl Target {
 struct Attempts<'a> {
     providers: &'a StringArray,
     models: &'a StringArray,
-    statuses: &'a arrow::array::PrimitiveArray<Int32Type>,
+    statuses: &'a PrimitiveArray<Int32Type>,
     error_classes: &'a StringArray,
-    started_at: &'a arrow::array::PrimitiveArray<TimestampMicrosecondType>,
-    durations_us: &'a arrow::array::PrimitiveArray<Int64Type>,
-    costs: &'a arrow::array::PrimitiveArray<Decimal128Type>,
+    started_at: &'a PrimitiveArray<TimestampMicrosecondType>,
+    durations_us: &'a PrimitiveArray<Int64Type>,
+    costs: &'a PrimitiveArray<Decimal128Type>,
 }
 
 impl<'a> Attempts<'a> {
@@ -186,9 +219,12 @@ impl<'a> Attempts<'a> {
         })
     }
 
-    fn fold_into(&self, at: usize, fold: &mut Fold) {
+    fn fold_into(&self, at: usize, latest_us: i64, fold: &mut Fold) {
         let duration_us = self.durations_us.value(at);
         let ended_at_us = self.started_at.value(at).saturating_add(duration_us);
+        if ended_at_us > latest_us {
+            return;
+        }
         let minute = fold.minutes.entry(ended_at_us.div_euclid(US_PER_MINUTE)).or_default();
         let target = minute.entry(format!("{}/{}", self.providers.value(at), self.models.value(at))).or_default();
         target.calls += 1;
@@ -259,6 +295,11 @@ impl Histogram {
         for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
             *sum += count;
         }
+    }
+
+    /// The buckets that are not empty, with their counts.
+    fn filled(&self) -> Vec<(usize, u32)> {
+        self.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
     fn quantile_ms(&self, percent: u64) -> u64 {

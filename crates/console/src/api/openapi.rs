@@ -182,6 +182,14 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/derived",
+        summary: "What this process has derived from the log, to be compared with a rebuild from the lake: sums of spend and targets, digests of the search index.",
+        role: "admin",
+        parameters: &[("day", "A UTC day, such as 2026-11-26: its calls in the search index one by one.")],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/control",
         summary: "Keys (as hashes), policy and signals, for sidecars.",
         role: "sidecar",

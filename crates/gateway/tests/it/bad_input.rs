@@ -1,9 +1,12 @@
 //! What callers get wrong. Each refusal is checked for its status, its code, its shape, its interaction id and its row.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tollgate_gateway::Readiness;
 use tollgate_interaction::{Decision, Outcome};
 
 use crate::harness::{Answer, Bench, CHAT, MESSAGES, Row, chat, settings};
@@ -203,13 +206,33 @@ async fn other_paths_and_methods_are_refused_by_name_without_a_row() {
     assert!(answer.body.contains("`/v1/chat`") && answer.body.contains("/v1/chat/completions"), "{}", answer.body);
     let answer = bench.get(CHAT).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (405, &"method_not_allowed".into()));
-    assert_eq!(
-        (bench.get("/health/live").await.body.as_str(), bench.get("/health/ready").await.body.as_str()),
-        ("ok\n", "ok\n")
-    );
-    bench.gateway.set_ready(false);
-    assert_eq!(bench.get("/health/ready").await.status.as_u16(), 503);
+    assert_eq!(bench.get("/health/live").await.body.as_str(), "ok\n");
     assert!(bench.rows().is_empty());
+}
+
+#[tokio::test]
+async fn readiness_is_what_the_process_says_unless_the_gateway_starts_or_stops() {
+    let bench = bench().await;
+    let ready = bench.get("/health/ready").await;
+    assert_eq!((ready.status.as_u16(), ready.json()), (200, serde_json::json!({"ready": true, "problems": []})));
+    let takes_calls = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&takes_calls);
+    bench.gateway.ask_readiness(move || Readiness {
+        ready: asked.load(Ordering::Relaxed),
+        problems: vec!["the store is away".to_owned()],
+    });
+    let ready = bench.get("/health/ready").await;
+    assert_eq!(
+        (ready.status.as_u16(), ready.json()),
+        (200, serde_json::json!({"ready": true, "problems": ["the store is away"]}))
+    );
+    takes_calls.store(false, Ordering::Relaxed);
+    assert_eq!(bench.get("/health/ready").await.status.as_u16(), 503);
+    takes_calls.store(true, Ordering::Relaxed);
+    bench.gateway.set_ready(false);
+    let stopping = bench.get("/health/ready").await;
+    assert_eq!((stopping.status.as_u16(), &stopping.json()["ready"]), (503, &serde_json::json!(false)));
+    assert_eq!(stopping.json()["problems"][1], "the store is away");
 }
 
 #[tokio::test]

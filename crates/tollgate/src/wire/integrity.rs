@@ -1,6 +1,7 @@
 //! The state of the log and of its proof, as the console shows it and `/health/ready` of the gateway depends on it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,11 +13,13 @@ use tollgate_console::integrity::{
 };
 use tollgate_flush::flusher::FlushStatus;
 use tollgate_flush::hot::HotBuffer;
+use tollgate_gateway::Readiness;
 use tollgate_lake::audit::{VerifySettings, verify};
 use tollgate_lake::policy::Policy;
+use tollgate_lake::trouble::{Files, Trouble};
 use tollgate_lake::witnessing::WitnessStatus;
 use tollgate_lake::{Lake, Mode, ProofStatus};
-use tollgate_wal::Wal;
+use tollgate_wal::{Wal, WalStatus};
 
 /// Reads the parts of a running node.
 pub(super) struct NodeIntegrity {
@@ -26,6 +29,9 @@ pub(super) struct NodeIntegrity {
     pub(super) lake: Arc<Lake>,
     pub(super) proof: watch::Receiver<ProofStatus>,
     pub(super) witness_policy: Option<Policy>,
+    pub(super) trouble: watch::Receiver<Trouble>,
+    /// Where the write-ahead log keeps bytes that it could not read.
+    pub(super) quarantine: PathBuf,
 }
 
 impl Integrity for NodeIntegrity {
@@ -34,23 +40,10 @@ impl Integrity for NodeIntegrity {
         let flush = self.flush.borrow().clone();
         let proof = self.proof.borrow().clone();
         let snapshot = self.lake.snapshot();
-        let mut problems = Vec::new();
-        if let Some(failure) = &wal.failure {
-            problems.push(format!(
-                "The write-ahead log has failed ({failure}): calls are refused, or counted as lost if `on_full` is `fail_open`. \
-                 Repair the disk and restart."
-            ));
-        }
-        if let Some(error) = &flush.last_error {
-            problems.push(format!(
-                "Rows cannot be handed over to the store; the log keeps them and it is tried again: {error}"
-            ));
-        }
-        if let Some(problem) = &proof.problem {
-            problems.push(format!("Calls are recorded and committed, but the proof needs attention: {problem}"));
-        }
+        let problems = self.problems(&wal);
         IntegrityStatus {
             healthy: problems.is_empty() && wal.dropped == 0,
+            recording: wal.failure.is_none() && wal.no_room.is_none(),
             problems,
             writers: self.writers(wal.appended_seq),
             wal: WalLine {
@@ -113,6 +106,57 @@ fn witness(status: WitnessStatus) -> WitnessLine {
 }
 
 impl NodeIntegrity {
+    /// For `/health/ready`: the same problems as on `/integrity`. Only a log that takes no calls makes the node unready;
+    /// everything else is repaired, or waits, behind the calls.
+    pub(super) fn readiness(&self) -> Readiness {
+        let wal = self.wal.status();
+        Readiness { ready: wal.takes_calls(), problems: self.problems(&wal) }
+    }
+
+    /// What is wrong and what is being done about it, the worst first.
+    fn problems(&self, wal: &WalStatus) -> Vec<String> {
+        let flush = self.flush.borrow().clone();
+        let trouble = self.trouble.borrow().clone();
+        let mut problems: Vec<String> = wal.problem().into_iter().collect();
+        if flush.gaps > 0 {
+            problems.push(format!(
+                "{} of the write-ahead log could not be read: the numbers that are missing stand in the table `log_gaps`, the bytes \
+                 are kept in `{}`, and everything else was read",
+                counted(flush.gaps, "place"),
+                self.quarantine.display()
+            ));
+        }
+        if let Some(error) = flush.last_error {
+            problems.push(format!(
+                "rows cannot be handed over to the store: the write-ahead log keeps them and it is tried again: {error}"
+            ));
+        }
+        if let Some(error) = trouble.error {
+            problems.push(format!(
+                "the table cannot be read or committed to: what was handed over stays in the inbox and it is tried again: {error}"
+            ));
+        }
+        if trouble.rejected.count > 0 {
+            problems.push(format!(
+                "{} set aside from the inbox, foreign, damaged or in contradiction to what is committed: {}. Why is in the log \
+                 of this process; repair and move them back, or delete them",
+                counted(trouble.rejected.count as u64, "file"),
+                named(&trouble.rejected)
+            ));
+        }
+        if trouble.newer.count > 0 {
+            problems.push(format!(
+                "{} of a newer version waiting in the inbox until this process is upgraded: {}",
+                counted(trouble.newer.count as u64, "manifest"),
+                named(&trouble.newer)
+            ));
+        }
+        if let Some(problem) = &self.proof.borrow().problem {
+            problems.push(format!("calls are recorded and committed, but the proof needs attention: {problem}"));
+        }
+        problems
+    }
+
     /// The newest epoch of every writer; this process's, which may have nothing in the lake yet, first.
     fn writers(&self, appended_seq: u64) -> Vec<WriterLine> {
         let (here, epoch) = (self.wal.writer(), self.wal.epoch());
@@ -138,4 +182,16 @@ impl NodeIntegrity {
         }));
         writers
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn named(files: &Files) -> String {
+    let mut names: Vec<String> = files.names.iter().map(|name| format!("`{name}`")).collect();
+    if files.count > files.names.len() {
+        names.push(format!("and {} more", files.count - files.names.len()));
+    }
+    names.join(", ")
 }

@@ -89,6 +89,18 @@ impl Node {
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
         let policy = read_policy(config)?;
         let witness_policy = super::read_witness_policy(config)?;
+        // Before anything is bound: whoever can connect may expect an answer, and neither a log in use nor a lake of a newer
+        // version gives one.
+        let wal = Arc::new(Wal::open(config.wal_settings(data.join("wal"))).context("opening the write-ahead log")?);
+        let store = open_store(config, &data)?;
+        let proof = ProofSettings {
+            keys: super::log_keys(&data),
+            last_signed: data.join("keys/last-checkpoint"),
+            interval: tollgate_lake::proof::INTERVAL,
+            witnesses: witness_policy.clone().map(super::witness::settings),
+        };
+        let lake = Lake::open_proven(store.clone(), proof).await.context("opening the lake")?;
+
         let gateway_listener = bind(options.gateway.as_ref(), &config.server.gateway.value).await?;
         let console_listener = bind(options.console.as_ref(), &config.server.console.value).await?;
         let gateway_url = format!("http://{}", gateway_listener.local_addr()?);
@@ -104,15 +116,6 @@ impl Node {
         let first_key = first_key(metastore.as_ref()).await?;
         let control = Arc::new(ArcSwap::from_pointee(ControlSnapshot::compile(&metastore.control_document().await?)?));
 
-        let wal = Arc::new(Wal::open(config.wal_settings(data.join("wal"))).context("opening the write-ahead log")?);
-        let store = open_store(config, &data)?;
-        let proof = ProofSettings {
-            keys: super::log_keys(&data),
-            last_signed: data.join("keys/last-checkpoint"),
-            interval: tollgate_lake::proof::INTERVAL,
-            witnesses: witness_policy.clone().map(super::witness::settings),
-        };
-        let lake = Lake::open_proven(store.clone(), proof).await.context("opening the lake")?;
         let manifest_put = Arc::new(Notify::new());
         let (committed, following) = follow_watermarks(&lake);
         let flush = FlushSettings {
@@ -171,18 +174,22 @@ impl Node {
         tasks.spawn(maintenance.run(serving.clone()));
         let outbox = ControlOutbox::new(Arc::clone(&metastore), Arc::clone(&analytics), wal.appender());
         let outbox = tasks.spawn(outbox.run(serving.clone()));
-        let integrity = NodeIntegrity {
+        let integrity = Arc::new(NodeIntegrity {
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
             flush: flush_status,
             lake: Arc::clone(&lake),
             proof: lake.proof(),
             witness_policy,
-        };
+            trouble: lake.trouble(),
+            quarantine: data.join("wal/quarantine"),
+        });
+        let asked = Arc::clone(&integrity);
+        gateway.ask_readiness(move || asked.readiness());
         let state = ConsoleState {
             ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
-            integrity: Arc::new(integrity),
+            integrity,
             metastore: Arc::clone(&metastore),
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::faulty_disk::{EINTR, EIO, FaultyDisk};
 use super::{copy, drain, eventually, reopen_and_drain, segment_files, settings};
 use crate::samples::{opened, settled};
-use crate::{AppendError, DropCause, GapReason, OnFull, Wal, WalSettings};
+use crate::{AppendError, DropCause, GapReason, NoRoom, OnFull, Wal, WalSettings};
 
 fn open(dir: &Path) -> (Wal, FaultyDisk) {
     let disk = FaultyDisk::default();
@@ -73,6 +73,28 @@ async fn a_full_disk_refuses_events_without_a_trace_and_takes_them_again_when_th
         let later = reopen_and_drain(dir.path());
         assert_eq!((later.events, later.gaps), (taken, vec![]));
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_until_it_has_room_again_even_if_nobody_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, disk) = open(dir.path());
+    assert_eq!((wal.status().no_room, wal.status().problem()), (None, None));
+    disk.0.lock().room_bytes = Some(0);
+    assert_eq!(wal.appender().append_durable(&opened(1, 10)).await, Err(AppendError::Full));
+    let full = wal.status();
+    assert_eq!((full.no_room, full.takes_calls()), (Some(NoRoom::Disk), false));
+    assert!(full.problem().unwrap().contains("is full: calls are refused"), "{:?}", full.problem());
+    disk.0.lock().room_bytes = None;
+    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    assert_eq!((wal.status().no_room, wal.status().takes_calls()), (None, true));
+    assert_eq!(
+        std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|entry| { entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("room") })
+            .count(),
+        0
+    );
 }
 
 #[tokio::test]

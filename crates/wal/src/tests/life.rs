@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::{copy, drain, eventually, reopen_and_drain, segment_files, settings};
 use crate::samples::{opened, settled};
-use crate::{AppendError, GapReason, OnFull, TailError, TailItem, Wal, WalError, WalSettings};
+use crate::{AppendError, GapReason, NoRoom, OnFull, TailError, TailItem, Wal, WalError, WalSettings};
 
 #[tokio::test]
 async fn what_was_appended_is_read_back_in_order_by_every_cursor() {
@@ -259,10 +259,12 @@ async fn a_full_log_refuses_new_calls_first_and_takes_events_again_after_a_relea
     };
     assert_eq!(refused, AppendError::Full);
     assert!(!refused.may_proceed());
+    assert_eq!((wal.status().no_room, wal.status().takes_calls()), (Some(NoRoom::Quota), false));
     let last = appender.append_written(&settled(1, 1000)).unwrap();
     assert_eq!(last, number);
     assert!(wal.status().size_bytes <= (32 << 10) + (8 << 10));
     wal.release_before(1, last).unwrap();
+    assert_eq!(wal.status().no_room, None);
     assert_eq!(appender.append_durable(&opened(99, 1000)).await, Ok(last + 1));
     assert_eq!(drain(&mut wal.tail()).gaps, []);
 }
