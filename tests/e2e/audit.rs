@@ -99,6 +99,8 @@ fn rotated_keys_are_followed_and_the_old_public_key_still_verifies() {
     tollgate.stop();
     let old = tollgate.run(&["audit", "key"]);
     tollgate.run(&["audit", "rotate"]);
+    let again = tollgate.command().args(["audit", "rotate"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stderr).contains("has not been taken over yet"), "{again:?}");
     tollgate.resume();
     tollgate.gateway().chat("sandbox/small", "after");
     tollgate.await_count("select count(*) from interactions", 2);

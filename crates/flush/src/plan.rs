@@ -101,6 +101,13 @@ pub enum NotesError {
     },
 }
 
+/// The public key that signed the last batch, as the notes in a folder say.
+#[must_use]
+pub fn last_signer(folder: &Path) -> Option<String> {
+    let content: Content = serde_json::from_slice(&fs_err::read(folder.join("flush.json")).ok()?).ok()?;
+    content.last_batch.map(|last| last.key)
+}
+
 impl Notes {
     /// Reads `flush.json` in a folder; a missing file means that nothing was handed over.
     ///

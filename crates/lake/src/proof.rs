@@ -5,12 +5,11 @@
 //! the two: after it was noted and before it is published.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
-use object_store::path::Path;
 use signed_note::{Note, NoteError, Signer, StandardVerifier, VerifierList};
 use tlog_tiles::checkpoint::Checkpoint;
 use tollgate_flush::error_chain;
@@ -438,10 +437,17 @@ impl Signed {
     }
 }
 
+/// Whether the checkpoint that was signed last, kept in this file, carries a signature of this key.
+#[must_use]
+pub fn is_signed_with(last_signed: &Path, key: &KeyPair) -> bool {
+    let Ok(note) = fs_err::read(last_signed) else { return false };
+    Signed::read(note.into(), key.name(), std::slice::from_ref(&key.public)).is_ok()
+}
+
 /// The bytes of the checkpoint, if there is one.
 pub(crate) async fn read_checkpoint(store: &Store) -> Result<Option<Bytes>, LakeError> {
     let failed = |source| LakeError::Io { path: CHECKPOINT.to_owned(), source };
-    match store.object_store.get(&Path::from(CHECKPOINT)).await {
+    match store.object_store.get(&object_store::path::Path::from(CHECKPOINT)).await {
         Ok(found) => Ok(Some(found.bytes().await.map_err(failed)?)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(source) => Err(failed(source)),
@@ -449,7 +455,7 @@ pub(crate) async fn read_checkpoint(store: &Store) -> Result<Option<Bytes>, Lake
 }
 
 async fn put_checkpoint(store: &Store, note: Bytes) -> Result<(), LakeError> {
-    let put = store.object_store.put(&Path::from(CHECKPOINT), note.into()).await;
+    let put = store.object_store.put(&object_store::path::Path::from(CHECKPOINT), note.into()).await;
     put.map(|_| ()).map_err(|source| LakeError::Io { path: CHECKPOINT.to_owned(), source })
 }
 

@@ -6,9 +6,12 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use fs_err as fs;
 use tollgate_config::Config;
+use tollgate_flush::keys::Keys;
+use tollgate_flush::plan;
 use tollgate_interaction::InteractionId;
 use tollgate_lake::audit::{self, Disclosure, Verification, VerifySettings};
 use tollgate_lake::policy::Policy;
+use tollgate_lake::proof;
 use tollgate_lake::{Lake, Mode};
 
 use crate::cli::Common;
@@ -125,16 +128,31 @@ pub(crate) async fn run(common: Common, command: AuditCommand) -> anyhow::Result
         AuditCommand::Rotate { log, writer } => {
             let both = !log && !writer;
             if log || both {
-                let keys = wire::log_keys(&data).rotate()?;
-                terminal::line(&format!("log     {}", keys.current.public));
+                let source = wire::log_keys(&data);
+                let keys = source.read()?;
+                let has_signed = proof::is_signed_with(&data.join("keys/last-checkpoint"), &keys.current);
+                refuse_if_waiting("log", &keys, has_signed)?;
+                terminal::line(&format!("log     {}", source.rotate()?.current.public));
             }
             if writer || both {
-                let keys = wire::writer_keys(&data).rotate()?;
-                terminal::line(&format!("writer  {}", keys.current.public));
+                let source = wire::writer_keys(&data);
+                let keys = source.read()?;
+                let last_signer = plan::last_signer(&data.join("flush"));
+                refuse_if_waiting("writer", &keys, last_signer.as_ref() == Some(&keys.current.public))?;
+                terminal::line(&format!("writer  {}", source.rotate()?.current.public));
             }
             Ok(())
         }
     }
+}
+
+/// A second rotation would forget the key that signed last before that one has handed over.
+fn refuse_if_waiting(which: &str, keys: &Keys, has_signed: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        keys.former.is_none() || has_signed,
+        "the last rotation of the {which} key has not been taken over yet: start the server, wait for a checkpoint, then rotate again"
+    );
+    Ok(())
 }
 
 fn own_key(data: &DataDir) -> anyhow::Result<String> {
