@@ -23,7 +23,7 @@ use crate::schema::{self, Column, EventRow, InteractionRow, Part, Table};
 /// What a call's record is sealed with beside its facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
-    /// [`commitment::of_payload`].
+    /// [`crate::commitment::of_payload`].
     pub payload_commitment: Commitment,
     /// Of the personal fields.
     pub personal_salt: [u8; SALT_BYTES],
