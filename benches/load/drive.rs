@@ -6,6 +6,8 @@
 //! Both run on the thread that awaits them: one thread of this generator makes more calls than any of the servers
 //! takes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -32,10 +34,26 @@ pub(crate) struct Tally {
     pub(crate) elapsed: Duration,
 }
 
+/// How far a load has come, for whoever watches it.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Calls made, answered or not.
+    pub(crate) begun: AtomicU64,
+    /// Calls answered with status 200.
+    pub(crate) answered: AtomicU64,
+}
+
 impl Tally {
     /// Answered calls in each second.
     pub(crate) fn calls_per_s(&self) -> f64 {
         self.answered as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    async fn make_watched_call(&mut self, connection: &mut Connection, counts_from: Instant, progress: &Progress) {
+        progress.begun.fetch_add(1, Ordering::AcqRel);
+        let answered_before = self.answered;
+        self.make_call(connection, counts_from).await;
+        progress.answered.fetch_add(self.answered - answered_before, Ordering::AcqRel);
     }
 
     async fn make_call(&mut self, connection: &mut Connection, counts_from: Instant) {
@@ -89,6 +107,7 @@ pub(crate) async fn fixed_rate(
     connections: usize,
     calls_per_s: u32,
     duration: Duration,
+    progress: Arc<Progress>,
 ) -> anyhow::Result<Tally> {
     let opened = open_all(target, connections).await?;
     let gap = Duration::from_secs(1) / calls_per_s;
@@ -96,6 +115,7 @@ pub(crate) async fn fixed_rate(
     let started = Instant::now();
     let mut loops = JoinSet::new();
     for (first, mut connection) in (0..calls).zip(opened) {
+        let progress = Arc::clone(&progress);
         loops.spawn(async move {
             let mut tally = Tally::default();
             for call in (first..calls).step_by(connections) {
@@ -107,7 +127,7 @@ pub(crate) async fn fixed_rate(
                 } else {
                     due
                 };
-                tally.make_call(&mut connection, counts_from).await;
+                tally.make_watched_call(&mut connection, counts_from, &progress).await;
             }
             tally
         });
@@ -152,7 +172,7 @@ mod tests {
     async fn a_fixed_rate_makes_as_many_calls_as_are_due() {
         let upstream = StaticUpstream::start().unwrap();
         let target = Target::new(upstream.address(), &[]);
-        let tally = fixed_rate(&target, 3, 100, Duration::from_millis(300)).await.unwrap();
+        let tally = fixed_rate(&target, 3, 100, Duration::from_millis(300), Arc::default()).await.unwrap();
         assert_eq!((tally.answered, tally.failed), (30, 0));
     }
 
@@ -172,7 +192,7 @@ mod tests {
                 tokio::io::AsyncWriteExt::write_all(&mut wire.stream, answer).await.unwrap();
             }
         });
-        let tally = fixed_rate(&target, 1, 100, Duration::from_millis(200)).await.unwrap();
+        let tally = fixed_rate(&target, 1, 100, Duration::from_millis(200), Arc::default()).await.unwrap();
         assert_eq!(tally.answered, 20);
         // Due every 10 ms behind a stall of 200 ms: the median call was held back for about 100 ms.
         let median = tally.latencies.quantile(500);

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
 mod call;
+mod dataset;
 mod drive;
 mod histogram;
 mod message;
@@ -14,6 +15,7 @@ mod server;
 mod stage;
 mod suite;
 mod upstream;
+mod writer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +27,10 @@ use clap::{Parser, ValueEnum};
 use crate::peer::Peer;
 use crate::report::Report;
 use crate::stage::{Stage, Upstream};
+
+// The allocator of the binaries whose parts are measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures Tollgate beside other gateways.
 #[derive(Clone, Debug, Parser)]
@@ -47,9 +53,15 @@ struct Settings {
     /// Connections that call at the same time.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Calls in each second where the rate is fixed.
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
+    /// Calls in each second where the rate is fixed; default: 500 in `latency`, 1,000 in `soak`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Calls in the lakes that are made to be measured; default: as many as the suite's budget is about.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: Option<u64>,
+    /// Minutes of `soak`.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: u64,
     /// What plays the provider.
     #[arg(long, value_enum, default_value_t = Upstream::Static)]
     upstream: Upstream,
@@ -59,6 +71,9 @@ struct Settings {
     /// Succeeds even if a budget is missed.
     #[arg(long)]
     report_only: bool,
+    /// Does what `memory` measures, in this folder: a process that has done nothing else.
+    #[arg(long, value_name = "DIR", hide = true)]
+    memory_of: Option<PathBuf>,
 }
 
 /// What can be measured.
@@ -72,9 +87,38 @@ enum Suite {
     Footprint,
     /// Appends to the write-ahead log, beside what its disk can do. Needs no binary.
     Wal,
+    /// Bytes of the lake, beside one gzipped line of JSON for each call. Needs no binary.
+    Files,
+    /// Processor time from the log to the lake, beside pyarrow writing the same rows. Needs no binary.
+    Ingest,
+    /// Time to verify a lake, beside DuckDB reading all of it. Needs no binary.
+    Verify,
+    /// Memory of writer, compaction and verification with large payloads in flight. Needs no binary.
+    Memory,
+    /// Minutes of load with everything going on. Only if named.
+    Soak,
+}
+
+impl Suite {
+    const ALL: [Suite; 9] = [
+        Suite::Throughput,
+        Suite::Latency,
+        Suite::Footprint,
+        Suite::Wal,
+        Suite::Files,
+        Suite::Ingest,
+        Suite::Verify,
+        Suite::Memory,
+        Suite::Soak,
+    ];
 }
 
 impl Settings {
+    /// The suites that were named; without any, all but the one that takes longer than all others together.
+    fn measures_suite(&self, suite: Suite) -> bool {
+        if self.suites.is_empty() { suite != Suite::Soak } else { self.suites.contains(&suite) }
+    }
+
     fn load(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
@@ -114,17 +158,23 @@ async fn measure(settings: &Settings) -> anyhow::Result<bool> {
     if settings.connections == 0 || settings.seconds == 0 {
         bail!("without connections and seconds there is nothing to measure");
     }
+    if let Some(folder) = &settings.memory_of {
+        suite::memory::perform(folder)?;
+        return Ok(true);
+    }
     let stage = Stage::set(settings.upstream, settings.programs.clone()).await?;
     let mut budgets_met = true;
-    for suite in [Suite::Throughput, Suite::Latency, Suite::Footprint, Suite::Wal] {
-        if !settings.suites.is_empty() && !settings.suites.contains(&suite) {
-            continue;
-        }
+    for suite in Suite::ALL.into_iter().filter(|suite| settings.measures_suite(*suite)) {
         let report: Report = match suite {
             Suite::Throughput => suite::throughput::run(settings, &stage).await?,
             Suite::Latency => suite::latency::run(settings, &stage).await?,
             Suite::Footprint => suite::footprint::run(settings, &stage).await?,
             Suite::Wal => suite::wal::run(settings, &stage).await?,
+            Suite::Files => suite::files::run(settings, &stage)?,
+            Suite::Ingest => suite::ingest::run(settings, &stage)?,
+            Suite::Verify => suite::verify::run(settings, &stage)?,
+            Suite::Memory => suite::memory::run(&stage)?,
+            Suite::Soak => suite::soak::run(settings, &stage).await?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&stage.results)?.display());

@@ -14,7 +14,7 @@ use crate::call::Target;
 use crate::server::Server;
 use crate::stage::Stage;
 
-pub(crate) use ours::Ledger;
+pub(crate) use ours::{Ledger, Reader};
 
 /// Work that a server without a log may still have on its hands after the last answer.
 const SHORT_SETTLE: Duration = Duration::from_millis(500);

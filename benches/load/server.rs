@@ -176,6 +176,24 @@ pub(crate) struct Memory {
     pub(crate) peak_bytes: u64,
 }
 
+/// Processor time of this process and all its threads so far.
+///
+/// # Errors
+/// If the system does not say.
+pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    Process::parse(0, &stat).map(|process| process.cpu).context("`/proc/self/stat` is not as expected")
+}
+
+/// Memory of this process.
+///
+/// # Errors
+/// If the system does not say.
+pub(crate) fn own_memory() -> anyhow::Result<Memory> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    Ok(Memory { resident_bytes: status_bytes(&status, "VmRSS:"), peak_bytes: status_bytes(&status, "VmHWM:") })
+}
+
 /// What `/proc/ID/stat` says of a process.
 #[derive(Debug, PartialEq, Eq)]
 struct Process {

@@ -55,14 +55,53 @@ impl Ledger {
         self.rows()
     }
 
+    /// Asks the running server, or the lake if there is none, from any thread.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader { program: self.program.clone(), configuration: self.configuration.clone(), data: self.data.clone() }
+    }
+
     fn rows(&self) -> anyhow::Result<u64> {
-        let query = "SELECT count(*) AS n FROM interactions WHERE outcome = 'success'";
-        let mut command = self.tollgate();
-        let output = command.args(["sql", query, "--format", "csv"]).output()?;
+        self.reader().rows()
+    }
+
+    fn tollgate(&self) -> std::process::Command {
+        self.reader().tollgate()
+    }
+}
+
+/// `tollgate sql` over one data directory: it sees the rows of a running server that are not in the lake yet.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    program: PathBuf,
+    configuration: PathBuf,
+    data: PathBuf,
+}
+
+impl Reader {
+    /// Rows of answered calls.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub(crate) fn rows(&self) -> anyhow::Result<u64> {
+        self.number("SELECT count(*) AS n FROM interactions WHERE outcome = 'success'")
+    }
+
+    /// The number in the first row of a query's answer.
+    ///
+    /// # Errors
+    /// If the query fails or has no such number.
+    pub(crate) fn number(&self, query: &str) -> anyhow::Result<u64> {
+        let output = self.tollgate().args(["sql", query, "--format", "csv"]).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let count = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
-        count
-            .with_context(|| format!("`tollgate sql` did not count: {said}{}", String::from_utf8_lossy(&output.stderr)))
+        let number = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
+        number.with_context(|| {
+            format!("`tollgate sql` gave no number: {said}{}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
+    /// Folder of the lake.
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.data.join("lake")
     }
 
     fn tollgate(&self) -> std::process::Command {

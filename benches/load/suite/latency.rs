@@ -5,6 +5,7 @@
 //! because our figure cannot be below that.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -18,6 +19,8 @@ use crate::report::{Budget, Report, short};
 use crate::stage::Stage;
 use crate::{Settings, say};
 
+/// Low enough that nobody is busy.
+const CALLS_PER_S: u32 = 500;
 const ADDED_P50_BUDGET_MS: f64 = 0.5;
 const PEERS: [Peer; 4] = [Peer::Direct, Peer::Nginx, Peer::Tollgate, Peer::Sidecar];
 const FSYNCS: u32 = 300;
@@ -31,7 +34,12 @@ const RECORD_BYTES: usize = 1024;
 pub(crate) async fn run(settings: &Settings, stage: &Stage) -> anyhow::Result<Report> {
     // One and a half times as long as under full load: there are fewer calls.
     let duration = settings.load() * 3 / 2;
-    let title = format!("{} calls/s for {:?} over {} connections", settings.rate, duration, settings.connections);
+    let title = format!(
+        "{} calls/s for {:?} over {} connections",
+        settings.rate.unwrap_or(CALLS_PER_S),
+        duration,
+        settings.connections
+    );
     let header = vec!["peer", "calls", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "added p50 ms", "added p99 ms"];
     let mut report = Report::start("latency", title, header);
     let fsync = fsync_latency(stage)?;
@@ -71,7 +79,15 @@ async fn measure(
     duration: Duration,
 ) -> anyhow::Result<(u64, Histogram)> {
     let running = peer.start(stage).await?;
-    let load = |duration| drive::fixed_rate(&running.target, settings.connections, settings.rate, duration);
+    let load = |duration| {
+        drive::fixed_rate(
+            &running.target,
+            settings.connections,
+            settings.rate.unwrap_or(CALLS_PER_S),
+            duration,
+            Arc::default(),
+        )
+    };
     let warm_up = load(settings.warm_up()).await?;
     let tally = load(duration).await?;
     if let Some(failure) = warm_up.first_failure.or(tally.first_failure) {

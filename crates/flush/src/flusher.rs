@@ -12,8 +12,8 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tollgate_interaction::{GapEvent, Governance};
-use tollgate_wal::{GapReason, LogGap, Tail, TailError, TailItem, Wal};
+use tollgate_interaction::{Event, GapEvent, Governance};
+use tollgate_wal::{EventPlace, GapReason, LogGap, Tail, TailError, TailItem, Wal};
 
 use crate::flushing::Flushing;
 use crate::hot::{HotBuffer, Transcribe};
@@ -25,6 +25,11 @@ use crate::{Watermarks, error_chain, is_committed};
 
 /// Items taken from the log before the hot tail is locked and readers are woken.
 const READ_BATCH: usize = 512;
+/// Bytes of bodies after which no more are taken at once.
+const READ_BYTES: usize = 4 << 20;
+/// A request of this size is not kept in memory while its call is in flight; reading it again costs less than what is
+/// done with it afterwards.
+const LARGE_REQUEST_BYTES: usize = 1 << 20;
 /// Pause after the log's end was reached, so that a busy log is read in batches: part of the second within which a
 /// call becomes visible.
 const READ_PAUSE: Duration = Duration::from_millis(20);
@@ -44,7 +49,8 @@ pub struct FlushSettings {
     pub max_rows: usize,
     /// Bytes of one hand-over before compression, at most (at least one chunk).
     pub max_bytes: usize,
-    /// Memory of the hot tail at which the log is not read any further. At least twice [`FlushSettings::max_bytes`].
+    /// Bytes of bodies and facts in the hot tail at which the log is not read any further. At least twice
+    /// [`FlushSettings::max_bytes`]. As Arrow, with transcripts beside the bodies, they take about twice as much memory.
     pub hot_max_bytes: usize,
     /// How long the last hand-over may take when the process stops.
     pub shutdown_timeout: Duration,
@@ -55,7 +61,7 @@ pub struct FlushSettings {
 }
 
 impl FlushSettings {
-    /// Every ten seconds or 64 MiB, 512 MiB of hot tail.
+    /// Every ten seconds or 48 MiB, 96 MiB of hot tail: with what is being built it stays within 512 MiB.
     #[must_use]
     pub fn new(spool_dir: impl Into<PathBuf>, transcribe: Transcribe) -> Self {
         let spool_dir = spool_dir.into();
@@ -64,8 +70,8 @@ impl FlushSettings {
             spool_dir,
             interval: Duration::from_secs(10),
             max_rows: 200_000,
-            max_bytes: 64 << 20,
-            hot_max_bytes: 512 << 20,
+            max_bytes: 48 << 20,
+            hot_max_bytes: 96 << 20,
             shutdown_timeout: Duration::from_secs(20),
             transcribe,
         }
@@ -207,14 +213,17 @@ fn watermarks_of(notes: &Notes, wal: &Wal) -> Watermarks {
 }
 
 async fn read(shared: Arc<Shared>, mut tail: Tail, shutdown: CancellationToken) {
-    let mut items = Vec::with_capacity(READ_BATCH);
+    let mut items: Vec<Found> = Vec::with_capacity(READ_BATCH);
     loop {
         if !wait_for_room(&shared, &shutdown).await {
             break;
         }
-        let read = read_available(&mut tail, &mut items);
+        let read = read_available(&shared, &mut tail, &mut items);
+        // Without its request a row would not be whole.
+        let incomplete = items.pop_if(|found| found.request_in_log.is_some());
         let found = items.len();
         shared.take(&mut items);
+        items.extend(incomplete);
         match read {
             Err(TailError::Closed) => break,
             Err(error) => {
@@ -224,15 +233,14 @@ async fn read(shared: Arc<Shared>, mut tail: Tail, shutdown: CancellationToken) 
                     () = shutdown.cancelled() => break,
                 }
             }
-            Ok(()) if found == READ_BATCH => tokio::task::yield_now().await,
-            Ok(()) if shutdown.is_cancelled() && found == 0 => break,
-            Ok(()) if shutdown.is_cancelled() => {}
-            Ok(()) if found > 0 => tokio::time::sleep(READ_PAUSE).await,
-            Ok(()) => tokio::select! {
+            Ok(Available::More) => tokio::task::yield_now().await,
+            Ok(Available::Nothing) if shutdown.is_cancelled() && found == 0 => break,
+            Ok(Available::Nothing) if shutdown.is_cancelled() => {}
+            Ok(Available::Nothing) if found > 0 => tokio::time::sleep(READ_PAUSE).await,
+            Ok(Available::Nothing) => tokio::select! {
                 // What it says comes again with the next attempt to read, or is the next item.
                 next = tail.next() => if let Ok(item) = next {
-                    items.push(item);
-                    shared.take(&mut items);
+                    items.push(shared.found(item, &tail));
                 },
                 () = shutdown.cancelled() => {}
             },
@@ -241,14 +249,34 @@ async fn read(shared: Arc<Shared>, mut tail: Tail, shutdown: CancellationToken) 
     shared.drained.cancel();
 }
 
-fn read_available(tail: &mut Tail, items: &mut Vec<TailItem>) -> Result<(), TailError> {
-    while items.len() < READ_BATCH {
-        match tail.try_next()? {
-            Some(item) => items.push(item),
-            None => return Ok(()),
+/// An item of the log on its way into the hot tail.
+struct Found {
+    item: TailItem,
+    /// Of a large request: where it stands.
+    place: Option<EventPlace>,
+    /// Of a call that has settled: where its request is to be read first.
+    request_in_log: Option<EventPlace>,
+}
+
+/// What there is to be read beyond what was.
+enum Available {
+    Nothing,
+    More,
+}
+
+fn read_available(shared: &Shared, tail: &mut Tail, items: &mut Vec<Found>) -> Result<Available, TailError> {
+    let mut bytes = 0;
+    if let Some(incomplete) = items.last_mut() {
+        bytes += shared.complete(incomplete)?;
+    }
+    while items.len() < READ_BATCH && bytes < READ_BYTES {
+        let Some(item) = tail.try_next()? else { return Ok(Available::Nothing) };
+        items.push(shared.found(item, tail));
+        if let Some(last) = items.last_mut() {
+            bytes += shared.complete(last)?;
         }
     }
-    Ok(())
+    Ok(Available::More)
 }
 
 /// Waits while the hot tail is full. False if the process stops meanwhile.
@@ -276,7 +304,46 @@ impl Shared {
         }
     }
 
-    fn take(&self, items: &mut Vec<TailItem>) {
+    fn found(&self, item: TailItem, tail: &Tail) -> Found {
+        let (mut place, mut request_in_log) = (None, None);
+        match &item {
+            TailItem::Event { event: Event::Opened(opened), .. }
+                if opened.request.body.len() >= LARGE_REQUEST_BYTES =>
+            {
+                place = tail.place().cloned();
+            }
+            TailItem::Event { event: Event::Settled(settled), .. } if settled.request.is_none() => {
+                request_in_log = self.fold.lock().request_in_log(&settled.interaction.interaction_id);
+            }
+            _ => {}
+        }
+        Found { item, place, request_in_log }
+    }
+
+    /// Reads the request that a settled call is still without; gives the bytes of the item's bodies.
+    fn complete(&self, found: &mut Found) -> Result<usize, TailError> {
+        match &mut found.item {
+            TailItem::Event { event: Event::Opened(opened), .. } => Ok(opened.request.body.len()),
+            TailItem::Event { id, event: Event::Settled(settled) } => {
+                if let Some(place) = &found.request_in_log {
+                    match self.wal.event_at(place)? {
+                        Some(Event::Opened(opened)) => settled.request = Some(opened.request),
+                        _ => tracing::error!(
+                            event.seq = id.seq,
+                            event.epoch = id.epoch,
+                            "the request of a call was intact when its call began and cannot be read any more; its row is without it"
+                        ),
+                    }
+                    found.request_in_log = None;
+                }
+                let request = settled.request.as_ref().map_or(0, |request| request.body.len());
+                Ok(request + settled.response.body.len())
+            }
+            TailItem::Event { .. } | TailItem::EndOfHistory | TailItem::Gap(_) => Ok(0),
+        }
+    }
+
+    fn take(&self, items: &mut Vec<Found>) {
         if items.is_empty() {
             return;
         }
@@ -287,12 +354,16 @@ impl Shared {
         let committed = committed.as_deref().unwrap_or(&self.handed_over_before);
         let mut rows = Vec::with_capacity(items.len());
         let mut history_ends = false;
+        let mut large = Vec::new();
         // Held while rows move from the fold to the hot tail: whoever asks what the log is still needed for looks at
         // both, and must find a row in one of them.
         let mut fold = self.fold.lock();
-        for item in items.drain(..) {
+        for Found { item, place, .. } in items.drain(..) {
             match item {
-                TailItem::Event { id, event } => rows.extend(fold.apply(id, event)),
+                TailItem::Event { id, event } => {
+                    large.extend(event.interaction_id().zip(place));
+                    rows.extend(fold.apply(id, event));
+                }
                 TailItem::EndOfHistory => history_ends = true,
                 TailItem::Gap(gap) => {
                     fold.gap_met(gap_event(&gap));
@@ -303,6 +374,10 @@ impl Shared {
                     self.status.send_modify(|status| status.gaps += 1);
                 }
             }
+        }
+        // Not before: its `Settled` may have been among these.
+        for (id, place) in large {
+            fold.leave_request_in_log(&id, place);
         }
         rows.retain(|row| row.id().epoch == self.wal.epoch() || !is_committed(committed, row.id()));
         if !rows.is_empty() {

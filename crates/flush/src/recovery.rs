@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use bytes::Bytes;
 use tollgate_interaction::commitment::Salt;
 use tollgate_interaction::schema::SCHEMA_VERSION;
 use tollgate_interaction::{
     Event, EventId, GapEvent, Governance, Interaction, InteractionId, Opened, Outcome, Payload, Settled,
 };
+use tollgate_wal::EventPlace;
 
 use crate::hot::{HotItem, HotRow};
 
@@ -36,6 +38,8 @@ struct Waiting {
     opened: Box<Opened>,
     /// Its `interrupted` has been appended and will come back out of the log.
     settled_by_us: bool,
+    /// Set if the body of its request is not kept here, but read again when the call has settled.
+    request_in_log: Option<EventPlace>,
 }
 
 impl Fold {
@@ -46,7 +50,7 @@ impl Fold {
         match event {
             Event::Opened(opened) => {
                 self.places.insert(place);
-                let waiting = Waiting { place, opened, settled_by_us: false };
+                let waiting = Waiting { place, opened, settled_by_us: false, request_in_log: None };
                 let replaced = self.waiting.insert(waiting.opened.interaction.interaction_id, waiting);
                 if let Some(replaced) = replaced {
                     self.places.remove(&replaced.place);
@@ -61,6 +65,21 @@ impl Fold {
                 Some(HotItem::Event { id, event })
             }
         }
+    }
+
+    /// Forgets what a call that is still in flight was asked, which stands in the log at `place`: a hundred large requests
+    /// would fill the memory until their answers have come.
+    pub fn leave_request_in_log(&mut self, id: &InteractionId, place: EventPlace) {
+        if let Some(waiting) = self.waiting.get_mut(id) {
+            waiting.opened.request.body = Bytes::new();
+            waiting.request_in_log = Some(place);
+        }
+    }
+
+    /// Where the request of this call has to be read again; hand it back with its `Settled`.
+    #[must_use]
+    pub fn request_in_log(&self, id: &InteractionId) -> Option<EventPlace> {
+        self.waiting.get(id)?.request_in_log.clone()
     }
 
     /// A loss was met in the log.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray, MapArray,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array,
+    ListArray, MapArray, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
@@ -329,8 +329,11 @@ pub(crate) fn payload_columns() -> Vec<Column<PayloadRow>> {
     fn text(rows: &[PayloadRow], of: fn(&PayloadRow) -> &str) -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(of)))
     }
+    // In a buffer of the right size: growing step by step copies bodies several times.
     fn bytes(rows: &[PayloadRow], of: fn(&PayloadRow) -> &Bytes) -> ArrayRef {
-        Arc::new(BinaryArray::from_iter_values(rows.iter().map(of)))
+        let mut bodies = BinaryBuilder::with_capacity(rows.len(), rows.iter().map(|row| of(row).len()).sum());
+        rows.iter().for_each(|row| bodies.append_value(of(row)));
+        Arc::new(bodies.finish())
     }
     fn count(rows: &[PayloadRow], of: fn(&PayloadRow) -> u64) -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| signed(of(row)))))
@@ -593,9 +596,10 @@ fn messages(rows: &[PayloadRow]) -> ArrayRef {
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.messages.len()));
     let all: Vec<&(String, String)> = rows.iter().flat_map(|row| &row.messages).collect();
     let roles = StringArray::from_iter_values(all.iter().map(|(role, _)| role));
-    let contents = StringArray::from_iter_values(all.iter().map(|(_, content)| content));
+    let mut contents = StringBuilder::with_capacity(all.len(), all.iter().map(|(_, content)| content.len()).sum());
+    all.iter().for_each(|(_, content)| contents.append_value(content));
     let fields = schema::message_fields();
-    let structs = StructArray::new(fields.clone(), vec![Arc::new(roles), Arc::new(contents)], None);
+    let structs = StructArray::new(fields.clone(), vec![Arc::new(roles), Arc::new(contents.finish())], None);
     Arc::new(ListArray::new(element(DataType::Struct(fields)), offsets, Arc::new(structs), None))
 }
 

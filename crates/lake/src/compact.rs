@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::{Action, Add, Remove};
+use futures::TryStreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode};
 use parquet::arrow::ArrowWriter;
@@ -36,6 +36,8 @@ const SORTED_BYTES: u64 = 64 << 20;
 const MERGED_BATCH_BYTES: usize = 2 << 20;
 /// A file of this size is large enough; it is not merged any further.
 const LARGE_BYTES: u64 = 64 << 20;
+/// Room for a file whose last row group ends after it has become large.
+const FILE_CAPACITY_BYTES: usize = LARGE_BYTES as usize + (32 << 20);
 /// Ordered files merged at once, at most: each takes a page of every column and a batch in memory.
 const FILES_AT_ONCE: usize = 8;
 /// Rows of a file of facts, at most.
@@ -125,14 +127,12 @@ impl Lake {
             }
         }
         if !fresh.is_empty() {
-            let schema = task.table.schema();
             let mut batches = Vec::new();
             for file in &fresh {
                 batches.extend(self.read_columns(file, None).await?.try_collect::<Vec<RecordBatch>>().await?);
             }
-            let sorted = merge::sorted(merge.order(), &schema, &batches)?;
-            drop(batches);
-            merge.add(futures::stream::iter([Ok(sorted)]).boxed()).await?;
+            let sorted = merge::sorted(merge.order(), batches)?;
+            merge.add(sorted).await?;
         }
         let mut output = Output::of(task.table, task.level, task.day, task.window_start_us);
         let mut written = Vec::new();
@@ -247,9 +247,12 @@ fn next_task(table: Table, files: &[Arc<DataFile>], now_us: i64) -> Option<Task>
         }
         for ((day, window_start_us), mut files) in windows {
             files.sort_by_key(|file| (std::cmp::Reverse(level_of(file)), file.min_started_at_us));
+            let all = files.len();
             bound(&mut files);
-            // One file alone gains an order at most, which a later window gives it too.
-            if files.len() > 1 {
+            // One file alone gains an order at most, which a later window gives it too. Unless there are others, and it alone
+            // is as much as can be sorted: it has to be in order before it can be merged with them.
+            let is_alone = files.len() == 1 && all > 1 && files.iter().all(|file| level_of(file) == 0);
+            if files.len() > 1 || is_alone {
                 return Some(Task { table, level, day, window_start_us, files });
             }
         }
@@ -333,8 +336,10 @@ impl Output {
             None => {
                 let properties = parquet_file::properties(self.table, &self.schema, MOST_ROWS, Written::ByCompaction)
                     .map_err(failed)?;
+                // Address space alone until it is written to; growing step by step would copy a large file to twice its size.
+                let content = Vec::with_capacity(FILE_CAPACITY_BYTES);
                 let writer =
-                    ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties)).map_err(failed)?;
+                    ArrowWriter::try_new(content, Arc::clone(&self.schema), Some(properties)).map_err(failed)?;
                 self.open.insert((writer, Statistics::new(&self.schema)))
             }
         };

@@ -38,9 +38,6 @@ use crate::witnessing::{Answers, Asking};
 
 /// Commits lost to other processes before one run gives up.
 const ATTEMPTS: u32 = 10;
-/// How often, and how far apart, a store that answers with errors of its own is asked at the start.
-const START_ATTEMPTS: u32 = 30;
-const START_PAUSE: Duration = Duration::from_secs(1);
 /// Rows of a batch read from a file, at most.
 const READ_ROWS: usize = 1_024;
 /// Bytes of a batch read from a file, uncompressed, as far as its rows are of average size.
@@ -125,7 +122,7 @@ impl Lake {
         async move {
             let prover = proof.map(Prover::new).transpose()?;
             if mode == Mode::Committer {
-                check_known_patiently(&store).await?;
+                check_known(&store).await?;
                 let probed = store::probe_create_if_absent(&store).await;
                 probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source: Box::new(source) })?;
             }
@@ -606,21 +603,6 @@ fn with_all_columns(
 }
 
 /// Refuses a lake that a newer version wrote, before anything is written to it.
-/// The same for a server that has just come back: it answers with an error of its own for some seconds, and the client has
-/// given up after a fraction of one.
-async fn check_known_patiently(store: &Store) -> Result<(), LakeError> {
-    for _ in 0..START_ATTEMPTS {
-        match check_known(store).await {
-            Err(error) if error_chain(&error).contains("non-2xx status code: 5") => {
-                tracing::warn!(error = %error_chain(&error), "the store is not ready yet; it is asked again");
-                tokio::time::sleep(START_PAUSE).await;
-            }
-            known => return known,
-        }
-    }
-    check_known(store).await
-}
-
 async fn check_known(store: &Store) -> Result<(), LakeError> {
     for table in Table::ALL {
         let delta = DeltaLog::new(store, table);

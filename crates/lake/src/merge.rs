@@ -6,14 +6,14 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StructArray, UInt32Array, UInt64Array};
-use arrow::compute::{cast, concat_batches, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, StructArray, UInt64Array};
+use arrow::compute::{cast, interleave_record_batch};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows, SortField};
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use tollgate_interaction::schema::Table;
 
 use crate::error::LakeError;
@@ -112,13 +112,29 @@ fn failed(source: ArrowError) -> LakeError {
     LakeError::Merge { source }
 }
 
-/// The rows of several batches in order.
-pub(crate) fn sorted(order: &Order, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, LakeError> {
-    let all = concat_batches(schema, batches).map_err(failed)?;
-    let keys = order.keys(&all).map_err(failed)?;
-    let mut places: Vec<u32> = (0..u32::try_from(all.num_rows()).unwrap_or(u32::MAX)).collect();
-    places.sort_unstable_by(|one, other| keys.row(*one as usize).cmp(&keys.row(*other as usize)));
-    take_record_batch(&all, &UInt32Array::from(places)).map_err(failed)
+/// The rows of several batches in order, some at a time: they are not in memory a second time.
+pub(crate) fn sorted(
+    order: &Order,
+    batches: Vec<RecordBatch>,
+) -> Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError> {
+    let keys =
+        batches.iter().map(|batch| order.keys(batch)).collect::<Result<Vec<Rows>, ArrowError>>().map_err(failed)?;
+    let mut places: Vec<(usize, usize)> = Vec::with_capacity(keys.iter().map(Rows::num_rows).sum());
+    for (of_batch, keys) in keys.iter().enumerate() {
+        places.extend((0..keys.num_rows()).map(|row| (of_batch, row)));
+    }
+    places.sort_unstable_by(|one, other| keys[one.0].row(one.1).cmp(&keys[other.0].row(other.1)));
+    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+    let rows_at_once = (OUT_BYTES / (bytes / places.len().max(1)).max(1)).clamp(1, OUT_ROWS);
+    let mut taken = 0;
+    let slices = std::iter::from_fn(move || {
+        let rest = places.get(taken..).filter(|rest| !rest.is_empty())?;
+        let slice = &rest[..rest.len().min(rows_at_once)];
+        taken += slice.len();
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
+        Some(interleave_record_batch(&batches, slice).map_err(failed))
+    });
+    Ok(futures::stream::iter(slices).boxed())
 }
 
 impl Merge {

@@ -4,6 +4,7 @@
 //! Refuses to: skip anything silently (what cannot be read is a [`TailItem::Gap`]), repeat an fsync that failed,
 //! acknowledge what has not reached the stated place, keep events in memory for readers, or know what an event means.
 
+mod again;
 mod appender;
 mod directory;
 mod disk;
@@ -24,6 +25,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+pub use again::EventPlace;
 pub use appender::{AppendError, Appender, DropCause};
 pub use gap::{GapReason, LogGap};
 pub use log::{Wal, WalError, WalStatus};

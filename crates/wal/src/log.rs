@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use tollgate_interaction::WriterId;
 use tollgate_interaction::id::ParseWriterIdError;
+use tollgate_interaction::{Event, WriterId};
 
+use crate::again::{self, EventPlace};
 use crate::appender::Appender;
 use crate::directory;
 use crate::disk::{Disk, LocalDisk};
@@ -20,7 +21,7 @@ use crate::segment_writer;
 use crate::settings::{OnFull, WalSettings};
 use crate::shared::Shared;
 use crate::sync;
-use crate::tail::Tail;
+use crate::tail::{Tail, TailError};
 
 /// Why a log could not be opened, cleaned up or closed.
 #[derive(Debug, thiserror::Error)]
@@ -245,6 +246,14 @@ impl Wal {
     #[must_use]
     pub fn tail(&self) -> Tail {
         Tail::new(self.shared.clone())
+    }
+
+    /// Reads an event again that a cursor has handed out; `None` if it was damaged or released since. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`TailError::Read`] if the disk refuses.
+    pub fn event_at(&self, place: &EventPlace) -> Result<Option<Event>, TailError> {
+        again::read(&self.shared, place)
     }
 
     /// Deletes the segments that hold only events before `seq` of `epoch`, oldest first. The segment that is being

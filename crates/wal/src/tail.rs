@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tollgate_interaction::{Event, EventId};
 
+use crate::again::EventPlace;
 use crate::frame::{self, Content, FrameHeader};
 use crate::gap::{GapReason, LogGap};
 use crate::quarantine;
@@ -63,6 +64,8 @@ pub struct Tail {
     /// What is missing now was released before this cursor came to it.
     overtaken: bool,
     ready: VecDeque<TailItem>,
+    /// Of the event that was read last.
+    place: Option<EventPlace>,
     in_history: bool,
     linger: Duration,
 }
@@ -83,6 +86,7 @@ impl Tail {
             damage: None,
             overtaken: false,
             ready: VecDeque::new(),
+            place: None,
             in_history: true,
             linger: Duration::ZERO,
         }
@@ -141,6 +145,12 @@ impl Tail {
                 return Ok(None);
             }
         }
+    }
+
+    /// Where the event stands that was handed out last: it can be read again with [`crate::Wal::event_at`].
+    #[must_use]
+    pub fn place(&self) -> Option<&EventPlace> {
+        self.place.as_ref()
     }
 
     /// Opens the next segment; false if there is none yet.
@@ -278,7 +288,7 @@ impl Tail {
         }
     }
 
-    fn read_frame(&mut self, segment: &Segment, reader: &mut SegmentReader, end: u64) -> io::Result<After> {
+    fn read_frame(&mut self, segment: &Arc<Segment>, reader: &mut SegmentReader, end: u64) -> io::Result<After> {
         let due_seq = self.due.map_or(segment.first_seq, |(_, seq)| seq);
         match reader.step(end)? {
             Step::End => return Ok(After::End),
@@ -323,13 +333,14 @@ impl Tail {
     }
 
     /// Hands out the intact frame that was due.
-    fn take(&mut self, segment: &Segment, reader: &SegmentReader, header: &FrameHeader) {
+    fn take(&mut self, segment: &Arc<Segment>, reader: &SegmentReader, header: &FrameHeader) {
         let (epoch, seq) = (segment.epoch, header.first_seq);
         self.due = Some((epoch, seq + 1));
         self.damage = None;
         match frame::decode(header, reader.body(header)) {
             Ok(Content::Event(event)) => {
                 let id = EventId { writer: self.shared.writer.clone(), epoch, seq };
+                self.place = Some(EventPlace { segment: Arc::clone(segment), offset: reader.offset(), seq });
                 self.ready.push_back(TailItem::Event { id, event });
             }
             Ok(Content::Drops(drops)) => {

@@ -22,7 +22,7 @@ const PYTHON_FOR_TESTS: &[&str] = &[
 /// The linter of dependencies.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// Python packages the benchmarks compare with.
-const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83"];
+const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83", "duckdb>=1.3", "pyarrow>=21"];
 /// npm packages the tests use: a server of Azure Blob Storage.
 const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0"];
 /// npm packages the benchmarks compare with.

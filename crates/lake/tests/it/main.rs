@@ -13,6 +13,8 @@ mod contention;
 mod crash;
 mod fault;
 mod inbox;
+mod large;
+mod leaks;
 mod lease;
 mod proof;
 mod reading;
