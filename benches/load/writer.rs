@@ -51,7 +51,7 @@ impl Folders {
 
     /// Flushing as it is by default.
     pub(crate) fn flush_settings(&self) -> FlushSettings {
-        FlushSettings::new(self.0.join("spool"), tollgate_provider::transcript::of_call)
+        FlushSettings::new(self.0.join("spool"))
     }
 
     /// Opens the lake for a committer that keeps its proof.

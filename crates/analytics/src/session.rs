@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-    SchemaProvider,
+    SchemaProvider, TableProvider,
 };
 use datafusion::common::exec_err;
 use datafusion::error::Result as EngineResult;
@@ -18,6 +18,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -26,9 +27,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tollgate_flush::hot::{HotBuffer, HotSnapshot};
+use tollgate_interaction::schema::{Table, Transcribe};
 use tollgate_lake::Lake;
 use tollgate_policy::signals::SignalsSnapshot;
 
+use crate::conversation;
 use crate::error::{AnalyticsError, ReportError, SqlError};
 use crate::query::{QueryLimits, QueryResult};
 use crate::signals::{SignalsCache, SignalsState};
@@ -44,6 +47,8 @@ const SCHEMA: &str = "public";
 /// What queries may use.
 #[derive(Clone, Debug)]
 pub struct AnalyticsSettings {
+    /// Tells `payloads.messages` from the bodies. Given by the binary: no wire format is known here.
+    pub transcribe: Transcribe,
     /// Threads that queries run on.
     pub threads: usize,
     /// Memory that all running queries may hold together, in bytes.
@@ -58,9 +63,12 @@ pub struct AnalyticsSettings {
     pub concurrent_statements: usize,
 }
 
-impl Default for AnalyticsSettings {
-    fn default() -> Self {
+impl AnalyticsSettings {
+    /// As many threads as there are processors, 512 MiB for all queries.
+    #[must_use]
+    pub fn new(transcribe: Transcribe) -> Self {
         AnalyticsSettings {
+            transcribe,
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             memory_bytes: 512 * 1024 * 1024,
             footer_cache_bytes: 128 * 1024 * 1024,
@@ -167,6 +175,7 @@ pub(crate) struct Engine {
     runtime: Option<Runtime>,
     aggregate: SessionState,
     needle: SessionState,
+    messages: ScalarUDF,
     pub(crate) place: StorePlace,
     pub(crate) report_timeout: Duration,
     pub(crate) statements: Semaphore,
@@ -200,6 +209,7 @@ impl Engine {
         Ok(Engine {
             aggregate: session(Profile::Aggregate),
             needle: session(Profile::Needle),
+            messages: conversation::function(settings.transcribe),
             runtime: Some(runtime),
             place: StorePlace { store, url },
             report_timeout: settings.report_timeout,
@@ -210,8 +220,12 @@ impl Engine {
     /// A session in which the tables stand as they are in one view.
     pub(crate) fn session(&self, profile: Profile, tables: &Tables) -> EngineResult<SessionState> {
         let schema = MemorySchemaProvider::new();
-        for (name, table) in tables.by_name.iter() {
-            schema.register_table((*name).to_owned(), Arc::clone(table) as _)?;
+        for (kind, table) in tables.all.iter() {
+            let provider: Arc<dyn TableProvider> = match kind {
+                Table::Payloads => Arc::new(conversation::payloads(Arc::clone(table), &self.messages)?),
+                _ => Arc::clone(table) as _,
+            };
+            schema.register_table(kind.folder().to_owned(), provider)?;
         }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(schema))?;
@@ -268,7 +282,7 @@ impl Drop for Engine {
 /// The tables of one view.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    pub(crate) by_name: Arc<[(&'static str, Arc<LogTable>)]>,
+    pub(crate) all: Arc<[(Table, Arc<LogTable>)]>,
 }
 
 fn configuration(profile: Profile, threads: usize) -> SessionConfig {

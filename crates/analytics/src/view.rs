@@ -32,9 +32,9 @@ impl Reading {
         let table = |table: Table| {
             let files = if table == Table::Payloads { payload_files(&lake) } else { lake.files(table).files.clone() };
             let hot = hot.chunks.iter().map(|chunk| chunk.batches.of(table).clone()).collect();
-            (table.folder(), Arc::new(LogTable::new(table, files, hot, place)))
+            (table, Arc::new(LogTable::new(table, files, hot, place)))
         };
-        let tables = Tables { by_name: Table::ALL.map(table).into() };
+        let tables = Tables { all: Table::ALL.map(table).into() };
         Reading { engine, lake, hot, tables, up_to: None }
     }
 

@@ -17,7 +17,7 @@ const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
 
 fn analytics(log: &TestLog) -> Arc<Analytics> {
-    let settings = AnalyticsSettings { threads: 2, ..AnalyticsSettings::default() };
+    let settings = AnalyticsSettings { threads: 2, ..AnalyticsSettings::new(support::transcribe) };
     Analytics::new(Arc::clone(&log.lake), Some(Arc::clone(&log.hot)), settings).unwrap()
 }
 

@@ -29,7 +29,8 @@ fn request() -> RecordKeepingRequest {
 }
 
 fn analytics(log: &TestLog) -> Arc<Analytics> {
-    Analytics::new(Arc::clone(&log.lake), Some(Arc::clone(&log.hot)), AnalyticsSettings::default()).unwrap()
+    Analytics::new(Arc::clone(&log.lake), Some(Arc::clone(&log.hot)), AnalyticsSettings::new(support::transcribe))
+        .unwrap()
 }
 
 async fn pack(log: &TestLog) -> PackSummary {

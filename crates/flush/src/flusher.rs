@@ -16,7 +16,7 @@ use tollgate_interaction::{Event, GapEvent, Governance};
 use tollgate_wal::{EventPlace, GapReason, LogGap, Tail, TailError, TailItem, Wal};
 
 use crate::flushing::Flushing;
-use crate::hot::{HotBuffer, Transcribe};
+use crate::hot::HotBuffer;
 use crate::keys::{self, KeyError, KeySource, Keys};
 use crate::plan::{Notes, NotesError};
 use crate::recovery::Fold;
@@ -50,12 +50,10 @@ pub struct FlushSettings {
     /// Bytes of one hand-over before compression, at most (at least one chunk).
     pub max_bytes: usize,
     /// Bytes of bodies and facts in the hot tail at which the log is not read any further. At least twice
-    /// [`FlushSettings::max_bytes`]. As Arrow, with transcripts beside the bodies, they take about twice as much memory.
+    /// [`FlushSettings::max_bytes`].
     pub hot_max_bytes: usize,
     /// How long the last hand-over may take when the process stops.
     pub shutdown_timeout: Duration,
-    /// Turns bodies into messages.
-    pub transcribe: Transcribe,
     /// Sign the batches; named like the writer.
     pub keys: KeySource,
 }
@@ -63,7 +61,7 @@ pub struct FlushSettings {
 impl FlushSettings {
     /// Every ten seconds or 48 MiB, 96 MiB of hot tail: with what is being built it stays within 512 MiB.
     #[must_use]
-    pub fn new(spool_dir: impl Into<PathBuf>, transcribe: Transcribe) -> Self {
+    pub fn new(spool_dir: impl Into<PathBuf>) -> Self {
         let spool_dir = spool_dir.into();
         FlushSettings {
             keys: KeySource::File(spool_dir.join("writer.key")),
@@ -73,7 +71,6 @@ impl FlushSettings {
             max_bytes: 48 << 20,
             hot_max_bytes: 96 << 20,
             shutdown_timeout: Duration::from_secs(20),
-            transcribe,
         }
     }
 }
@@ -164,7 +161,7 @@ impl Flusher {
         let keys = settings.keys.load(Some(name), || keys::generate(name))?;
         let handed_over_before = watermarks_of(&notes, &wal);
         let shared = Shared {
-            hot: HotBuffer::new(settings.transcribe),
+            hot: HotBuffer::new(),
             settings,
             keys,
             wal,

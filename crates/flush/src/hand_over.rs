@@ -75,7 +75,7 @@ impl Attempt {
     fn build_now(shared: &Shared, plan: Plan, last_batch: Option<&LastBatch>) -> Result<Attempt, HandOverError> {
         let mut of_tables: Vec<(Table, Vec<RecordBatch>)> = Table::ALL.map(|table| (table, Vec::new())).into();
         for chunk in shared.hot.chunks_between(plan.epoch, plan.first_seq, plan.last_seq) {
-            let batches = chunk.batches(shared.hot.transcribe());
+            let batches = chunk.batches();
             let calls = batches.interactions.num_rows();
             if batches.records() != chunk.rows || batches.payloads.num_rows() != calls {
                 return Err(HandOverError::Defect { rows: chunk.rows, epoch: plan.epoch, first_seq: chunk.first_seq });

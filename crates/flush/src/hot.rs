@@ -22,10 +22,6 @@ use tollgate_interaction::{EventId, Governance, Interaction, Payload, WriterId};
 
 use crate::{Watermarks, committed_seq, is_committed};
 
-/// Turns the two bodies of a call into (role, text) pairs for search and display. Given by the binary, because this
-/// crate does not know wire formats.
-pub type Transcribe = fn(&Interaction, &Payload, &Payload) -> Vec<(String, String)>;
-
 /// A chunk is closed at this many rows: small enough to convert in a few milliseconds.
 const CHUNK_ROWS: usize = 2_048;
 /// A chunk is closed at this many bytes, so that one snapshot never copies more than this at once.
@@ -99,8 +95,8 @@ impl HotItem {
 }
 
 /// The hot tail of one writer. Shared by the flusher, which fills it, and by everyone who reads.
+#[derive(Default)]
 pub struct HotBuffer {
-    transcribe: Transcribe,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
 }
@@ -205,8 +201,8 @@ pub struct HotSnapshot {
 impl HotBuffer {
     /// An empty buffer.
     #[must_use]
-    pub fn new(transcribe: Transcribe) -> Arc<Self> {
-        Arc::new(HotBuffer { transcribe, state: Mutex::default(), changed: watch::Sender::new(0) })
+    pub fn new() -> Arc<Self> {
+        Arc::default()
     }
 
     /// Everything in the buffer now. Rows that nobody has looked at yet are converted to Arrow by this call, at most a
@@ -221,7 +217,7 @@ impl HotBuffer {
         let mut converted = Vec::with_capacity(chunks.len());
         for chunk in &chunks {
             let Chunk { epoch, first_seq, last_seq, .. } = **chunk;
-            let batches = chunk.batches(self.transcribe);
+            let batches = chunk.batches();
             converted.push(HotChunk { writer: chunk.writer.clone(), epoch, first_seq, last_seq, batches });
         }
         self.merge_small(&chunks);
@@ -312,10 +308,6 @@ impl HotBuffer {
         state.closed.iter().cloned().collect()
     }
 
-    pub(crate) fn transcribe(&self) -> Transcribe {
-        self.transcribe
-    }
-
     /// Readers that look often would leave a chunk per look: neighbours of similar size become one, so that each row is
     /// copied a logarithmic number of times.
     fn merge_small(&self, seen: &[Arc<Chunk>]) {
@@ -326,7 +318,7 @@ impl HotBuffer {
             if !chunk.may_absorb(&merged) {
                 break;
             }
-            let Ok(both) = Chunk::merged(chunk, &merged, self.transcribe) else { break };
+            let Ok(both) = Chunk::merged(chunk, &merged) else { break };
             merged = Arc::new(both);
             replaced += 1;
         }
@@ -376,8 +368,8 @@ impl State {
 
 impl Chunk {
     /// The rows as batches: converted on the first call, shared afterwards.
-    pub(crate) fn batches(&self, transcribe: Transcribe) -> Batches {
-        self.batches.get_or_init(|| convert(std::mem::take(&mut *self.source.lock()), transcribe)).clone()
+    pub(crate) fn batches(&self) -> Batches {
+        self.batches.get_or_init(|| convert(std::mem::take(&mut *self.source.lock()))).clone()
     }
 
     /// Whether a younger neighbour is small enough to be appended to this chunk, and large enough to be worth the copy.
@@ -386,8 +378,8 @@ impl Chunk {
         self.epoch == younger.epoch && self.bytes + younger.bytes <= MERGE_BYTES && similar
     }
 
-    fn merged(older: &Chunk, newer: &Chunk, transcribe: Transcribe) -> Result<Chunk, ArrowError> {
-        let (first, second) = (older.batches(transcribe), newer.batches(transcribe));
+    fn merged(older: &Chunk, newer: &Chunk) -> Result<Chunk, ArrowError> {
+        let (first, second) = (older.batches(), newer.batches());
         let batches = first.map(|table, batch| concat(batch, second.of(table)))?;
         Ok(Chunk {
             writer: older.writer.clone(),
@@ -407,7 +399,7 @@ fn concat(first: &RecordBatch, second: &RecordBatch) -> Result<RecordBatch, Arro
     arrow::compute::concat_batches(&first.schema(), [first, second])
 }
 
-fn convert(items: Vec<HotItem>, transcribe: Transcribe) -> Batches {
+fn convert(items: Vec<HotItem>) -> Batches {
     let mut facts = Vec::with_capacity(items.len());
     let mut payloads = Vec::with_capacity(items.len());
     let (mut control, mut access, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
@@ -423,7 +415,6 @@ fn convert(items: Vec<HotItem>, transcribe: Transcribe) -> Batches {
                 continue;
             }
         };
-        let messages = transcribe(&row.interaction, &row.request, &row.response);
         let (salt, personal_salt) = commitment::split(&row.salt);
         let payload_commitment = commitment::of_payload(&salt, &row.request, &row.response);
         payloads.push(PayloadRow {
@@ -437,7 +428,6 @@ fn convert(items: Vec<HotItem>, transcribe: Transcribe) -> Batches {
             request_body: row.request.body,
             response_content_type: row.response.content_type,
             response_body: row.response.body,
-            messages,
             salt,
         });
         facts.push((row.id, row.interaction, Seal { payload_commitment, personal_salt }));
@@ -524,7 +514,7 @@ mod tests {
     }
 
     fn buffer() -> Arc<HotBuffer> {
-        HotBuffer::new(|_, _, _| Vec::new())
+        HotBuffer::new()
     }
 
     fn committed(epoch: u64, seq: u64) -> Watermarks {

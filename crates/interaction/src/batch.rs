@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array,
-    ListArray, MapArray, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
@@ -52,8 +52,6 @@ pub struct PayloadRow {
     pub response_content_type: String,
     /// The response as sent; a stream is the raw concatenation of its events.
     pub response_body: Bytes,
-    /// The conversation as (role, text), normalised over dialects.
-    pub messages: Vec<(String, String)>,
     /// Of the content's commitment.
     pub salt: [u8; SALT_BYTES],
 }
@@ -370,13 +368,6 @@ pub(crate) fn payload_columns() -> Vec<Column<PayloadRow>> {
             bytes(rows, |row| &row.response_body)
         }),
         column(
-            "messages",
-            schema::list_of(DataType::Struct(schema::message_fields())),
-            false,
-            "The conversation: {role, content}",
-            messages,
-        ),
-        column(
             PAYLOAD_SALT,
             DataType::Binary,
             true,
@@ -590,17 +581,6 @@ fn attempts(items: &[&Attempt]) -> Vec<ArrayRef> {
         Arc::new(items.iter().map(|attempt| attempt.output_tokens.map(signed)).collect::<Int64Array>()),
         dollars(items.iter().map(|attempt| attempt.cost_usd)),
     ]
-}
-
-fn messages(rows: &[PayloadRow]) -> ArrayRef {
-    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.messages.len()));
-    let all: Vec<&(String, String)> = rows.iter().flat_map(|row| &row.messages).collect();
-    let roles = StringArray::from_iter_values(all.iter().map(|(role, _)| role));
-    let mut contents = StringBuilder::with_capacity(all.len(), all.iter().map(|(_, content)| content.len()).sum());
-    all.iter().for_each(|(_, content)| contents.append_value(content));
-    let fields = schema::message_fields();
-    let structs = StructArray::new(fields.clone(), vec![Arc::new(roles), Arc::new(contents.finish())], None);
-    Arc::new(ListArray::new(element(DataType::Struct(fields)), offsets, Arc::new(structs), None))
 }
 
 fn tags(rows: &[InteractionRow]) -> ArrayRef {

@@ -22,8 +22,14 @@ pub const SCHEMA_VERSION: u16 = 2;
 pub const FIRST_PROVEN_VERSION: u16 = 2;
 /// Name of the partition column: the UTC day the call started.
 pub const DAY: &str = "day";
+/// Name of the column of `payloads` that stands in no file: the conversation, derived from both bodies when it is read.
+/// Files of version 1 have it; it is not read.
+pub const MESSAGES: &str = "messages";
 /// Name that Delta gives to the element of a list.
 pub const LIST_ELEMENT: &str = "element";
+
+/// Tells the conversation, as (role, text), from the bodies of a request and of its response.
+pub type Transcribe = fn(&[u8], &[u8]) -> Vec<(String, String)>;
 
 /// One row of the `interactions` table.
 pub type InteractionRow = (EventId, Interaction, Seal);
@@ -92,6 +98,15 @@ impl Table {
             Table::AccessEvents => &ACCESS_EVENTS,
             Table::LogGaps => &LOG_GAPS,
         })
+    }
+
+    /// Columns that earlier versions wrote and that are neither written nor read any more. A table that has one keeps it.
+    #[must_use]
+    pub const fn retired(self) -> &'static [&'static str] {
+        match self {
+            Table::Payloads => &[MESSAGES],
+            Table::Interactions | Table::ControlEvents | Table::AccessEvents | Table::LogGaps => &[],
+        }
     }
 
     /// The column that says when a row's record began, by which rows are filed and sorted.
@@ -216,8 +231,16 @@ pub(crate) fn attempt_fields() -> Fields {
     ])
 }
 
-pub(crate) fn message_fields() -> Fields {
+/// Fields of one message: who, and what.
+#[must_use]
+pub fn message_fields() -> Fields {
     Fields::from(vec![Field::new("role", DataType::Utf8, false), Field::new("content", DataType::Utf8, false)])
+}
+
+/// Type of [`MESSAGES`]: a list of messages.
+#[must_use]
+pub fn messages() -> DataType {
+    list_of(DataType::Struct(message_fields()))
 }
 
 /// The `tags` column: an Arrow map as Delta writes it.

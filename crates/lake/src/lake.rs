@@ -498,8 +498,12 @@ impl Lake {
         }
     }
 
-    /// Reads some columns of a file, or all of the table's, `day` included.
-    pub(crate) fn read_columns<'a>(
+    /// Reads some columns of a file, or all of the table's, `day` included, in batches that stay small however large the
+    /// bodies in them are.
+    ///
+    /// # Errors
+    /// [`LakeError::Parquet`] if the file cannot be read, now or later on.
+    pub fn read_columns<'a>(
         &'a self,
         file: &'a DataFile,
         columns: Option<&'a [&'a str]>,

@@ -3,10 +3,11 @@
 //! (tenant, time); that of payloads puts the turns of a conversation side by side, where the compressor finds the history
 //! that each of them repeats.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StructArray, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{cast, interleave_record_batch};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -14,6 +15,8 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows, SortField};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tollgate_interaction::schema::Table;
 
 use crate::error::LakeError;
@@ -22,7 +25,7 @@ use crate::error::LakeError;
 const OUT_ROWS: usize = 8_192;
 /// Bytes of a batch that is handed on, as far as its rows are of average size.
 const OUT_BYTES: usize = 8 << 20;
-/// Beginning of a request by which calls without a transcript are put side by side.
+/// Beginning of a request by which calls that are no conversations are put side by side.
 const PREFIX_BYTES: usize = 256;
 
 /// Makes the keys by which the rows of one table are ordered.
@@ -65,33 +68,44 @@ impl Order {
     }
 }
 
-/// What the turns of a conversation have in common, as a number: everything up to the first thing the user said.
+/// What the turns of a conversation have in common, as a number.
 fn conversations(batch: &RecordBatch) -> Result<UInt64Array, ArrowError> {
-    let odd = |name: &str| ArrowError::SchemaError(format!("no column `{name}` of the table's type"));
-    let messages = batch.column_by_name("messages").and_then(|column| column.as_list_opt::<i32>());
-    let messages = messages.ok_or_else(|| odd("messages"))?;
-    let of_all: &StructArray = messages.values().as_struct_opt().ok_or_else(|| odd("messages"))?;
-    let texts = |name: &str| {
-        of_all.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| odd(name))
-    };
-    let (roles, contents) = (texts("role")?, texts("content")?);
     let requests = batch.column_by_name("request_body").and_then(|column| column.as_binary_opt::<i32>());
-    let requests = requests.ok_or_else(|| odd("request_body"))?;
-    let of_row = |row: usize| {
-        let mut hash = DefaultHasher::new();
-        let offsets = messages.value_offsets();
-        let (from, to) = (offsets[row].cast_unsigned() as usize, offsets[row + 1].cast_unsigned() as usize);
-        for message in from..to {
-            (roles.value(message), contents.value(message)).hash(&mut hash);
-            if roles.value(message) == "user" {
-                return hash.finish();
-            }
-        }
-        let request = requests.value(row);
+    let requests =
+        requests.ok_or_else(|| ArrowError::SchemaError("no column `request_body` of binary values".to_owned()))?;
+    Ok((0..batch.num_rows()).map(|row| conversation(requests.value(row))).collect())
+}
+
+/// As much of a request as the order needs, in any dialect.
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    system: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Role<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+}
+
+/// Everything up to the first thing the user said, as it was written; of what is no conversation, its beginning.
+fn conversation(request: &[u8]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    let Ok(Request { system, messages }) = serde_json::from_slice::<Request<'_>>(request) else {
         request[..request.len().min(PREFIX_BYTES)].hash(&mut hash);
-        hash.finish()
+        return hash.finish();
     };
-    Ok((0..batch.num_rows()).map(of_row).collect())
+    system.map(RawValue::get).hash(&mut hash);
+    for message in messages {
+        message.get().hash(&mut hash);
+        if serde_json::from_str::<Role<'_>>(message.get()).is_ok_and(|said| said.role == "user") {
+            break;
+        }
+    }
+    hash.finish()
 }
 
 /// Rows in order, some at a time.
@@ -210,4 +224,31 @@ async fn next_batch(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::conversation;
+
+    #[test]
+    fn turns_of_a_conversation_stand_together_and_apart_from_others() {
+        let first = br#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"content":[{"text":"Hi"}],"role":"user"}]}"#;
+        let third = br#"{"messages":[{"role":"system","content":"Be brief."},{"content":[{"text":"Hi"}],"role":"user"},
+            {"role":"assistant","content":"Hello"},{"role":"user","content":"\u00e4"}],"max_tokens":5,"model":"m"}"#;
+        let other = br#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"content":[{"text":"Ho"}],"role":"user"}]}"#;
+        assert_eq!(conversation(first), conversation(third));
+        assert_ne!(conversation(first), conversation(other));
+        let of_system =
+            |system: &str| format!(r#"{{"system":"{system}","messages":[{{"role":"user","content":"Hi"}}]}}"#);
+        assert_ne!(conversation(of_system("a").as_bytes()), conversation(of_system("b").as_bytes()));
+    }
+
+    #[test]
+    fn what_is_no_conversation_stands_by_its_beginning() {
+        let beginning = "x".repeat(super::PREFIX_BYTES);
+        assert_eq!(conversation(format!("{beginning}a").as_bytes()), conversation(format!("{beginning}b").as_bytes()));
+        assert_ne!(conversation(b"[1]"), conversation(b"[2]"));
+        assert_ne!(conversation(br#"{"input":"a"}"#), conversation(br#"{"input":"b"}"#));
+        conversation(b"");
+    }
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::PROTOCOL;
-use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructType};
+use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructField, StructType};
 use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, StorageConfig, default_logstore, get_actions};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
@@ -105,7 +105,15 @@ impl DeltaLog {
     /// [`LakeError::Unsupported`] for a table that a newer version wrote: committing to it could lose what it knows.
     pub(crate) fn evolved(&self, table: &DeltaTable) -> Result<Option<Metadata>, LakeError> {
         let state = table.snapshot().map_err(self.failed("reading it"))?;
-        let (found, ours) = (state.schema(), self.kernel_schema()?);
+        let retired = self.table.retired();
+        let found = state.schema();
+        // What an earlier version wrote stays a column of its files, and is absent from ours.
+        let kept = found.fields().filter(|field| retired.contains(&field.name().as_str())).map(|field| {
+            let metadata = field.metadata.clone();
+            StructField::nullable(field.name(), field.data_type().clone()).with_metadata(metadata)
+        });
+        let ours = StructType::try_new(self.kernel_schema()?.into_fields().chain(kept));
+        let ours = ours.map_err(|error| self.failed("adding columns to it")(error.into()))?;
         if let Some(unknown) = found.fields().find(|field| ours.field(field.name()).is_none()) {
             return Err(LakeError::Unsupported {
                 table: self.table.folder(),
@@ -115,7 +123,10 @@ impl DeltaLog {
                 ),
             });
         }
-        if ours.fields().all(|field| found.field(field.name()).is_some()) {
+        let fits = |field: &StructField| {
+            found.field(field.name()).is_some_and(|found| found.is_nullable() || !field.is_nullable())
+        };
+        if ours.fields().all(fits) {
             return Ok(None);
         }
         let metadata = state.metadata().clone().with_schema(&ours);

@@ -128,7 +128,7 @@ pub fn respond(dialect: Dialect, operation: Operation, body: &[u8], script: &Scr
     if dialect == Dialect::Anthropic && head.max_output_tokens.is_none() {
         return refuse("missing_field", "max_tokens: Field required".to_owned());
     }
-    let ask = Ask::read(dialect, operation, head, body);
+    let ask = Ask::read(operation, head, body);
     let input_tokens = ask.prompt_tokens();
     let cached_tokens = script.cached_input_tokens.min(input_tokens);
     let scene = Scene { ask: &ask, script, key, input_tokens, cached_tokens };

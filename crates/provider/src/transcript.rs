@@ -1,13 +1,12 @@
 //! The conversation in a call, as text for search and display: who said what, best effort, from the raw bytes of both
-//! bodies. It runs behind the request path and may build trees. What it cannot read it leaves out; the bytes are kept.
+//! bodies and nothing else, so that whoever has the bytes has the conversation: it is derived when it is read and stored
+//! nowhere. It runs behind the request path and may build trees. What it cannot read it leaves out.
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-use tollgate_interaction::{Dialect, Interaction, Operation, Payload};
-
 use crate::scan::Tree;
 use crate::sse::Decoder;
+use serde::{Deserialize, Serialize};
 
 /// One turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,30 +17,22 @@ pub struct Message {
     pub content: String,
 }
 
-/// The turns of one logged call, as (role, text): what the log's writers store beside the raw bytes.
+/// The turns of one logged call, as (role, text).
 #[must_use]
-pub fn of_call(call: &Interaction, request: &Payload, response: &Payload) -> Vec<(String, String)> {
-    let turns = messages(call.dialect, call.operation, &request.body, &response.body, call.stream);
-    turns.into_iter().map(|message| (message.role, message.content)).collect()
+pub fn of_call(request: &[u8], response: &[u8]) -> Vec<(String, String)> {
+    messages(request, response).into_iter().map(|message| (message.role, message.content)).collect()
 }
 
-/// The turns of a request followed by the answer. `stream` says whether the response is a stream of events.
+/// The turns of a request followed by the answer. The dialect is told from the shape of the bodies.
 #[must_use]
-pub fn messages(dialect: Dialect, operation: Operation, request: &[u8], response: &[u8], stream: bool) -> Vec<Message> {
+pub fn messages(request: &[u8], response: &[u8]) -> Vec<Message> {
     let mut turns = Turns::default();
     if let Ok(request) = Tree::read(request) {
-        match operation {
-            Operation::Chat => asked(&mut turns, &request),
-            Operation::Embeddings => embedded(&mut turns, &request),
-            Operation::Models => {}
-        }
+        asked(&mut turns, &request);
     }
-    if operation == Operation::Chat {
-        match Tree::read(response) {
-            Ok(response) => answered(&mut turns, dialect, &response),
-            Err(_) if stream => streamed(&mut turns, dialect, response),
-            Err(_) => {}
-        }
+    match Tree::read(response) {
+        Ok(response) => answered(&mut turns, &response),
+        Err(_) => streamed(&mut turns, response),
     }
     turns.0
 }
@@ -73,9 +64,7 @@ fn asked(turns: &mut Turns, request: &Tree<'_>) {
         let role = text(message, "role");
         turns.add(&role, message_text(message));
     }
-}
-
-fn embedded(turns: &mut Turns, request: &Tree<'_>) {
+    // Texts to embed.
     let Some(input) = request.get("input") else { return };
     if let Some(input) = input.text() {
         turns.add("user", input.into_owned());
@@ -127,14 +116,12 @@ fn part_text(part: &Tree<'_>) -> String {
     }
 }
 
-fn answered(turns: &mut Turns, dialect: Dialect, response: &Tree<'_>) {
-    match dialect {
-        Dialect::Openai => {
-            for choice in array(response, "choices") {
-                turns.add("assistant", choice.get("message").map(message_text).unwrap_or_default());
-            }
-        }
-        Dialect::Anthropic => turns.add("assistant", response.get("content").map(content_text).unwrap_or_default()),
+fn answered(turns: &mut Turns, response: &Tree<'_>) {
+    for choice in array(response, "choices") {
+        turns.add("assistant", choice.get("message").map(message_text).unwrap_or_default());
+    }
+    if text(response, "type") == "message" {
+        turns.add("assistant", response.get("content").map(content_text).unwrap_or_default());
     }
 }
 
@@ -164,25 +151,19 @@ impl Piece {
     }
 }
 
-fn streamed(turns: &mut Turns, dialect: Dialect, response: &[u8]) {
-    let mut pieces = Pieces::default();
+fn streamed(turns: &mut Turns, response: &[u8]) {
+    let (mut choices, mut blocks) = (Pieces::default(), Pieces::default());
     let mut decoder = Decoder::default();
     let mut read = |event: crate::sse::Event<'_>| {
         let Ok(data) = Tree::read(event.data) else { return };
-        match dialect {
-            Dialect::Openai => read_chunk(&mut pieces, &data),
-            Dialect::Anthropic => read_event(&mut pieces, &data),
-        }
+        read_chunk(&mut choices, &data);
+        read_event(&mut blocks, &data);
     };
     decoder.push(response, &mut read);
     decoder.finish(&mut read);
-    match dialect {
-        // Each choice is an answer of its own; content blocks are parts of one answer.
-        Dialect::Openai => pieces.0.into_iter().for_each(|piece| turns.add("assistant", piece.into_text())),
-        Dialect::Anthropic => {
-            turns.add("assistant", joined(pieces.0.into_iter().map(Piece::into_text).collect()));
-        }
-    }
+    // Each choice is an answer of its own; content blocks are parts of one answer.
+    choices.0.into_iter().for_each(|piece| turns.add("assistant", piece.into_text()));
+    turns.add("assistant", joined(blocks.0.into_iter().map(Piece::into_text).collect()));
 }
 
 #[derive(Default)]
@@ -222,8 +203,12 @@ fn read_chunk(pieces: &mut Pieces, chunk: &Tree<'_>) {
 }
 
 fn read_event(pieces: &mut Pieces, event: &Tree<'_>) {
+    let kind = text(event, "type");
+    if !kind.starts_with("content_block_") {
+        return;
+    }
     let Some(piece) = pieces.at(event) else { return };
-    match text(event, "type").as_ref() {
+    match kind.as_ref() {
         "content_block_start" => {
             let block = event.get("content_block").unwrap_or(event);
             piece.text.push_str(&text(block, "text"));
@@ -260,7 +245,7 @@ mod tests {
             {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"look","arguments":"{\"at\":1}"}}]},
             {"role":"tool","tool_call_id":"1","content":"a cat"}]}"#;
         let response = br#"{"choices":[{"message":{"role":"assistant","content":"A cat."}}]}"#;
-        let read = messages(Dialect::Openai, Operation::Chat, request, response, false);
+        let read = messages(request, response);
         assert_eq!(
             turns(read),
             [
@@ -282,13 +267,13 @@ mod tests {
             data: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"at\\\":1}\"}}\n\n\
             data: {\"type\":\"content_block_de";
         let request = br#"{"system":[{"type":"text","text":"Be brief."}],"messages":[{"role":"user","content":"Hi"}]}"#;
-        let read = messages(Dialect::Anthropic, Operation::Chat, request, response, true);
+        let read = messages(request, response);
         assert_eq!(turns(read), ["system: Be brief.", "user: Hi", "assistant: Let me look.\nlook({\"at\":1})"]);
     }
 
     #[test]
     fn embeddings_keep_what_was_embedded() {
-        let read = messages(Dialect::Openai, Operation::Embeddings, br#"{"input":["a",[1,2]]}"#, b"{}", false);
+        let read = messages(br#"{"input":["a",[1,2]]}"#, b"{}");
         assert_eq!(turns(read), ["user: a", "user: [tokens]"]);
     }
 }

@@ -173,9 +173,9 @@ fn a_client_that_did_not_ask_for_usage_never_sees_it() {
 #[test]
 fn the_transcript_holds_what_the_model_wrote() {
     for recording in recordings().unwrap() {
-        let Recording { name, dialect, case, response, .. } = &recording;
+        let Recording { name, case, response, .. } = &recording;
         let Some(expected) = &case.assistant else { continue };
-        let messages = transcript::messages(*dialect, case.operation, b"", response, case.stream);
+        let messages = transcript::messages(b"", response);
         let texts: Vec<String> = messages.into_iter().map(|message| message.content).collect();
         assert_eq!(&texts, expected, "{name}");
     }

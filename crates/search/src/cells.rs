@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, ListArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tantivy::TantivyDocument;
+use tollgate_interaction::schema::Transcribe;
 
 use crate::error::SearchError;
 use crate::fields::Fields;
@@ -21,8 +22,18 @@ pub(crate) struct Fact {
 }
 
 /// Columns that [`documents`] needs.
-pub(crate) const PAYLOAD_COLUMNS: &[&str] =
-    &["interaction_id", "writer", "epoch", "seq", "started_at", "tenant", "team", "model_requested", "messages"];
+pub(crate) const PAYLOAD_COLUMNS: &[&str] = &[
+    "interaction_id",
+    "writer",
+    "epoch",
+    "seq",
+    "started_at",
+    "tenant",
+    "team",
+    "model_requested",
+    "request_body",
+    "response_body",
+];
 /// Columns that [`add_facts`] needs.
 pub(crate) const FACT_COLUMNS: &[&str] = &["interaction_id", "provider", "outcome", "model_served"];
 
@@ -45,6 +56,7 @@ pub(crate) fn documents(
     path: &str,
     facts: &Facts,
     wanted: impl Fn(&str, u64) -> (u64, u64),
+    transcribe: Transcribe,
     fields: &Fields,
 ) -> Result<Vec<TantivyDocument>, SearchError> {
     let ids = texts(batch, "interaction_id", path)?;
@@ -55,7 +67,7 @@ pub(crate) fn documents(
         .ok_or_else(|| missing(path, "started_at"))?;
     let (tenants, teams) = (texts(batch, "tenant", path)?, texts(batch, "team", path)?);
     let models = texts(batch, "model_requested", path)?;
-    let messages = column(batch, "messages", path)?.as_list_opt::<i32>().ok_or_else(|| missing(path, "messages"))?;
+    let (requests, responses) = (bodies(batch, "request_body", path)?, bodies(batch, "response_body", path)?);
     let nothing = Fact::default();
     let mut documents = Vec::with_capacity(batch.num_rows());
     // Neighbours are of one writer and epoch, which is therefore looked up once for all of them.
@@ -87,21 +99,13 @@ pub(crate) fn documents(
                 document.add_text(field, value);
             }
         }
-        add_messages(messages, row, &mut document, fields);
+        for (role, content) in transcribe(requests.value(row), responses.value(row)) {
+            document.add_text(fields.role, role);
+            document.add_text(fields.body, content);
+        }
         documents.push(document);
     }
     Ok(documents)
-}
-
-fn add_messages(messages: &ListArray, row: usize, document: &mut TantivyDocument, fields: &Fields) {
-    let of_row = messages.value(row);
-    let Some(of_row) = of_row.as_struct_opt() else { return };
-    let text = |name| of_row.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-    let (Some(roles), Some(contents)) = (text("role"), text("content")) else { return };
-    for (role, content) in roles.iter().zip(contents) {
-        document.add_text(fields.role, role.unwrap_or_default());
-        document.add_text(fields.body, content.unwrap_or_default());
-    }
 }
 
 fn missing(path: &str, column: &'static str) -> SearchError {
@@ -114,6 +118,10 @@ fn column<'a>(batch: &'a RecordBatch, name: &'static str, path: &str) -> Result<
 
 fn texts<'a>(batch: &'a RecordBatch, name: &'static str, path: &str) -> Result<&'a StringArray, SearchError> {
     column(batch, name, path)?.as_string_opt::<i32>().ok_or_else(|| missing(path, name))
+}
+
+fn bodies<'a>(batch: &'a RecordBatch, name: &'static str, path: &str) -> Result<&'a BinaryArray, SearchError> {
+    column(batch, name, path)?.as_binary_opt::<i32>().ok_or_else(|| missing(path, name))
 }
 
 fn counts(batch: &RecordBatch, name: &'static str, path: &str) -> Result<Vec<u64>, SearchError> {

@@ -29,14 +29,8 @@ pub enum SearchError {
     #[error("the search index is damaged or its disk is full; it can be deleted and is then rebuilt from the lake")]
     Index(#[from] tantivy::TantivyError),
     /// A file of the lake cannot be read.
-    #[error("`{path}` cannot be read for the search index")]
-    LakeFile {
-        /// Path in the store.
-        path: String,
-        /// What the reader said.
-        #[source]
-        source: parquet::errors::ParquetError,
-    },
+    #[error("the search index cannot read the lake")]
+    Lake(#[from] tollgate_lake::LakeError),
     /// A file of the lake lacks a column.
     #[error("`{path}` has no column `{column}` and cannot be indexed")]
     Column {
@@ -58,7 +52,7 @@ impl SearchError {
             SearchError::Query(_) => "search_query_invalid",
             SearchError::InUse { .. } => "search_index_in_use",
             SearchError::Folder { .. } | SearchError::Index(_) => "search_index_unusable",
-            SearchError::LakeFile { .. } | SearchError::Column { .. } => "log_unreadable",
+            SearchError::Lake(_) | SearchError::Column { .. } => "log_unreadable",
             SearchError::Closed => "shutting_down",
         }
     }

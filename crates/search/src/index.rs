@@ -13,6 +13,7 @@ use tantivy::snippet::SnippetGenerator;
 use tantivy::{
     DocAddress, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
 };
+use tollgate_interaction::schema::Transcribe;
 
 use crate::error::SearchError;
 use crate::fields::{self, Fields};
@@ -102,6 +103,7 @@ pub struct SearchStatus {
 /// The index. Cheap to share.
 pub struct Search {
     dir: PathBuf,
+    pub(crate) transcribe: Transcribe,
     opened: RwLock<Arc<Opened>>,
 }
 
@@ -125,26 +127,26 @@ struct Version {
 }
 
 impl Search {
-    /// Opens the index in `dir`, creating the folder if need be. An index of another version, or one that cannot be
+    /// Opens the index in `dir`, creating the folder if need be. `transcribe` tells what was said from the bodies. An index of another version, or one that cannot be
     /// read, is deleted and started anew.
     ///
     /// # Errors
     /// [`SearchError::Folder`] if the folder cannot be created or written.
-    pub fn open(dir: impl Into<PathBuf>) -> Result<Arc<Self>, SearchError> {
+    pub fn open(dir: impl Into<PathBuf>, transcribe: Transcribe) -> Result<Arc<Self>, SearchError> {
         let dir = dir.into();
         let opened = match Opened::existing(&dir) {
             Some(opened) => opened,
             None => Opened::anew(&dir)?,
         };
-        Ok(Arc::new(Search { dir, opened: RwLock::new(Arc::new(opened)) }))
+        Ok(Arc::new(Search { dir, transcribe, opened: RwLock::new(Arc::new(opened)) }))
     }
 
     /// Opens the index in `dir` if there is one of this version that can be read; changes nothing.
     #[must_use]
-    pub fn open_existing(dir: impl Into<PathBuf>) -> Option<Arc<Self>> {
+    pub fn open_existing(dir: impl Into<PathBuf>, transcribe: Transcribe) -> Option<Arc<Self>> {
         let dir = dir.into();
         let opened = Opened::existing(&dir)?;
-        Some(Arc::new(Search { opened: RwLock::new(Arc::new(opened)), dir }))
+        Some(Arc::new(Search { opened: RwLock::new(Arc::new(opened)), transcribe, dir }))
     }
 
     /// Throws everything away that is in the index. It is filled again by [`Search::catch_up`].

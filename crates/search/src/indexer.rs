@@ -136,7 +136,6 @@ impl Search {
         let mut progress = opened.progress();
         let before = progress.clone();
         let mut caught_up = CaughtUp::default();
-        let store = &lake.store().object_store;
         let (new, live) = files_to_read(snapshot, &progress);
         for file in new {
             // A compaction wrote it from rows that are all in the index: there is nothing to read.
@@ -146,8 +145,8 @@ impl Search {
             }
             // It may hold rows of files that an interrupted catch-up has indexed, and whose names are gone with them.
             let entry = if file.range.is_none() && before.is_catching_up() { Entry::Replacing } else { Entry::New };
-            let facts = Arc::new(lake_rows::facts_for(store, snapshot, &file).await?);
-            let mut rows = lake_rows::batches(store, &file, PAYLOAD_COLUMNS).await?;
+            let facts = Arc::new(lake_rows::facts_for(lake, snapshot, &file).await?);
+            let mut rows = lake.read_columns(&file, Some(PAYLOAD_COLUMNS)).await?;
             while let Some(batch) = rows.try_next().await? {
                 let added = self.add(&opened, entry, (batch, &file.path), Arc::clone(&facts), before.clone());
                 caught_up.from_lake += added.await?;
@@ -185,6 +184,7 @@ impl Search {
                 &path,
                 &facts,
                 |of, epoch| (done.last_seq(of, epoch), u64::MAX),
+                search.transcribe,
                 &opened.fields,
             )?;
             let count = documents.len() as u64;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tantivy::TantivyDocument;
 use tantivy::schema::{Field, Value};
+use tollgate_interaction::schema::Transcribe;
 use tollgate_lake::{Lake, day_text};
 
 use crate::cells::{self, PAYLOAD_COLUMNS};
@@ -61,10 +62,11 @@ impl Search {
     /// Nothing but the lake is read.
     ///
     /// # Errors
-    /// [`SearchError::LakeFile`] or [`SearchError::Column`] if the lake cannot be read.
+    /// [`SearchError::Lake`] or [`SearchError::Column`] if the lake cannot be read.
     #[must_use]
     pub fn state_of_lake(
         lake: Arc<Lake>,
+        transcribe: Transcribe,
         up_to: Option<BTreeMap<String, u64>>,
         day: Option<String>,
     ) -> BoxFuture<'static, Result<IndexState, SearchError>> {
@@ -72,19 +74,18 @@ impl Search {
             let snapshot = lake.snapshot();
             let named = |((writer, epoch), seq): (&(_, u64), &u64)| (place(writer, *epoch), *seq);
             let watermarks = up_to.unwrap_or_else(|| snapshot.watermarks.iter().map(named).collect());
-            let store = &lake.store().object_store;
             let (_, fields) = Fields::build();
             let mut digests = Digests::new();
             for file in &snapshot.payloads.files {
                 if day.as_ref().is_some_and(|day| *day != day_text(file.day)) {
                     continue;
                 }
-                let facts = lake_rows::facts_for(store, &snapshot, file).await?;
-                let mut rows = lake_rows::batches(store, file, PAYLOAD_COLUMNS).await?;
+                let facts = lake_rows::facts_for(&lake, &snapshot, file).await?;
+                let mut rows = lake.read_columns(file, Some(PAYLOAD_COLUMNS)).await?;
                 while let Some(batch) = rows.try_next().await? {
                     let covered =
                         |writer: &str, epoch| (0, watermarks.get(&place(&writer, epoch)).copied().unwrap_or(0));
-                    for document in cells::documents(&batch, &file.path, &facts, covered, &fields)? {
+                    for document in cells::documents(&batch, &file.path, &facts, covered, transcribe, &fields)? {
                         add(&document, &fields, &mut digests);
                     }
                     // Digesting is work for the processor: others get their turn after each batch.

@@ -22,7 +22,7 @@ fn said(seq: u64, question: &str, answer: &str) -> HotRow {
 }
 
 fn open(log: &TestLog) -> Arc<Search> {
-    Search::open(log.dir.path().join("search")).unwrap()
+    Search::open(log.dir.path().join("search"), support::transcribe).unwrap()
 }
 
 async fn catch_up(search: &Arc<Search>, log: &TestLog) -> (u64, u64) {

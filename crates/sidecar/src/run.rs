@@ -43,7 +43,7 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
         keys: KeySource::variable_or_file("TOLLGATE_WRITER_KEY", data.join("keys/writer.key")),
         max_bytes: HAND_OVER_MAX_BYTES,
         hot_max_bytes: HOT_MAX_BYTES,
-        ..FlushSettings::new(data.join("flush"), tollgate_provider::transcript::of_call)
+        ..FlushSettings::new(data.join("flush"))
     };
     // Nobody commits in this process, so nobody waits for the notification.
     let flusher = Flusher::new(flush, Arc::clone(&wal), bucket, Committed::HandedOver, Arc::new(Notify::new()))?;

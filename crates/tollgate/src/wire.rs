@@ -17,6 +17,7 @@ use tollgate_flush::keys::KeySource;
 use tollgate_flush::store::{self, Store};
 use tollgate_lake::{Lake, Mode};
 use tollgate_metastore::Metastore;
+use tollgate_provider::transcript::of_call;
 
 use crate::data_dir::DataDir;
 
@@ -63,5 +64,5 @@ pub(crate) async fn read_only_analytics(config: &Config, data: &DataDir) -> anyh
     let store = open_store(config, data)?;
     let lake =
         Lake::open(store, Mode::ReadOnly).await.context("opening the lake; is this the right --data or --config?")?;
-    Ok(Analytics::new(lake, None, AnalyticsSettings::default())?)
+    Ok(Analytics::new(lake, None, AnalyticsSettings::new(of_call))?)
 }

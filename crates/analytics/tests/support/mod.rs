@@ -31,7 +31,7 @@ impl TestLog {
         let url = format!("file://{}", dir.path().join("lake").display());
         let store = store::open(&url, &StoreOptions::default()).unwrap();
         let lake = Lake::open(store, Mode::Committer).await.unwrap();
-        TestLog { dir, lake, hot: HotBuffer::new(transcribe) }
+        TestLog { dir, lake, hot: HotBuffer::new() }
     }
 
     /// Calls settle: they are in memory.
@@ -107,8 +107,8 @@ fn rows_between(batch: &arrow::array::RecordBatch, first_seq: u64, last_seq: u64
 }
 
 /// The bodies are the conversation already.
-fn transcribe(_: &Interaction, request: &Payload, response: &Payload) -> Vec<(String, String)> {
-    let text = |payload: &Payload| String::from_utf8_lossy(&payload.body).into_owned();
+pub(crate) fn transcribe(request: &[u8], response: &[u8]) -> Vec<(String, String)> {
+    let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     vec![("user".to_owned(), text(request)), ("assistant".to_owned(), text(response))]
 }
 

@@ -73,9 +73,16 @@ fn tables() -> Vec<TableSchema> {
         };
         TableSchema { name, columns: columns.iter().map(column).collect() }
     }
+    let mut payloads = table("payloads", &schema::PAYLOAD_COLUMNS);
+    payloads.columns.push(Column {
+        name: schema::MESSAGES.to_owned(),
+        kind: kind(&schema::messages()),
+        numeric: false,
+        meaning: "The conversation: {role, content}, told from both bodies",
+    });
     vec![
         table("interactions", &schema::INTERACTION_COLUMNS),
-        table("payloads", &schema::PAYLOAD_COLUMNS),
+        payloads,
         table("control_events", &schema::CONTROL_EVENT_COLUMNS),
         table("access_events", &schema::ACCESS_EVENT_COLUMNS),
         table("log_gaps", &schema::LOG_GAP_COLUMNS),

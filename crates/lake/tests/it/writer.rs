@@ -42,10 +42,6 @@ pub(crate) fn open_store(folder: &Path) -> Store {
     store::open(folder.to_str().unwrap(), &StoreOptions::default()).unwrap()
 }
 
-fn transcribe(_: &Interaction, request: &Payload, _: &Payload) -> Vec<(String, String)> {
-    vec![("user".into(), String::from_utf8_lossy(&request.body).into_owned())]
-}
-
 /// An all-in-one without a gateway.
 pub(crate) struct Process {
     pub(crate) wal: Arc<Wal>,
@@ -75,7 +71,7 @@ pub(crate) fn flush_settings(folder: &Path) -> FlushSettings {
         interval: Duration::from_millis(50),
         max_rows: 3_000,
         shutdown_timeout: Duration::from_secs(10),
-        ..FlushSettings::new(folder.join("spool"), transcribe)
+        ..FlushSettings::new(folder.join("spool"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the sandbox reads of a request: enough to answer as if it had understood.
 
 use serde_json::Value;
-use tollgate_interaction::{Dialect, Operation};
+use tollgate_interaction::Operation;
 
 use super::estimate_tokens;
 use crate::dialect::RequestHead;
@@ -61,9 +61,9 @@ pub(super) struct Ask {
 
 impl Ask {
     /// Reads `body`, whose head has been read and is sound.
-    pub(super) fn read(dialect: Dialect, operation: Operation, head: RequestHead, body: &[u8]) -> Ask {
+    pub(super) fn read(operation: Operation, head: RequestHead, body: &[u8]) -> Ask {
         let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        let messages = transcript::messages(dialect, operation, body, b"", false);
+        let messages = transcript::messages(body, b"");
         let last = messages.iter().rfind(|message| message.role == "user");
         let words = last.map(|message| words(&message.content)).unwrap_or_default();
         let dimensions = request.get("dimensions").and_then(Value::as_u64).and_then(|many| usize::try_from(many).ok());

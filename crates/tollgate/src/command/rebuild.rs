@@ -13,6 +13,7 @@ use tollgate_analytics::{Analytics, AnalyticsSettings};
 use tollgate_config::Config;
 use tollgate_console::ledger::DerivedState;
 use tollgate_lake::{Lake, Mode};
+use tollgate_provider::transcript::of_call;
 use tollgate_search::{IndexState, Search};
 
 use crate::cli::Common;
@@ -112,7 +113,7 @@ pub(crate) async fn run(common: Common, args: RebuildArgs) -> anyhow::Result<()>
     }
     let lake = Lake::open(open_store(&config, &data)?, Mode::ReadOnly).await;
     let lake = lake.context("opening the lake; is this the right --data or --config?")?;
-    let books = Books { analytics: Analytics::new(Arc::clone(&lake), None, AnalyticsSettings::default())?, lake };
+    let books = Books { analytics: Analytics::new(Arc::clone(&lake), None, AnalyticsSettings::new(of_call))?, lake };
     if !args.check {
         return rebuild(&books, &data, &common, args.what).await;
     }
@@ -150,11 +151,11 @@ async fn rebuild(books: &Books, data: &DataDir, common: &Common, what: What) -> 
 
 /// Throws the index away, fills it from the lake, and reads it back.
 async fn rebuild_search(books: &Books, data: &DataDir) -> anyhow::Result<IndexState> {
-    let search = Search::open(data.join("search")).context("opening the search index")?;
+    let search = Search::open(data.join("search"), of_call).context("opening the search index")?;
     search.clear().context("throwing the search index away")?;
     search.catch_up(None, Arc::clone(&books.lake)).await.context("filling the search index from the lake")?;
     let found = state_of(&search, None).await?.context("the search index is not complete")?;
-    let expected = Search::state_of_lake(Arc::clone(&books.lake), None, None).await?;
+    let expected = Search::state_of_lake(Arc::clone(&books.lake), of_call, None, None).await?;
     if let Some(difference) = first_difference(&found.lines, &expected.lines) {
         bail!("the index that was just built differs from the lake: {difference}; this is a defect, please report it");
     }
@@ -227,7 +228,7 @@ async fn check_disk(books: &Books, data: &DataDir, what: What) -> anyhow::Result
         return Ok(Report::new(None, None));
     }
     let dir = data.join("search");
-    let search = Search::open_existing(&dir).with_context(|| {
+    let search = Search::open_existing(&dir, of_call).with_context(|| {
         format!("there is no search index of this version in `{}`; `tollgate rebuild search` makes one", dir.display())
     })?;
     let Some(found) = state_of(&search, None).await? else {
@@ -280,7 +281,7 @@ impl Books {
     async fn compare_search(&self, found: &IndexState, day: Option<String>) -> anyhow::Result<Compared> {
         self.await_rows(&found.watermarks).await?;
         let up_to = Some(found.watermarks.clone());
-        let rebuilt = Search::state_of_lake(Arc::clone(&self.lake), up_to, day).await?;
+        let rebuilt = Search::state_of_lake(Arc::clone(&self.lake), of_call, up_to, day).await?;
         Ok(Compared::new(rebuilt.watermarks, &found.lines, &rebuilt.lines))
     }
 }

@@ -25,6 +25,7 @@ use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::bundle;
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_provider::price::Catalog;
+use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
@@ -121,13 +122,13 @@ impl Node {
         let flush = FlushSettings {
             interval: Duration::from_secs(config.log.flush_seconds),
             keys: super::writer_keys(&data),
-            ..FlushSettings::new(data.join("flush"), tollgate_provider::transcript::of_call)
+            ..FlushSettings::new(data.join("flush"))
         };
         let flusher = Flusher::new(flush, Arc::clone(&wal), store, committed, Arc::clone(&manifest_put))?;
         let (hot, flush_status) = (flusher.hot(), flusher.status());
 
-        let analytics = Analytics::new(Arc::clone(&lake), Some(Arc::clone(&hot)), AnalyticsSettings::default())?;
-        let search = Search::open(data.join("search")).context("opening the search index")?;
+        let analytics = Analytics::new(Arc::clone(&lake), Some(Arc::clone(&hot)), AnalyticsSettings::new(of_call))?;
+        let search = Search::open(data.join("search"), of_call).context("opening the search index")?;
 
         let tasks = TaskTracker::new();
         let (serving, flushing, reading) =
