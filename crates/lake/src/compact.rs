@@ -38,8 +38,9 @@ const MERGED_BATCH_BYTES: usize = 2 << 20;
 const LARGE_BYTES: u64 = 64 << 20;
 /// Room for a file whose last row group ends after it has become large.
 const FILE_CAPACITY_BYTES: usize = LARGE_BYTES as usize + (32 << 20);
-/// Ordered files merged at once, at most: each takes a page of every column and a batch in memory.
-const FILES_AT_ONCE: usize = 8;
+/// Ordered files merged at once, at most: each takes a row group as it is stored, a page of every column and a batch in
+/// memory, together some 70 MB where one call is 10 MB (`benches`, suite `memory`).
+const FILES_AT_ONCE: usize = 4;
 /// Rows of a file of facts, at most.
 const MOST_ROWS: usize = 1 << 20;
 /// Commits lost to other processes before one compaction gives up.
