@@ -47,8 +47,8 @@ fn two_verifiers_that_share_no_code_agree_and_a_call_is_proven_alone() {
         gateway.chat("no-such/model", "this one is refused");
     }
     let console = tollgate.console();
-    console.get(&format!("/api/v1/interactions/{id}?purpose=complaint+17"));
     tollgate.await_count("select count(*) from interactions", 24);
+    console.get(&format!("/api/v1/interactions/{id}?purpose=complaint+17"));
     tollgate.await_count("select count(*) from access_events where action = 'view'", 1);
     let readings = console.rows("select actor, action, subject, purpose from access_events where action = 'view'");
     assert_eq!(readings.len(), 1, "{readings:?}");

@@ -38,6 +38,9 @@ use crate::witnessing::{Answers, Asking};
 
 /// Commits lost to other processes before one run gives up.
 const ATTEMPTS: u32 = 10;
+/// How often, and how far apart, a store that answers with errors of its own is asked at the start.
+const START_ATTEMPTS: u32 = 30;
+const START_PAUSE: Duration = Duration::from_secs(1);
 /// Rows of a batch read from a file, at most.
 const READ_ROWS: usize = 1_024;
 /// Bytes of a batch read from a file, uncompressed, as far as its rows are of average size.
@@ -121,12 +124,7 @@ impl Lake {
     ) -> BoxFuture<'static, Result<Arc<Lake>, LakeError>> {
         async move {
             let prover = proof.map(Prover::new).transpose()?;
-            if mode == Mode::Committer {
-                check_known(&store).await?;
-                let probed = store::probe_create_if_absent(&store).await;
-                probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source: Box::new(source) })?;
-            }
-            let tables = Tables::open(&store, mode).await?;
+            let tables = open_patiently(&store, mode).await?;
             let snapshot = Arc::new(tables.snapshot());
             let watermarks = watch::Sender::new(Some(Arc::new(snapshot.watermarks.clone())));
             let published = watch::Sender::new(snapshot);
@@ -604,6 +602,35 @@ fn with_all_columns(
         });
     }
     RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// Opens the tables. A store that has just come back answers with errors of its own for some seconds, and its client has
+/// given up after a fraction of one: a committer, which would not start, asks again.
+async fn open_patiently(store: &Store, mode: Mode) -> Result<Tables, LakeError> {
+    let mut attempt = 1;
+    loop {
+        match open_tables(store, mode).await {
+            Err(error)
+                if mode == Mode::Committer
+                    && attempt < START_ATTEMPTS
+                    && error_chain(&error).contains("non-2xx status code: 5") =>
+            {
+                tracing::warn!(error = %error_chain(&error), "the store is not ready yet; it is asked again");
+                tokio::time::sleep(START_PAUSE).await;
+                attempt += 1;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_tables(store: &Store, mode: Mode) -> Result<Tables, LakeError> {
+    if mode == Mode::Committer {
+        check_known(store).await?;
+        let probed = store::probe_create_if_absent(store).await;
+        probed.map_err(|source| LakeError::Store { url: store.url.to_string(), source: Box::new(source) })?;
+    }
+    Tables::open(store, mode).await
 }
 
 /// Refuses a lake that a newer version wrote, before anything is written to it.
