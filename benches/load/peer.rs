@@ -28,6 +28,8 @@ pub(crate) enum Peer {
     Nginx,
     /// Our all-in-one.
     Tollgate,
+    /// The same with `ack: async`.
+    Async,
     /// Our proxy-only binary.
     Sidecar,
     /// Portkey's gateway, on Node.
@@ -38,8 +40,8 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// In the order in which they are measured.
-    pub(crate) const ALL: [Peer; 6] =
-        [Peer::Direct, Peer::Nginx, Peer::Tollgate, Peer::Sidecar, Peer::Portkey, Peer::Litellm];
+    pub(crate) const ALL: [Peer; 7] =
+        [Peer::Direct, Peer::Nginx, Peer::Tollgate, Peer::Async, Peer::Sidecar, Peer::Portkey, Peer::Litellm];
     /// Those that the budgets are about.
     pub(crate) const OURS: [Peer; 2] = [Peer::Tollgate, Peer::Sidecar];
 
@@ -49,6 +51,7 @@ impl Peer {
             Peer::Direct => "direct",
             Peer::Nginx => "nginx",
             Peer::Tollgate => "tollgate",
+            Peer::Async => "async",
             Peer::Sidecar => "sidecar",
             Peer::Portkey => "portkey",
             Peer::Litellm => "litellm",
@@ -63,7 +66,8 @@ impl Peer {
         match self {
             Peer::Direct => direct(stage).await,
             Peer::Nginx => nginx::start(stage).await,
-            Peer::Tollgate => ours::start_tollgate(stage).await,
+            Peer::Tollgate => ours::start_tollgate(stage, ours::Ack::Intent).await,
+            Peer::Async => ours::start_tollgate(stage, ours::Ack::Async).await,
             Peer::Sidecar => ours::start_sidecar(stage).await,
             Peer::Portkey => portkey::start(stage).await,
             Peer::Litellm => litellm::start(stage).await,

@@ -23,6 +23,15 @@ const STOP_PATIENCE: Duration = Duration::from_secs(60);
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 const COMMIT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What a call waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ack {
+    /// That its beginning is on the disk.
+    Intent,
+    /// Nothing.
+    Async,
+}
+
 /// Where the rows of a measured server can be counted.
 pub(crate) struct Ledger {
     program: PathBuf,
@@ -111,8 +120,8 @@ impl Reader {
     }
 }
 
-pub(super) async fn start_tollgate(stage: &Stage) -> anyhow::Result<Running> {
-    let AllInOne { mut server, ledger, gateway, key, .. } = AllInOne::start(stage).await?;
+pub(super) async fn start_tollgate(stage: &Stage, ack: Ack) -> anyhow::Result<Running> {
+    let AllInOne { mut server, ledger, gateway, key, .. } = AllInOne::start(stage, ack).await?;
     let target = target(&gateway, &key)?;
     let answered = server.answers(&target, START_PATIENCE).await?;
     let version = version(&ledger.program)?;
@@ -121,14 +130,14 @@ pub(super) async fn start_tollgate(stage: &Stage) -> anyhow::Result<Running> {
 
 pub(super) async fn start_sidecar(stage: &Stage) -> anyhow::Result<Running> {
     let program = stage.program("tollgate-sidecar")?;
-    let AllInOne { server: committer, mut ledger, console, key, .. } = AllInOne::start(stage).await?;
+    let AllInOne { server: committer, mut ledger, console, key, .. } = AllInOne::start(stage, Ack::Intent).await?;
     let token = ledger.sidecar_token()?;
     ledger.committer = Some(committer);
 
     let folder = stage.folder("sidecar")?;
     let file = folder.join("sidecar.yaml");
     let control = format!("control: {{url: \"{console}\", token: \"{token}\"}}\n");
-    fs::write(&file, configuration(stage, &ledger.data) + &control)?;
+    fs::write(&file, configuration(stage, &ledger.data, Ack::Intent) + &control)?;
     let mut command = stage::command(&program);
     command.arg("--config").arg(&file).arg("--data").arg(folder.join("data"));
     command.args(["--gateway", "127.0.0.1:0", "--json"]).env("TOLLGATE_LOG", "warn");
@@ -156,12 +165,12 @@ struct AllInOne {
 }
 
 impl AllInOne {
-    async fn start(stage: &Stage) -> anyhow::Result<AllInOne> {
+    async fn start(stage: &Stage, ack: Ack) -> anyhow::Result<AllInOne> {
         let program = stage.program("tollgate")?;
         let folder = stage.folder("tollgate")?;
         let (file, data) = (folder.join("tollgate.yaml"), folder.join("data"));
         fs::create_dir(&data)?;
-        fs::write(&file, configuration(stage, &data))?;
+        fs::write(&file, configuration(stage, &data, ack))?;
         let ledger = Ledger { program, configuration: file, data, committer: None };
         let mut command = ledger.tollgate();
         command.args(["serve", "--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0", "--json"]);
@@ -186,9 +195,13 @@ impl Ledger {
 }
 
 /// The alias makes the model's name be replaced on the way, as LiteLLM does too.
-fn configuration(stage: &Stage, data: &Path) -> String {
+fn configuration(stage: &Stage, data: &Path, ack: Ack) -> String {
+    let ack = match ack {
+        Ack::Intent => "intent",
+        Ack::Async => "async",
+    };
     format!(
-        "log: {{store: \"file://{}/lake\", ack: intent, flush_seconds: {FLUSH_SECONDS}}}
+        "log: {{store: \"file://{}/lake\", ack: {ack}, flush_seconds: {FLUSH_SECONDS}}}
 providers:
   upstream: {{dialect: openai, base_url: \"http://{}/v1\", api_key: sk-none, price_as: openai}}
 models:

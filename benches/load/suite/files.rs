@@ -98,7 +98,9 @@ pub(crate) fn run(settings: &Settings, stage: &Stage) -> anyhow::Result<Report> 
     let single = measure(stage, "single calls", Ordinary::new(7, SINGLE_CALLS), 40)?;
     let among = measure(stage, "20 conversations among single calls", interleaved(&prose), 40)?;
     let ordinary = measure(stage, "ordinary calls", Ordinary::new(3, calls), 5_000.min(calls / 4).max(1))?;
-    for measured in [&alone, &single, &among, &ordinary] {
+    let questions = Ordinary::questions(5, (calls / 10).max(1));
+    let questions = measure(stage, "questions alone", questions, 5_000.min(calls / 40).max(1))?;
+    for measured in [&alone, &single, &among, &ordinary, &questions] {
         show(&mut report, measured);
     }
     let claim = |what: &str| format!("bytes after compaction / gzipped lines, {what}");
@@ -118,6 +120,10 @@ pub(crate) fn run(settings: &Settings, stage: &Stage) -> anyhow::Result<Report> 
     ));
     note_columns(&mut report, &among);
     note_columns(&mut report, &ordinary);
+    report.note(format!(
+        "questions alone, of which none says what another said and no budget speaks: {:.4} of their gzipped lines",
+        ratio(questions.after.bytes, questions.gzip_bytes)
+    ));
     note_text(&mut report)?;
     Ok(report)
 }

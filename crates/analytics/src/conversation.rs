@@ -7,7 +7,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray, ListBuilder, StringBuilder, St
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, exec_err};
 use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::{ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf, ident};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf, ident};
 use tollgate_interaction::schema::{self, MESSAGES, Table, Transcribe};
 
 use crate::table::LogTable;
@@ -23,6 +23,11 @@ pub(crate) fn function(transcribe: Transcribe) -> ScalarUDF {
     };
     let bodies = vec![DataType::Binary, DataType::Binary];
     create_udf(MESSAGES, bodies, schema::messages(), Volatility::Immutable, Arc::new(tell))
+}
+
+/// Whether this expression is the column, as the optimiser writes it into whatever asks for it.
+pub(crate) fn is_conversation(expression: &Expr) -> bool {
+    matches!(expression, Expr::ScalarFunction(call) if call.name() == MESSAGES)
 }
 
 fn told(requests: &ArrayRef, responses: &ArrayRef, transcribe: Transcribe) -> Result<ArrayRef> {

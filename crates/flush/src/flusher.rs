@@ -12,10 +12,10 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tollgate_interaction::{Event, GapEvent, Governance};
+use tollgate_interaction::{Event, GapEvent, Governance, WriterId};
 use tollgate_wal::{EventPlace, GapReason, LogGap, Tail, TailError, TailItem, Wal};
 
-use crate::flushing::Flushing;
+use crate::flushing::{self, Flushing};
 use crate::hot::HotBuffer;
 use crate::keys::{self, KeyError, KeySource, Keys};
 use crate::plan::{Notes, NotesError};
@@ -136,6 +136,8 @@ pub(crate) struct Shared {
     begun_before: (u64, u64),
     pub(crate) fold: Mutex<Fold>,
     pub(crate) history_read: AtomicBool,
+    /// The lake holds nothing of this epoch that we did not hand over: what it is said to hold may be forgotten.
+    pub(crate) epoch_is_ours: AtomicBool,
     /// The hot tail has shrunk.
     pub(crate) freed: Notify,
     /// Nothing more will be read from the log.
@@ -171,6 +173,7 @@ impl Flusher {
             begun_before: notes.plan().map_or((0, 0), |plan| (plan.epoch, plan.last_seq)),
             fold: Mutex::default(),
             history_read: AtomicBool::new(false),
+            epoch_is_ours: AtomicBool::new(false),
             freed: Notify::new(),
             drained: CancellationToken::new(),
             status: watch::Sender::new(FlushStatus::default()),
@@ -278,13 +281,19 @@ fn read_available(shared: &Shared, tail: &mut Tail, items: &mut Vec<Found>) -> R
 
 /// Waits while the hot tail is full. False if the process stops meanwhile.
 async fn wait_for_room(shared: &Shared, shutdown: &CancellationToken) -> bool {
+    let mut published = shared.published();
     while shared.hot.bytes() >= shared.settings.hot_max_bytes {
+        // While the next range is on its way, the one before may have been published.
+        if shared.drop_published() {
+            continue;
+        }
         let history_read = shared.history_read.load(Ordering::Acquire);
         if !history_read && shared.fold.lock().read_to() < shared.begun_before {
             return true;
         }
         tokio::select! {
             () = shared.freed.notified() => {}
+            () = flushing::published(&mut published) => {}
             () = tokio::time::sleep(ROOM_POLL) => {}
             () = shutdown.cancelled() => return false,
         }
@@ -299,6 +308,31 @@ impl Shared {
             Committed::InLake(published) => published.borrow().clone(),
             Committed::HandedOver => Some(Arc::new(watermarks_of(notes, &self.wal))),
         }
+    }
+
+    /// Where the lake says what it holds; nothing for a sidecar.
+    pub(crate) fn published(&self) -> Option<watch::Receiver<Option<Arc<Watermarks>>>> {
+        match &self.committed {
+            Committed::InLake(published) => Some(published.clone()),
+            Committed::HandedOver => None,
+        }
+    }
+
+    /// Drops from the hot tail what a published snapshot of the lake holds of this epoch. False if that is nothing. Rows of
+    /// an earlier one stay until they are handed over: the range that its process had begun, and may have put, is built
+    /// again to get the same header, and has to be whole for that.
+    fn drop_published(&self) -> bool {
+        let Committed::InLake(published) = &self.committed else { return false };
+        if !self.epoch_is_ours.load(Ordering::Acquire) {
+            return false;
+        }
+        let epoch = (self.wal.writer().clone(), self.wal.epoch());
+        let Some(seq) = published.borrow().as_ref().and_then(|watermarks| watermarks.get(&epoch).copied()) else {
+            return false;
+        };
+        let before = self.hot.bytes();
+        self.hot.drop_committed(&Watermarks::from([(epoch, seq)]));
+        self.hot.bytes() < before
     }
 
     fn found(&self, item: TailItem, tail: &Tail) -> Found {
@@ -325,11 +359,15 @@ impl Shared {
                 if let Some(place) = &found.request_in_log {
                     match self.wal.event_at(place)? {
                         Some(Event::Opened(opened)) => settled.request = Some(opened.request),
-                        _ => tracing::error!(
-                            event.seq = id.seq,
-                            event.epoch = id.epoch,
-                            "the request of a call was intact when its call began and cannot be read any more; its row is without it"
-                        ),
+                        _ => {
+                            tracing::error!(
+                                event.seq = id.seq,
+                                event.epoch = id.epoch,
+                                "the request of a call was intact when its call began and cannot be read any more; its row is without it"
+                            );
+                            self.fold.lock().gap_met(request_lost(self.wal.writer(), place));
+                            self.status.send_modify(|status| status.gaps += 1);
+                        }
                     }
                     found.request_in_log = None;
                 }
@@ -425,6 +463,21 @@ impl Shared {
             );
             self.status.send_modify(|status| status.interrupted += settled);
         }
+    }
+}
+
+/// The beginning of a call was read once, and its request could not be read a second time.
+fn request_lost(writer: &WriterId, place: &EventPlace) -> GapEvent {
+    GapEvent {
+        at_us: chrono::Utc::now().timestamp_micros(),
+        writer: writer.clone(),
+        epoch: place.epoch(),
+        first_seq: place.seq(),
+        last_seq: place.seq(),
+        more_may_be_missing: false,
+        reason: GapReason::Unreadable.as_str().to_owned(),
+        dropped_opened: None,
+        dropped_settled: None,
     }
 }
 

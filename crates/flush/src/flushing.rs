@@ -58,10 +58,7 @@ impl Flushing {
 
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let tick = TICK.min(self.shared.settings.interval);
-        let mut snapshots = match &self.shared.committed {
-            Committed::InLake(published) => Some(published.clone()),
-            Committed::HandedOver => None,
-        };
+        let mut snapshots = self.shared.published();
         while !shutdown.is_cancelled() {
             tokio::select! {
                 () = tokio::time::sleep(tick) => {}
@@ -108,6 +105,7 @@ impl Flushing {
             let known = self.notes.handed_over(epoch).max(begun);
             let is_ours = committed_seq(watermarks, writer, epoch) <= known;
             self.epoch = if is_ours { EpochCheck::Ours } else { EpochCheck::Taken };
+            self.shared.epoch_is_ours.store(is_ours, Ordering::Release);
             if self.epoch == EpochCheck::Taken {
                 let error = format!(
                     "the lake already holds rows of epoch {epoch} of writer `{writer}`: this log folder was copied or restored from a \
@@ -314,7 +312,7 @@ impl Flushing {
 }
 
 /// Resolves when the lake has published something new; never for a sidecar.
-async fn published(snapshots: &mut Option<watch::Receiver<Option<Arc<Watermarks>>>>) {
+pub(crate) async fn published(snapshots: &mut Option<watch::Receiver<Option<Arc<Watermarks>>>>) {
     if let Some(receiver) = snapshots {
         if receiver.changed().await.is_ok() {
             return;

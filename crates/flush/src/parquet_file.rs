@@ -13,6 +13,7 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use chrono::{Days, NaiveDate};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -95,10 +96,14 @@ fn build_day(table: Table, batches: &[RecordBatch], day: i32, stem: &str) -> Res
     // Compressed it is smaller: growing step by step would copy it to twice its size.
     let mut content = Vec::with_capacity(batches.iter().map(RecordBatch::get_array_memory_size).sum());
     let mut writer = ArrowWriter::try_new(&mut content, first.schema(), Some(properties))?;
-    for batch in batches {
-        writer.write(batch)?;
+    if table == Table::Payloads {
+        write_side_by_side(writer, batches)?;
+    } else {
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        writer.close()?;
     }
-    writer.close()?;
     let day = day_text(day);
     let sha256 = sha256(&content);
     let listed = ManifestFile {
@@ -110,6 +115,69 @@ fn build_day(table: Table, batches: &[RecordBatch], day: i32, stem: &str) -> Res
         stats: statistics::of_batches(batches),
     };
     Ok(BuiltFile { listed, content: content.into() })
+}
+
+/// Writes payloads with two threads. Nearly all their bytes are in two columns, what was asked and what was answered, and
+/// compressing those is most of the work of a flush.
+fn write_side_by_side(writer: ArrowWriter<&mut Vec<u8>>, batches: &[RecordBatch]) -> Result<(), ParquetError> {
+    let (mut file, columns_of) = writer.into_serialized_writer()?;
+    for (number, batches) in row_groups(batches).into_iter().enumerate() {
+        let writers = columns_of.create_column_writers(number)?;
+        if writers.len() != batches[0].num_columns() {
+            return Err(ParquetError::General("a column of `payloads` is not one leaf".to_owned()));
+        }
+        let (answers, others): (Vec<_>, Vec<_>) = writers
+            .into_iter()
+            .enumerate()
+            .partition(|(column, _)| batches[0].schema_ref().field(*column).name() == "response_body");
+        let (answers, others) = std::thread::scope(|scope| {
+            let answers = scope.spawn(|| write_columns(answers, batches));
+            let others = write_columns(others, batches);
+            (answers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
+        });
+        let mut chunks = answers?;
+        chunks.extend(others?);
+        chunks.sort_by_key(|(column, _)| *column);
+        let mut group = file.next_row_group()?;
+        for (_, chunk) in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+    }
+    file.close()?;
+    Ok(())
+}
+
+/// Columns by their place in the schema, which is flat, so that each is one leaf.
+fn write_columns(
+    columns: Vec<(usize, ArrowColumnWriter)>,
+    batches: &[RecordBatch],
+) -> Result<Vec<(usize, ArrowColumnChunk)>, ParquetError> {
+    let written = columns.into_iter().map(|(column, mut writer)| {
+        for batch in batches {
+            for leaf in compute_leaves(batch.schema_ref().field(column), batch.column(column))? {
+                writer.write(&leaf)?;
+            }
+        }
+        Ok((column, writer.close()?))
+    });
+    written.collect()
+}
+
+/// Consecutive batches that make a row group each. A batch is a chunk of the hot tail, far smaller than a group may be.
+fn row_groups(batches: &[RecordBatch]) -> Vec<&[RecordBatch]> {
+    let mut groups = Vec::new();
+    let (mut from, mut rows, mut bytes) = (0, 0, 0);
+    for (at, batch) in batches.iter().enumerate() {
+        rows += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        if at > from && (rows > PAYLOADS_ROW_GROUP_ROWS || bytes > PAYLOADS_ROW_GROUP_BYTES) {
+            groups.push(&batches[from..at]);
+            (from, rows, bytes) = (at, batch.num_rows(), batch.get_array_memory_size());
+        }
+    }
+    groups.push(&batches[from..]);
+    groups
 }
 
 /// Days since 1970 as `YYYY-MM-DD`.

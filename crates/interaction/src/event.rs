@@ -13,7 +13,7 @@ use crate::interaction::Interaction;
 
 /// A body on the wire with its media type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
+#[cbor(map, context_bound = "Body")]
 pub struct Payload {
     /// As in the `content-type` header; empty if there was none.
     #[n(0)]
@@ -26,7 +26,7 @@ pub struct Payload {
 
 /// A call that is about to reach a provider: everything that would be needed to account for it if the process died now.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
-#[cbor(map)]
+#[cbor(map, context_bound = "Body")]
 pub struct Opened {
     /// The facts known so far; its outcome is `interrupted` until a [`Settled`] says otherwise.
     #[n(0)]
@@ -38,7 +38,7 @@ pub struct Opened {
 
 /// A call that has ended.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
-#[cbor(map)]
+#[cbor(map, context_bound = "Body")]
 pub struct Settled {
     /// The final facts.
     #[n(0)]
@@ -148,14 +148,17 @@ impl Event {
         debug_assert!(written.is_ok(), "encoding an event failed: {written:?}");
     }
 
-    /// Reads an event back from the body of a frame.
+    /// Reads an event back from the body of a frame. Payloads are parts of `body` and not copies.
     ///
     /// # Errors
     /// [`DecodeEventError`] if `body` is not the CBOR of an event of this kind.
-    pub fn decode(kind: EventKind, body: &[u8]) -> Result<Event, DecodeEventError> {
+    pub fn decode(kind: EventKind, body: &Bytes) -> Result<Event, DecodeEventError> {
+        let mut whole = body.clone();
         let decoded = match kind {
-            EventKind::Opened => minicbor::decode(body).map(|opened| Event::Opened(Box::new(opened))),
-            EventKind::Settled => minicbor::decode(body).map(|settled| Event::Settled(Box::new(settled))),
+            EventKind::Opened => minicbor::decode_with(body, &mut whole).map(|opened| Event::Opened(Box::new(opened))),
+            EventKind::Settled => {
+                minicbor::decode_with(body, &mut whole).map(|settled| Event::Settled(Box::new(settled)))
+            }
             EventKind::Control => minicbor::decode(body).map(|event| Governance::Control(event).into()),
             EventKind::Access => minicbor::decode(body).map(|event| Governance::Access(event).into()),
             EventKind::Gap => minicbor::decode(body).map(|event| Governance::Gap(event).into()),
@@ -195,6 +198,25 @@ fn encode_bytes<C, W: minicbor::encode::Write>(
     encoder.bytes(bytes)?.ok()
 }
 
-fn decode_bytes<C>(decoder: &mut minicbor::Decoder<'_>, _: &mut C) -> Result<Bytes, minicbor::decode::Error> {
-    decoder.bytes().map(Bytes::copy_from_slice)
+/// What an event is decoded from.
+pub trait Body {
+    /// A part of it.
+    fn part(&self, part: &[u8]) -> Bytes;
+}
+
+/// For encoding, which takes nothing apart.
+impl Body for () {
+    fn part(&self, part: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(part)
+    }
+}
+
+impl Body for Bytes {
+    fn part(&self, part: &[u8]) -> Bytes {
+        self.slice_ref(part)
+    }
+}
+
+fn decode_bytes<C: Body>(decoder: &mut minicbor::Decoder<'_>, body: &mut C) -> Result<Bytes, minicbor::decode::Error> {
+    decoder.bytes().map(|part| body.part(part))
 }

@@ -2,7 +2,7 @@
 //! the schema, the batches ([`crate::batch`]) and the log dictionary of every evidence pack, so they cannot disagree.
 //!
 //! Names and meanings never change. A new column is appended with a new [`SCHEMA_VERSION`]; readers fill it with NULL
-//! for older files. The last column, [`DAY`], is the partition: it stands in the path, not in the Parquet file.
+//! for older files. A column that is no longer written keeps its name ([`Table::retired`]) and, in a table of records, its id. The last column, [`DAY`], is the partition: it stands in the path, not in the Parquet file.
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,8 +22,8 @@ pub const SCHEMA_VERSION: u16 = 2;
 pub const FIRST_PROVEN_VERSION: u16 = 2;
 /// Name of the partition column: the UTC day the call started.
 pub const DAY: &str = "day";
-/// Name of the column of `payloads` that stands in no file: the conversation, derived from both bodies when it is read.
-/// Files of version 1 have it; it is not read.
+/// Name of the column of `payloads` that no file is written with: the conversation, derived from both bodies when it is
+/// read. What files of version 1 have under this name is not read.
 pub const MESSAGES: &str = "messages";
 /// Name that Delta gives to the element of a list.
 pub const LIST_ELEMENT: &str = "element";
@@ -118,7 +118,8 @@ impl Table {
         }
     }
 
-    /// Id, name and part of every column. The id is the column's place, from 1: columns are only ever appended.
+    /// Id, name and part of every column. The id is the column's place, from 1. Those of records are part of what is proven:
+    /// there, columns are only ever appended.
     pub fn fields(self) -> impl Iterator<Item = (u8, &'static str, Part)> {
         let fields: Vec<(&'static str, Part)> = match self {
             Table::Interactions => parts(&INTERACTION_COLUMNS),

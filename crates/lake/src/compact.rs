@@ -1,5 +1,6 @@
 //! Compaction: the small files of the flushes become few large ones, first those of a quarter of an hour, then of an hour,
-//! then of a day, each once its time is over. A file belongs to one window. The rows stay what they are, so no proof is
+//! then of a day, each once its time is over; the parts of a day then until there is one, or they are large. A file belongs
+//! to one window. The rows stay what they are, so no proof is
 //! touched. The new files are written first, then one commit takes the old ones out of the table and puts the new ones in; a
 //! crash before that leaves files that nobody looks at, for [`crate::vacuum`]. The old files stay for those who read them.
 
@@ -30,7 +31,7 @@ const MINUTE_US: i64 = 60_000_000;
 const WINDOWS_US: [i64; 3] = [15 * MINUTE_US, 60 * MINUTE_US, 24 * 60 * MINUTE_US];
 /// Rows that come late must have come before a window is closed.
 const SETTLED_AFTER_US: i64 = 2 * MINUTE_US;
-/// Uncompressed bytes that are sorted in memory at once, as far as their files say.
+/// Uncompressed bytes that are sorted in memory at once, and one file more at most.
 const SORTED_BYTES: u64 = 64 << 20;
 /// Bytes of a batch of an ordered file.
 const MERGED_BATCH_BYTES: usize = 2 << 20;
@@ -119,20 +120,23 @@ impl Lake {
 
     async fn compact_task(&self, task: &Task) -> Result<Option<CompactReport>, LakeError> {
         let mut merge = Merge::new(Order::of(task.table).map_err(|source| LakeError::Merge { source })?);
-        let mut fresh = Vec::new();
+        let (mut fresh, mut fresh_bytes) = (Vec::new(), 0);
+        let mut files = Vec::with_capacity(task.files.len());
         for file in &task.files {
-            if level_of(file) == 0 {
-                fresh.push(Arc::clone(file));
-            } else {
+            if level_of(file) > 0 {
                 merge.add(self.read_columns_at_most(file, None, MERGED_BATCH_BYTES).await?).await?;
+            } else if fresh_bytes < SORTED_BYTES {
+                // How far a file expands is known when it has expanded: a prompt that repeats compresses a hundredfold.
+                let batches = self.read_columns(file, None).await?.try_collect::<Vec<RecordBatch>>().await?;
+                fresh_bytes += batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum::<u64>();
+                fresh.extend(batches);
+            } else {
+                continue;
             }
+            files.push(Arc::clone(file));
         }
         if !fresh.is_empty() {
-            let mut batches = Vec::new();
-            for file in &fresh {
-                batches.extend(self.read_columns(file, None).await?.try_collect::<Vec<RecordBatch>>().await?);
-            }
-            let sorted = merge::sorted(merge.order(), batches)?;
+            let sorted = merge::sorted(merge.order(), fresh)?;
             merge.add(sorted).await?;
         }
         let mut output = Output::of(task.table, task.level, task.day, task.window_start_us);
@@ -146,18 +150,18 @@ impl Lake {
             written.push(self.put(file).await?);
         }
         let rows = |files: &[Arc<DataFile>]| files.iter().map(|file| file.rows).sum::<u64>();
-        let (before, after) = (rows(&task.files), written.iter().map(|file| file.rows).sum::<u64>());
+        let (before, after) = (rows(&files), written.iter().map(|file| file.rows).sum::<u64>());
         if before != after {
             return Err(LakeError::RowsDiffer { table: task.table.folder(), before, after });
         }
-        if !self.replace(task.table, &task.files, &written, false, "OPTIMIZE").await? {
+        if !self.replace(task.table, &files, &written, false, "OPTIMIZE").await? {
             return Ok(None);
         }
         Ok(Some(CompactReport {
             commits: 1,
-            files_before: task.files.len() as u64,
+            files_before: files.len() as u64,
             files_after: written.len() as u64,
-            bytes_before: task.files.iter().map(|file| file.size_bytes).sum(),
+            bytes_before: files.iter().map(|file| file.size_bytes).sum(),
             bytes_after: written.iter().map(|file| file.size_bytes).sum(),
             rows: after,
         }))
@@ -239,7 +243,9 @@ fn file_stem(level: u8, window_start_us: i64) -> String {
 fn next_task(table: Table, files: &[Arc<DataFile>], now_us: i64) -> Option<Task> {
     for (level, window_us) in (1..).zip(WINDOWS_US) {
         let mut windows: BTreeMap<(i32, i64), Vec<Arc<DataFile>>> = BTreeMap::new();
-        for file in files.iter().filter(|file| level_of(file) < level && !is_large(file)) {
+        // No later window brings the parts of a day together, of which some were too many to be merged at once.
+        let is_last = usize::from(level) == WINDOWS_US.len();
+        for file in files.iter().filter(|file| (level_of(file) < level || is_last) && !is_large(file)) {
             let Some(earliest_us) = file.min_started_at_us else { continue };
             let start_us = earliest_us.div_euclid(window_us) * window_us;
             if start_us + window_us + SETTLED_AFTER_US <= now_us {
@@ -247,7 +253,8 @@ fn next_task(table: Table, files: &[Arc<DataFile>], now_us: i64) -> Option<Task>
             }
         }
         for ((day, window_start_us), mut files) in windows {
-            files.sort_by_key(|file| (std::cmp::Reverse(level_of(file)), file.min_started_at_us));
+            // Least merged first: each row is then written a logarithmic number of times.
+            files.sort_by_key(|file| (level_of(file), file.min_started_at_us));
             let all = files.len();
             bound(&mut files);
             // One file alone gains an order at most, which a later window gives it too. Unless there are others, and it alone
@@ -279,7 +286,7 @@ fn bound(files: &mut Vec<Arc<DataFile>>) {
 }
 
 fn is_large(file: &DataFile) -> bool {
-    level_of(file) > 0 && file.size_bytes >= LARGE_BYTES / 2
+    level_of(file) > 0 && (file.size_bytes >= LARGE_BYTES / 2 || file.rows >= MOST_ROWS as u64)
 }
 
 /// A file that is in the store and not in the table yet.
@@ -407,6 +414,25 @@ mod tests {
         assert_eq!(next_task(Table::Interactions, &files, NOON_US + 40 * MINUTE_US), None);
         let task = next_task(Table::Interactions, &files, NOON_US + 62 * MINUTE_US).unwrap();
         assert_eq!((task.level, task.files.len()), (2, 2));
+    }
+
+    #[test]
+    fn the_parts_of_a_day_are_merged_until_one_is_left() {
+        let hours = (0..23).map(|hour| {
+            let start_us = NOON_US - 12 * 60 * MINUTE_US + hour * 60 * MINUTE_US;
+            file(&format!("{}.x.parquet", file_stem(2, start_us)), start_us, 5)
+        });
+        let mut files: Vec<_> = hours.collect();
+        let (mut tasks, mut rewritten) = (0, 0);
+        while let Some(task) = next_task(Table::Payloads, &files, NOON_US + 24 * 60 * MINUTE_US) {
+            assert_eq!(task.level, 3);
+            files.retain(|file| !task.files.contains(file));
+            let size_bytes = task.files.iter().map(|file| file.size_bytes).sum();
+            files.push(file(&format!("{}.{tasks}.parquet", file_stem(3, task.window_start_us)), NOON_US, size_bytes));
+            (tasks, rewritten) = (tasks + 1, rewritten + size_bytes);
+        }
+        assert_eq!((files.len(), tasks), (1, 8));
+        assert!(rewritten <= 3 * files[0].size_bytes, "{rewritten}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::schema::types::SchemaDescriptor;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -475,17 +476,6 @@ impl Lake {
         }
     }
 
-    /// Reads a file of either table as batches of about 16 MiB at most, with all of the table's columns, `day` included.
-    ///
-    /// # Errors
-    /// [`LakeError::Parquet`] if it is not there or not readable.
-    pub fn read_payload_file<'a>(
-        &'a self,
-        file: &'a DataFile,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError>> {
-        self.read_columns(file, None)
-    }
-
     /// The bytes of a file; `None` if it is not there.
     pub(crate) async fn content(&self, file: &DataFile) -> Result<Option<Bytes>, LakeError> {
         let failed = |source| LakeError::Io { path: file.path.clone(), source };
@@ -526,14 +516,11 @@ impl Lake {
             };
             let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
             let rows = rows_at_once(builder.metadata(), batch_bytes);
-            let builder = match columns {
-                Some(columns) => {
-                    schema = some_of(&schema, columns);
-                    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-                    builder.with_projection(mask)
-                }
-                None => builder,
-            };
+            if let Some(columns) = columns {
+                schema = some_of(&schema, columns);
+            }
+            let mask = mask(builder.parquet_schema(), &schema);
+            let builder = builder.with_projection(mask);
             let batches = builder.with_batch_size(rows).build().map_err(failed)?;
             let (path, day) = (file.path.clone(), file.day);
             let completed = batches.map(move |batch| {
@@ -557,14 +544,11 @@ pub(crate) fn batches_of(
     let builder = ParquetRecordBatchReaderBuilder::try_new(content).map_err(&failed)?;
     let mut schema = Table::of_path(&file.path).unwrap_or(Table::Interactions).schema();
     let rows = rows_at_once(builder.metadata(), READ_BYTES);
-    let builder = match columns {
-        Some(columns) => {
-            schema = some_of(&schema, columns);
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-            builder.with_projection(mask)
-        }
-        None => builder,
-    };
+    if let Some(columns) = columns {
+        schema = some_of(&schema, columns);
+    }
+    let mask = mask(builder.parquet_schema(), &schema);
+    let builder = builder.with_projection(mask);
     let day = file.day;
     let batches = builder.with_batch_size(rows).build().map_err(&failed)?;
     Ok(batches.map(move |batch| {
@@ -576,6 +560,11 @@ pub(crate) fn batches_of(
 fn some_of(schema: &SchemaRef, columns: &[&str]) -> SchemaRef {
     let wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
     Arc::new(Schema::new(schema.fields().iter().filter(wanted).cloned().collect::<Fields>()))
+}
+
+/// The columns of a file that `schema` has: an older file has others too.
+fn mask(file: &SchemaDescriptor, schema: &SchemaRef) -> ProjectionMask {
+    ProjectionMask::columns(file, schema.fields().iter().map(|field| field.name().as_str()))
 }
 
 fn rows_at_once(metadata: &ParquetMetaData, batch_bytes: usize) -> usize {

@@ -3,8 +3,9 @@
 use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{AsciiFoldingFilter, LowerCaser, RemoveLongFilter, SimpleTokenizer, TextAnalyzer};
 
-/// Version of the fields and of the analyser. An index with another version is rebuilt.
-pub(crate) const VERSION: u32 = 2;
+/// Version of the fields, of the analyser, and of what a conversation is taken to be (`provider::transcript`). An index with
+/// another version is rebuilt.
+pub(crate) const VERSION: u32 = 3;
 
 /// Name of the analyser in the index.
 const ANALYSER: &str = "tollgate-words";

@@ -127,8 +127,8 @@ struct Version {
 }
 
 impl Search {
-    /// Opens the index in `dir`, creating the folder if need be. `transcribe` tells what was said from the bodies. An index of another version, or one that cannot be
-    /// read, is deleted and started anew.
+    /// Opens the index in `dir`, creating the folder if need be. `transcribe` tells what was said from the bodies. An
+    /// index of another version, or one that cannot be read, is deleted and started anew.
     ///
     /// # Errors
     /// [`SearchError::Folder`] if the folder cannot be created or written.

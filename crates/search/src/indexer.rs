@@ -21,8 +21,8 @@ use crate::progress::Progress;
 
 /// Shortest pause between two passes. With the time a commit takes, a call is found well within a second.
 const PAUSE_SHORTEST: Duration = Duration::from_millis(300);
-/// Longest pause, which only a gateway under full load reaches: shorter than the time a row stays in memory, because rows
-/// that have gone to the lake must be fetched from it.
+/// Longest pause, which only a gateway under full load reaches. Rows that have gone to the lake by then must be fetched from
+/// it: below some 12 MB of bodies a second none has.
 const PAUSE_LONGEST: Duration = Duration::from_secs(4);
 /// A pause is this many times as long as the pass before it. A commit has a fixed cost (a segment, with tables of a
 /// megabyte for each field, and its share of merges) that a call a millisecond would otherwise pay three times a second.

@@ -20,6 +20,20 @@ pub struct EventPlace {
     pub(crate) seq: u64,
 }
 
+impl EventPlace {
+    /// Boot counter of the log that the event was appended to.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.segment.epoch
+    }
+
+    /// Its number in that epoch.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 /// The event at this place; `None` if it cannot be read any more.
 pub(crate) fn read(shared: &Shared, place: &EventPlace) -> Result<Option<Event>, TailError> {
     let EventPlace { segment, offset, seq } = place;
@@ -28,13 +42,8 @@ pub(crate) fn read(shared: &Shared, place: &EventPlace) -> Result<Option<Event>,
     }
     // An fsync of its segment failed, and what was in it was written again elsewhere.
     let may_hold = |other: &&Arc<Segment>| other.epoch == segment.epoch && other.first_seq <= *seq;
-    let others: Vec<Arc<Segment>> = shared.segments.lock().iter().filter(may_hold).cloned().collect();
-    for other in others.iter().rev() {
-        if let Some(event) = look(other, None, *seq)? {
-            return Ok(Some(event));
-        }
-    }
-    Ok(None)
+    let newest = shared.segments.lock().iter().filter(may_hold).last().cloned();
+    newest.map_or(Ok(None), |newest| look(&newest, None, *seq))
 }
 
 /// The event of this number in a segment, at `offset` if that is known.

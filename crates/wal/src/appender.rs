@@ -145,8 +145,10 @@ impl Appender {
     }
 }
 
-/// Tells everybody who waits for one of `frames` that it is durable; returns how many did.
-pub(crate) fn acknowledge(frames: Vec<Numbered>) -> usize {
-    // Whoever waited may have gone.
-    frames.into_iter().filter_map(|frame| frame.waiter?.send(Ok(())).ok()).count()
+/// Tells everybody who waits for one of `frames` that it is durable.
+pub(crate) fn acknowledge(frames: Vec<Numbered>) {
+    for waiter in frames.into_iter().filter_map(|frame| frame.waiter) {
+        // Whoever waited may have gone.
+        drop(waiter.send(Ok(())));
+    }
 }

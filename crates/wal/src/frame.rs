@@ -1,6 +1,7 @@
 //! One frame: how an event stands in a segment, and how it is read back. The layout is specified in `docs/wal.md`.
 //! Pure: no files here, and no order among frames beyond the number a frame is given.
 
+use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use tollgate_interaction::event::DecodeEventError;
 use tollgate_interaction::{Event, EventKind};
@@ -235,7 +236,7 @@ pub(crate) fn decode(header: &FrameHeader, body: &[u8]) -> Result<Content, Conte
         return Err(ContentError::Count { count: header.count });
     }
     if header.kind & COMPRESSED == 0 {
-        return decode_plain(header.kind, body);
+        return decode_plain(header.kind, &Bytes::copy_from_slice(body));
     }
     let (length, block) = body.split_first_chunk::<4>().ok_or(ContentError::Compression)?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -246,10 +247,10 @@ pub(crate) fn decode(header: &FrameHeader, body: &[u8]) -> Result<Content, Conte
     if plain.len() != length {
         return Err(ContentError::Compression);
     }
-    decode_plain(header.kind & !COMPRESSED, &plain)
+    decode_plain(header.kind & !COMPRESSED, &plain.into())
 }
 
-fn decode_plain(kind: u8, body: &[u8]) -> Result<Content, ContentError> {
+fn decode_plain(kind: u8, body: &Bytes) -> Result<Content, ContentError> {
     if kind == DROPS_KIND {
         return minicbor::decode(body).map(Content::Drops).map_err(ContentError::Drops);
     }

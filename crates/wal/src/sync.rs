@@ -1,11 +1,10 @@
-//! The sync thread: the only caller of `fdatasync`. A lone durable append is synced at once; appends that arrive
-//! during an fsync share the next one, and under load the fsyncs are spaced so that more of them do. It sleeps while
-//! nothing is appended.
+//! The sync thread: the only caller of `fdatasync`. A durable append is synced at once, and those that arrive during an
+//! fsync share the next one. Nothing waits for company: spacing fsyncs saved 5 to 10 µs of CPU per call under full load and
+//! made 99 of 100 records wait up to five times as long as a bare `fdatasync` takes, instead of less than three
+//! (`benches/load/suite/wal.rs`, 2026-11-26). It sleeps while nothing is appended.
 
 use std::io;
 use std::time::{Duration, Instant};
-
-use parking_lot::MutexGuard;
 
 use crate::appender;
 use crate::queue::{Numbered, Queue};
@@ -18,27 +17,10 @@ const GROUP_BYTES: usize = 1 << 20;
 /// How long a written event waits for others, if nobody waits for the disk.
 const LAZY: Duration = Duration::from_millis(10);
 
-/// Least time between the starts of two fsyncs while several callers share each, in times that the last one took. One
-/// fsync costs 70 µs of CPU (ext4 on virtio, 2026-11-23), ten times what a record may; and 99 of 100 records may wait
-/// three times as long as 99 of 100 fsyncs take, which is about twice what most of them take (`benches/load/suite/wal.rs`).
-/// On busy processors an fsync takes longer, and there they become rarer by themselves.
-const SPACING_PER_FSYNC: u32 = 3;
-
-/// The most of it. A thousand fsyncs a second are enough.
-const SPACING: Duration = Duration::from_millis(1);
-
-/// The same while a crowd shares each: then the processors are what is short, and the wait for them is longer than this.
-const SPACING_CROWDED: Duration = Duration::from_millis(2);
-
-/// A crowd.
-const CROWD: usize = 16;
-
 /// Runs until the log is closed; then everything taken is on the disk, or the log has failed.
 pub(crate) fn run(shared: &Shared) {
-    let mut not_before = None;
-    while !wait(shared, not_before) {
-        let start = Instant::now();
-        not_before = sync_group(shared).and_then(|group| Some(start + group.spacing()?));
+    while !wait(shared) {
+        sync_group(shared);
     }
     finish(shared);
 }
@@ -46,7 +28,7 @@ pub(crate) fn run(shared: &Shared) {
 /// Brings everything taken to the disk, as far as it can be, and says that this was the end.
 pub(crate) fn finish(shared: &Shared) {
     shared.queue.lock().take_note();
-    while sync_group(shared).is_some() {}
+    while sync_group(shared) {}
     let unnoted = shared.queue.lock().unnoted_drops();
     if !unnoted.is_empty() {
         let (opened, settled) = (unnoted.opened, unnoted.settled);
@@ -56,20 +38,17 @@ pub(crate) fn finish(shared: &Shared) {
 }
 
 /// Waits until there is something to sync; says whether the log is being closed.
-fn wait(shared: &Shared, not_before: Option<Instant>) -> bool {
+fn wait(shared: &Shared) -> bool {
     let mut queue = shared.queue.lock();
     let mut lazy_until = None;
     loop {
         let is_due = queue.urgent || lazy_until.is_some_and(|until| Instant::now() >= until);
-        let pause = not_before.map_or(Duration::ZERO, |start| start.saturating_duration_since(Instant::now()));
-        if queue.closing || is_due && pause.is_zero() {
+        if queue.closing || is_due {
             queue.urgent = false;
             queue.lazy = false;
             return queue.closing;
         }
-        if is_due {
-            MutexGuard::unlocked(&mut queue, || std::thread::sleep(pause));
-        } else if queue.lazy {
+        if queue.lazy {
             let until = *lazy_until.get_or_insert_with(|| Instant::now() + LAZY);
             shared.wake.wait_until(&mut queue, until);
         } else {
@@ -78,46 +57,22 @@ fn wait(shared: &Shared, not_before: Option<Instant>) -> bool {
     }
 }
 
-/// What one fsync was for.
-pub(crate) struct Group {
-    /// How many callers waited.
-    waiters: usize,
-    took: Duration,
-}
-
-impl Group {
-    /// Least time from the start of this group to the start of the next; `None` for one that nobody shared.
-    fn spacing(&self) -> Option<Duration> {
-        let most = match self.waiters {
-            0 | 1 => return None,
-            waiters if waiters < CROWD => SPACING,
-            _ => SPACING_CROWDED,
-        };
-        Some(most.min(self.took * SPACING_PER_FSYNC))
-    }
-}
-
-/// Writes and syncs one group; `None` if there was nothing to sync.
-pub(crate) fn sync_group(shared: &Shared) -> Option<Group> {
+/// Writes and syncs one group; false if there was nothing to sync.
+pub(crate) fn sync_group(shared: &Shared) -> bool {
     let unsynced = {
         let mut writer = shared.segment_writer.lock();
         let group = writer.batch();
         let group = take_group(&mut shared.queue.lock(), group);
         // A frame that cannot be written has been refused, and whoever waits for it told so.
         let _ = writer.write(shared, group);
-        writer.unsynced()?
+        writer.unsynced()
     };
-    let start = Instant::now();
-    let synced = sync_files(shared, &unsynced);
-    let took = start.elapsed();
-    let waiters = match synced {
+    let Some(unsynced) = unsynced else { return false };
+    match sync_files(shared, &unsynced) {
         Ok(()) => acknowledge(shared, &unsynced),
-        Err(failure) => {
-            give_up_files(shared, &unsynced, &failure);
-            0
-        }
-    };
-    Some(Group { waiters, took })
+        Err(failure) => give_up_files(shared, &unsynced, &failure),
+    }
+    true
 }
 
 fn take_group(queue: &mut Queue, mut group: Vec<Numbered>) -> Vec<Numbered> {
@@ -150,7 +105,7 @@ fn sync_files(shared: &Shared, unsynced: &Unsynced) -> Result<(), NotSynced> {
     Ok(())
 }
 
-fn acknowledge(shared: &Shared, unsynced: &Unsynced) -> usize {
+fn acknowledge(shared: &Shared, unsynced: &Unsynced) {
     let durable = shared.segment_writer.lock().synced(unsynced);
     let bytes: u64 = durable.iter().map(|frame| frame.bytes.len() as u64).sum();
     if let Some(last) = durable.last() {
@@ -162,7 +117,7 @@ fn acknowledge(shared: &Shared, unsynced: &Unsynced) -> usize {
         // They have been rewritten meanwhile: their new segment comes next.
         queue.urgent |= durable.is_empty();
     }
-    appender::acknowledge(durable)
+    appender::acknowledge(durable);
 }
 
 fn give_up_files(shared: &Shared, unsynced: &Unsynced, failure: &NotSynced) {

@@ -149,7 +149,7 @@ pub(crate) async fn record(wal: &Wal, numbers: impl IntoIterator<Item = u64>) {
 }
 
 pub(crate) async fn read(lake: &Lake, file: &DataFile) -> Vec<RecordBatch> {
-    lake.read_payload_file(file).await.unwrap().try_collect().await.unwrap()
+    lake.read_columns(file, None).await.unwrap().try_collect().await.unwrap()
 }
 
 /// How often each call is in each table of the lake, with its outcome.
