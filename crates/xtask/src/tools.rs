@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use fs_err as fs;
 
-use crate::shell::{cargo, root, run, succeeds, target};
+use crate::shell::{cargo, root, run, say, succeeds, target};
 
 /// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients, and what
 /// `tests/verify` checks signatures with.
@@ -21,6 +22,10 @@ const PYTHON_FOR_TESTS: &[&str] = &[
 ];
 /// The linter of dependencies.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
+/// How often, and how far apart, something is tried to be installed.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// Python packages the benchmarks compare with.
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83", "duckdb>=1.3", "pyarrow>=21"];
 /// npm packages the tests use: a server of Azure Blob Storage.
@@ -134,18 +139,26 @@ fn node(name: &str, package_json: &str) -> anyhow::Result<PathBuf> {
         fs::write(folder.join("package.json"), package_json)?;
         // No install scripts: nothing may download a browser of its own.
         run(Command::new("npm")
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .args(["install", "--loglevel", "error", "--no-audit", "--no-fund", "--ignore-scripts"])
             .current_dir(&folder))
     })?;
     Ok(folder.join("node_modules"))
 }
 
-/// Runs `install` unless it has succeeded before with the same list.
-fn once(folder: &Path, list: &str, install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Runs `install` unless it has succeeded before with the same list. A registry that does not answer is asked again.
+fn once(folder: &Path, list: &str, install: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let stamp = folder.join(".installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == list) {
         return Ok(());
     }
-    install()?;
+    let mut attempt = 1;
+    while let Err(error) = install() {
+        if attempt == ATTEMPTS {
+            return Err(error);
+        }
+        say(&format!("{error:#}; once more in {PAUSE:?}"));
+        std::thread::sleep(PAUSE);
+        attempt += 1;
+    }
     Ok(fs::write(stamp, list)?)
 }

@@ -1,6 +1,8 @@
 //! Requests that are too large to be kept in memory while their calls are in flight.
 
 use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use tollgate_interaction::schema::Table;
 use tollgate_interaction::{Event, Interaction, Opened, Outcome, Payload};
 
 use crate::writer::{Process, eventually, interaction, open_store, open_wal, read, settled};
@@ -58,4 +60,34 @@ async fn a_large_request_is_with_its_row_whenever_its_call_settles() {
         }
     }
     assert_eq!(found, 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_request_that_cannot_be_read_again_is_told_as_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = open_wal(folder.path());
+    let process = Process::start(&wal, folder.path(), open_store(&folder.path().join("lake"))).await.unwrap();
+    let appender = wal.appender();
+    let lost = appender.append_durable(&opened(1)).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // The disk loses a sector of what has been read once.
+    for entry in std::fs::read_dir(folder.path().join("wal")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    appender.append_written(&settled(1)).unwrap();
+    eventually("the call is a row", || process.lake.snapshot().interactions.rows() == 1).await;
+    eventually("the loss is told", || process.lake.snapshot().files(Table::LogGaps).rows() == 1).await;
+    let lake = process.stop().await;
+    for file in &lake.snapshot().files(Table::LogGaps).files {
+        for batch in read(&lake, file).await {
+            let first_seq = batch.column_by_name("first_seq").unwrap().as_primitive::<Int64Type>().value(0);
+            assert_eq!(first_seq.cast_unsigned(), lost);
+        }
+    }
 }
