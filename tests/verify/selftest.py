@@ -629,6 +629,16 @@ def downgraded_to_version_1(d: Path, lake: Lake, facts: dict) -> Expected:
 
 
 @damage
+def added_as_version_1(d: Path, lake: Lake, facts: dict) -> Expected:
+    """Nobody adds a row without a proof by saying that it is old."""
+    f, rows = pick(d)
+    added = {**rows[0], "schema_version": 1, "seq": 999_999, "interaction_id": "call-added",
+             "started_at": rows[0]["started_at"] + timedelta(days=400)}
+    edit(f, lambda rs: rs.append(added))
+    return [("record-unbatched", record("interactions", added))]
+
+
+@damage
 def byte_flipped(d: Path, lake: Lake, facts: dict) -> Expected:
     """In the column of R: the file can be read, the value is another."""
     f, rows = pick(d)

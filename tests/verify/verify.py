@@ -530,6 +530,7 @@ class Batch:
     rows: int
     start: int
     end: int
+    created: int
     root: bytes
     previous: Optional[bytes]
     key: VKey
@@ -552,7 +553,7 @@ def parse_header(note: Note, index: int) -> Batch:
     m = HEADER.fullmatch(note.text.decode())
     if not m:
         raise ValueError("neither a batch header nor a key note")
-    b = Batch(index, m[1], int(m[2]), int(m[3]), int(m[4]), int(m[5]), int(m[6]), int(m[7]), unb64(m[9], 32),
+    b = Batch(index, m[1], int(m[2]), int(m[3]), int(m[4]), int(m[5]), int(m[6]), int(m[7]), int(m[8]), unb64(m[9], 32),
               None if m[10] == "none" else unb64(m[10], 32), parse_vkey(m[11]))
     if not (1 <= b.first <= b.last and 1 <= b.rows <= b.last - b.first + 1 and b.start <= b.end):
         raise ValueError("a batch header whose numbers cannot be")
@@ -579,6 +580,7 @@ class Lake:
         self.leaves: list[Optional[bytes]] = []
         self.missing: list[tuple[int, int]] = []  # first and last position of entries that are nowhere
         self.batches: list[Batch] = []
+        self.proven_since = 2**63  # `created` of the first batch
         self.last_of_writer: dict[str, tuple[bytes, VKey]] = {}
         self.by_epoch: dict[tuple[bytes, int], tuple[list[int], list[Batch]]] = {}
         self.key_notes: list[tuple[int, VKey, Note]] = []
@@ -878,6 +880,7 @@ class Lake:
         batches.append(b)
         self.last_of_writer[b.writer] = (leaf_hash(entry), b.key)
         self.batches.append(b)
+        self.proven_since = min(self.proven_since, b.created)
 
     # ------------------------------------------------------------ step 4: rows
 
@@ -940,6 +943,8 @@ class Lake:
                     self.remember_call(columns["interaction_id"][i], None, None, None)
                 if b:
                     self.add("record-changed", subject(), f"of schema_version 1, but its number is in {b}")
+                elif when is None or when >= self.proven_since:
+                    self.add("record-unbatched", subject(), "of schema_version 1, but of a time when the log had proofs")
                 continue
             self.records += 1
             r = sha256(heads[len(row) - row.count(b"")] + b"".join(row))

@@ -59,6 +59,8 @@ impl Need {
 /// The one who is asking, as [`guard`] found out.
 #[derive(Clone, Debug)]
 pub struct Reader {
+    /// Who they are, for the record of a change or a reading: role, and session or API token.
+    pub author: String,
     /// What they may do.
     pub role: Role,
     /// Token that forms send back; empty for programs, which have no forms.
@@ -72,12 +74,6 @@ impl Reader {
     #[must_use]
     pub const fn may(&self, need: Need) -> bool {
         need.allows(self.role)
-    }
-
-    /// Who they are, for the record of a change.
-    #[must_use]
-    pub fn author(&self) -> String {
-        format!("console:{}", self.role)
     }
 
     /// The frame of a page for them.
@@ -120,8 +116,8 @@ impl<E: Into<ConsoleError>> From<E> for Refusal {
 async fn admit(state: &ConsoleState, need: Need, request: Request) -> Result<Request, Refusal> {
     let (reader, request) = match bearer(request.headers()) {
         Some(token) => {
-            let role = state.metastore.api_token(token).await?.ok_or(ConsoleError::UnknownToken)?;
-            (Reader { role, csrf: String::new(), theme: None }, request)
+            let (id, role) = state.metastore.api_token(token).await?.ok_or(ConsoleError::UnknownToken)?;
+            (Reader { author: format!("console:{role}:{id}"), role, csrf: String::new(), theme: None }, request)
         }
         None => by_session(state, request).await?,
     };
@@ -151,7 +147,7 @@ async fn by_session(state: &ConsoleState, request: Request) -> Result<(Reader, R
         false => request,
     };
     let theme = theme(request.headers());
-    Ok((Reader { role: session.role, csrf: session.csrf, theme }, request))
+    Ok((Reader { author: session.author(), role: session.role, csrf: session.csrf, theme }, request))
 }
 
 fn signed_out(request: &Request) -> Refusal {

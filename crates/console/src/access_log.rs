@@ -53,7 +53,7 @@ impl ConsoleState {
             event_id: random.iter().map(|byte| format!("{byte:02x}")).collect(),
             at_us: self.now_us(),
             tenant: String::new(),
-            actor: reader.author(),
+            actor: reader.author.clone(),
             action: action.to_owned(),
             subject: subject.into(),
             purpose,

@@ -10,7 +10,7 @@ mod verify;
 
 pub use headers::VerifyKeyError;
 pub use prove::{Disclosure, ProveError, ProvenRecord, check_proof, prove};
-pub use verify::{Verification, VerifyError, VerifySettings, verify};
+pub use verify::{Verification, VerifyError, VerifySettings, verify, verify_store};
 
 /// What kind of contradiction was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -56,6 +56,8 @@ pub enum ProblemKind {
     PayloadChanged,
     /// What was said is missing, and nothing explains it.
     PayloadMissing,
+    /// A table cannot be read at all.
+    TableUnreadable,
     /// A file cannot be read.
     FileUnreadable,
     /// A file is missing.

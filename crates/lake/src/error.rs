@@ -42,6 +42,17 @@ pub enum LakeError {
         /// Of the lake.
         url: String,
     },
+    /// Somebody deleted the newest commit.
+    #[error(
+        "`{table}/_delta_log/{version:020}.json`, the newest version of table `{table}`, is gone from the store; put it back, from the \
+         bucket's versions or a backup (nothing is committed meanwhile, and the write-ahead logs keep all rows)"
+    )]
+    VersionMissing {
+        /// Name of the table.
+        table: &'static str,
+        /// The version that was the newest.
+        version: u64,
+    },
     /// Somebody changed the table in a way this version does not know.
     #[error("the table `{table}` {problem}; this version cannot commit to it")]
     Unsupported {

@@ -167,6 +167,7 @@ impl TableLog {
             content.extend_from_slice(&line);
             content.push(b'\n');
         }
+        self.check_newest().await?;
         let version = self.files.version + 1;
         match self.delta.write(version, content.into()).await? {
             Written::Ours => self.apply(&actions).map(|()| true),
@@ -177,6 +178,16 @@ impl TableLog {
                 Ok(false)
             }
         }
+    }
+
+    /// Refuses to commit after a version that is not there any more: no reader could read the table then, and nobody would
+    /// be told until one tried.
+    async fn check_newest(&self) -> Result<(), LakeError> {
+        let version = self.files.version;
+        if self.delta.commit_of(version).await?.is_none() && newest_checkpoint(&self.delta).await? != Some(version) {
+            return Err(LakeError::VersionMissing { table: self.delta.table.folder(), version });
+        }
+        Ok(())
     }
 
     fn apply(&mut self, actions: &[Action]) -> Result<(), LakeError> {

@@ -145,7 +145,7 @@ impl DeltaLog {
         get_actions(version, content).map_err(self.failed("reading a commit"))
     }
 
-    async fn commit_of(&self, version: u64) -> Result<Option<Bytes>, LakeError> {
+    pub(crate) async fn commit_of(&self, version: u64) -> Result<Option<Bytes>, LakeError> {
         self.log_store.read_commit_entry(version).await.map_err(self.failed("reading a commit"))
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::role::Role;
+use crate::secret;
 
 /// How long a login link works.
 pub(crate) const LOGIN_LINK_US: i64 = 15 * 60 * 1_000_000;
@@ -20,6 +21,14 @@ pub struct Session {
     pub role: Role,
     /// When it ends. Microseconds since 1970, UTC.
     pub expires_at_us: i64,
+}
+
+impl Session {
+    /// Names the session where a change or a reading is recorded; tells nothing of its secret.
+    #[must_use]
+    pub fn author(&self) -> String {
+        format!("console:{}:session-{}", self.role, &secret::hash(&self.id)[..12])
+    }
 }
 
 /// An API token as it is listed.

@@ -356,7 +356,7 @@ macro_rules! implement_metastore {
                     sqlx::query(delete).bind(at_us).execute(&mut *transaction).await.map_err(failed)?;
                 }
                 let session = Session { id, csrf, role: role_of(&role, "a login link")?, expires_at_us };
-                self.commit(change, &role, "login.redeemed", &role, "").await?;
+                self.commit(change, &session.author(), "login.redeemed", &role, "").await?;
                 Ok(session)
             }
 
@@ -399,12 +399,12 @@ macro_rules! implement_metastore {
                 Ok(token)
             }
 
-            async fn api_token(&self, secret: &str) -> Result<Option<Role>, Error> {
-                const SELECT: &str = "SELECT role FROM api_tokens WHERE hash = $1 AND revoked_at_us IS NULL";
-                let select = sqlx::query_scalar(SELECT).bind(secret::hash(secret));
-                let role: Option<String> =
+            async fn api_token(&self, secret: &str) -> Result<Option<(String, Role)>, Error> {
+                const SELECT: &str = "SELECT id, role FROM api_tokens WHERE hash = $1 AND revoked_at_us IS NULL";
+                let select = sqlx::query_as(SELECT).bind(secret::hash(secret));
+                let found: Option<(String, String)> =
                     select.fetch_optional(&self.pool).await.map_err(failed("look an API token up"))?;
-                role.map(|role| role_of(&role, "an API token")).transpose()
+                found.map(|(id, role)| Ok((id, role_of(&role, "an API token")?))).transpose()
             }
 
             async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, Error> {

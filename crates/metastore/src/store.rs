@@ -137,8 +137,8 @@ pub trait Metastore: Send + Sync {
         self.create_api_token_by(role, "", LOCAL_AUTHOR).await
     }
 
-    /// What the holder of this API token may do; `None` if it is unknown or revoked.
-    async fn api_token(&self, secret: &str) -> Result<Option<Role>, MetastoreError>;
+    /// Id of this API token and what its holder may do; `None` if it is unknown or revoked.
+    async fn api_token(&self, secret: &str) -> Result<Option<(String, Role)>, MetastoreError>;
 
     /// Every API token, oldest first, revoked ones included.
     async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, MetastoreError>;

@@ -55,7 +55,7 @@ pub async fn create(
     })?;
     let tenant = asked.tenant.unwrap_or_else(|| state.settings.tenant.clone());
     let key = NewKey { name: asked.name, tenant, project: asked.project, team: asked.team };
-    Ok(Json(state.metastore.create_key_by(key, &reader.author()).await?))
+    Ok(Json(state.metastore.create_key_by(key, &reader.author).await?))
 }
 
 /// Revokes a key for good.
@@ -67,6 +67,6 @@ pub async fn revoke(
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
 ) -> Result<Json<Revoked>, ConsoleError> {
-    state.metastore.revoke_key_by(&id, &reader.author()).await?;
+    state.metastore.revoke_key_by(&id, &reader.author).await?;
     Ok(Json(Revoked { id, revoked: true }))
 }

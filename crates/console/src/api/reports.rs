@@ -37,7 +37,7 @@ pub async fn record_keeping(
         generated_at_us: state.now_us(),
         organisation: params.text("organisation"),
         system: params.text("system"),
-        requested_by: params.owned("requested_by").unwrap_or_else(|| reader.author()),
+        requested_by: params.owned("requested_by").unwrap_or_else(|| reader.author.clone()),
         reference: params.text("reference"),
     };
     let name = format!("record-keeping-{}-to-{}", format::date(span.from_us), format::date(span.to_us - 1));

@@ -47,7 +47,7 @@ pub async fn revoke(
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
 ) -> Result<Redirect, ConsoleError> {
-    state.metastore.revoke_key_by(&id, &reader.author()).await?;
+    state.metastore.revoke_key_by(&id, &reader.author).await?;
     Ok(Redirect::to("/keys"))
 }
 
@@ -63,7 +63,7 @@ pub async fn create_key(state: &ConsoleState, reader: &Reader, form: &Params) ->
         project: form.owned("project"),
         team: form.text("team"),
     };
-    let created = state.metastore.create_key_by(key, &reader.author()).await?;
+    let created = state.metastore.create_key_by(key, &reader.author).await?;
     Ok(CreatedKeyView { id: created.id, name, secret: created.secret })
 }
 

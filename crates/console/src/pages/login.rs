@@ -109,9 +109,9 @@ fn next(params: &Params) -> &str {
 async fn session_for(state: &ConsoleState, token: &str) -> Result<Session, ConsoleError> {
     let store = &state.metastore;
     match store.api_token(token).await? {
-        Some(Role::Sidecar) => Err(ConsoleError::LoginRefused),
-        Some(role) => {
-            let link = store.create_login_link_for(role, "console:token").await?;
+        Some((_, Role::Sidecar)) => Err(ConsoleError::LoginRefused),
+        Some((id, role)) => {
+            let link = store.create_login_link_for(role, &format!("console:{role}:{id}")).await?;
             Ok(store.redeem_login(&link).await?)
         }
         None => Ok(store.redeem_login(token).await?),

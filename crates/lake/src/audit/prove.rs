@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use tlog_tiles::tlog::{self, Hash};
 use tollgate_flush::batch_header::{BatchHeader, leaf_hash, path_of, root_of};
 use tollgate_interaction::InteractionId;
-use tollgate_interaction::batch::PERSONAL_SALT;
-use tollgate_interaction::commitment::{Commitment, RECORD_DOMAIN, Rows};
+use tollgate_interaction::batch::{PAYLOAD_COMMITMENT, PERSONAL_COMMITMENT, PERSONAL_SALT};
+use tollgate_interaction::commitment::{Commitment, PAYLOAD_DOMAIN, PERSONAL_DOMAIN, RECORD_DOMAIN, Rows};
 use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::schema::Table;
 
@@ -116,8 +116,14 @@ pub struct ProvenRecord {
     pub entry: u64,
     /// Entries that the checkpoint covers.
     pub checkpoint_size: u64,
+    /// Id of the call.
+    pub interaction_id: String,
     /// The record's commitment, hexadecimal.
     pub commitment: String,
+    /// Whether the proof discloses the personal fields. They are those that were committed to.
+    pub personal: bool,
+    /// Whether the proof discloses what was said. It is what was committed to.
+    pub content: bool,
     /// Canonical CBOR of the record.
     #[serde(skip)]
     pub record: Vec<u8>,
@@ -323,14 +329,44 @@ async fn payload_of(lake: &Lake, id: InteractionId) -> Result<Option<Opening>, P
     Ok(None)
 }
 
-/// Checks a proof against the log's public keys, which have one name, and a policy, without a bucket.
+/// Whether there is an opening. One that does not open the commitment in the record's `column` is an error.
+fn opens(opening: Option<&Opening>, domain: &[u8], column: &str, record: &[u8]) -> Result<bool, &'static str> {
+    let Some(opening) = opening else { return Ok(false) };
+    let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| "are not base64");
+    let (salt, cbor) = (decode(&opening.salt)?, decode(&opening.cbor)?);
+    let opened: Commitment = Sha256::new().chain_update(domain).chain_update(salt).chain_update(cbor).finalize().into();
+    let committed = value_of(column, record).and_then(|value| minicbor::Decoder::new(value).bytes().ok());
+    match committed.is_some_and(|committed| committed == opened) {
+        true => Ok(true),
+        false => Err("are not what its record committed to"),
+    }
+}
+
+/// The CBOR of a column's value in a call's record.
+fn value_of<'a>(column: &str, record: &'a [u8]) -> Option<&'a [u8]> {
+    let (wanted, ..) = Table::Interactions.fields().find(|(_, name, _)| *name == column)?;
+    let mut decoder = minicbor::Decoder::new(record);
+    for _ in 0..decoder.map().ok()?? {
+        let id = decoder.u64().ok()?;
+        let from = decoder.position();
+        decoder.skip().ok()?;
+        if id == u64::from(wanted) {
+            return record.get(from..decoder.position());
+        }
+    }
+    None
+}
+
+/// Checks a proof against the log's public keys, which have one name, and a policy, without a bucket: the record, and what
+/// the proof discloses beside it.
 ///
 /// # Errors
 /// [`ProveError::Invalid`] says what does not hold.
 pub fn check_proof(proof: &str, keys: &[String], policy: Option<&Policy>) -> Result<ProvenRecord, ProveError> {
     let invalid = |why: &str| ProveError::Invalid { why: why.to_owned() };
     let name = headers::name_of(keys.first().map_or("", String::as_str))?;
-    let (lines, checkpoint) = proof.split_once("\n\n").ok_or_else(|| invalid("it has no checkpoint"))?;
+    let (lines, checkpoint) =
+        proof.split_once("\n\n").ok_or_else(|| invalid("the file is no tlog-proof: it has no checkpoint"))?;
     let mut lines = lines.lines();
     if lines.next() != Some(FORMAT) {
         return Err(invalid("its first line is not that of a tlog-proof"));
@@ -364,8 +400,16 @@ pub fn check_proof(proof: &str, keys: &[String], policy: Option<&Policy>) -> Res
     let leaf = Hash(leaf_hash(&commitment));
     tlog::check_record(&path, header.rows, Hash(header.root), extra.index, leaf)
         .map_err(|_| invalid("the record is not in its batch"))?;
+    let personal = opens(extra.personal.as_ref(), PERSONAL_DOMAIN, PERSONAL_COMMITMENT, &record)
+        .map_err(|why| ProveError::Invalid { why: format!("its personal fields {why}") })?;
+    let content = opens(extra.payload.as_ref(), PAYLOAD_DOMAIN, PAYLOAD_COMMITMENT, &record)
+        .map_err(|why| ProveError::Invalid { why: format!("its content {why}") })?;
+    let id = value_of("interaction_id", &record).and_then(|value| minicbor::decode::<String>(value).ok());
     let BatchHeader { writer, epoch, first_seq, last_seq, created_at_us, .. } = header;
     Ok(ProvenRecord {
+        interaction_id: id.ok_or_else(|| invalid("its record is that of no call"))?,
+        personal,
+        content,
         batch: format!("{writer}/{epoch}/{first_seq}-{last_seq}"),
         created_at_us,
         entry,

@@ -85,10 +85,9 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Looks at the records of one batch of a file of `day`.
+/// Looks at the records of one batch of a file of `day`, in a lake whose records are proven since `since_us`.
 pub(super) fn records(
-    table: Table,
-    day: i32,
+    (table, day, since_us): (Table, i32, i64),
     batch: &RecordBatch,
     findings: &mut FileFindings,
 ) -> Result<(), ColumnError> {
@@ -128,6 +127,15 @@ pub(super) fn records(
     for row in 0..batch.num_rows() {
         if versions.value(row) < i32::from(FIRST_PROVEN_VERSION) {
             findings.unproven += 1;
+            if times.value(row) >= since_us {
+                let subject = format!("{} ({})", id_of(row), names.map_or("", |names| names.value(row)));
+                let detail = "it says that it is of a version without proofs, but the log had proofs by then";
+                findings.problems.push(Problem {
+                    kind: ProblemKind::RecordUnbatched,
+                    subject,
+                    detail: detail.to_owned(),
+                });
+            }
             continue;
         }
         let id = id_of(row);

@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 use tollgate_flush::error_chain;
 use tollgate_flush::inbox;
 use tollgate_flush::parquet_file::{self, day_text};
+use tollgate_flush::store::Store;
 use tollgate_interaction::commitment::Commitment;
 use tollgate_interaction::schema::Table;
 
@@ -19,7 +20,7 @@ use super::headers::{self, LogKeys, VerifyKeyError};
 use super::rows::{self, FileFindings, Found, FoundPayload, RecordId};
 use super::{Problem, ProblemKind, Problems};
 use crate::error::LakeError;
-use crate::lake::{Lake, batches_of};
+use crate::lake::{Lake, Mode, batches_of};
 use crate::log::LogPosition;
 use crate::policy::Policy;
 use crate::proof::{CHECKPOINT, Signed, read_checkpoint};
@@ -93,9 +94,11 @@ pub fn verify(lake: Arc<Lake>, settings: VerifySettings) -> BoxFuture<'static, R
         }
         let checkpoint_size = check_checkpoint(note, &name, &keys, &position, &roots, &mut problems);
         if let Some(older) = settings.older_checkpoint {
-            check_older(older, &name, &keys, &roots, &mut problems);
+            check_older(older, &name, &keys, (&roots, checkpoint_size), &mut problems);
         }
+        let proven_since_us = placed.iter().map(|placed| placed.header.created_at_us).min();
         let mut reading = Reading {
+            proven_since_us: proven_since_us.unwrap_or(i64::MAX),
             batches: Batches::new(placed),
             explained: Explained::default(),
             explaining: Vec::new(),
@@ -109,6 +112,34 @@ pub fn verify(lake: Arc<Lake>, settings: VerifySettings) -> BoxFuture<'static, R
         reading.verification.uncovered_batches = reading.batches.from(checkpoint_size);
         reading.read(&lake).await?;
         Ok(reading.finish())
+    }
+    .boxed()
+}
+
+/// Opens a lake for reading and verifies it. A table whose log cannot be read is a finding; a store that does not answer, or
+/// that has no lake, is an error.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_store(store: Store, settings: VerifySettings) -> BoxFuture<'static, Result<Verification, VerifyError>> {
+    async move {
+        let unreadable = match Lake::open(store.clone(), Mode::ReadOnly).await {
+            Ok(lake) => return verify(lake, settings).await,
+            Err(error @ LakeError::NoTable { .. }) if read_checkpoint(&store).await?.is_some() => error,
+            // The library says both in one way.
+            Err(error @ LakeError::Delta { .. }) if !error_chain(&error).contains("object store") => error,
+            Err(error) => return Err(error.into()),
+        };
+        let (LakeError::NoTable { table, .. } | LakeError::Delta { table, .. }) = &unreadable else {
+            return Err(unreadable.into());
+        };
+        let detail = format!(
+            "commits of its `{table}/_delta_log` are missing or damaged: put them back from the bucket's versions and verify again; \
+             nothing else was looked at. {}",
+            error_chain(&unreadable)
+        );
+        let problem = Problem { kind: ProblemKind::TableUnreadable, subject: format!("table {table}"), detail };
+        Ok(Verification { problems: vec![problem], ..Verification::default() })
     }
     .boxed()
 }
@@ -251,13 +282,24 @@ fn check_checkpoint(
     signed.size
 }
 
-fn check_older(older: Bytes, name: &str, keys: &LogKeys, roots: &Roots<'_>, problems: &mut Problems) {
+fn check_older(
+    older: Bytes,
+    name: &str,
+    keys: &LogKeys,
+    (roots, now_size): (&Roots<'_>, u64),
+    problems: &mut Problems,
+) {
     let subject = "the older checkpoint";
     let size = size_of(&older).unwrap_or(0);
     let read =
         if keys.is_before(size) { Signed::unchecked(older, name) } else { Signed::read(older, name, &keys.at(size)) };
     match read {
         Err(why) => problems.add(ProblemKind::CheckpointInconsistent, subject, why),
+        Ok(older) if older.size > now_size => {
+            let detail =
+                format!("its size is {}, that of the log's checkpoint {now_size}: it was taken back", older.size);
+            problems.add(ProblemKind::CheckpointBehind, subject, detail);
+        }
         Ok(older) if roots.at(older.size).as_deref() == Some(older.root.as_str()) => {}
         Ok(older) => {
             let detail = format!("the log of size {} that it saw is not the beginning of this one", older.size);
@@ -280,6 +322,8 @@ struct Reading {
     /// Control events that explain something, if they are proven.
     explaining: Vec<(RecordId, (String, String))>,
     missing: Vec<Missing>,
+    /// When the first batch was made: since then no row may say that it is of a version without proofs.
+    proven_since_us: i64,
     /// Calls whose personal fields are gone.
     erased: Vec<(RecordId, String)>,
     problems: Problems,
@@ -326,11 +370,12 @@ impl Reading {
         files: Vec<Arc<DataFile>>,
     ) -> Result<Vec<Found>, LakeError> {
         let mut all = Vec::new();
+        let since_us = self.proven_since_us;
         let reads = files.into_iter().map(|file| {
             let (lake, path, day) = (Arc::clone(lake), file.path.clone(), file.day);
             async move {
                 let look = move |batch: &RecordBatch, findings: &mut FileFindings| {
-                    rows::records(table, day, batch, findings).map_err(|error| error.to_string())
+                    rows::records((table, day, since_us), batch, findings).map_err(|error| error.to_string())
                 };
                 let (outcome, findings) = each_batch(&lake, &file, None, look).await;
                 (outcome, path, findings)

@@ -4,16 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{
+    ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tollgate_flush::keys::{KeySource, generate};
 use tollgate_interaction::{AccessEvent, ControlEvent, Governance};
-use tollgate_lake::audit::{Disclosure, ProblemKind, Verification, VerifySettings, check_proof, prove, verify};
+use tollgate_lake::audit::{
+    Disclosure, ProblemKind, Verification, VerifySettings, check_proof, prove, verify, verify_store,
+};
 use tollgate_lake::{Lake, Mode};
 
 use crate::writer::{Process, eventually, interaction, open_store, open_wal};
@@ -174,6 +180,16 @@ fn first_batch(file: &Path) -> RecordBatch {
     reader.build().unwrap().next().unwrap().unwrap()
 }
 
+/// The proof with another last byte in what opens a commitment.
+fn with_forged_opening(proof: &str, part: &str, member: &str) -> String {
+    let line = proof.lines().find_map(|line| line.strip_prefix("extra ")).unwrap();
+    let mut extra: serde_json::Value = serde_json::from_slice(&BASE64_STANDARD.decode(line).unwrap()).unwrap();
+    let mut bytes = BASE64_STANDARD.decode(extra[part][member].as_str().unwrap()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    extra[part][member] = BASE64_STANDARD.encode(bytes).into();
+    proof.replace(line, &BASE64_STANDARD.encode(extra.to_string()))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_untouched_lake_verifies_and_each_of_its_records_can_be_proven_alone() {
     let made = make().await;
@@ -187,6 +203,18 @@ async fn an_untouched_lake_verifies_and_each_of_its_records_can_be_proven_alone(
     let proven = check_proof(&proof, std::slice::from_ref(&made.key), None).unwrap();
     assert_eq!(proven.checkpoint_size, found.checkpoint_size);
     assert!(proven.record.windows(36).any(|bytes| bytes == id.to_string().as_bytes()));
+    assert_eq!(
+        (proven.interaction_id.as_str(), proven.personal, proven.content),
+        (id.to_string().as_str(), true, true)
+    );
+    for (part, member) in [("payload", "cbor"), ("payload", "salt"), ("personal", "cbor"), ("personal", "salt")] {
+        let forged = with_forged_opening(&proof, part, member);
+        let refused = check_proof(&forged, std::slice::from_ref(&made.key), None).unwrap_err().to_string();
+        assert!(refused.contains("committed to"), "{part} {member}: {refused}");
+    }
+    let bare = prove(made.open().await, id, Disclosure::default()).await.unwrap();
+    let bare = check_proof(&bare, std::slice::from_ref(&made.key), None).unwrap();
+    assert!(!bare.personal && !bare.content);
     let forged = proof.replace("index ", "index 1");
     assert!(check_proof(&forged, std::slice::from_ref(&made.key), None).is_err());
     assert!(check_proof(&proof, &[generate("tollgate.log/other").unwrap().public], None).is_err());
@@ -335,9 +363,62 @@ async fn an_older_checkpoint_put_back_is_found_and_one_kept_elsewhere_must_be_co
     let other = make().await;
     let foreign = std::fs::read(other.lake().join("log/checkpoint")).unwrap();
     let found = made.verify_with(Some(foreign.into())).await;
-    assert_eq!(found.problems[0].kind, ProblemKind::CheckpointInconsistent);
+    assert!(!found.ok && found.problems[0].subject == "the older checkpoint", "{:?}", found.problems);
+    let newest = std::fs::read(&path).unwrap();
     std::fs::write(&path, older).unwrap();
+    let found = made.verify_with(Some(newest.into())).await;
+    let is_told = |problem: &tollgate_lake::audit::Problem| problem.subject == "the older checkpoint";
+    assert!(found.problems.iter().any(is_told), "one that was kept shows it: {:?}", found.problems);
     made.assert_found(ProblemKind::CheckpointBehind, "log/checkpoint").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_says_it_is_older_than_the_proofs_is_not_believed() {
+    let made = make().await;
+    let file = made.files("interactions").remove(0);
+    made.rewrite("interactions", &file, |batch| {
+        let old = batch.slice(0, 1);
+        let old = replaced(&old, "schema_version", Arc::new(Int32Array::from(vec![1])));
+        let old = replaced(&old, "seq", Arc::new(Int64Array::from(vec![9_999])));
+        concat_batches(&batch.schema(), [&batch, &old]).unwrap()
+    });
+    made.assert_found(ProblemKind::RecordUnbatched, "/9999 (").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_its_first_commits_is_found_and_named() {
+    let made = make().await;
+    let log = made.lake().join("interactions/_delta_log");
+    std::fs::remove_file(log.join("00000000000000000001.json")).unwrap();
+    let settings = || VerifySettings { keys: vec![made.key.clone()], ..VerifySettings::default() };
+    let found = verify_store(open_store(&made.lake()), settings()).await.unwrap();
+    assert_eq!((found.ok, found.problems[0].kind), (false, ProblemKind::TableUnreadable), "{:?}", found.problems);
+    assert!(found.problems[0].detail.contains("interactions/_delta_log"), "{}", found.problems[0].detail);
+    std::fs::remove_dir_all(made.lake().join("interactions")).unwrap();
+    let found = verify_store(open_store(&made.lake()), settings()).await.unwrap();
+    assert_eq!((found.ok, found.problems[0].kind), (false, ProblemKind::TableUnreadable), "{:?}", found.problems);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_committed_after_a_version_that_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = open_wal(folder.path());
+    let process = Process::start(&wal, folder.path(), open_store(&folder.path().join("lake"))).await.unwrap();
+    process.record(1..=10).await;
+    eventually("rows are committed", || process.lake.snapshot().interactions.rows() == 10).await;
+    let key = process.lake.proof().borrow().public_key.clone();
+    let made = Made { folder, key };
+    let (newest, aside) = (made.last_commit("interactions"), made.folder.path().join("aside"));
+    std::fs::rename(&newest, &aside).unwrap();
+    process.record(11..=20).await;
+    let trouble = process.lake.trouble();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    eventually("it is told", || trouble.borrow().error.as_ref().is_some_and(|error| error.contains(name))).await;
+    assert_eq!(process.lake.snapshot().interactions.rows(), 10);
+    std::fs::rename(&aside, &newest).unwrap();
+    eventually("the rows are committed", || process.lake.snapshot().interactions.rows() == 20).await;
+    process.stop().await;
+    assert!(made.verify().await.ok);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

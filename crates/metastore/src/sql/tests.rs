@@ -240,9 +240,9 @@ async fn links_and_sessions_end() {
 async fn an_api_token_has_its_role_until_it_is_revoked() {
     on_each(|store| async move {
         let token = store.create_api_token_by(Role::Auditor, "quarterly review", "ada").await.unwrap();
-        assert_eq!(store.api_token(&token).await.unwrap(), Some(Role::Auditor));
-        assert_eq!(store.api_token("tgt-guess").await.unwrap(), None);
         let listed = store.list_api_tokens().await.unwrap();
+        assert_eq!(store.api_token(&token).await.unwrap(), Some((listed[0].id.clone(), Role::Auditor)));
+        assert_eq!(store.api_token("tgt-guess").await.unwrap(), None);
         assert_eq!((listed[0].role, listed[0].name.as_str()), (Role::Auditor, "quarterly review"));
         store.revoke_api_token(&listed[0].id, "ada").await.unwrap();
         store.revoke_api_token(&listed[0].id, "ada").await.unwrap();

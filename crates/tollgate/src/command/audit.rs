@@ -82,24 +82,23 @@ pub(crate) enum AuditCommand {
 /// If the lake cannot be read, or what was verified contradicts its proof.
 pub(crate) async fn run(common: Common, command: AuditCommand) -> anyhow::Result<()> {
     let config = Config::load(common.config.as_deref())?;
-    let data = DataDir::of_command(&common.data)?;
+    // An auditor's machine has none, and needs none.
+    let data = || DataDir::of_command(&common.data);
     match command {
         AuditCommand::Verify { key, store, checkpoint, policy } => {
             let policy = policy.as_deref().map(wire::read_policy_file).transpose()?;
-            let keys = keys_of(key, policy.as_ref(), &data)?;
+            let keys = keys_of(key, policy.as_ref(), data)?;
             let store = match store {
                 Some(url) => tollgate_flush::store::open(&url, &config.store_options())?,
-                None => open_store(&config, &data)?,
+                None => open_store(&config, &data()?)?,
             };
-            let lake =
-                Lake::open(store, Mode::ReadOnly).await.context("opening the lake; is this the right --data?")?;
             let older_checkpoint = checkpoint.map(fs::read).transpose()?.map(Into::into);
-            let found = audit::verify(lake, VerifySettings { keys, older_checkpoint, policy }).await?;
+            let found = audit::verify_store(store, VerifySettings { keys, older_checkpoint, policy }).await?;
             report(&found, common.json)
         }
         AuditCommand::Prove { id, out, personal, content } => {
             let id: InteractionId = id.parse()?;
-            let lake = Lake::open(open_store(&config, &data)?, Mode::ReadOnly).await?;
+            let lake = Lake::open(open_store(&config, &data()?)?, Mode::ReadOnly).await?;
             let proof = audit::prove(lake, id, Disclosure { personal, payload: content }).await?;
             let path = out.unwrap_or_else(|| PathBuf::from(format!("{id}.tlog-proof")));
             fs::write(&path, proof)?;
@@ -109,24 +108,32 @@ pub(crate) async fn run(common: Common, command: AuditCommand) -> anyhow::Result
         AuditCommand::Check { file, key, policy } => {
             let proof = fs::read_to_string(&file)?;
             let policy = policy.as_deref().map(wire::read_policy_file).transpose()?;
-            let keys = keys_of(key, policy.as_ref(), &data)?;
+            let keys = keys_of(key, policy.as_ref(), data)?;
             let proven = audit::check_proof(&proof, &keys, policy.as_ref())?;
             if common.json {
                 terminal::line(&serde_json::to_string(&proven)?);
             } else {
+                let disclosed = |is_there| if is_there { "disclosed, as committed to" } else { "not in this file" };
                 terminal::line(&format!(
-                    "ok: record {} is in batch {}, entry {} of the log, under a checkpoint of size {}",
-                    proven.commitment, proven.batch, proven.entry, proven.checkpoint_size
+                    "ok: record {} of call {} is in batch {}, entry {} of the log, under a checkpoint of size {}\npersonal fields: {}\n\
+                     content: {}",
+                    proven.commitment,
+                    proven.interaction_id,
+                    proven.batch,
+                    proven.entry,
+                    proven.checkpoint_size,
+                    disclosed(proven.personal),
+                    disclosed(proven.content)
                 ));
             }
             Ok(())
         }
         AuditCommand::Key => {
-            terminal::line(&own_key(&data)?);
+            terminal::line(&own_key(&data()?)?);
             Ok(())
         }
         AuditCommand::Rotate { log, writer } => {
-            let both = !log && !writer;
+            let (data, both) = (data()?, !log && !writer);
             if log || both {
                 let source = wire::log_keys(&data);
                 let keys = source.read()?;
@@ -160,11 +167,15 @@ fn own_key(data: &DataDir) -> anyhow::Result<String> {
 }
 
 /// The key that was given, or else the policy's, or else this data directory's.
-fn keys_of(key: Option<String>, policy: Option<&Policy>, data: &DataDir) -> anyhow::Result<Vec<String>> {
+fn keys_of(
+    key: Option<String>,
+    policy: Option<&Policy>,
+    data: impl FnOnce() -> anyhow::Result<DataDir>,
+) -> anyhow::Result<Vec<String>> {
     if let Some(key) = key {
         return Ok(vec![key]);
     }
-    let Some([first, others @ ..]) = policy.map(Policy::logs) else { return Ok(vec![own_key(data)?]) };
+    let Some([first, others @ ..]) = policy.map(Policy::logs) else { return Ok(vec![own_key(&data()?)?]) };
     let name = |key: &String| key.split('+').next().map(str::to_owned);
     let is_one = others.iter().all(|other| name(other) == name(first));
     anyhow::ensure!(is_one, "the policy lists several logs; say with --key which of them this is");
@@ -191,7 +202,10 @@ fn summary(found: &Verification) -> String {
     )];
     if !found.ok {
         let problems = found.problems.len() as u64 + found.unlisted_problems;
-        lines = vec![format!("{problems} contradictions among {records} records in {batches} batches")];
+        lines = vec![format!(
+            "{problems} contradictions among {records} records in {batches} batches; put what is named back from the bucket's versions \
+             and verify again (docs/proof.md says how each is found)"
+        )];
     }
     lines.push(format!(
         "the checkpoint covers {checkpoint_size} entries; {uncovered_batches} batches are not covered yet"

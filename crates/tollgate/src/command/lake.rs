@@ -132,6 +132,12 @@ async fn hold(config: &Config, data: &DataDir, json: bool, command: HoldCommand)
     let metastore = open_metastore(config, data).await?;
     match command {
         HoldCommand::Place { matter, team, from, to } => {
+            if let (Some(from), Some(to)) = (from, to) {
+                anyhow::ensure!(
+                    from < to,
+                    "a hold from {from} to {to} covers no day: `--to` is the first day after it"
+                );
+            }
             let us = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
             let scope = HoldScope { team, from_us: from.map(us), to_us: to.map(us) };
             metastore.place_hold(&matter, &serde_json::to_string(&scope)?, LOCAL_AUTHOR).await?;

@@ -16,7 +16,7 @@ use tollgate_config::Config;
 
 #[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
-    /// The query, over the tables `interactions` and `payloads`.
+    /// The query, over `interactions`, `payloads`, `control_events`, `access_events` and `log_gaps`.
     query: String,
     /// Form of the result.
     #[arg(long, value_enum)]
@@ -68,6 +68,7 @@ async fn ask_server(remote: &Remote, args: &SqlArgs, format: Format) -> anyhow::
 }
 
 async fn read_lake(common: &Common, data: &DataDir, args: &SqlArgs, format: Format) -> anyhow::Result<()> {
+    terminal::note("no server runs on this data directory: this is the lake alone, without calls that wait in a write-ahead log");
     let config = Config::load(common.config.as_deref())?;
     let analytics = wire::read_only_analytics(&config, data).await?;
     let limits = QueryLimits { max_rows: args.max_rows, timeout: Duration::from_secs(600), ..QueryLimits::default() };

@@ -14,11 +14,12 @@ use tollgate_console::integrity::{
 use tollgate_flush::flusher::FlushStatus;
 use tollgate_flush::hot::HotBuffer;
 use tollgate_gateway::Readiness;
-use tollgate_lake::audit::{VerifySettings, verify};
+use tollgate_interaction::schema::Table;
+use tollgate_lake::audit::{VerifySettings, verify_store};
 use tollgate_lake::policy::Policy;
 use tollgate_lake::trouble::{Files, Trouble};
 use tollgate_lake::witnessing::WitnessStatus;
-use tollgate_lake::{Lake, Mode, ProofStatus};
+use tollgate_lake::{Lake, ProofStatus};
 use tollgate_wal::{Wal, WalStatus};
 
 /// Reads the parts of a running node.
@@ -50,7 +51,7 @@ impl Integrity for NodeIntegrity {
                 size_bytes: wal.size_bytes,
                 quota_bytes: wal.quota_bytes,
                 dropped: wal.dropped,
-                gaps: flush.gaps,
+                gaps: flush.gaps.max(snapshot.files(Table::LogGaps).rows()),
                 failure: wal.failure,
             },
             lake_version: snapshot.interactions.version,
@@ -74,9 +75,8 @@ impl Integrity for NodeIntegrity {
         async move {
             let begun = Instant::now();
             // A reader of its own: what this process believes is not what is to be verified.
-            let lake = Lake::open(store, Mode::ReadOnly).await.map_err(|error| tollgate_flush::error_chain(&error))?;
             let settings = VerifySettings { keys: vec![key], older_checkpoint: None, policy };
-            let found = verify(lake, settings).await.map_err(|error| tollgate_flush::error_chain(&error))?;
+            let found = verify_store(store, settings).await.map_err(|error| tollgate_flush::error_chain(&error))?;
             let line = |problem: tollgate_lake::audit::Problem| ProblemLine {
                 kind: problem.kind.to_string(),
                 subject: problem.subject,
