@@ -64,6 +64,14 @@ pub struct WitnessStatus {
     pub problem: Option<String>,
 }
 
+impl WitnessStatus {
+    /// Whether it cosigned something that is not this log's past: an alarm, and no shortage.
+    #[must_use]
+    pub fn saw_another_history(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| problem.contains(THERE_ARE_TWO))
+    }
+}
+
 /// The witnesses of a log, and what is known of them.
 pub(crate) struct Witnesses {
     settings: WitnessSettings,
@@ -221,4 +229,6 @@ impl Conversation {
     }
 }
 
+/// In what is told of a witness that saw another history, and of no other.
+const THERE_ARE_TWO: &str = "there are two";
 const REWRITTEN: &str = "history was rewritten, or there are two logs with one key";

@@ -380,6 +380,9 @@ async fn a_row_that_says_it_is_older_than_the_proofs_is_not_believed() {
         let old = batch.slice(0, 1);
         let old = replaced(&old, "schema_version", Arc::new(Int32Array::from(vec![1])));
         let old = replaced(&old, "seq", Arc::new(Int64Array::from(vec![9_999])));
+        // The calls of this lake are made up and older than its batches.
+        let later = TimestampMicrosecondArray::from(vec![2_000_000_000_000_000]).with_timezone("UTC");
+        let old = replaced(&old, "started_at", Arc::new(later));
         concat_batches(&batch.schema(), [&batch, &old]).unwrap()
     });
     made.assert_found(ProblemKind::RecordUnbatched, "/9999 (").await;

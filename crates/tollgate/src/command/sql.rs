@@ -68,7 +68,9 @@ async fn ask_server(remote: &Remote, args: &SqlArgs, format: Format) -> anyhow::
 }
 
 async fn read_lake(common: &Common, data: &DataDir, args: &SqlArgs, format: Format) -> anyhow::Result<()> {
-    terminal::note("no server runs on this data directory: this is the lake alone, without calls that wait in a write-ahead log");
+    terminal::note(
+        "no server runs on this data directory: this is the lake alone, without calls that wait in a write-ahead log",
+    );
     let config = Config::load(common.config.as_deref())?;
     let analytics = wire::read_only_analytics(&config, data).await?;
     let limits = QueryLimits { max_rows: args.max_rows, timeout: Duration::from_secs(600), ..QueryLimits::default() };

@@ -117,7 +117,15 @@ impl NodeIntegrity {
     fn problems(&self, wal: &WalStatus) -> Vec<String> {
         let flush = self.flush.borrow().clone();
         let trouble = self.trouble.borrow().clone();
+        let proof = self.proof.borrow().clone();
         let mut problems: Vec<String> = wal.problem().into_iter().collect();
+        for WitnessStatus { name, problem, .. } in proof.witnesses.iter().filter(|each| each.saw_another_history()) {
+            let problem = problem.as_deref().unwrap_or_default();
+            problems.push(format!(
+                "witness `{name}` does not know this history: {problem}. Keep the bucket as it is, and compare it with the checkpoint \
+                 that the witness holds"
+            ));
+        }
         if flush.gaps > 0 {
             problems.push(format!(
                 "{} of the write-ahead log could not be read: the numbers that are missing stand in the table `log_gaps`, the bytes \
@@ -151,7 +159,7 @@ impl NodeIntegrity {
                 named(&trouble.newer)
             ));
         }
-        if let Some(problem) = &self.proof.borrow().problem {
+        if let Some(problem) = &proof.problem {
             problems.push(format!("calls are recorded and committed, but the proof needs attention: {problem}"));
         }
         problems
