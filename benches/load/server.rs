@@ -96,6 +96,7 @@ impl Server {
         for process in self.processes()? {
             let Ok(status) = fs::read_to_string(format!("/proc/{}/status", process.id)) else { continue };
             memory.resident_bytes += status_bytes(&status, "VmRSS:");
+            memory.anonymous_bytes += status_bytes(&status, "RssAnon:");
             memory.peak_bytes += status_bytes(&status, "VmHWM:");
         }
         Ok(memory)
@@ -172,6 +173,8 @@ impl Drop for Server {
 pub(crate) struct Memory {
     /// Now.
     pub(crate) resident_bytes: u64,
+    /// Of those, what no file backs.
+    pub(crate) anonymous_bytes: u64,
     /// At most since the start.
     pub(crate) peak_bytes: u64,
 }
@@ -191,7 +194,12 @@ pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
 /// If the system does not say.
 pub(crate) fn own_memory() -> anyhow::Result<Memory> {
     let status = fs::read_to_string("/proc/self/status")?;
-    Ok(Memory { resident_bytes: status_bytes(&status, "VmRSS:"), peak_bytes: status_bytes(&status, "VmHWM:") })
+    let anonymous_bytes = status_bytes(&status, "RssAnon:");
+    Ok(Memory {
+        anonymous_bytes,
+        resident_bytes: status_bytes(&status, "VmRSS:"),
+        peak_bytes: status_bytes(&status, "VmHWM:"),
+    })
 }
 
 /// What `/proc/ID/stat` says of a process.
