@@ -33,16 +33,17 @@ const PAYLOADS_ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
 const PAYLOADS_ROW_GROUP_ROWS: usize = 8_192;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 1024 * 1024;
-/// Of facts, which stay as they are for a while.
+/// Of facts.
 const FACTS_ZSTD_LEVEL: i32 = 3;
 /// Of payloads, which are most of the bytes and are compressed again by compaction: half the time of level 3.
 const PAYLOADS_ZSTD_LEVEL: i32 = 1;
-/// Of payloads that are written for good, ordered by conversation: its window of 2 MiB reaches back to the turn before, whose
-/// history this one repeats, so that each message is stored once. Level 3 leaves 4 to 7 % more bytes and misses the budget
-/// of `benches`, suite `files`; level 9 leaves 1 to 4 % fewer and takes minutes for 2 GB (2026-11-26).
-const COMPACTED_PAYLOADS_ZSTD_LEVEL: i32 = 6;
+/// Of what is written for good. Payloads are ordered by conversation and by what calls of one application begin with: the
+/// window of 4 MiB reaches back to the turn before, whose history this one repeats, and to passages that other calls found.
+/// Level 6 looks for matches in half a megabyte and leaves 4 % more bytes of ordinary calls (`benches`, suite `files`,
+/// 2026-11-26).
+const COMPACTED_ZSTD_LEVEL: i32 = 9;
 /// A page is compressed by itself, so that it has to hold many turns of a conversation.
-const COMPACTED_PAYLOADS_PAGE_BYTES: usize = 4 * 1024 * 1024;
+const COMPACTED_PAYLOADS_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A file that is not in the bucket yet.
 #[derive(Clone, Debug)]
@@ -235,7 +236,7 @@ pub fn properties(
 ) -> Result<WriterProperties, ParquetError> {
     let properties = match table {
         Table::Payloads => payload_properties(schema, written)?,
-        _ => facts_properties(schema, rows)?,
+        _ => facts_properties(schema, rows, written)?,
     };
     Ok(properties.build())
 }
@@ -253,9 +254,12 @@ fn shared_properties(schema: &Schema, zstd_level: i32) -> Result<WriterPropertie
     Ok(properties)
 }
 
-fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterPropertiesBuilder, ParquetError> {
-    let mut properties =
-        shared_properties(schema, FACTS_ZSTD_LEVEL)?.set_max_row_group_row_count(Some(FACTS_ROW_GROUP_ROWS));
+fn facts_properties(schema: &Schema, rows: usize, written: Written) -> Result<WriterPropertiesBuilder, ParquetError> {
+    let zstd_level = match written {
+        Written::ByFlush => FACTS_ZSTD_LEVEL,
+        Written::ByCompaction => COMPACTED_ZSTD_LEVEL,
+    };
+    let mut properties = shared_properties(schema, zstd_level)?.set_max_row_group_row_count(Some(FACTS_ROW_GROUP_ROWS));
     // Not on the ids of conversations and users: a filter answers whether somebody is in the file, after an erasure too.
     for name in ["interaction_id", "trace_id"] {
         let id = ColumnPath::from(name);
@@ -281,7 +285,7 @@ fn facts_properties(schema: &Schema, rows: usize) -> Result<WriterPropertiesBuil
 fn payload_properties(schema: &Schema, written: Written) -> Result<WriterPropertiesBuilder, ParquetError> {
     let (zstd_level, page_bytes) = match written {
         Written::ByFlush => (PAYLOADS_ZSTD_LEVEL, PAGE_BYTES),
-        Written::ByCompaction => (COMPACTED_PAYLOADS_ZSTD_LEVEL, COMPACTED_PAYLOADS_PAGE_BYTES),
+        Written::ByCompaction => (COMPACTED_ZSTD_LEVEL, COMPACTED_PAYLOADS_PAGE_BYTES),
     };
     let mut properties = shared_properties(schema, zstd_level)?
         .set_max_row_group_row_count(Some(PAYLOADS_ROW_GROUP_ROWS))
