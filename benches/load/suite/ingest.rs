@@ -170,7 +170,7 @@ fn pyarrow(stage: &Stage, folders: &Folders, snapshot: &LakeSnapshot) -> anyhow:
                 "name": "payloads",
                 "files": files(Table::Payloads),
                 "zstd_level": 1,
-                "row_group_rows": 8_192,
+                "row_group_rows": 16_384,
                 "dictionary_columns": dictionary_columns(Table::Payloads),
                 "statistics_columns": statistics_columns(Table::Payloads),
             },

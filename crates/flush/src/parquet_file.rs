@@ -30,7 +30,7 @@ const FACTS_ROW_GROUP_ROWS: usize = 131_072;
 /// Bytes of a row group of payloads, uncompressed.
 const PAYLOADS_ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
 /// Rows of a row group of payloads, at most.
-const PAYLOADS_ROW_GROUP_ROWS: usize = 8_192;
+const PAYLOADS_ROW_GROUP_ROWS: usize = 16_384;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Of facts.
