@@ -59,7 +59,7 @@ pub(crate) fn run(settings: &Settings, stage: &Stage) -> anyhow::Result<Report> 
         let (measured, snapshot) = on_all_processors(ingest(&folders, &bodies, calls))?;
         ours.push(measured);
         let answer = pyarrow(stage, &folders, &snapshot)?;
-        version = answer["version"].as_str().unwrap_or_default().to_owned();
+        version = answer["version"].as_str().context("pyarrow has not said its version")?.to_owned();
         for round in answer["rounds"].as_array().into_iter().flatten() {
             let figure = |name: &str| round[name].as_f64().with_context(|| format!("pyarrow's answer has no `{name}`"));
             theirs.push((figure("cpu_s")?, figure("elapsed_s")?));
@@ -71,7 +71,7 @@ pub(crate) fn run(settings: &Settings, stage: &Stage) -> anyhow::Result<Report> 
     let our_rate = median(ours.iter().map(|round| calls / round.elapsed.as_secs_f64()).collect());
     let their_cpu_us = median(theirs.iter().map(|(cpu_s, _)| cpu_s * 1e6 / calls).collect());
     let their_rate = median(theirs.iter().map(|(_, elapsed_s)| calls / elapsed_s).collect());
-    let peak_bytes = ours.iter().map(|round| round.peak_bytes).max().unwrap_or_default();
+    let peak_bytes = ours.iter().map(|round| round.peak_bytes).max();
     let mut row = |name: &str, cpu_us: f64, calls_per_s: f64, peak: Option<u64>| {
         let peak_mib = peak.map(|bytes| (bytes >> 20).to_string()).unwrap_or_default();
         let cores = short(cpu_us * calls_per_s / 1e6);
@@ -80,7 +80,7 @@ pub(crate) fn run(settings: &Settings, stage: &Stage) -> anyhow::Result<Report> 
             json!({"writer": name, "cpu_us_per_call": cpu_us, "calls_per_s": calls_per_s, "peak_resident_bytes": peak}),
         );
     };
-    row("tollgate, log to lake", our_cpu_us, our_rate, Some(peak_bytes));
+    row("tollgate, log to lake", our_cpu_us, our_rate, peak_bytes);
     row(&format!("pyarrow {version}, memory to file"), their_cpu_us, their_rate, None);
     report.budget(Budget::at_most("CPU per call, ours / pyarrow".to_owned(), our_cpu_us / their_cpu_us, CPU_BUDGET));
     report.budget(Budget::at_least("calls a second from the log to the lake".to_owned(), our_rate, CALLS_PER_S_BUDGET));

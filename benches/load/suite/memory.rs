@@ -50,7 +50,7 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Report> {
         let step: Value = serde_json::from_str(line).with_context(|| format!("it said `{line}`"))?;
         let mib = |name: &str| step[name].as_f64().unwrap_or(f64::NAN) / 1_048_576.0;
         peak_mib = mib("peak_bytes");
-        let name = step["after"].as_str().unwrap_or_default().to_owned();
+        let name = step["after"].as_str().with_context(|| format!("it said `{line}`"))?.to_owned();
         report.row(vec![name, format!("{:.0}", mib("resident_bytes")), format!("{peak_mib:.0}")], step);
     }
     report.budget(Budget::at_most("most resident memory in MiB".to_owned(), peak_mib, BUDGET_MIB));

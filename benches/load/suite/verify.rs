@@ -126,7 +126,7 @@ impl DuckDb {
         let output = BufReader::new(child.stdout.take().context("DuckDB has no standard output")?);
         let mut duckdb = DuckDb { version: String::new(), child, input, output };
         let answer = duckdb.ask(&json!({"threads": threads, "tables": tables}))?;
-        duckdb.version = answer["version"].as_str().unwrap_or_default().to_owned();
+        duckdb.version = answer["version"].as_str().context("DuckDB has not said its version")?.to_owned();
         Ok(duckdb)
     }
 

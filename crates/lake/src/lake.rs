@@ -392,7 +392,13 @@ impl Lake {
                     checked_at = Some(Instant::now());
                 }
                 tokio::select! {
-                    Some(answers) = asking.join_next() => self.publish_cosigned(answers.unwrap_or_default()).await,
+                    Some(answers) = asking.join_next() => match answers {
+                        Ok(answers) => self.publish_cosigned(answers).await,
+                        Err(error) => {
+                            tracing::error!(%error, "asking the witnesses was stopped; the checkpoint is published without them");
+                            self.publish_cosigned(Answers::default()).await;
+                        }
+                    },
                     () = notify.notified() => {}
                     () = tokio::time::sleep(poll) => {}
                     () = shutdown.cancelled() => {}

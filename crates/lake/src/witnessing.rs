@@ -62,13 +62,26 @@ pub struct WitnessStatus {
     pub cosigned_at_us: Option<i64>,
     /// Why it has not cosigned the newest checkpoint.
     pub problem: Option<String>,
+    /// Whether that is because it cosigned something that is not this log's past: an alarm, and no shortage.
+    pub saw_another_history: bool,
 }
 
-impl WitnessStatus {
-    /// Whether it cosigned something that is not this log's past: an alarm, and no shortage.
-    #[must_use]
-    pub fn saw_another_history(&self) -> bool {
-        self.problem.as_ref().is_some_and(|problem| problem.contains(THERE_ARE_TWO))
+/// Why a witness did not cosign.
+#[derive(Debug)]
+pub(crate) struct Objection {
+    why: String,
+    saw_another_history: bool,
+}
+
+impl From<String> for Objection {
+    fn from(why: String) -> Self {
+        Objection { why, saw_another_history: false }
+    }
+}
+
+impl Objection {
+    fn another_history(why: String) -> Self {
+        Objection { why, saw_another_history: true }
     }
 }
 
@@ -87,7 +100,7 @@ struct Known {
 }
 
 /// What came of asking: for each witness that was asked, by its place in the policy.
-pub(crate) type Answers = Vec<(usize, Result<Signature, String>)>;
+pub(crate) type Answers = Vec<(usize, Result<Signature, Objection>)>;
 
 /// Asking, which needs nothing of this process but time.
 pub(crate) type Asking = BoxFuture<'static, Answers>;
@@ -98,7 +111,7 @@ impl Witnesses {
             let unasked = "the policy gives no URL for it, so it is not asked".to_owned();
             let problem = witness.url.is_none().then_some(unasked);
             let name = witness.verifier.name().to_owned();
-            Known { size: 0, status: WitnessStatus { name, cosigned_at_us: None, problem } }
+            Known { size: 0, status: WitnessStatus { name, problem, ..WitnessStatus::default() } }
         });
         let known = known.collect();
         Witnesses { settings, known }
@@ -116,6 +129,7 @@ impl Witnesses {
             known.size = size;
             known.status.cosigned_at_us = i64::try_from(at_s).ok().and_then(|at_s| at_s.checked_mul(1_000_000));
             known.status.problem = None;
+            known.status.saw_another_history = false;
         }
     }
 
@@ -144,7 +158,7 @@ impl Witnesses {
                 let known_size = known.size.min(size);
                 Some(async move {
                     let answer = tokio::time::timeout(timeout, conversation.hold(known_size)).await;
-                    let late = || Err(format!("it did not answer within {} s", timeout.as_secs()));
+                    let late = || Err(format!("it did not answer within {} s", timeout.as_secs()).into());
                     (place, answer.unwrap_or_else(|_| late()))
                 })
             })
@@ -159,7 +173,8 @@ impl Witnesses {
             let Some(known) = self.known.get_mut(place) else { continue };
             match answer {
                 Ok(signature) => cosigned.extend(signature.to_bytes()),
-                Err(problem) => {
+                Err(Objection { why: problem, saw_another_history }) => {
+                    known.status.saw_another_history = saw_another_history;
                     if known.status.problem.as_ref() != Some(&problem) {
                         let name = &known.status.name;
                         tracing::warn!(witness = %name, problem, "witness `{name}` did not cosign the checkpoint");
@@ -184,29 +199,31 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn hold(self, known_size: u64) -> Result<Signature, String> {
+    async fn hold(self, known_size: u64) -> Result<Signature, Objection> {
         let size = self.size;
         let mut old = known_size;
         for _ in 0..ATTEMPTS {
             let request = self.request(old).await?;
             match self.client.add_checkpoint(&self.url, request).await? {
-                WitnessAnswer::Cosigned(lines) => return self.verified(&lines),
+                WitnessAnswer::Cosigned(lines) => return Ok(self.verified(&lines)?),
                 WitnessAnswer::Conflict { size: theirs } if theirs > size => {
-                    return Err(format!(
+                    return Err(Objection::another_history(format!(
                         "it cosigned this log with {theirs} entries, and now the log has {size}: the log was rolled back, or there are two"
-                    ));
+                    )));
                 }
                 WitnessAnswer::Conflict { size: theirs } if theirs == old => {
-                    return Err(format!("it cosigned another tree of {theirs} entries: {REWRITTEN}"));
+                    let why = format!("it cosigned another tree of {theirs} entries: {REWRITTEN}");
+                    return Err(Objection::another_history(why));
                 }
                 WitnessAnswer::Conflict { size: theirs } => old = theirs,
                 WitnessAnswer::Inconsistent => {
-                    return Err(format!("the {old} entries that it cosigned are not the log's any more: {REWRITTEN}"));
+                    let why = format!("the {old} entries that it cosigned are not the log's any more: {REWRITTEN}");
+                    return Err(Objection::another_history(why));
                 }
-                WitnessAnswer::Refused(why) => return Err(format!("it refused: {why}")),
+                WitnessAnswer::Refused(why) => return Err(format!("it refused: {why}").into()),
             }
         }
-        Err(format!("it changed its mind about the size that it knows, {old} at last; it is asked again"))
+        Err(format!("it changed its mind about the size that it knows, {old} at last; it is asked again").into())
     }
 
     async fn request(&self, old: u64) -> Result<Vec<u8>, String> {
@@ -229,6 +246,4 @@ impl Conversation {
     }
 }
 
-/// In what is told of a witness that saw another history, and of no other.
-const THERE_ARE_TWO: &str = "there are two";
 const REWRITTEN: &str = "history was rewritten, or there are two logs with one key";

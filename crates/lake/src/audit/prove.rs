@@ -332,13 +332,13 @@ async fn payload_of(lake: &Lake, id: InteractionId) -> Result<Option<Opening>, P
 /// Whether there is an opening. One that does not open the commitment in the record's `column` is an error.
 fn opens(opening: Option<&Opening>, domain: &[u8], column: &str, record: &[u8]) -> Result<bool, &'static str> {
     let Some(opening) = opening else { return Ok(false) };
-    let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| "are not base64");
+    let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| "cannot be read: an opening is base64");
     let (salt, cbor) = (decode(&opening.salt)?, decode(&opening.cbor)?);
     let opened: Commitment = Sha256::new().chain_update(domain).chain_update(salt).chain_update(cbor).finalize().into();
     let committed = value_of(column, record).and_then(|value| minicbor::Decoder::new(value).bytes().ok());
     match committed.is_some_and(|committed| committed == opened) {
         true => Ok(true),
-        false => Err("are not what its record committed to"),
+        false => Err("differ from what its record committed to"),
     }
 }
 
@@ -403,7 +403,7 @@ pub fn check_proof(proof: &str, keys: &[String], policy: Option<&Policy>) -> Res
     let personal = opens(extra.personal.as_ref(), PERSONAL_DOMAIN, PERSONAL_COMMITMENT, &record)
         .map_err(|why| ProveError::Invalid { why: format!("its personal fields {why}") })?;
     let content = opens(extra.payload.as_ref(), PAYLOAD_DOMAIN, PAYLOAD_COMMITMENT, &record)
-        .map_err(|why| ProveError::Invalid { why: format!("its content {why}") })?;
+        .map_err(|why| ProveError::Invalid { why: format!("its contents {why}") })?;
     let id = value_of("interaction_id", &record).and_then(|value| minicbor::decode::<String>(value).ok());
     let BatchHeader { writer, epoch, first_seq, last_seq, created_at_us, .. } = header;
     Ok(ProvenRecord {

@@ -245,7 +245,7 @@ async fn a_log_that_was_rolled_back_is_refused_by_the_witnesses_that_saw_more() 
     grow(&process, 101..=110).await;
     eventually("it is named", || witness(&process, 0).problem.is_some_and(|problem| problem.contains("rolled back")))
         .await;
-    assert!(witness(&process, 0).saw_another_history());
+    assert!(witness(&process, 0).saw_another_history);
     eventually("the other saw nothing of it", || fixture.checkpoint().contains("— w/1 ")).await;
     assert!(!fixture.checkpoint().contains("— w/0 "));
     // Once it has grown beyond what the witness saw, the proof fails instead.
@@ -256,7 +256,7 @@ async fn a_log_that_was_rolled_back_is_refused_by_the_witnesses_that_saw_more() 
         witness(&process, 0).problem.is_some_and(|problem| problem.contains("history was rewritten"))
     })
     .await;
-    assert!(witness(&process, 0).saw_another_history() && !witness(&process, 1).saw_another_history());
+    assert!(witness(&process, 0).saw_another_history && !witness(&process, 1).saw_another_history);
     assert!(!fixture.checkpoint().contains("— w/0 "));
     process.stop().await;
     assert!(!fixture.verify("all").await.ok);

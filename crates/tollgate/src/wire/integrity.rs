@@ -101,7 +101,7 @@ impl Integrity for NodeIntegrity {
 }
 
 fn witness(status: WitnessStatus) -> WitnessLine {
-    let WitnessStatus { name, cosigned_at_us, problem } = status;
+    let WitnessStatus { name, cosigned_at_us, problem, .. } = status;
     WitnessLine { name, cosigned_at_us, problem }
 }
 
@@ -119,7 +119,7 @@ impl NodeIntegrity {
         let trouble = self.trouble.borrow().clone();
         let proof = self.proof.borrow().clone();
         let mut problems: Vec<String> = wal.problem().into_iter().collect();
-        for WitnessStatus { name, problem, .. } in proof.witnesses.iter().filter(|each| each.saw_another_history()) {
+        for WitnessStatus { name, problem, .. } in proof.witnesses.iter().filter(|each| each.saw_another_history) {
             let problem = problem.as_deref().unwrap_or_default();
             problems.push(format!(
                 "witness `{name}` does not know this history: {problem}. Keep the bucket as it is, and compare it with the checkpoint \
