@@ -37,8 +37,8 @@ const PAGE_BYTES: usize = 1024 * 1024;
 const FACTS_ZSTD_LEVEL: i32 = 3;
 /// Of payloads, which are most of the bytes and are compressed again by compaction: half the time of level 3.
 const PAYLOADS_ZSTD_LEVEL: i32 = 1;
-/// Of what is written for good. Payloads are ordered by conversation and by what calls of one application begin with: the
-/// window of 4 MiB reaches back to the turn before, whose history this one repeats, and to passages that other calls found.
+/// Of what is written for good. Payloads are ordered by conversation: the window of 4 MiB reaches back to the turn before,
+/// whose history this one repeats, and to instructions and passages that other calls have too.
 /// Level 6 looks for matches in half a megabyte and leaves 4 % more bytes of ordinary calls (`benches`, suite `files`,
 /// 2026-11-26).
 const COMPACTED_ZSTD_LEVEL: i32 = 9;

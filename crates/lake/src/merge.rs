@@ -91,7 +91,7 @@ struct Role<'a> {
     role: Cow<'a, str>,
 }
 
-/// Everything up to the first thing the user said, as it was written; of what is no conversation, its beginning.
+/// Everything up to and with the first thing the user said, as it was written; of what is no conversation, its beginning.
 fn conversation(request: &[u8]) -> u64 {
     let mut hash = DefaultHasher::new();
     let Ok(Request { system, messages }) = serde_json::from_slice::<Request<'_>>(request) else {
