@@ -1,6 +1,6 @@
 //! Rows of several files in one order, in bounded memory. Files that a compaction wrote are in that order already and are
 //! streamed; those of a flush are small, read whole and sorted. The order of facts is that of the questions asked of them
-//! (tenant, time); that of payloads puts the turns of a conversation side by side, where the compressor finds the history
+//! (tenant, time); that of payloads puts the calls of an application and the turns of a conversation side by side, where the compressor finds the history
 //! that each of them repeats.
 
 use std::borrow::Cow;
@@ -27,6 +27,8 @@ const OUT_ROWS: usize = 8_192;
 const OUT_BYTES: usize = 8 << 20;
 /// Beginning of a request by which calls that are no conversations are put side by side.
 const PREFIX_BYTES: usize = 256;
+
+const UPPER_HALF: u64 = !0 << 32;
 
 /// Makes the keys by which the rows of one table are ordered.
 pub(crate) struct Order {
@@ -91,7 +93,9 @@ struct Role<'a> {
     role: Cow<'a, str>,
 }
 
-/// Everything up to and with the first thing the user said, as it was written; of what is no conversation, its beginning.
+/// A number whose upper half tells what stands before the first thing the user said, which calls of one application have
+/// in common, and whose lower half tells that too, which the turns of one conversation have. Of what is no conversation, its
+/// beginning.
 fn conversation(request: &[u8]) -> u64 {
     let mut hash = DefaultHasher::new();
     let Ok(Request { system, messages }) = serde_json::from_slice::<Request<'_>>(request) else {
@@ -99,13 +103,15 @@ fn conversation(request: &[u8]) -> u64 {
         return hash.finish();
     };
     system.map(RawValue::get).hash(&mut hash);
+    let mut before = hash.finish();
     for message in messages {
+        before = hash.finish();
         message.get().hash(&mut hash);
         if serde_json::from_str::<Role<'_>>(message.get()).is_ok_and(|said| said.role == "user") {
             break;
         }
     }
-    hash.finish()
+    (before & UPPER_HALF) | (hash.finish() >> 32)
 }
 
 /// Rows in order, some at a time.
@@ -228,7 +234,7 @@ async fn next_batch(
 
 #[cfg(test)]
 mod tests {
-    use super::conversation;
+    use super::{UPPER_HALF, conversation};
 
     #[test]
     fn turns_of_a_conversation_stand_together_and_apart_from_others() {
@@ -241,6 +247,16 @@ mod tests {
         let of_system =
             |system: &str| format!(r#"{{"system":"{system}","messages":[{{"role":"user","content":"Hi"}}]}}"#);
         assert_ne!(conversation(of_system("a").as_bytes()), conversation(of_system("b").as_bytes()));
+        let asked = |question: &str| {
+            conversation(
+                format!(
+                    r#"{{"messages":[{{"role":"system","content":"s"}},{{"role":"user","content":"{question}"}}]}}"#
+                )
+                .as_bytes(),
+            )
+        };
+        assert_eq!(asked("a") & UPPER_HALF, asked("b") & UPPER_HALF, "calls of one application stand side by side");
+        assert_ne!(asked("a"), asked("b"));
     }
 
     #[test]
