@@ -94,10 +94,16 @@ vocabulary! {
 vocabulary! {
     /// The caller's wire format.
     Dialect {
-        /// OpenAI's API and everything compatible with it.
+        /// OpenAI's Chat Completions API, its smaller siblings, and everything compatible with them.
         Openai = 0 => "openai",
         /// Anthropic's Messages API.
         Anthropic = 1 => "anthropic",
+        /// OpenAI's Responses API.
+        Responses = 2 => "responses",
+        /// Google's Gemini API, on Vertex AI too.
+        Gemini = 3 => "gemini",
+        /// Amazon Bedrock's Converse API.
+        Bedrock = 4 => "bedrock",
     }
 }
 

@@ -34,6 +34,15 @@ pub struct Usage {
     /// Part of the input that was images.
     #[n(8)]
     pub image_input_tokens: Option<u64>,
+    /// Part of the output that was images.
+    #[n(9)]
+    pub image_output_tokens: Option<u64>,
+    /// Searches of the web that the provider made for the model, which it bills by the call.
+    #[n(10)]
+    pub web_search_calls: Option<u64>,
+    /// Other calls of the provider's own tools that it bills by the call: file search, code interpreter, maps.
+    #[n(11)]
+    pub other_tool_calls: Option<u64>,
 }
 
 impl Usage {

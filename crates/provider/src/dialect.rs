@@ -2,15 +2,18 @@
 //! format's own words are in its module. Nothing here translates one format into another.
 
 pub mod anthropic;
+pub mod bedrock;
+pub mod gemini;
 mod head;
 pub mod openai;
+pub mod responses;
 mod splice;
 mod usage_filter;
 
 use tollgate_interaction::Dialect;
 
 pub(crate) use head::asks_for_usage;
-pub use head::{RequestError, RequestHead, parse_head};
+pub use head::{RequestError, RequestHead, parse_head, parse_head_at};
 pub use splice::with_model;
 pub use usage_filter::UsageFilter;
 
@@ -65,8 +68,10 @@ pub struct ModelEntry {
 #[must_use]
 pub fn error_body(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
     match dialect {
-        Dialect::Openai => openai::error_body(error),
+        Dialect::Openai | Dialect::Responses => openai::error_body(error),
         Dialect::Anthropic => anthropic::error_body(error),
+        Dialect::Gemini => gemini::error_body(error),
+        Dialect::Bedrock => bedrock::error_body(error),
     }
 }
 
@@ -74,18 +79,20 @@ pub fn error_body(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
 #[must_use]
 pub fn error_event(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
     let body = error_body(dialect, error);
-    let name: &[u8] = match dialect {
-        Dialect::Openai => b"",
-        Dialect::Anthropic => b"event: error\n",
-    };
-    [name, b"data: ", &body, b"\n\n"].concat()
+    match dialect {
+        Dialect::Openai | Dialect::Gemini => [b"data: ", body.as_slice(), b"\n\n"].concat(),
+        Dialect::Anthropic => [b"event: error\ndata: ", body.as_slice(), b"\n\n"].concat(),
+        Dialect::Responses => responses::error_event(error),
+        Dialect::Bedrock => bedrock::error_event(error),
+    }
 }
 
 /// The list of models, as the caller's client library expects it.
 #[must_use]
 pub fn models_list(dialect: Dialect, models: &[ModelEntry]) -> Vec<u8> {
     match dialect {
-        Dialect::Openai => openai::models_list(models),
+        Dialect::Openai | Dialect::Responses | Dialect::Bedrock => openai::models_list(models),
         Dialect::Anthropic => anthropic::models_list(models),
+        Dialect::Gemini => gemini::models_list(models),
     }
 }

@@ -2,14 +2,18 @@
 //! changes, decodes a stream, says what a response reports, prices it, and plays a provider in the sandbox. This crate
 //! does no I/O, reads no clock and draws no randomness: bytes come in, bytes and facts go out.
 
+pub mod chat;
 pub mod dialect;
+mod eventstream;
 pub mod failure;
+mod framing;
 pub mod observe;
 pub mod price;
 pub mod sandbox;
 mod scan;
 pub mod sse;
 pub mod transcript;
+pub mod translate;
 mod usage;
 
 pub use dialect::{ErrorKind, ErrorShape, ModelEntry, RequestError, RequestHead, UsageFilter};

@@ -3,12 +3,16 @@
 //! keeps a byte of a stream; it builds no tree.
 
 mod anthropic;
+mod bedrock;
+mod gemini;
 mod openai;
+mod responses;
 
 pub(crate) use openai::read_error;
 use tollgate_interaction::{Dialect, Operation, Usage, UsageSource};
 
-use crate::sse::Decoder;
+use crate::framing::Decoder;
+use crate::sse::Event;
 use crate::usage::UsageReading;
 
 /// Characters counted as one token where the provider gave no final count.
@@ -127,14 +131,15 @@ impl Observer {
         if let Form::Unknown { stream } = self.form {
             let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return };
             let is_json = matches!(first, b'{' | b'[');
-            self.form = if stream && !is_json { Form::Stream(Decoder::default()) } else { Form::Whole(Vec::new()) };
+            self.form =
+                if stream && !is_json { Form::Stream(Decoder::of(self.dialect)) } else { Form::Whole(Vec::new()) };
         }
         match &mut self.form {
             Form::Unknown { .. } => {}
             Form::Whole(body) => body.extend_from_slice(chunk),
             Form::Stream(decoder) => {
                 let (dialect, reading) = (self.dialect, &mut self.reading);
-                decoder.push(chunk, |event| read_event(dialect, reading, event.data));
+                decoder.push(chunk, |event| read_event(dialect, reading, event));
             }
         }
     }
@@ -157,7 +162,7 @@ impl Observer {
         match form {
             Form::Unknown { .. } => {}
             Form::Whole(body) => read_whole(dialect, operation, &mut reading, &body),
-            Form::Stream(mut decoder) => decoder.finish(|event| read_event(dialect, &mut reading, event.data)),
+            Form::Stream(mut decoder) => decoder.finish(|event| read_event(dialect, &mut reading, event)),
         }
         sum_up(reading, complete)
     }
@@ -172,10 +177,13 @@ pub fn whole(dialect: Dialect, operation: Operation, body: &[u8]) -> Observation
 }
 
 #[inline]
-fn read_event(dialect: Dialect, reading: &mut Reading, data: &[u8]) {
+fn read_event(dialect: Dialect, reading: &mut Reading, event: Event<'_>) {
     match dialect {
-        Dialect::Openai => openai::read_chunk(reading, data),
-        Dialect::Anthropic => anthropic::read_event(reading, data),
+        Dialect::Openai => openai::read_chunk(reading, event.data),
+        Dialect::Anthropic => anthropic::read_event(reading, event.data),
+        Dialect::Responses => responses::read_event(reading, event.data),
+        Dialect::Gemini => gemini::read_chunk(reading, event.data),
+        Dialect::Bedrock => bedrock::read_event(reading, event.name, event.data),
     }
 }
 
@@ -184,6 +192,9 @@ fn read_whole(dialect: Dialect, operation: Operation, reading: &mut Reading, bod
         (_, Operation::Models) => reading.terminated = crate::scan::Cursor::new(body).skip().is_ok(),
         (Dialect::Openai, _) => openai::read_whole(reading, body),
         (Dialect::Anthropic, _) => anthropic::read_whole(reading, body),
+        (Dialect::Responses, _) => responses::read_whole(reading, body),
+        (Dialect::Gemini, _) => gemini::read_whole(reading, body),
+        (Dialect::Bedrock, _) => bedrock::read_whole(reading, body),
     }
 }
 

@@ -12,7 +12,8 @@ mod tool;
 use bytes::Bytes;
 use tollgate_interaction::{Dialect, Operation};
 
-use crate::dialect::{ErrorKind, ErrorShape, ModelEntry, error_body, models_list, parse_head};
+use crate::dialect::{ErrorKind, ErrorShape, ModelEntry, error_body, models_list, parse_head, parse_head_at};
+use crate::translate::{self, Address, Asked, OnUnsupported, StreamTranslator};
 use ask::Ask;
 
 /// Models the sandbox plays, in the order of their made-up prices; `unpriced` has none, to show what that does.
@@ -115,7 +116,17 @@ struct Scene<'a> {
 
 /// Answers a request. The same `operation`, `body`, `script` and `seed` give the same reply, byte for byte.
 #[must_use]
-pub fn respond(dialect: Dialect, operation: Operation, body: &[u8], script: &Script, seed: u64) -> SandboxReply {
+pub fn respond(
+    dialect: Dialect,
+    operation: Operation,
+    address: Address<'_>,
+    body: &[u8],
+    script: &Script,
+    seed: u64,
+) -> SandboxReply {
+    if operation == Operation::Chat && !matches!(dialect, Dialect::Openai | Dialect::Anthropic) {
+        return translated(dialect, address, body, script, seed);
+    }
     let key = prose::mix(seed ^ prose::hash(body));
     let refuse = |code: &str, message: String| refusal(dialect, script, key, code, message);
     if operation == Operation::Models {
@@ -139,13 +150,60 @@ pub fn respond(dialect: Dialect, operation: Operation, body: &[u8], script: &Scr
     match (dialect, ask.head.stream) {
         (Dialect::Openai, false) => whole(dialect, script, key, openai::body(&scene, &choices)),
         (Dialect::Openai, true) => stream(dialect, script, key, openai::events(&scene, &choices)),
-        (Dialect::Anthropic, stream_asked) => {
+        (_, stream_asked) => {
             let Some(answer) = choices.first() else { return whole(dialect, script, key, Vec::new()) };
             match stream_asked {
                 false => whole(dialect, script, key, anthropic::body(&scene, answer)),
                 true => stream(dialect, script, key, anthropic::events(&scene, answer)),
             }
         }
+    }
+}
+
+/// Plays a provider of a dialect that the sandbox knows only through translation.
+fn translated(dialect: Dialect, address: Address<'_>, body: &[u8], script: &Script, seed: u64) -> SandboxReply {
+    let key = prose::mix(seed ^ prose::hash(body));
+    let refuse = |code: &str, message: String| refusal(dialect, script, key, code, message);
+    let head = match parse_head_at(dialect, Operation::Chat, address, body) {
+        Ok(head) => head,
+        Err(error) => return refuse(error.code(), error.to_string()),
+    };
+    let request = translate::request(dialect, Dialect::Openai, body, address, &head.model, OnUnsupported::Drop);
+    let request = match request {
+        Ok(request) => request.body,
+        Err(error) => return refuse("invalid_request", error.to_string()),
+    };
+    let reply = respond(Dialect::Openai, Operation::Chat, Address::default(), &request, script, seed);
+    let asked = Asked {
+        id: format!("{key:016x}"),
+        created_at_s: script.created_at_s,
+        model: head.model,
+        include_usage: true,
+        events: true,
+    };
+    let headers = headers(dialect, script, key, content_type(dialect, head.stream));
+    let frames = match head.stream {
+        false => match translate::answer(Dialect::Openai, dialect, &reply.body(), &asked) {
+            Ok(body) => vec![(script.ttft_ms, body)],
+            Err(error) => return refuse("sandbox", error.to_string()),
+        },
+        true => {
+            let mut translator = StreamTranslator::new(Dialect::Openai, dialect, asked);
+            let pieces = reply.frames.into_iter().map(|(delay, piece)| (delay, translator.push(&piece)));
+            let mut frames: Vec<_> = pieces.collect();
+            frames.push((0, translator.finish()));
+            frames.retain(|(_, piece)| !piece.is_empty());
+            frames
+        }
+    };
+    SandboxReply { status: 200, headers, frames }
+}
+
+fn content_type(dialect: Dialect, stream: bool) -> &'static str {
+    match (dialect, stream) {
+        (_, false) => "application/json",
+        (Dialect::Bedrock, true) => "application/vnd.amazon.eventstream",
+        (_, true) => "text/event-stream; charset=utf-8",
     }
 }
 
@@ -212,14 +270,18 @@ fn headers(dialect: Dialect, script: &Script, key: u64, content_type: &str) -> V
     let mut headers = vec![("content-type".to_owned(), content_type.to_owned())];
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
     match dialect {
-        Dialect::Openai => add("x-request-id", format!("req_{key:032x}")),
+        Dialect::Openai | Dialect::Responses => add("x-request-id", format!("req_{key:032x}")),
         Dialect::Anthropic => add("request-id", format!("req_sandbox{key:016x}")),
+        Dialect::Bedrock => add("x-amzn-requestid", format!("{key:032x}")),
+        Dialect::Gemini => {}
     }
     if !script.rate_limit_headers {
         return headers;
     }
     match dialect {
-        Dialect::Openai => {
+        // Neither tells its limits.
+        Dialect::Gemini | Dialect::Bedrock => {}
+        Dialect::Openai | Dialect::Responses => {
             for (name, limit, remaining, reset) in
                 [("requests", 10_000, 9_999, "6ms"), ("tokens", 2_000_000, 1_999_000, "30ms")]
             {

@@ -10,6 +10,8 @@ use crate::scan::{Cursor, Kind, ScanError};
 pub(crate) enum UsageReading {
     Openai(OpenaiUsage),
     Anthropic(AnthropicUsage),
+    /// Brought to the record's meaning by whoever read it.
+    Normal(Usage),
 }
 
 impl Default for UsageReading {
@@ -24,6 +26,7 @@ impl UsageReading {
         match self {
             UsageReading::Openai(usage) => usage.normalise(),
             UsageReading::Anthropic(usage) => usage.normalise(),
+            UsageReading::Normal(usage) => *usage,
         }
     }
 }
@@ -120,6 +123,7 @@ impl OpenaiUsage {
             audio_input_tokens: self.prompt_audio,
             audio_output_tokens: self.completion_audio,
             image_input_tokens: self.prompt_image,
+            ..Usage::default()
         }
     }
 

@@ -2,6 +2,10 @@
 //! Sources: <https://platform.claude.com/docs/en/api/errors>, <https://platform.claude.com/docs/en/api/models-list>
 //! (2026-11-23).
 
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
+
 use serde::Serialize;
 
 use super::{ErrorKind, ErrorShape, ModelEntry};

@@ -7,6 +7,7 @@ use std::ops::Range;
 use tollgate_interaction::{Dialect, Operation};
 
 use crate::scan::{Cursor, Kind, ScanError, Text};
+use crate::translate::Address;
 
 /// Bytes of a request that are counted as one token when a call is estimated before it is made. Rough on purpose: the
 /// true count comes back with the answer.
@@ -29,7 +30,8 @@ pub struct RequestHead {
     pub tools: bool,
     /// Bytes of the body divided by four.
     pub estimated_input_tokens: u64,
-    pub(crate) model_at: Range<usize>,
+    /// `None` where the path names the model.
+    pub(crate) model_at: Option<Range<usize>>,
     pub(crate) usage_at: UsageAt,
 }
 
@@ -99,6 +101,14 @@ pub enum RequestError {
         /// What it should hold.
         expected: &'static str,
     },
+    /// A field that had to be translated holds something else than it should.
+    #[error("`{field}` of the body is not valid; {expected}")]
+    Malformed {
+        /// Path of the field.
+        field: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
     /// A field that decides something appears more than once.
     #[error("`{field}` appears a second time at byte {offset} of the body; send it once")]
     Duplicate {
@@ -110,13 +120,19 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// For a body that was checked to be JSON and yet cannot be held: it is nested too deeply.
+    pub(crate) fn unreadable(error: &serde_json::Error) -> Self {
+        let reason = if error.is_syntax() { "it is nested too deeply, or no JSON" } else { "the text ends too early" };
+        RequestError::NotJson { field: "body".to_owned(), offset: error.column().saturating_sub(1), reason }
+    }
+
     /// Stable code for the caller.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             RequestError::NotUtf8 { .. } | RequestError::NotJson { .. } => "invalid_json",
             RequestError::Missing { .. } => "missing_field",
-            RequestError::Invalid { .. } => "invalid_field",
+            RequestError::Invalid { .. } | RequestError::Malformed { .. } => "invalid_field",
             RequestError::Duplicate { .. } => "duplicate_field",
         }
     }
@@ -128,11 +144,24 @@ impl From<ScanError> for RequestError {
     }
 }
 
-/// Reads the head of `body`.
+/// Reads the head of `body`, whose dialect names the model in it.
 ///
 /// # Errors
 /// [`RequestError`] names the field and the byte at which the body stopped making sense.
 pub fn parse_head(dialect: Dialect, operation: Operation, body: &[u8]) -> Result<RequestHead, RequestError> {
+    parse_head_at(dialect, operation, Address::default(), body)
+}
+
+/// Reads the head of `body`, sent to a path that says `address`.
+///
+/// # Errors
+/// [`RequestError`] names the field and the byte at which the body stopped making sense.
+pub fn parse_head_at(
+    dialect: Dialect,
+    operation: Operation,
+    address: Address<'_>,
+    body: &[u8],
+) -> Result<RequestHead, RequestError> {
     if operation == Operation::Models {
         return Ok(Reader::default().head(dialect, operation, body));
     }
@@ -141,13 +170,22 @@ pub fn parse_head(dialect: Dialect, operation: Operation, body: &[u8]) -> Result
     }
     let mut reader = Reader::default();
     reader.read(dialect, operation, body)?;
+    if names_model_in_path(dialect) {
+        reader.model = Some((address.model.to_owned(), None));
+        reader.stream = Some(address.stream);
+    }
     if reader.model.is_none() {
         return Err(RequestError::Missing { field: "model", expected: "name a model, such as `sandbox/small`" });
     }
     match (operation, reader.content) {
-        (Operation::Chat, false) => {
-            Err(RequestError::Missing { field: "messages", expected: "send an array of messages" })
-        }
+        (Operation::Chat, false) => match dialect {
+            Dialect::Gemini => Err(RequestError::Missing { field: "contents", expected: "send an array of contents" }),
+            // Stored prompts and earlier answers can stand for it.
+            Dialect::Responses => Ok(reader.head(dialect, operation, body)),
+            Dialect::Openai | Dialect::Anthropic | Dialect::Bedrock => {
+                Err(RequestError::Missing { field: "messages", expected: "send an array of messages" })
+            }
+        },
         (Operation::Embeddings, false) => {
             Err(RequestError::Missing { field: "input", expected: "send a text or an array of texts" })
         }
@@ -155,10 +193,15 @@ pub fn parse_head(dialect: Dialect, operation: Operation, body: &[u8]) -> Result
     }
 }
 
+/// Whether the path and not the body says which model is wanted and whether as a stream.
+fn names_model_in_path(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Gemini | Dialect::Bedrock)
+}
+
 /// What has been read so far.
 #[derive(Default)]
 struct Reader {
-    model: Option<(String, Range<usize>)>,
+    model: Option<(String, Option<Range<usize>>)>,
     stream: Option<bool>,
     max_tokens: Option<Option<u64>>,
     max_completion_tokens: Option<Option<u64>>,
@@ -200,6 +243,11 @@ impl Reader {
         key: Text<'_>,
         cursor: &mut Cursor<'_>,
     ) -> Result<(), RequestError> {
+        match dialect {
+            Dialect::Gemini => return self.gemini_field(key, cursor),
+            Dialect::Bedrock => return self.bedrock_field(key, cursor),
+            Dialect::Openai | Dialect::Anthropic | Dialect::Responses => {}
+        }
         if key.is("model") {
             return self.read_model(cursor);
         }
@@ -222,9 +270,54 @@ impl Reader {
             return Ok(());
         }
         match dialect {
-            Dialect::Openai => self.openai_field(key, cursor),
             Dialect::Anthropic => self.anthropic_field(key, cursor),
+            Dialect::Responses if key.is("max_output_tokens") => {
+                read_count("max_output_tokens", &mut self.max_tokens, cursor)
+            }
+            // They share their fields' names.
+            Dialect::Openai | Dialect::Responses | Dialect::Gemini | Dialect::Bedrock => self.openai_field(key, cursor),
         }
+    }
+
+    fn gemini_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if key.is("contents") {
+            return self.read_turns("contents", "send an array of contents", cursor);
+        }
+        if key.is("tools") {
+            self.tools |= cursor.skip()?.len() > 2;
+            return Ok(());
+        }
+        if (key.is("generationConfig") || key.is("generation_config")) && cursor.kind()? == Kind::Object {
+            return cursor.fields(|key, cursor| {
+                if key.is("maxOutputTokens") || key.is("max_output_tokens") {
+                    return read_count("generationConfig.maxOutputTokens", &mut self.max_tokens, cursor);
+                }
+                if key.is("candidateCount") || key.is("candidate_count") {
+                    return read_count("generationConfig.candidateCount", &mut self.choices, cursor);
+                }
+                Ok(cursor.skip().map(drop)?)
+            });
+        }
+        Ok(cursor.skip().map(drop)?)
+    }
+
+    fn bedrock_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if key.is("messages") {
+            return self.read_messages(cursor);
+        }
+        if key.is("toolConfig") {
+            self.tools |= cursor.skip()?.len() > 2;
+            return Ok(());
+        }
+        if key.is("inferenceConfig") && cursor.kind()? == Kind::Object {
+            return cursor.fields(|key, cursor| {
+                if key.is("maxTokens") {
+                    return read_count("inferenceConfig.maxTokens", &mut self.max_tokens, cursor);
+                }
+                Ok(cursor.skip().map(drop)?)
+            });
+        }
+        Ok(cursor.skip().map(drop)?)
     }
 
     fn openai_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
@@ -271,19 +364,27 @@ impl Reader {
         if text.is_empty() {
             return Err(RequestError::Invalid { field: "model", offset: start, expected });
         }
-        self.model = Some((text.decode().into_owned(), start..cursor.offset()));
+        self.model = Some((text.decode().into_owned(), Some(start..cursor.offset())));
         Ok(())
     }
 
     fn read_messages(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        self.read_turns("messages", "send an array of messages", cursor)
+    }
+
+    fn read_turns(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), RequestError> {
         let kind = cursor.kind()?;
         let offset = cursor.offset();
         if self.content {
-            return Err(RequestError::Duplicate { field: "messages", offset });
+            return Err(RequestError::Duplicate { field, offset });
         }
         if kind != Kind::Array {
-            let expected = "send an array of messages";
-            return Err(RequestError::Invalid { field: "messages", offset, expected });
+            return Err(RequestError::Invalid { field, offset, expected });
         }
         self.content = true;
         Ok(cursor.skip().map(drop)?)
@@ -416,7 +517,7 @@ mod tests {
         assert_eq!((head.max_output_tokens, head.choices), (Some(77), 2));
         assert_eq!(head.user.as_deref(), Some("u-1"));
         assert_eq!(head.estimated_input_tokens, (body.len() as u64).div_ceil(4));
-        assert_eq!(&body[head.model_at.clone()], r#""gpt\u002d5""#);
+        assert_eq!(&body[head.model_at.clone().unwrap()], r#""gpt\u002d5""#);
     }
 
     #[test]

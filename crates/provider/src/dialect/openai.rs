@@ -2,6 +2,10 @@
 //! Sources: <https://platform.openai.com/docs/guides/error-codes/api-errors>,
 //! <https://platform.openai.com/docs/api-reference/models/list> (2026-11-23).
 
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
+
 use serde::Serialize;
 
 use super::{ErrorKind, ErrorShape, ModelEntry};

@@ -14,8 +14,8 @@ use super::head::{RequestHead, UsageAt};
 #[must_use]
 pub fn with_model(body: &Bytes, head: &RequestHead, new_model: &str) -> Bytes {
     let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
-    if new_model != head.model {
-        edits.push((head.model_at.clone(), serde_json::Value::from(new_model).to_string()));
+    if let Some(model_at) = head.model_at.clone().filter(|_| new_model != head.model) {
+        edits.push((model_at, serde_json::Value::from(new_model).to_string()));
     }
     edits.extend(usage_edit(&head.usage_at));
     if edits.is_empty() {

@@ -107,7 +107,7 @@ fn read_stop_reason(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<()
 fn read_usage(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
     let mut usage = match reading.usage {
         UsageReading::Anthropic(usage) => usage,
-        UsageReading::Openai(_) => AnthropicUsage::default(),
+        UsageReading::Openai(_) | UsageReading::Normal(_) => AnthropicUsage::default(),
     };
     usage.read_over(cursor)?;
     reading.usage = UsageReading::Anthropic(usage);

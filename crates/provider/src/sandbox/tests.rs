@@ -7,7 +7,7 @@ const PROMPT: &str = r#"[{"role":"user","content":"Compare the renewal clauses o
 
 fn chat(dialect: Dialect, extra: &str, script: &Script) -> SandboxReply {
     let body = format!(r#"{{"model":"small","max_tokens":400,"messages":{PROMPT}{extra}}}"#);
-    respond(dialect, Operation::Chat, body.as_bytes(), script, 7)
+    respond(dialect, Operation::Chat, Address::default(), body.as_bytes(), script, 7)
 }
 
 fn json(reply: &SandboxReply) -> Value {
@@ -26,7 +26,8 @@ fn the_same_call_gets_the_same_answer_and_another_seed_another_one() {
         let script = Script::default();
         assert_eq!(chat(Dialect::Openai, extra, &script), chat(Dialect::Openai, extra, &script));
         let body = format!(r#"{{"model":"small","messages":{PROMPT}{extra}}}"#);
-        let seeded = |seed| respond(Dialect::Openai, Operation::Chat, body.as_bytes(), &script, seed).body();
+        let seeded =
+            |seed| respond(Dialect::Openai, Operation::Chat, Address::default(), body.as_bytes(), &script, seed).body();
         assert_ne!(seeded(1), seeded(2));
     }
 }
@@ -62,7 +63,8 @@ fn the_streamed_and_the_whole_answer_count_alike_and_are_observed_as_such() {
 #[test]
 fn the_callers_limit_cuts_the_answer() {
     let body = format!(r#"{{"model":"small","max_completion_tokens":5,"messages":{PROMPT}}}"#);
-    let reply = json(&respond(Dialect::Openai, Operation::Chat, body.as_bytes(), &Script::default(), 1));
+    let reply =
+        json(&respond(Dialect::Openai, Operation::Chat, Address::default(), body.as_bytes(), &Script::default(), 1));
     assert_eq!(reply["usage"]["completion_tokens"], 5);
     assert_eq!(reply["choices"][0]["finish_reason"], "length");
 }
@@ -97,7 +99,14 @@ fn embeddings_come_as_floats_or_base64_and_near_texts_are_near() {
         let body = format!(
             r#"{{"model":"embed","dimensions":64,"encoding_format":"{format}","input":["red apple pie","red apple tart","tax law"]}}"#
         );
-        json(&respond(Dialect::Openai, Operation::Embeddings, body.as_bytes(), &Script::default(), 1))
+        json(&respond(
+            Dialect::Openai,
+            Operation::Embeddings,
+            Address::default(),
+            body.as_bytes(),
+            &Script::default(),
+            1,
+        ))
     };
     let floats = ask("float");
     let vector = |index: usize| -> Vec<f64> {
@@ -113,10 +122,17 @@ fn embeddings_come_as_floats_or_base64_and_near_texts_are_near() {
 
 #[test]
 fn a_request_the_real_provider_would_refuse_is_refused_in_its_words() {
-    let reply = respond(Dialect::Anthropic, Operation::Chat, br#"{"model":"m","messages":[]}"#, &Script::default(), 1);
+    let reply = respond(
+        Dialect::Anthropic,
+        Operation::Chat,
+        Address::default(),
+        br#"{"model":"m","messages":[]}"#,
+        &Script::default(),
+        1,
+    );
     assert_eq!(reply.status, 400);
     assert_eq!(json(&reply)["error"]["type"], "invalid_request_error");
-    let reply = respond(Dialect::Openai, Operation::Chat, b"{", &Script::default(), 1);
+    let reply = respond(Dialect::Openai, Operation::Chat, Address::default(), b"{", &Script::default(), 1);
     assert_eq!(json(&reply)["error"]["code"], "invalid_json");
 }
 
@@ -131,7 +147,8 @@ fn the_delays_are_those_of_the_script() {
 #[test]
 fn a_thinking_model_reports_its_reasoning_and_json_mode_answers_json() {
     let body = format!(r#"{{"model":"thinker","messages":{PROMPT},"response_format":{{"type":"json_object"}}}}"#);
-    let reply = json(&respond(Dialect::Openai, Operation::Chat, body.as_bytes(), &Script::default(), 1));
+    let reply =
+        json(&respond(Dialect::Openai, Operation::Chat, Address::default(), body.as_bytes(), &Script::default(), 1));
     assert!(reply["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap() > 0);
     let content = reply["choices"][0]["message"]["content"].as_str().unwrap();
     assert!(serde_json::from_str::<Value>(content).unwrap().is_object());

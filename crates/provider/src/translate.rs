@@ -1,0 +1,184 @@
+//! Translates a call whose caller speaks another dialect than its provider: the request on its way there, the answer or
+//! the stream on its way back. Every dialect is read into and written from [`crate::chat`], so that a new one is one module
+//! and not one for each other dialect. What the target cannot express is refused with the field's path, or dropped by name
+//! where the operator allows it; nothing is lost unsaid.
+
+mod fields;
+mod losses;
+mod stream;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tollgate_interaction::Dialect;
+
+pub(crate) use fields::{Fields, read_text};
+pub use losses::{Losses, OnUnsupported, Unsupported};
+pub use stream::StreamTranslator;
+pub(crate) use stream::{ReadStream, WriteStream};
+
+use crate::chat::{Answer, Request};
+use crate::dialect::{RequestError, anthropic, bedrock, gemini, openai, responses};
+
+/// What the path of a request says where the body does not: the model and whether a stream is wanted (Gemini, Bedrock).
+/// The other dialects say both in the body, and there this is not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address<'a> {
+    /// Name of the model.
+    pub model: &'a str,
+    /// Whether the path is that of a stream.
+    pub stream: bool,
+}
+
+/// What a writer of answers has to know of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Stands for the answer's id where the provider gives none; also the seed of ids of its parts.
+    pub id: String,
+    /// Stands for the time of the answer where the provider gives none. Seconds since 1970.
+    pub created_at_s: i64,
+    /// Model, as the caller wrote it; stands for the served one where the provider names none.
+    pub model: String,
+    /// Whether the caller of a Chat Completions stream wants the usage chunk.
+    pub include_usage: bool,
+    /// Whether the stream is to be one of server-sent events rather than a JSON array (Gemini).
+    pub events: bool,
+}
+
+/// A request in the provider's dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// The body.
+    pub body: Bytes,
+    /// Paths in the caller's body of what was left out, in order.
+    pub dropped: Vec<String>,
+}
+
+/// Why a request was not translated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TranslateError {
+    /// The caller's body is not what its dialect wants.
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    /// The provider's dialect cannot say it.
+    #[error("{0}")]
+    Unsupported(#[from] Unsupported),
+}
+
+/// Why an answer could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{at}` of the provider's answer is not {expected}")]
+pub struct AnswerError {
+    /// Path in the answer; `body` for all of it.
+    pub at: String,
+    /// What it should be.
+    pub expected: &'static str,
+}
+
+/// Translates the body of a request from the caller's dialect to the provider's. `model` is the model's name at the
+/// provider.
+///
+/// # Errors
+/// [`TranslateError`] names the field.
+pub fn request(
+    from: Dialect,
+    to: Dialect,
+    body: &[u8],
+    address: Address<'_>,
+    model: &str,
+    on_unsupported: OnUnsupported,
+) -> Result<Translated, TranslateError> {
+    let body: Value = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error))?;
+    let mut request = read_request(from, body, address)?;
+    model.clone_into(&mut request.model);
+    let mut losses = Losses::new(to, on_unsupported);
+    let body = write_request(to, request, &mut losses)?;
+    Ok(Translated { body: encode(&body), dropped: losses.into_dropped() })
+}
+
+/// Reads a request of `dialect`.
+///
+/// # Errors
+/// [`RequestError`] names the field that is not what the dialect wants.
+pub fn read_request(dialect: Dialect, body: Value, address: Address<'_>) -> Result<Request, RequestError> {
+    match dialect {
+        Dialect::Openai => openai::request::read(body),
+        Dialect::Anthropic => anthropic::request::read(body),
+        Dialect::Responses => responses::request::read(body),
+        Dialect::Gemini => gemini::request::read(body, address),
+        Dialect::Bedrock => bedrock::request::read(body, address),
+    }
+}
+
+/// Writes a request in `dialect`.
+///
+/// # Errors
+/// [`Unsupported`] names the field of the caller's that the dialect cannot express.
+pub fn write_request(dialect: Dialect, request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+    match dialect {
+        Dialect::Openai => openai::request::write(request, losses),
+        Dialect::Anthropic => anthropic::request::write(request, losses),
+        Dialect::Responses => responses::request::write(request, losses),
+        Dialect::Gemini => gemini::request::write(request, losses),
+        Dialect::Bedrock => bedrock::request::write(request, losses),
+    }
+}
+
+/// Translates a whole answer from the provider's dialect to the caller's.
+///
+/// # Errors
+/// [`AnswerError`] if it is not an answer of the provider's dialect.
+pub fn answer(from: Dialect, to: Dialect, body: &[u8], asked: &Asked) -> Result<Bytes, AnswerError> {
+    let body = serde_json::from_slice(body).map_err(|_| AnswerError { at: "body".to_owned(), expected: "JSON" })?;
+    Ok(encode(&write_answer(to, read_answer(from, body)?, asked)))
+}
+
+/// Reads a whole answer of `dialect`.
+///
+/// # Errors
+/// [`AnswerError`] names the field that is not what the dialect promises.
+pub fn read_answer(dialect: Dialect, body: Value) -> Result<Answer, AnswerError> {
+    match dialect {
+        Dialect::Openai => openai::answer::read(body),
+        Dialect::Anthropic => anthropic::answer::read(body),
+        Dialect::Responses => responses::answer::read(body),
+        Dialect::Gemini => gemini::answer::read(body),
+        Dialect::Bedrock => bedrock::answer::read(body),
+    }
+}
+
+/// Writes a whole answer in `dialect`.
+#[must_use]
+pub fn write_answer(dialect: Dialect, answer: Answer, asked: &Asked) -> Value {
+    match dialect {
+        Dialect::Openai => openai::answer::write(answer, asked),
+        Dialect::Anthropic => anthropic::answer::write(answer, asked),
+        Dialect::Responses => responses::answer::write(answer, asked),
+        Dialect::Gemini => gemini::answer::write(answer, asked),
+        Dialect::Bedrock => bedrock::answer::write(answer, asked),
+    }
+}
+
+pub(crate) fn read_stream(dialect: Dialect) -> Box<dyn ReadStream> {
+    match dialect {
+        Dialect::Openai => Box::<openai::stream::Reader>::default(),
+        Dialect::Anthropic => Box::<anthropic::stream::Reader>::default(),
+        Dialect::Responses => Box::<responses::stream::Reader>::default(),
+        Dialect::Gemini => Box::<gemini::stream::Reader>::default(),
+        Dialect::Bedrock => Box::<bedrock::stream::Reader>::default(),
+    }
+}
+
+pub(crate) fn write_stream(dialect: Dialect, asked: Asked) -> Box<dyn WriteStream> {
+    match dialect {
+        Dialect::Openai => Box::new(openai::stream::Writer::new(asked)),
+        Dialect::Anthropic => Box::new(anthropic::stream::Writer::new(asked)),
+        Dialect::Responses => Box::new(responses::stream::Writer::new(asked)),
+        Dialect::Gemini => Box::new(gemini::stream::Writer::new(asked)),
+        Dialect::Bedrock => Box::new(bedrock::stream::Writer::new(asked)),
+    }
+}
+
+fn encode(body: &Value) -> Bytes {
+    // `Value`'s own form of itself is always JSON.
+    body.to_string().into()
+}

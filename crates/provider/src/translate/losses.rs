@@ -1,0 +1,73 @@
+//! What the provider's dialect cannot express: refused with the field's path or, where the operator allows it, dropped and
+//! listed.
+
+use tollgate_interaction::Dialect;
+
+/// What becomes of a field that the provider's dialect cannot express.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnsupported {
+    /// The call is refused with the field's path.
+    #[default]
+    Refuse,
+    /// The field is left out, and the row of the call lists it.
+    Drop,
+}
+
+/// A field that the provider's dialect cannot express.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{field}` ({what}) cannot be expressed in the dialect `{target}` of the provider; leave it out, choose a model of \
+     another provider, or let the route drop it (`on_unsupported: drop`)"
+)]
+pub struct Unsupported {
+    /// Path in the caller's body.
+    pub field: String,
+    /// What it is or what is wrong with it: `audio`, `a temperature above 1`.
+    pub what: String,
+    /// The provider's dialect.
+    pub target: Dialect,
+}
+
+/// Gathers what a writer leaves out.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    target: Dialect,
+    on_unsupported: OnUnsupported,
+    dropped: Vec<String>,
+}
+
+impl Losses {
+    /// For a request to a provider of dialect `target`.
+    #[must_use]
+    pub fn new(target: Dialect, on_unsupported: OnUnsupported) -> Self {
+        Losses { target, on_unsupported, dropped: Vec::new() }
+    }
+
+    /// The field at `at`, which changes the answer, cannot be expressed.
+    ///
+    /// # Errors
+    /// [`Unsupported`] unless the operator allows to drop it.
+    pub fn lose(&mut self, at: &str, what: impl Into<String>) -> Result<(), Unsupported> {
+        match self.on_unsupported {
+            OnUnsupported::Refuse => Err(Unsupported { field: at.to_owned(), what: what.into(), target: self.target }),
+            OnUnsupported::Drop => {
+                self.note(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// The field at `at`, which changes nothing about the answer, is not passed on.
+    pub fn note(&mut self, at: &str) {
+        if !self.dropped.iter().any(|dropped| dropped == at) {
+            self.dropped.push(at.to_owned());
+        }
+    }
+
+    /// Paths of what was left out, in order, each once.
+    #[must_use]
+    pub fn into_dropped(self) -> Vec<String> {
+        self.dropped
+    }
+}
