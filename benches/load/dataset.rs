@@ -119,6 +119,10 @@ fn facts(random: &mut Random, caller: Caller<'_>, started_at_us: i64, request: u
         request_bytes: request as u64,
         response_bytes: response as u64,
         tags: vec![("app".into(), caller.application.into()), ("env".into(), "production".into())],
+        service_tier: None,
+        upstream_dialect: None,
+        dropped: Vec::new(),
+        provider_cost_usd: None,
     }
 }
 

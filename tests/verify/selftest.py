@@ -143,7 +143,9 @@ CALLS = [(1, 0, "interaction_id", T), (2, 0, "writer", T), (3, 0, "epoch", I), (
          (49, 0, "cost_usd", pa.decimal128(20, 12)), (50, 0, "cost_source", T), (51, 0, "price_id", T),
          (52, 0, "request_bytes", I), (53, 0, "response_bytes", I), (0, 54, "tags", pa.map_(T, T)),
          (0, 0, "record_commitment", B), (56, 0, "personal_commitment", B), (57, 0, "payload_commitment", B),
-         (0, 0, "personal_salt", B)]
+         (0, 0, "personal_salt", B), (59, 0, "image_output_tokens", I), (60, 0, "web_search_calls", I),
+         (61, 0, "other_tool_calls", I), (62, 0, "service_tier", T), (63, 0, "upstream_dialect", T),
+         (64, 0, "dropped", pa.list_(T)), (65, 0, "provider_cost_usd", pa.decimal128(20, 12))]
 EVENT = [(1, 0, "writer", T), (2, 0, "epoch", I), (3, 0, "seq", I), (4, 0, "schema_version", J), (5, 0, "at", W)]
 COLUMNS = {
     "interactions": CALLS,

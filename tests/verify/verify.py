@@ -365,7 +365,9 @@ SCHEMAS: dict[str, list[Field]] = {
         "43 cache_write_1h_input_tokens int, 44 reasoning_output_tokens int, 45 audio_input_tokens int,"
         "46 audio_output_tokens int, 47 image_input_tokens int, 48 usage_source text, 49 cost_usd decimal,"
         "50 cost_source text, 51 price_id text, 52 request_bytes int, 53 response_bytes int, 54p tags tags,"
-        "56 personal_commitment binary, 57 payload_commitment binary",
+        "56 personal_commitment binary, 57 payload_commitment binary, 59 image_output_tokens int,"
+        "60 web_search_calls int, 61 other_tool_calls int, 62 service_tier text, 63 upstream_dialect text,"
+        "64 dropped texts, 65 provider_cost_usd decimal",
         {"reasons": (("rule", "text"), ("effect", "text"), ("detail", "text")),
          "candidates": (("provider", "text"), ("model", "text"), ("rejected_because", "text")),
          "attempts": (("provider", "text"), ("model", "text"), ("http_status", "int"), ("error_class", "text"),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tollgate_gateway::{
-    AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts,
+    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy,
+    Timeouts,
 };
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
@@ -78,20 +79,37 @@ impl Config {
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let (kind, default_url) = match provider.dialect {
-        ProviderDialect::Openai => (ProviderKind::Openai, "https://api.openai.com/v1"),
-        ProviderDialect::Anthropic => (ProviderKind::Anthropic, "https://api.anthropic.com/v1"),
-        ProviderDialect::Sandbox => (ProviderKind::Sandbox, ""),
-    };
+    let default_url = provider.default_url();
     ProviderSettings {
         name: name.to_owned(),
-        kind,
-        base_url: provider.base_url.as_ref().map_or_else(|| default_url.to_owned(), |url| url.value.clone()),
-        api_key: provider.api_key.as_ref().map(|key| Secret::new(key.value.clone())),
+        kind: match provider.dialect {
+            ProviderDialect::Openai => ProviderKind::Openai,
+            ProviderDialect::Azure => ProviderKind::Azure,
+            ProviderDialect::Anthropic => ProviderKind::Anthropic,
+            ProviderDialect::Gemini => ProviderKind::Gemini,
+            ProviderDialect::Bedrock => ProviderKind::Bedrock,
+            ProviderDialect::Sandbox => ProviderKind::Sandbox,
+        },
+        has_responses: provider.has_responses(),
+        api_version: provider.api_version.clone(),
+        base_url: provider.base_url.as_ref().map_or(default_url, |url| url.value.clone()),
+        credentials: credentials(provider),
         region: provider.region.clone(),
         tags: provider.tags.clone(),
         models: offered(provider),
         price_as: provider.price_as.clone(),
+    }
+}
+
+fn credentials(provider: &Provider) -> Credentials {
+    if let Some(key) = &provider.api_key {
+        return Credentials::Key(Secret::new(key.value.clone()));
+    }
+    let Some(aws) = &provider.aws else { return Credentials::None };
+    Credentials::Aws {
+        access_key_id: aws.access_key_id.value.clone(),
+        secret_access_key: Secret::new(aws.secret_access_key.value.clone()),
+        session_token: aws.session_token.as_ref().map(|token| Secret::new(token.value.clone())),
     }
 }
 
@@ -112,6 +130,8 @@ fn route(alias: &str, model: &Model) -> ModelRoute {
             crate::Strategy::Cheapest => Strategy::Cheapest,
         },
         ack: model.ack.map(ack_mode),
+        on_unsupported: model.on_unsupported,
+        on_disconnect: model.on_disconnect,
     }
 }
 

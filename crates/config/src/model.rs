@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+use tollgate_gateway::OnDisconnect;
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_policy::suggestion;
+use tollgate_provider::translate::OnUnsupported;
 
 use super::{Acknowledge, Provider, mistake};
 
@@ -22,6 +24,34 @@ pub struct Model {
     /// What must be durable before what, for calls by this alias. Default: `log.ack`.
     #[serde(default)]
     pub ack: Option<Acknowledge>,
+    /// What becomes of a field of the request that the format of the target's provider cannot express: `refuse` (default)
+    /// or `drop`, which lists it in the column `dropped`.
+    #[schemars(with = "Unsupported")]
+    #[serde(default)]
+    pub on_unsupported: OnUnsupported,
+    /// What becomes of the upstream call when the caller hangs up: `drain` (default) reads it to its end, so that the
+    /// provider's own count is recorded; `cancel` breaks it off and estimates.
+    #[schemars(with = "Option<Disconnect>")]
+    #[serde(default)]
+    pub on_disconnect: Option<OnDisconnect>,
+}
+
+/// Names for the schema.
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "stands in the published schema for a type of another crate")]
+enum Unsupported {
+    Refuse,
+    Drop,
+}
+
+/// Names for the schema.
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "stands in the published schema for a type of another crate")]
+enum Disconnect {
+    Drain,
+    Cancel,
 }
 
 /// How a target is chosen.

@@ -20,7 +20,17 @@ pub struct Provider {
     #[schemars(with = "Option<String>")]
     #[serde(default)]
     pub api_key: Option<Spanned<String>>,
-    /// Region it answers from, as you know it.
+    /// Access key for Amazon Bedrock, where there is no `api_key`.
+    #[serde(default)]
+    pub aws: Option<AwsCredentials>,
+    /// Whether a server compatible with OpenAI also has the Responses API (`/responses`). Where it does not, callers of
+    /// that are translated.
+    #[serde(default)]
+    pub responses: Option<bool>,
+    /// Azure's `api-version`, such as `2024-10-21`; without it the API without versions (`/openai/v1`) is used.
+    #[serde(default)]
+    pub api_version: Option<String>,
+    /// Region it answers from, as you know it; for Amazon Bedrock also the one that is called.
     #[serde(default)]
     pub region: Option<String>,
     /// Labels that policies can prefer, such as `open-weights`.
@@ -34,16 +44,38 @@ pub struct Provider {
     pub price_as: Option<String>,
 }
 
-/// The wire format a provider speaks.
+/// Whose API a provider has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderDialect {
     /// OpenAI's, and every server compatible with it.
     Openai,
+    /// Azure OpenAI: `base_url` is the resource's, a model is the name of a deployment.
+    Azure,
     /// Anthropic's.
     Anthropic,
-    /// The built-in fake that costs nothing and answers both.
+    /// Google's Gemini API.
+    Gemini,
+    /// Amazon Bedrock, in `region`.
+    Bedrock,
+    /// The built-in fake that costs nothing and answers every format.
     Sandbox,
+}
+
+/// Credentials of Amazon Web Services.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsCredentials {
+    /// Public half of the key.
+    #[schemars(with = "String")]
+    pub access_key_id: Spanned<String>,
+    /// Secret half; `${NAME}` takes it from the environment.
+    #[schemars(with = "String")]
+    pub secret_access_key: Spanned<String>,
+    /// Of temporary credentials.
+    #[schemars(with = "Option<String>")]
+    #[serde(default)]
+    pub session_token: Option<Spanned<String>>,
 }
 
 impl Provider {
@@ -53,6 +85,9 @@ impl Provider {
             dialect: ProviderDialect::Sandbox,
             base_url: None,
             api_key: None,
+            aws: None,
+            responses: None,
+            api_version: None,
             region: None,
             tags: Vec::new(),
             models: Vec::new(),
@@ -60,12 +95,38 @@ impl Provider {
         }
     }
 
+    /// The provider's own address, where the configuration names none.
+    pub(super) fn default_url(&self) -> String {
+        match self.dialect {
+            ProviderDialect::Openai => "https://api.openai.com/v1".to_owned(),
+            ProviderDialect::Anthropic => "https://api.anthropic.com/v1".to_owned(),
+            ProviderDialect::Gemini => "https://generativelanguage.googleapis.com/v1beta".to_owned(),
+            ProviderDialect::Bedrock => {
+                format!("https://bedrock-runtime.{}.amazonaws.com", self.region.as_deref().unwrap_or("us-east-1"))
+            }
+            // Checked to have one.
+            ProviderDialect::Azure => String::new(),
+            ProviderDialect::Sandbox => String::new(),
+        }
+    }
+
+    /// Whether it has the Responses API: as written, or else if it is OpenAI itself or Azure.
+    pub(super) fn has_responses(&self) -> bool {
+        let is_openai = self.dialect == ProviderDialect::Openai && self.base_url.is_none();
+        self.responses.unwrap_or(is_openai || self.dialect == ProviderDialect::Azure)
+    }
+
     pub(super) fn with_key(dialect: ProviderDialect, key: String) -> Provider {
         Provider { dialect, api_key: Some(unwritten(key)), ..Provider::sandbox() }
     }
 
     pub(super) fn expand(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
-        [&mut self.base_url, &mut self.api_key].into_iter().flatten().try_for_each(|value| expand(value, environment))
+        let aws = self.aws.as_mut().map(|aws| {
+            let AwsCredentials { access_key_id, secret_access_key, session_token } = aws;
+            [Some(access_key_id), Some(secret_access_key), session_token.as_mut()]
+        });
+        let written = [self.base_url.as_mut(), self.api_key.as_mut()].into_iter().chain(aws.into_iter().flatten());
+        written.flatten().try_for_each(|value| expand(value, environment))
     }
 
     pub(super) fn check(&self, name: &str) -> Result<(), SourceError> {

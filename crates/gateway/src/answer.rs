@@ -4,12 +4,14 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tollgate_interaction::{Dialect, InteractionId, Usd};
-use tollgate_provider::dialect;
+use tollgate_provider::observe::StreamError;
+use tollgate_provider::{ErrorShape, dialect, failure};
 
 use crate::call::Call;
 use crate::error::{CallError, own};
 use crate::relay::Body;
 use crate::settle::Settlement;
+use crate::upstream::AnswerHead;
 
 const INTERACTION_ID: HeaderName = HeaderName::from_static("x-tollgate-interaction-id");
 const PROVIDER: HeaderName = HeaderName::from_static("x-tollgate-provider");
@@ -40,11 +42,38 @@ fn is_left_behind(name: &HeaderName) -> bool {
     )
 }
 
+const EVENTS: &str = "text/event-stream";
+const AMAZON_EVENTS: &str = "application/vnd.amazon.eventstream";
+
 /// Whether the body is a stream of events.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    const EVENTS: &[u8] = b"text/event-stream";
-    value.get(..EVENTS.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+    let starts_with =
+        |kind: &str| value.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()));
+    starts_with(EVENTS) || starts_with(AMAZON_EVENTS)
+}
+
+/// Media type of an answer in `dialect`.
+pub(crate) fn content_type(dialect: Dialect, is_stream: bool, events: bool) -> HeaderValue {
+    match (is_stream, dialect) {
+        (true, Dialect::Bedrock) => HeaderValue::from_static(AMAZON_EVENTS),
+        (true, Dialect::Gemini) if !events => JSON,
+        (true, _) => HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        (false, _) => JSON,
+    }
+}
+
+/// An error of a provider that speaks another format than the caller, in the caller's.
+pub(crate) fn reported(call: &Call, status: StatusCode, error: &StreamError) -> Bytes {
+    let class = failure::classify_error(status.as_u16(), error);
+    let shape = ErrorShape {
+        code: error.code.clone().unwrap_or_else(|| class.to_owned()),
+        message: error.message.clone(),
+        kind: failure::kind_of(class),
+        http_status: status.as_u16(),
+        interaction_id: call.public_id.to_string(),
+    };
+    dialect::error_body(call.dialect, &shape).into()
 }
 
 /// Whether the body has an encoding that cannot be read in passing, although none was asked for.
@@ -52,13 +81,17 @@ pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The head of an answer by a provider, on the provider's own headers.
+/// The head of an answer by a provider, on the provider's own headers. `form` is the media type of a translated answer.
 pub(crate) fn head(
     call: &Call,
-    status: StatusCode,
-    mut headers: HeaderMap,
+    answer: AnswerHead,
+    form: Option<HeaderValue>,
     settlement: Option<Settlement>,
 ) -> Response<()> {
+    let AnswerHead { status, mut headers } = answer;
+    if let Some(form) = form {
+        headers.insert(header::CONTENT_TYPE, form);
+    }
     for name in &LEFT_BEHIND {
         headers.remove(name);
     }
@@ -109,8 +142,9 @@ pub(crate) fn refusal(call: &Call, error: &CallError, body: Bytes, attempts: usi
     mark(headers, call, attempts);
     // Where each client library looks for the id that it shows with an error.
     let request_id = match call.dialect {
-        Dialect::Openai => HeaderName::from_static("x-request-id"),
+        Dialect::Openai | Dialect::Responses | Dialect::Gemini => HeaderName::from_static("x-request-id"),
         Dialect::Anthropic => HeaderName::from_static("request-id"),
+        Dialect::Bedrock => HeaderName::from_static("x-amzn-requestid"),
     };
     headers.insert(request_id, id_value(call.public_id));
     if matches!(error, CallError::Denied { .. }) {

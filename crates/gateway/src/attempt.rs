@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
+use tollgate_interaction::{Candidate, Dialect};
+use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated};
 use tollgate_provider::{RequestHead, dialect, failure};
 
 use crate::call::{Call, HeadError};
 use crate::error::{CallError, UpstreamVerdict};
+use crate::provider::Provider;
 use crate::random;
-use crate::route::{Provider, Target};
+use crate::route::Target;
 use crate::sandbox::Play;
 use crate::upstream::{self, AnswerHead, ExchangeError, Lease, Pool, Upstream};
 
@@ -23,8 +26,17 @@ const MAX_ERROR_BYTES: u64 = 1024 * 1024;
 /// What is sent, whoever it is sent to.
 pub(crate) struct Outbound<'a> {
     pub(crate) head: &'a RequestHead,
+    pub(crate) address: Address<'a>,
     pub(crate) body: Bytes,
+    pub(crate) on_unsupported: OnUnsupported,
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
+}
+
+/// A request in the words of one target's provider.
+struct Worded {
+    spoken: Dialect,
+    path: Uri,
+    body: Bytes,
 }
 
 /// Why no target answered.
@@ -54,8 +66,17 @@ pub(crate) async fn call_first(
 ) -> Result<AnswerHead, Failure> {
     let mut last = Failure::Own(CallError::Internal);
     for target in targets.iter().take(call.gateway.settings.limits.attempts.max(1)) {
-        call.begin_attempt(target);
-        let (failure, is_final) = match head_of(call, outbound, target).await {
+        let worded = match word(call, outbound, target) {
+            Ok(worded) => worded,
+            Err(error) => {
+                // Another target's provider may be able to say it.
+                note_refusal(call, target, &error);
+                last = Failure::Own(error);
+                continue;
+            }
+        };
+        call.begin_attempt(target, worded.spoken);
+        let (failure, is_final) = match head_of(call, outbound, target, worded).await {
             Ok(head) => match UpstreamVerdict::of(head.status) {
                 UpstreamVerdict::Answered => {
                     target.health.succeeded();
@@ -78,16 +99,62 @@ pub(crate) async fn call_first(
     Err(last)
 }
 
+/// Puts the request into the words of `target`'s provider: the caller's own bytes with the model's name in its place or, if
+/// it speaks another format, a translation.
+fn word(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<Worded, CallError> {
+    let (operation, provider) = (call.record.operation, &target.provider);
+    let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
+    let path = provider.path(spoken, operation, &target.model, outbound.head.stream)?;
+    if spoken == call.dialect {
+        let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
+        return Ok(Worded { spoken, path, body });
+    }
+    let translated = translate::request(
+        call.dialect,
+        spoken,
+        &outbound.body,
+        outbound.address,
+        &target.model,
+        outbound.on_unsupported,
+    );
+    match translated {
+        Ok(Translated { body, dropped }) => {
+            call.record.dropped = dropped;
+            Ok(Worded { spoken, path, body })
+        }
+        Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
+        Err(TranslateError::Unsupported(source)) => {
+            let (model, provider) = (target.model.clone(), provider.name.clone());
+            Err(CallError::Unsupported { model, provider, source })
+        }
+    }
+}
+
+/// Says on the record why a target was passed over.
+fn note_refusal(call: &mut Call, target: &Target, error: &CallError) {
+    let is_it =
+        |candidate: &&mut Candidate| candidate.provider == target.provider.name && candidate.model == target.model;
+    if let Some(candidate) = call.record.candidates.iter_mut().find(is_it) {
+        candidate.rejected_because = Some(error.code().to_owned());
+    }
+}
+
 /// Sends the request to `target` and waits for the head of its answer.
-async fn head_of(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<AnswerHead, CallError> {
-    let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
+async fn head_of(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    target: &Target,
+    worded: Worded,
+) -> Result<AnswerHead, CallError> {
     let Some(pool) = &target.provider.pool else {
-        let (dialect, operation, now_us) = (call.record.dialect, call.record.operation, call.now_us());
-        call.upstream = Some(Upstream::Sandbox(Play::start(dialect, operation, &body, random::number(), now_us)));
+        let (operation, now_us) = (call.record.operation, call.now_us());
+        let address = Address { model: &target.model, stream: outbound.head.stream };
+        let play = Play::start(worded.spoken, operation, address, &worded.body, random::number(), now_us);
+        call.upstream = Some(Upstream::Sandbox(play));
         return head(call).await.map_err(of_head);
     };
     if let Some(lease) = pool.idle() {
-        let request = build(call, outbound, &target.provider, body.clone());
+        let request = build(outbound, &target.provider, &worded);
         call.upstream = Some(Upstream::Http(lease.send(request)));
         match head(call).await {
             Err(HeadError::Stale) => {}
@@ -97,7 +164,7 @@ async fn head_of(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> R
     // Seldom enough to keep it out of every call's state.
     let wait = call.gateway.settings.timeouts.connect;
     let lease = Box::pin(connect(call.provider_name(), wait, pool)).await?;
-    call.upstream = Some(Upstream::Http(lease.send(build(call, outbound, &target.provider, body))));
+    call.upstream = Some(Upstream::Http(lease.send(build(outbound, &target.provider, &worded))));
     head(call).await.map_err(of_head)
 }
 
@@ -130,14 +197,25 @@ async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<L
     }
 }
 
-fn build(call: &Call, outbound: &Outbound<'_>, provider: &Provider, body: Bytes) -> Request<Full<Bytes>> {
+fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded) -> Request<Full<Bytes>> {
     let mut headers = provider.headers();
     for (name, value) in &outbound.passed_on {
-        if provider.is_local || !name.as_str().starts_with("x-mock-") {
+        if is_meant_for(name.as_str(), provider, worded.spoken) {
             headers.insert((*name).clone(), (*value).clone());
         }
     }
-    upstream::request(provider.path(call.record.dialect, call.record.operation), headers, body)
+    upstream::request(worded.path.clone(), headers, worded.body.clone())
+}
+
+/// Whether a header of the caller means something to a provider spoken to in the format `spoken`.
+fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
+    if name.starts_with("x-mock-") {
+        return provider.is_local;
+    }
+    if name.starts_with("anthropic-") {
+        return spoken == Dialect::Anthropic;
+    }
+    !name.starts_with("openai-") || matches!(spoken, Dialect::Openai | Dialect::Responses)
 }
 
 /// Reads an answer that is not one, and says whether it is the last word.
@@ -176,10 +254,7 @@ async fn error_body(call: &mut Call) -> Bytes {
 
 /// Whether a client library of either dialect will find an error in it.
 fn is_readable(body: &[u8]) -> bool {
-    let starts = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    starts
-        && memchr::memmem::find(body, b"\"error\"").is_some()
-        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    failure::reported(body).is_some()
 }
 
 /// How long the provider wants to be left alone.

@@ -13,6 +13,7 @@ use tollgate_interaction::{
     Source, Usage, UsageSource, Usd,
 };
 use tollgate_policy::control::Principal;
+use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
 use crate::error::CallError;
@@ -34,8 +35,11 @@ pub(crate) struct Call {
     /// The record's id and dialect, for as long as the caller may want them.
     pub(crate) public_id: InteractionId,
     pub(crate) dialect: Dialect,
+    /// The format spoken with the provider.
+    pub(crate) spoken: Dialect,
     /// When its record counts as safe.
     pub(crate) ack: AckMode,
+    pub(crate) on_disconnect: OnDisconnect,
     /// The facts so far; blank once settled.
     pub(crate) record: Interaction,
     pub(crate) request: Payload,
@@ -86,7 +90,9 @@ impl Call {
             started: now,
             public_id: record.interaction_id,
             dialect: record.dialect,
+            spoken: record.dialect,
             ack: gateway.settings.ack,
+            on_disconnect: gateway.settings.on_disconnect,
             record,
             request: Payload::default(),
             opening: None,
@@ -194,8 +200,26 @@ impl Call {
         }
     }
 
-    /// Notes that `target` is about to be called.
-    pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>) {
+    /// Whether the provider is spoken to in another format than the caller's.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.spoken != self.dialect
+    }
+
+    /// What a writer of the answer in the caller's format has to know. `include_usage` and `events` are the caller's.
+    pub(crate) fn asked(&self, include_usage: bool, events: bool) -> Asked {
+        Asked {
+            id: self.public_id.to_string(),
+            created_at_s: self.record.started_at_us / 1_000_000,
+            model: self.record.model_requested.clone(),
+            include_usage,
+            events,
+        }
+    }
+
+    /// Notes that `target` is about to be called, in the format `spoken`.
+    pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>, spoken: Dialect) {
+        self.spoken = spoken;
+        self.record.upstream_dialect = Some(spoken);
         self.attempt_started = Instant::now();
         if self.record.attempts.is_empty() {
             let before = self.attempt_started.duration_since(self.started);
@@ -314,7 +338,7 @@ impl Call {
         if let Some(attempt) = self.record.attempts.last_mut() {
             attempt.http_status = Some(status);
         }
-        self.observer = is_stream.then(|| Observer::new(self.record.dialect, self.record.operation, true));
+        self.observer = is_stream.then(|| Observer::new(self.spoken, self.record.operation, true));
     }
 
     fn observe(&mut self, chunk: &Bytes) {
@@ -335,7 +359,7 @@ impl Call {
     pub(crate) fn observation(&mut self, is_complete: bool) -> Observation {
         match self.observer.take() {
             Some(observer) => observer.finish(is_complete),
-            None => observe::whole(self.record.dialect, self.record.operation, self.recording.as_slice()),
+            None => observe::whole(self.spoken, self.record.operation, self.recording.as_slice()),
         }
     }
 
@@ -358,7 +382,7 @@ impl Call {
         // A runtime that is shutting down drops what is spawned on it, which must not lead back here.
         !self.is_draining
             && self.upstream.is_some()
-            && self.gateway.settings.on_disconnect == OnDisconnect::Drain
+            && self.on_disconnect == OnDisconnect::Drain
             && !self.gateway.abort.is_cancelled()
             && !std::thread::panicking()
             && tokio::runtime::Handle::try_current().is_ok()
@@ -450,5 +474,9 @@ pub(crate) fn blank() -> Interaction {
         request_bytes: 0,
         response_bytes: 0,
         tags: Vec::new(),
+        service_tier: None,
+        upstream_dialect: None,
+        dropped: Vec::new(),
+        provider_cost_usd: None,
     }
 }

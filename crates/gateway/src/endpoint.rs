@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tollgate_interaction::{Dialect, Operation};
-use tollgate_provider::dialect;
+use tollgate_interaction::Dialect;
+use tollgate_provider::dialect::{self, Endpoint};
 
 use crate::error::{CallError, own};
 use crate::readiness::Readiness;
@@ -17,26 +17,27 @@ use crate::relay::Body;
 use crate::{Gateway, answer, stages};
 
 /// For the message of a 404.
-pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/embeddings`, `POST /v1/messages`, `GET /v1/models`, `GET /health/live` and `GET /health/ready`";
-
-const MODELS: &str = "/v1/models";
+pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/responses`, `POST /v1/messages`, `POST /v1/embeddings`, \
+    `POST /v1beta/models/MODEL:generateContent`, `POST /v1beta/models/MODEL:streamGenerateContent`, \
+    `POST /model/MODEL/converse`, `POST /model/MODEL/converse-stream`, `GET /v1/models`, `GET /v1beta/models`, \
+    `GET /health/live` and `GET /health/ready`";
 
 /// Answers one request.
 pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
-    let (dialect, operation) = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/chat/completions") => (Dialect::Openai, Operation::Chat),
-        (&Method::POST, "/v1/messages") => (Dialect::Anthropic, Operation::Chat),
-        (&Method::POST, "/v1/embeddings") => (Dialect::Openai, Operation::Embeddings),
-        (&Method::GET, path) if is_models(path) => (dialect_of(request.headers()), Operation::Models),
-        (&Method::GET | &Method::HEAD, "/health/live") => return live(),
-        (&Method::GET | &Method::HEAD, "/health/ready") => return ready(&gateway.readiness()),
-        (method, path) => return refuse(method, path, request.headers()),
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let endpoint = match *request.method() {
+        Method::POST => Endpoint::of_post(path, query),
+        Method::GET => Endpoint::of_get(path, dialect_of(request.headers())),
+        _ => None,
     };
-    stages::conduct(gateway, dialect, operation, request).await
-}
-
-fn is_models(path: &str) -> bool {
-    path.strip_prefix(MODELS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    if let Some(endpoint) = endpoint {
+        return stages::conduct(gateway, endpoint, request).await;
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/health/live") => live(),
+        (&Method::GET | &Method::HEAD, "/health/ready") => ready(&gateway.readiness()),
+        (method, path) => refuse(method, path, request.headers()),
+    }
 }
 
 /// The list of models has the same path in both dialects; Anthropic's clients always state their version.
@@ -59,9 +60,9 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     const MAX_SHOWN: usize = 200;
     let shown: String = path.chars().take(MAX_SHOWN).collect();
     let allowed = match path {
-        "/v1/chat/completions" | "/v1/messages" | "/v1/embeddings" => Some("`POST`"),
         "/health/live" | "/health/ready" => Some("`GET`"),
-        path if is_models(path) => Some("`GET`"),
+        path if Endpoint::of_post(path, "").is_some() => Some("`POST`"),
+        path if Endpoint::of_get(path, Dialect::Openai).is_some() => Some("`GET`"),
         _ => None,
     };
     let error = match allowed {
@@ -71,59 +72,26 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     answer::no_call(dialect_of(headers), &error)
 }
 
-/// The list of models, or the one that `path` names.
+/// The list of models, or the one called `name`.
 ///
 /// # Errors
 /// [`CallError::ModelUnknown`] if there is none of that name.
-pub(crate) fn models(gateway: &Gateway, dialect: Dialect, path: &str) -> Result<Bytes, CallError> {
+pub(crate) fn models(gateway: &Gateway, dialect: Dialect, name: &str) -> Result<Bytes, CallError> {
     let listed = gateway.routes.listed();
-    let name = path.strip_prefix(MODELS).unwrap_or_default().trim_matches('/');
     if name.is_empty() {
         return Ok(dialect::models_list(dialect, listed).into());
     }
-    let name = unescape(name);
     let Some(model) = listed.iter().find(|model| model.id == name) else {
-        return Err(gateway.routes.unknown(&name));
+        return Err(gateway.routes.unknown(name));
     };
     // One model looks the same as in the list.
     let list = dialect::models_list(dialect, std::slice::from_ref(model));
     let only = serde_json::from_slice::<OneModel<'_>>(&list).map_err(|_| CallError::Internal)?;
-    Ok(Bytes::copy_from_slice(only.data.0.get().as_bytes()))
+    Ok(Bytes::copy_from_slice(only.models.0.get().as_bytes()))
 }
 
 #[derive(Deserialize)]
 struct OneModel<'a> {
-    #[serde(borrow)]
-    data: (&'a RawValue,),
-}
-
-/// Undoes percent-encoding (RFC 3986 §2.1); client libraries encode the slash of `provider/model`.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_can_be_named_with_an_encoded_slash() {
-        assert_eq!(unescape("sandbox%2Fsmall"), "sandbox/small");
-        assert_eq!(unescape("100%/%2"), "100%/%2");
-    }
+    #[serde(borrow, alias = "data")]
+    models: (&'a RawValue,),
 }

@@ -4,6 +4,7 @@
 
 use http::StatusCode;
 use tollgate_interaction::Outcome;
+use tollgate_provider::translate::Unsupported;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
 
 /// Why a call ended without the answer it asked for.
@@ -31,10 +32,8 @@ pub(crate) enum CallError {
     Request(RequestError),
     #[error("model `{model}` is not known here; {hint}")]
     ModelUnknown { model: String, hint: String },
-    #[error(
-        "model `{model}` is served by provider `{provider}`, which does not speak the format of this request; {hint}"
-    )]
-    TranslationNotSupported { model: String, provider: String, hint: &'static str },
+    #[error("model `{model}` of provider `{provider}`: {source}")]
+    Unsupported { model: String, provider: String, source: Unsupported },
     #[error("provider `{provider}` has no operation `{operation}`; choose a model of another provider")]
     OperationNotSupported { provider: String, operation: &'static str },
     #[error(
@@ -85,7 +84,7 @@ impl CallError {
             CallError::Header { .. } => "invalid_header",
             CallError::Request(error) => error.code(),
             CallError::ModelUnknown { .. } => "model_not_found",
-            CallError::TranslationNotSupported { .. } => "translation_not_supported",
+            CallError::Unsupported { .. } => "unsupported_field",
             CallError::OperationNotSupported { .. } => "operation_not_supported",
             CallError::LogUnavailable | CallError::LogLost => "log_unavailable",
             CallError::UpstreamUnreachable { .. } => "upstream_unreachable",
@@ -121,7 +120,7 @@ impl CallError {
             CallError::BodyBroken
             | CallError::Header { .. }
             | CallError::Request(_)
-            | CallError::TranslationNotSupported { .. }
+            | CallError::Unsupported { .. }
             | CallError::OperationNotSupported { .. } => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
             CallError::ModelUnknown { .. } | CallError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorKind::NotFound),
             CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),

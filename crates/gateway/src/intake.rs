@@ -58,7 +58,9 @@ pub(crate) fn read_headers(headers: &HeaderMap, limit: usize) -> Result<Intake<'
         bytes += name.as_str().len() + value.len() + 4;
         match name.as_str() {
             "authorization" => intake.key = intake.key.or_else(|| bearer(value)),
-            "x-api-key" => intake.key = value.to_str().ok().map(str::trim).filter(|key| !key.is_empty()).or(intake.key),
+            "x-api-key" | "x-goog-api-key" | "api-key" => {
+                intake.key = value.to_str().ok().map(str::trim).filter(|key| !key.is_empty()).or(intake.key)
+            }
             "content-type" => intake.content_type = Some(value),
             "expect" => intake.expects_continue = true,
             "traceparent" => {

@@ -18,6 +18,7 @@ mod health;
 mod intake;
 mod listener;
 mod patience;
+mod provider;
 mod random;
 mod readiness;
 mod recording;
@@ -37,7 +38,7 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret, Strategy,
-    Timeouts,
+    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
+    Strategy, Timeouts,
 };
 pub use upstream::TlsError;

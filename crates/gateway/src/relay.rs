@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tollgate_interaction::{Dialect, Outcome, Payload};
+use tollgate_provider::translate::{Asked, StreamTranslator};
 use tollgate_provider::{Observation, UsageFilter, dialect};
 
 use crate::call::Call;
@@ -90,12 +91,62 @@ pub(crate) struct Relay {
     dialect: Dialect,
     provider: String,
     is_stream: bool,
-    /// Hides the usage that the gateway, not the caller, asked for.
-    filter: Option<Box<UsageFilter>>,
+    rewording: Rewording,
     /// Not to be sent before the call is settled.
     held: Bytes,
     has_ended: bool,
     phase: Phase,
+}
+
+/// What is done to a stream on its way to the caller.
+pub(crate) enum Rewording {
+    /// Nothing: the caller gets the provider's bytes.
+    None,
+    /// The usage that the gateway, not the caller, asked for is hidden.
+    HideUsage(Box<UsageFilter>),
+    /// It is put into the caller's format.
+    Translate {
+        translator: Box<StreamTranslator>,
+        /// Whether the caller's stream has room for comments.
+        has_comments: bool,
+    },
+}
+
+impl Rewording {
+    pub(crate) fn hide_usage() -> Rewording {
+        Rewording::HideUsage(Box::default())
+    }
+
+    pub(crate) fn translate(spoken: Dialect, dialect: Dialect, asked: Asked) -> Rewording {
+        let has_comments = dialect != Dialect::Bedrock && asked.events;
+        Rewording::Translate { translator: Box::new(StreamTranslator::new(spoken, dialect, asked)), has_comments }
+    }
+
+    fn push(&mut self, chunk: Bytes) -> Bytes {
+        match self {
+            Rewording::None => chunk,
+            Rewording::HideUsage(filter) => filter.push(chunk),
+            Rewording::Translate { translator, .. } => translator.push(&chunk),
+        }
+    }
+
+    /// What is left at the end; `is_whole` says whether the provider's answer was.
+    fn finish(&mut self, is_whole: bool) -> Bytes {
+        match self {
+            Rewording::HideUsage(filter) => filter.finish(),
+            Rewording::Translate { translator, .. } if is_whole => translator.finish(),
+            Rewording::None | Rewording::Translate { .. } => Bytes::new(),
+        }
+    }
+
+    /// Whether `piece`, the last that came out, tells the caller that all has been said.
+    fn end_in(&self, dialect: Dialect, piece: &[u8]) -> End {
+        match self {
+            Rewording::Translate { translator, .. } if translator.has_ended() => End::Yes,
+            Rewording::Translate { .. } => End::No,
+            Rewording::None | Rewording::HideUsage(_) => end_in(dialect, piece),
+        }
+    }
 }
 
 type Settling = Pin<Box<dyn Future<Output = (Box<Call>, Result<Settlement, CallError>)> + Send>>;
@@ -118,10 +169,10 @@ struct Last {
 
 impl Relay {
     /// Relays the answer of `call`. `first` is what has been read of it already.
-    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, filter: Option<Box<UsageFilter>>) -> Relay {
+    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, rewording: Rewording) -> Relay {
         let (dialect, provider) = (call.dialect, call.provider_name());
         let (call, phase) = (Some(call), Phase::Flowing);
-        Relay { call, dialect, provider, is_stream, filter, held: first, has_ended: false, phase }
+        Relay { call, dialect, provider, is_stream, rewording, held: first, has_ended: false, phase }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenAnswer>>> {
@@ -154,20 +205,23 @@ impl Relay {
 
     /// What of `chunk`, and of what was held back before it, may go out now.
     fn pass(&mut self, chunk: Bytes) -> Option<Bytes> {
-        let piece = match &mut self.filter {
-            Some(filter) => filter.push(chunk),
-            None => chunk,
-        };
+        let piece = self.rewording.push(chunk);
         let call = self.call.as_mut()?;
         let piece = if self.is_stream {
             let piece = if self.held.is_empty() { piece } else { join(&std::mem::take(&mut self.held), &piece) };
-            if says_it_is_over(self.dialect, &piece) {
-                self.held = piece;
-                self.has_ended = true;
-                call.expect_within(LINGER);
-                return None;
+            match self.rewording.end_in(self.dialect, &piece) {
+                End::No => piece,
+                End::Maybe => {
+                    self.held = piece;
+                    return None;
+                }
+                End::Yes => {
+                    self.held = piece;
+                    self.has_ended = true;
+                    call.expect_within(LINGER);
+                    return None;
+                }
             }
-            piece
         } else {
             // Any piece could be the last one.
             std::mem::replace(&mut self.held, piece)
@@ -209,11 +263,17 @@ impl Relay {
         }
     }
 
+    /// Whether a comment can stand in the caller's stream: Amazon's binary one and Google's JSON array have none.
+    fn has_comments(&self) -> bool {
+        match self.rewording {
+            Rewording::Translate { has_comments, .. } => has_comments,
+            Rewording::None | Rewording::HideUsage(_) => self.dialect != Dialect::Bedrock,
+        }
+    }
+
     fn rest(&mut self, call: &Call, error: Option<&CallError>) -> Last {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
-        if let Some(filter) = &mut self.filter {
-            bytes.extend_from_slice(&filter.finish());
-        }
+        bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
         if let (Some(error), true) = (error, self.is_stream) {
             bytes.extend_from_slice(&self.error_event(call, error, &bytes));
         }
@@ -227,6 +287,10 @@ impl Relay {
     }
 
     fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
+        if matches!(self.rewording, Rewording::Translate { .. }) {
+            // A translator writes whole events only.
+            return true;
+        }
         let sent = if before.is_empty() { call.recording.as_slice() } else { before };
         sent.is_empty() || sent.ends_with(b"\n\n") || sent.ends_with(b"\r\n\r\n")
     }
@@ -241,7 +305,7 @@ impl Relay {
         self.phase = Phase::Ended;
         let Last { mut bytes, is_broken } = last;
         match settled {
-            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream && !is_broken => {
+            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream && !is_broken && self.has_comments() => {
                 bytes.extend_from_slice(format!(": tollgate cost_usd={cost}\n\n").as_bytes());
             }
             Ok(_) => {}
@@ -274,14 +338,37 @@ fn ending_of(call: &mut Call, observation: Observation, error: Option<CallError>
     }
 }
 
-/// Whether `piece` holds the event after which a client library stops reading. JSON has no raw line breaks, so the model's
-/// own words cannot be mistaken for it.
-fn says_it_is_over(dialect: Dialect, piece: &[u8]) -> bool {
-    let mark: &[u8] = match dialect {
-        Dialect::Openai => b"data: [DONE]",
-        Dialect::Anthropic => b"event: message_stop",
+/// Whether a piece of a stream is the one that must not go out before the call is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    No,
+    /// It ends one of several answers, or more may follow: it waits for what comes next, however long that takes.
+    Maybe,
+    /// A client library stops reading after it.
+    Yes,
+}
+
+/// What `piece` says about the end. JSON has no raw line breaks and no bare quotes within a text, so the model's own words
+/// cannot be mistaken for it.
+fn end_in(dialect: Dialect, piece: &[u8]) -> End {
+    let holds = |mark: &[u8], before: fn(u8) -> bool| {
+        memchr::memmem::find_iter(piece, mark).any(|at| at == 0 || before(piece[at - 1]))
     };
-    memchr::memmem::find(piece, mark).is_some_and(|at| at == 0 || piece[at - 1] == b'\n')
+    let starts_line = |mark: &[u8]| holds(mark, |before| before == b'\n');
+    match dialect {
+        Dialect::Openai if starts_line(b"data: [DONE]") => End::Yes,
+        Dialect::Anthropic if starts_line(b"event: message_stop") => End::Yes,
+        Dialect::Responses
+            if [&b"event: response.completed"[..], b"event: response.incomplete", b"event: response.failed"]
+                .iter()
+                .any(|mark| starts_line(mark)) =>
+        {
+            End::Yes
+        }
+        Dialect::Gemini if holds(b"\"finishReason\"", |before| before != b'\\') => End::Maybe,
+        Dialect::Bedrock if memchr::memmem::find(piece, b"messageStop").is_some() => End::Maybe,
+        Dialect::Openai | Dialect::Anthropic | Dialect::Responses | Dialect::Gemini | Dialect::Bedrock => End::No,
+    }
 }
 
 fn join(left: &Bytes, right: &Bytes) -> Bytes {
@@ -294,9 +381,12 @@ mod tests {
 
     #[test]
     fn the_end_of_a_stream_is_told_from_words_about_it() {
-        assert!(says_it_is_over(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"));
-        assert!(says_it_is_over(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"));
-        assert!(!says_it_is_over(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#));
-        assert!(!says_it_is_over(Dialect::Anthropic, b"data: [DONE]\n\n"));
+        assert_eq!(end_in(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"), End::Yes);
+        assert_eq!(end_in(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"), End::Yes);
+        assert_eq!(end_in(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#), End::No);
+        assert_eq!(end_in(Dialect::Anthropic, b"data: [DONE]\n\n"), End::No);
+        assert_eq!(end_in(Dialect::Responses, b"event: response.incomplete\ndata: {}\n\n"), End::Yes);
+        assert_eq!(end_in(Dialect::Gemini, br#"data: {"text":"say \"finishReason\""}"#), End::No);
+        assert_eq!(end_in(Dialect::Gemini, br#"data: {"candidates":[{"finishReason":"STOP"}]}"#), End::Maybe);
     }
 }

@@ -5,24 +5,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::Prefer;
 use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
 use crate::error::CallError;
 use crate::health::Health;
-use crate::settings::{AckMode, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Strategy};
-use crate::upstream::{Connector, Pool, TlsError};
+use crate::provider::Provider;
+use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
+use crate::upstream::{Connector, TlsError};
 
 /// Targets of providers that serve any name, remembered after their first use.
 const MAX_REMEMBERED: usize = 4_096;
 /// Longest name of a model.
 const MAX_MODEL_BYTES: usize = 256;
-/// Anthropic's API version where the caller states none.
-const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// Why the settings make no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -78,32 +78,6 @@ pub enum RouteError {
     Tls(#[from] TlsError),
 }
 
-/// A provider, ready to be called.
-#[derive(Debug)]
-pub(crate) struct Provider {
-    pub(crate) name: String,
-    pub(crate) kind: ProviderKind,
-    pub(crate) region: Option<String>,
-    pub(crate) price_name: String,
-    /// `None` for the sandbox.
-    pub(crate) pool: Option<Arc<Pool>>,
-    /// Whether it is on this machine, so that headers that steer a scripted provider may reach it.
-    pub(crate) is_local: bool,
-    tags: Vec<String>,
-    models: Option<Vec<String>>,
-    paths: Paths,
-    /// Headers of every request, the key among them.
-    headers: HeaderMap,
-    shown_as: HeaderValue,
-}
-
-#[derive(Debug)]
-struct Paths {
-    chat: Uri,
-    embeddings: Uri,
-    messages: Uri,
-}
-
 /// A model at a provider.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -127,6 +101,10 @@ pub(crate) struct Resolved {
     strategy: Strategy,
     /// When a call's record counts as safe, if the alias has its own way.
     pub(crate) ack: Option<AckMode>,
+    /// What becomes of fields that the provider's format cannot express.
+    pub(crate) on_unsupported: OnUnsupported,
+    /// What becomes of the upstream call when the caller hangs up, if the alias has its own way.
+    pub(crate) on_disconnect: Option<OnDisconnect>,
     turn: AtomicUsize,
 }
 
@@ -265,6 +243,8 @@ impl RouteTable {
             targets,
             strategy: route.strategy,
             ack: route.ack,
+            on_unsupported: route.on_unsupported,
+            on_disconnect: route.on_disconnect,
             turn: AtomicUsize::default(),
         };
         self.known.insert(route.alias.clone(), Arc::new(resolved));
@@ -330,6 +310,8 @@ impl Resolved {
             targets: vec![target],
             strategy: Strategy::Fallback,
             ack: None,
+            on_unsupported: OnUnsupported::default(),
+            on_disconnect: None,
             turn: AtomicUsize::default(),
         }
     }
@@ -399,112 +381,14 @@ impl Target {
     }
 
     fn refusal(&self, dialect: Dialect, operation: Operation) -> Option<CallError> {
-        let kind = self.provider.kind;
-        if !kind.speaks(dialect) {
-            let hint = match dialect {
-                Dialect::Openai => "send it to `/v1/messages` in Anthropic's format, or choose another model",
-                Dialect::Anthropic => "send it to `/v1/chat/completions` in OpenAI's format, or choose another model",
-            };
-            let (model, provider) = (self.model.clone(), self.provider.name.clone());
-            return Some(CallError::TranslationNotSupported { model, provider, hint });
+        if self.provider.spoken(dialect, operation).is_some() {
+            return None;
         }
-        if kind == ProviderKind::Anthropic && operation == Operation::Embeddings {
-            return Some(CallError::OperationNotSupported {
-                provider: self.provider.name.clone(),
-                operation: "embeddings",
-            });
-        }
-        None
+        let (provider, operation) = (self.provider.name.clone(), operation.as_str());
+        Some(CallError::OperationNotSupported { provider, operation })
     }
 
     fn price_order(&self) -> (bool, Usd) {
         (self.input_price.is_none(), self.input_price.unwrap_or(Usd::ZERO))
     }
-}
-
-impl Provider {
-    fn new(settings: &ProviderSettings, all: &GatewaySettings, connector: &Connector) -> Result<Self, RouteError> {
-        let name = settings.name.clone();
-        let shown_as = HeaderValue::from_str(&name).ok().filter(|_| !name.is_empty() && !name.contains('/'));
-        let Some(shown_as) = shown_as else { return Err(RouteError::ProviderName { name }) };
-        let bad_url = || RouteError::BaseUrl { provider: name.clone(), url: settings.base_url.clone() };
-        let base =
-            if settings.kind == ProviderKind::Sandbox { "http://sandbox.invalid" } else { settings.base_url.as_str() };
-        let base: Uri = base.trim_end_matches('/').parse().map_err(|_| bad_url())?;
-        let (Some(scheme), Some(authority)) = (base.scheme_str(), base.authority()) else { return Err(bad_url()) };
-        if !matches!(scheme, "http" | "https") || base.query().is_some() || authority.as_str().contains('@') {
-            return Err(bad_url());
-        }
-        let origin = Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query("/").build();
-        let origin = origin.map_err(|_| bad_url())?;
-        let root = if base.path() == "/" { "/v1" } else { base.path() };
-        let path = |end: &str| format!("{root}{end}").parse::<Uri>().map_err(|_| bad_url());
-        let pool =
-            || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
-        Ok(Provider {
-            kind: settings.kind,
-            region: settings.region.clone(),
-            price_name: settings.price_as.clone().unwrap_or_else(|| settings.kind.as_str().to_owned()),
-            pool: (settings.kind != ProviderKind::Sandbox).then(|| Arc::new(pool())),
-            is_local: is_loopback(authority.host()),
-            tags: settings.tags.clone(),
-            models: settings.models.clone(),
-            paths: Paths {
-                chat: path("/chat/completions")?,
-                embeddings: path("/embeddings")?,
-                messages: path("/messages")?,
-            },
-            headers: headers(settings, authority.as_str())?,
-            shown_as,
-            name,
-        })
-    }
-
-    pub(crate) fn path(&self, dialect: Dialect, operation: Operation) -> Uri {
-        match (dialect, operation) {
-            (Dialect::Anthropic, _) => self.paths.messages.clone(),
-            (Dialect::Openai, Operation::Embeddings) => self.paths.embeddings.clone(),
-            (Dialect::Openai, _) => self.paths.chat.clone(),
-        }
-    }
-
-    /// The headers of a request, to which the caller's own may be added.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        self.headers.clone()
-    }
-
-    pub(crate) fn shown_as(&self) -> HeaderValue {
-        self.shown_as.clone()
-    }
-}
-
-/// Headers every request to a provider carries. Compressed answers are not asked for: they could not be read in passing.
-fn headers(settings: &ProviderSettings, host: &str) -> Result<HeaderMap, RouteError> {
-    const AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
-    let bad_key = |_| RouteError::ApiKey { provider: settings.name.clone() };
-    let mut headers = HeaderMap::with_capacity(16);
-    if let Ok(host) = HeaderValue::from_str(host) {
-        headers.insert(header::HOST, host);
-    }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(header::USER_AGENT, AGENT);
-    if settings.kind == ProviderKind::Anthropic {
-        headers.insert(HeaderName::from_static("anthropic-version"), ANTHROPIC_VERSION);
-    }
-    if let Some(key) = &settings.api_key {
-        let (name, text) = match settings.kind {
-            ProviderKind::Anthropic => (HeaderName::from_static("x-api-key"), key.reveal().to_owned()),
-            _ => (header::AUTHORIZATION, format!("Bearer {}", key.reveal())),
-        };
-        let mut value = HeaderValue::try_from(text).map_err(bad_key)?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    Ok(headers)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

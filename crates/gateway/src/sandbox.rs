@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Sleep;
 use tollgate_interaction::{Dialect, Operation};
 use tollgate_provider::sandbox::{self, Script};
+use tollgate_provider::translate::Address;
 
 use crate::upstream::AnswerHead;
 
@@ -29,8 +30,15 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    pub(crate) fn start(dialect: Dialect, operation: Operation, body: &[u8], seed: u64, now_us: i64) -> Self {
-        let reply = sandbox::respond(dialect, operation, body, &script(now_us), seed);
+    pub(crate) fn start(
+        dialect: Dialect,
+        operation: Operation,
+        address: Address<'_>,
+        body: &[u8],
+        seed: u64,
+        now_us: i64,
+    ) -> Self {
+        let reply = sandbox::respond(dialect, operation, address, body, &script(now_us), seed);
         let mut play =
             Play { status: reply.status, headers: reply.headers, frames: reply.frames.into_iter(), next: None };
         play.advance();

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tollgate_interaction::Dialect;
+use tollgate_provider::translate::OnUnsupported;
 
 /// A text that must not be printed: the key of a provider.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -30,14 +30,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a provider speaks.
+/// Whose API a provider has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     /// OpenAI's API, or a server compatible with it.
     Openai,
+    /// OpenAI's models at Microsoft Azure.
+    Azure,
     /// Anthropic's Messages API, or a server compatible with it.
     Anthropic,
+    /// Google's Gemini API.
+    Gemini,
+    /// Amazon Bedrock.
+    Bedrock,
     /// The built-in pretend provider, which speaks every dialect and calls nobody.
     Sandbox,
 }
@@ -48,18 +54,11 @@ impl ProviderKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             ProviderKind::Openai => "openai",
+            ProviderKind::Azure => "azure",
             ProviderKind::Anthropic => "anthropic",
+            ProviderKind::Gemini => "google",
+            ProviderKind::Bedrock => "aws",
             ProviderKind::Sandbox => "sandbox",
-        }
-    }
-
-    /// Whether a caller of `dialect` can be sent there without translating.
-    #[must_use]
-    pub const fn speaks(self, dialect: Dialect) -> bool {
-        match self {
-            ProviderKind::Openai => matches!(dialect, Dialect::Openai),
-            ProviderKind::Anthropic => matches!(dialect, Dialect::Anthropic),
-            ProviderKind::Sandbox => true,
         }
     }
 }
@@ -69,20 +68,43 @@ impl ProviderKind {
 pub struct ProviderSettings {
     /// Its name in the configuration, the part of a model before the slash.
     pub name: String,
-    /// What it speaks.
+    /// Whose API it has.
     pub kind: ProviderKind,
-    /// Such as `https://api.openai.com/v1`; a URL without a path gets `/v1`. Not used by the sandbox.
+    /// Such as `https://api.openai.com/v1`; a URL without a path gets the API's usual one. Not used by the sandbox.
     pub base_url: String,
-    /// Key the gateway shows it.
-    pub api_key: Option<Secret>,
-    /// Where it runs, for the record.
+    /// How the gateway shows who it is.
+    pub credentials: Credentials,
+    /// Whether it also has the Responses API. Where it does not, callers of that are translated.
+    pub has_responses: bool,
+    /// Azure's `api-version`; without one, its API without versions is used.
+    pub api_version: Option<String>,
+    /// Where it runs, for the record; also the region that requests to Amazon are signed for.
     pub region: Option<String>,
     /// Labels a policy can prefer.
     pub tags: Vec<String>,
     /// The models it serves; `None` for any name.
     pub models: Option<Vec<String>>,
-    /// Name the price catalogue knows it by, if that is not its kind.
+    /// Name the price catalogue knows it by, if that is not its kind's.
     pub price_as: Option<String>,
+}
+
+/// How the gateway shows a provider who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a key, in the header in which the provider wants it.
+    Key(Secret),
+    /// By signing each request (AWS Signature Version 4).
+    Aws {
+        /// Public half of the key.
+        access_key_id: String,
+        /// Secret half.
+        secret_access_key: Secret,
+        /// Of temporary credentials.
+        session_token: Option<Secret>,
+    },
 }
 
 /// How the targets of an alias are ordered.
@@ -111,6 +133,10 @@ pub struct ModelRoute {
     pub strategy: Strategy,
     /// When the record of a call by this alias counts as safe; `None` for [`GatewaySettings::ack`].
     pub ack: Option<AckMode>,
+    /// What becomes of fields that the format of a target's provider cannot express.
+    pub on_unsupported: OnUnsupported,
+    /// What becomes of the upstream call when the caller hangs up; `None` for [`GatewaySettings::on_disconnect`].
+    pub on_disconnect: Option<OnDisconnect>,
 }
 
 /// When a call's record counts as safe.

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
+use tollgate_interaction::{Operation, Outcome, Payload};
 use tollgate_policy::decide::code::KEY_EXPIRED;
-use tollgate_provider::{RequestHead, UsageFilter, dialect};
+use tollgate_provider::dialect::{self, Endpoint};
+use tollgate_provider::translate::{self, Asked};
+use tollgate_provider::{RequestHead, failure};
 
 use crate::answer::{self, is_encoded, is_event_stream};
 use crate::attempt::{self, Failure, Outbound, TheirError};
@@ -19,7 +21,7 @@ use crate::call::Call;
 use crate::error::{CallError, own};
 use crate::intake::{self, Intake};
 use crate::patience::Patience;
-use crate::relay::{Body, Relay};
+use crate::relay::{Body, Relay, Rewording};
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
@@ -33,27 +35,22 @@ const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// An answer, or one about to come.
 enum Reply {
     Whole(Response<Body>),
-    Relayed { head: Response<()>, is_stream: bool, first: Bytes, filter: Option<Box<UsageFilter>> },
+    Relayed { head: Response<()>, is_stream: bool, first: Bytes, rewording: Rewording },
 }
 
-/// Answers a request for an operation of `dialect`.
-pub(crate) async fn conduct(
-    gateway: &Arc<Gateway>,
-    dialect: Dialect,
-    operation: Operation,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    let mut call = Call::begin(gateway, dialect, operation);
+/// Answers a request.
+pub(crate) async fn conduct(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    let mut call = Call::begin(gateway, endpoint.dialect, endpoint.operation);
     let (parts, mut body) = request.into_parts();
-    let answered = match operation {
-        Operation::Models => Box::pin(list_models(&mut call, &parts)).await.map_err(Failure::Own),
-        Operation::Chat | Operation::Embeddings => run(&mut call, &parts, &mut body).await,
+    let answered = match endpoint.operation {
+        Operation::Models => Box::pin(list_models(&mut call, &endpoint.model, &parts)).await.map_err(Failure::Own),
+        Operation::Chat | Operation::Embeddings => run(&mut call, &endpoint, &parts, &mut body).await,
     };
     match answered {
         Ok(Reply::Whole(response)) => response,
-        Ok(Reply::Relayed { head, is_stream, first, filter }) => {
+        Ok(Reply::Relayed { head, is_stream, first, rewording }) => {
             call.status_sent = Some(head.status().as_u16());
-            head.map(|()| Body::relay(Relay::new(call, is_stream, first, filter)))
+            head.map(|()| Body::relay(Relay::new(call, is_stream, first, rewording)))
         }
         Err(Failure::Own(error)) => {
             if !matches!(error, CallError::BodyTimeout { .. } | CallError::BodyBroken) {
@@ -65,7 +62,7 @@ pub(crate) async fn conduct(
     }
 }
 
-async fn run(call: &mut Call, parts: &Parts, body: &mut Incoming) -> Result<Reply, Failure> {
+async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Incoming) -> Result<Reply, Failure> {
     let gateway = Arc::clone(&call.gateway);
     let mut intake = read_headers(call, parts)?;
     let control = gateway.control.load_full();
@@ -73,11 +70,13 @@ async fn run(call: &mut Call, parts: &Parts, body: &mut Incoming) -> Result<Repl
     call.identify(&principal, intake.user);
     call.describe(&mut intake);
     let body = read_body(call, body).await?;
-    let head = dialect::parse_head(call.dialect, call.record.operation, &body).map_err(CallError::Request)?;
+    let head = dialect::parse_head_at(call.dialect, call.record.operation, endpoint.address(), &body);
+    let head = head.map_err(CallError::Request)?;
     call.read(&head);
     let resolved = gateway.routes.resolve(&head.model)?;
     call.record.route_id.clone_from(&resolved.alias);
     call.ack = resolved.ack.unwrap_or(call.ack);
+    call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
     let (dialect, operation) = (call.dialect, call.record.operation);
     let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
@@ -86,9 +85,16 @@ async fn run(call: &mut Call, parts: &Parts, body: &mut Incoming) -> Result<Repl
         return Err(refusal.into());
     }
     call.open().await?;
-    let outbound = Outbound { head: &head, body, passed_on: intake.passed_on };
+    let outbound = Outbound {
+        head: &head,
+        address: endpoint.address(),
+        body,
+        on_unsupported: resolved.on_unsupported,
+        passed_on: intake.passed_on,
+    };
     let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
-    Ok(receive(call, &head, answer).await?)
+    let asked = call.is_translated().then(|| call.asked(!head.hides_usage(), endpoint.events));
+    Ok(receive(call, &head, asked, answer).await?)
 }
 
 fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
@@ -105,51 +111,88 @@ async fn read_body(call: &mut Call, body: &mut Incoming) -> Result<Bytes, CallEr
     Ok(read)
 }
 
-/// Takes the answer in, or prepares to pass it on while it comes.
-async fn receive(call: &mut Call, request: &RequestHead, answer: AnswerHead) -> Result<Reply, CallError> {
+/// Takes the answer in, or prepares to pass it on while it comes. `asked` is there if it has to be translated.
+async fn receive(
+    call: &mut Call,
+    request: &RequestHead,
+    asked: Option<Asked>,
+    answer: AnswerHead,
+) -> Result<Reply, CallError> {
     let is_stream = is_event_stream(&answer.headers);
     call.begin_answer(answer.status.as_u16(), is_stream);
     if is_encoded(&answer.headers) {
         return Err(invalid(call, "uncompressed, as it was asked to be"));
     }
+    let form = asked.as_ref().map(|asked| answer::content_type(call.dialect, is_stream, asked.events));
     if is_stream {
-        let filter = request.hides_usage().then(Box::default);
-        let head = answer::head(call, answer.status, answer.headers, None);
-        return Ok(Reply::Relayed { head, is_stream, first: Bytes::new(), filter });
+        let rewording = match asked {
+            Some(asked) => Rewording::translate(call.spoken, call.dialect, asked),
+            None if request.hides_usage() => Rewording::hide_usage(),
+            None => Rewording::None,
+        };
+        let head = answer::head(call, answer, form, None);
+        return Ok(Reply::Relayed { head, is_stream, first: Bytes::new(), rewording });
     }
-    if !collect(call).await? {
+    if !collect(call, asked.is_some()).await? {
+        if asked.is_some() {
+            return Err(invalid(call, "short enough to be translated"));
+        }
         let first = Bytes::copy_from_slice(call.recording.as_slice());
-        let head = answer::head(call, answer.status, answer.headers, None);
-        return Ok(Reply::Relayed { head, is_stream, first, filter: None });
+        let head = answer::head(call, answer, form, None);
+        return Ok(Reply::Relayed { head, is_stream, first, rewording: Rewording::None });
     }
+    whole(call, asked, form, answer).await
+}
+
+/// Ends a call whose answer has been read.
+async fn whole(
+    call: &mut Call,
+    asked: Option<Asked>,
+    form: Option<HeaderValue>,
+    answer: AnswerHead,
+) -> Result<Reply, CallError> {
     let observation = call.observation(true);
     if !observation.terminated && observation.error.is_none() {
         return Err(invalid(call, "JSON"));
     }
-    call.note_attempt(None, None);
+    let received = call.recording.take();
     let error = settle::class_of(&observation);
-    let body = call.recording.take();
+    let body = match (&asked, &observation.error) {
+        (None, _) => received.clone(),
+        (Some(_), Some(reported)) => answer::reported(call, answer.status, reported),
+        (Some(asked), None) => match translate::answer(call.spoken, call.dialect, &received, asked) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::warn!(provider = %call.provider_name(), %error, "an answer could not be translated");
+                call.recording.push(&received);
+                return Err(invalid(call, "what its format promises"));
+            }
+        },
+    };
+    call.note_attempt(None, None);
     let ending = Ending {
         outcome: if error.is_some() { Outcome::Failed } else { Outcome::Success },
         http_status: Some(answer.status.as_u16()),
         error,
         observation: Some(observation),
-        response: Payload { content_type: std::mem::take(&mut call.response_type), body: body.clone() },
-        received_bytes: body.len() as u64,
+        received_bytes: received.len() as u64,
+        response: Payload { content_type: std::mem::take(&mut call.response_type), body: received },
         sent_bytes: body.len() as u64,
     };
     let settlement = match settle_as_set(call, ending).await {
         Ok(settlement) => settlement,
         Err(lost) => return Ok(Reply::Whole(unrecorded(call, &lost))),
     };
-    let head = answer::head(call, answer.status, answer.headers, Some(settlement));
+    let head = answer::head(call, answer, form, Some(settlement));
     Ok(Reply::Whole(head.map(|()| Body::whole(body))))
 }
 
 /// Reads the answer to its end; false if it is too long to be held back.
-async fn collect(call: &mut Call) -> Result<bool, CallError> {
+async fn collect(call: &mut Call, is_translated: bool) -> Result<bool, CallError> {
     let limits = &call.gateway.settings.limits;
-    let limit = limits.buffered_response_bytes.min(limits.recorded_response_bytes) as u64;
+    // What is to be translated cannot be passed on in pieces.
+    let buffered = if is_translated { usize::MAX } else { limits.buffered_response_bytes };
+    let limit = buffered.min(limits.recorded_response_bytes) as u64;
     while std::future::poll_fn(|cx| call.poll_chunk(cx)).await?.is_some() {
         if call.upstream.as_mut().is_none_or(crate::upstream::Upstream::is_done) {
             call.upstream = None;
@@ -166,7 +209,7 @@ fn invalid(call: &Call, expected: &'static str) -> CallError {
     CallError::UpstreamInvalid { provider: call.provider_name(), expected }
 }
 
-async fn list_models(call: &mut Call, parts: &Parts) -> Result<Reply, CallError> {
+async fn list_models(call: &mut Call, name: &str, parts: &Parts) -> Result<Reply, CallError> {
     let gateway = Arc::clone(&call.gateway);
     let mut intake = read_headers(call, parts)?;
     let control = gateway.control.load_full();
@@ -177,7 +220,7 @@ async fn list_models(call: &mut Call, parts: &Parts) -> Result<Reply, CallError>
         let message = "the key has expired; ask for a new one".to_owned();
         return Err(CallError::Denied { code: KEY_EXPIRED, message });
     }
-    let body = crate::endpoint::models(&gateway, call.dialect, parts.uri.path())?;
+    let body = crate::endpoint::models(&gateway, call.dialect, name)?;
     let ending = Ending {
         outcome: Outcome::Success,
         http_status: Some(own::OK.as_u16()),
@@ -219,19 +262,29 @@ async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
 
 /// Ends a call in the words of the provider.
 async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
-    let TheirError { status, headers, body, class } = error;
+    let TheirError { status, headers, body: received, class } = error;
+    let reported = call.is_translated().then(|| failure::reported(&received)).flatten();
+    let (body, form) = match &reported {
+        Some(reported) => {
+            (answer::reported(call, status, reported), Some(answer::content_type(call.dialect, false, true)))
+        }
+        None => (received.clone(), None),
+    };
     let message = format!("provider `{}` answered with status {}", call.provider_name(), status.as_u16());
     let ending = Ending {
         outcome: Outcome::Failed,
         http_status: Some(status.as_u16()),
         error: Some((class.to_owned(), message)),
         observation: None,
-        response: Payload { content_type: "application/json".to_owned(), body: body.clone() },
-        received_bytes: body.len() as u64,
+        received_bytes: received.len() as u64,
+        response: Payload { content_type: "application/json".to_owned(), body: received },
         sent_bytes: body.len() as u64,
     };
     match settle_as_set(call, ending).await {
-        Ok(settlement) => answer::head(call, status, headers, Some(settlement)).map(|()| Body::whole(body)),
+        Ok(settlement) => {
+            let head = AnswerHead { status, headers };
+            answer::head(call, head, form, Some(settlement)).map(|()| Body::whole(body))
+        }
         Err(lost) => unrecorded(call, &lost),
     }
 }

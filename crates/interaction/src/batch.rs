@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array,
     ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -220,7 +220,9 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         text_or_null!("span_id", "W3C span id of the caller", |call| call.span_id.as_deref()),
         text!("source", "Door the record came in by: proxy, demo", |_, call| call.source.as_str()),
         text!("operation", "What was asked for: chat, embeddings", |_, call| call.operation.as_str()),
-        text!("dialect", "The caller's wire format: openai, anthropic", |_, call| call.dialect.as_str()),
+        text!("dialect", "The caller's wire format: openai, anthropic, responses, gemini, bedrock", |_, call| call
+            .dialect
+            .as_str()),
         column("stream", DataType::Boolean, false, "Whether the caller asked for a stream", |rows| {
             Arc::new(rows.iter().map(|(_, call, _)| Some(call.stream)).collect::<BooleanArray>())
         }),
@@ -264,10 +266,7 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         text_or_null!("error_type", "Stable code of the error", |call| call.error_type.as_deref()),
         text_or_null!("error_message", "One sentence on the error", |call| call.error_message.as_deref()),
         column("finish_reasons", schema::list_of(DataType::Utf8), false, "Why the model stopped, per choice", |rows| {
-            let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call, _)| call.finish_reasons.len()));
-            let reasons: Vec<&String> = rows.iter().flat_map(|(_, call, _)| &call.finish_reasons).collect();
-            let texts = StringArray::from_iter_values(reasons);
-            Arc::new(ListArray::new(element(DataType::Utf8), offsets, Arc::new(texts), None))
+            texts(rows, |call| &call.finish_reasons, None)
         }),
         count!("latency_us", "Request's first byte to answer's last byte", |_, call| call.latency_us),
         count_or_null!("ttft_us", "Request's first byte to answer's first content", |call| call.ttft_us),
@@ -317,6 +316,28 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
             Arc::new(BinaryArray::from_iter_values(rows.iter().map(|(_, _, seal)| seal.payload_commitment)))
         }),
         outside(column(PERSONAL_SALT, DataType::Binary, true, "Salt of personal_commitment", to_be_filled_in)),
+        count_or_null!("image_output_tokens", "Part of the output that was images", |call| call
+            .usage
+            .image_output_tokens),
+        count_or_null!("web_search_calls", "Searches of the web the provider made and bills by the call", |call| call
+            .usage
+            .web_search_calls),
+        count_or_null!("other_tool_calls", "Calls of the provider's other tools that it bills by the call", |call| {
+            call.usage.other_tool_calls
+        }),
+        text_or_null!("service_tier", "Tier of service that answered, in the provider's words", |call| call
+            .service_tier
+            .as_deref()),
+        text_or_null!("upstream_dialect", "Wire format spoken with the provider", |call| call
+            .upstream_dialect
+            .map(crate::outcome::Dialect::as_str)),
+        column("dropped", schema::list_of(DataType::Utf8), true, "What the provider's format cannot express", |rows| {
+            let is_any = NullBuffer::from_iter(rows.iter().map(|(_, call, _)| !call.dropped.is_empty()));
+            texts(rows, |call| &call.dropped, Some(is_any))
+        }),
+        column("provider_cost_usd", schema::dollars(), true, "What the provider says the call costs", |rows| {
+            dollars(rows.iter().map(|(_, call, _)| call.provider_cost_usd))
+        }),
         outside(column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows| {
             Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, call, _)| call.day())))
         })),
@@ -551,6 +572,17 @@ fn lists<Item>(
     let items: Vec<&Item> = rows.iter().flat_map(|(_, call, _)| items_of(call)).collect();
     let structs = StructArray::new(fields.clone(), build(&items), None);
     Arc::new(ListArray::new(element(DataType::Struct(fields)), offsets, Arc::new(structs), None))
+}
+
+/// A column of lists of texts.
+fn texts(
+    rows: &[InteractionRow],
+    texts_of: fn(&crate::Interaction) -> &Vec<String>,
+    nulls: Option<NullBuffer>,
+) -> ArrayRef {
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call, _)| texts_of(call).len()));
+    let texts = StringArray::from_iter_values(rows.iter().flat_map(|(_, call, _)| texts_of(call)));
+    Arc::new(ListArray::new(element(DataType::Utf8), offsets, Arc::new(texts), nulls))
 }
 
 fn reasons(items: &[&Reason]) -> Vec<ArrayRef> {

@@ -143,6 +143,20 @@ pub struct Interaction {
     /// The caller's own labels, sorted by name, each name once.
     #[n(42)]
     pub tags: Vec<(String, String)>,
+    /// Tier of service that answered, in the provider's words.
+    #[n(43)]
+    pub service_tier: Option<String>,
+    /// Wire format spoken with the provider that answered or was tried last; the caller's own unless the call was
+    /// translated.
+    #[n(44)]
+    pub upstream_dialect: Option<Dialect>,
+    /// Paths in the request of what that format cannot express and the route let be dropped.
+    #[n(45)]
+    #[cbor(default)]
+    pub dropped: Vec<String>,
+    /// What the provider itself says the call costs.
+    #[n(46)]
+    pub provider_cost_usd: Option<Usd>,
 }
 
 impl Interaction {
@@ -224,6 +238,10 @@ pub(crate) mod tests {
             request_bytes: 120,
             response_bytes: 300,
             tags: vec![("env".to_owned(), "test".to_owned())],
+            service_tier: None,
+            upstream_dialect: Some(Dialect::Openai),
+            dropped: Vec::new(),
+            provider_cost_usd: None,
         }
     }
 

@@ -16,8 +16,9 @@ use crate::interaction::Interaction;
 use crate::money;
 
 /// Version of the record's columns, written on every row. 1: as first shipped. 2: salted commitments, in batches under a
-/// signed log; control, access and gap events.
-pub const SCHEMA_VERSION: u16 = 2;
+/// signed log; control, access and gap events. 3: images written and tools billed by the call among the usage; tier of
+/// service, the provider's own cost, its wire format and what that could not express.
+pub const SCHEMA_VERSION: u16 = 3;
 /// The first version whose records are proven.
 pub const FIRST_PROVEN_VERSION: u16 = 2;
 /// Name of the partition column: the UTC day the call started.

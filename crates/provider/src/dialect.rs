@@ -3,6 +3,7 @@
 
 pub mod anthropic;
 pub mod bedrock;
+mod endpoint;
 pub mod gemini;
 mod head;
 pub mod openai;
@@ -12,6 +13,7 @@ mod usage_filter;
 
 use tollgate_interaction::Dialect;
 
+pub use endpoint::Endpoint;
 pub(crate) use head::asks_for_usage;
 pub use head::{RequestError, RequestHead, parse_head, parse_head_at};
 pub use splice::with_model;

@@ -1,6 +1,7 @@
 //! What a provider's refusal means, in a word the record keeps and routing acts on. It looks at the status first and at
 //! the provider's own words second; it does not decide whether to retry, only whether retrying could help.
 
+use crate::dialect::ErrorKind;
 use crate::observe;
 use crate::scan::{Cursor, Kind, ScanError};
 
@@ -108,6 +109,28 @@ pub fn retry_after_ms(retry_after_ms: Option<&str>, retry_after_s: Option<&str>)
     let whole: u64 = whole.parse().ok()?;
     let thousandths: u64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<3}").get(..3)?.parse().ok()? };
     whole.checked_mul(1_000)?.checked_add(thousandths)
+}
+
+/// The error a body reports, in the provider's words; `None` if it is not JSON to its end or reports none.
+#[must_use]
+pub fn reported(body: &[u8]) -> Option<observe::StreamError> {
+    let error = read_error(body).ok().flatten()?;
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).ok()?;
+    Some(error)
+}
+
+/// What a caller should do about an error of `class`.
+#[must_use]
+pub fn kind_of(class: &str) -> ErrorKind {
+    match class {
+        INVALID_REQUEST | CONTEXT_LENGTH | CONTENT_FILTERED => ErrorKind::Invalid,
+        UNAUTHORIZED => ErrorKind::Unauthenticated,
+        FORBIDDEN => ErrorKind::Denied,
+        NOT_FOUND => ErrorKind::NotFound,
+        TOO_LARGE => ErrorKind::TooLarge,
+        RATE_LIMITED | QUOTA_EXHAUSTED => ErrorKind::Throttled,
+        _ => ErrorKind::Unavailable,
+    }
 }
 
 /// The error a body reports, if it is JSON and reports one.

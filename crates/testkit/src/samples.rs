@@ -54,5 +54,9 @@ pub fn interaction(number: u64, started_at_us: i64) -> Interaction {
         request_bytes: 16,
         response_bytes: 2,
         tags: vec![("app".into(), "test".into())],
+        service_tier: None,
+        upstream_dialect: None,
+        dropped: Vec::new(),
+        provider_cost_usd: None,
     }
 }

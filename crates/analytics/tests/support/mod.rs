@@ -179,6 +179,10 @@ pub(crate) fn call(seq: u64) -> HotRow {
             request_bytes: 5,
             response_bytes: 6,
             tags: vec![("feature".into(), "chat".into())],
+            service_tier: None,
+            upstream_dialect: None,
+            dropped: Vec::new(),
+            provider_cost_usd: None,
         },
         request: Payload {
             content_type: "application/json".into(),

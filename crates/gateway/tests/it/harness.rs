@@ -13,12 +13,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollgate_gateway::{Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy};
+use tollgate_gateway::{
+    Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy,
+};
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
+use tollgate_provider::translate::OnUnsupported;
 use tollgate_wal::{LogGap, TailItem, Wal, WalSettings};
 
 pub(crate) const KEY: &str = "tg-test-key";
@@ -73,7 +76,9 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         name: name.into(),
         kind,
         base_url: format!("http://{address}"),
-        api_key: Some(Secret::new("sk-operator")),
+        credentials: Credentials::Key(Secret::new("sk-operator")),
+        has_responses: false,
+        api_version: None,
         region: Some("eu".into()),
         tags: Vec::new(),
         models: None,
@@ -87,6 +92,8 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         targets: targets.iter().map(|&target| target.into()).collect(),
         strategy: Strategy::Fallback,
         ack: None,
+        on_unsupported: OnUnsupported::Refuse,
+        on_disconnect: None,
     };
     let mut settings = GatewaySettings {
         providers: vec![

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::{Dialect, Operation};
-use tollgate_provider::dialect::{ErrorKind, ErrorShape, RequestHead, error_body, error_event, parse_head};
+use tollgate_provider::dialect::{Endpoint, ErrorKind, ErrorShape, RequestHead, error_body, error_event, parse_head};
 use tollgate_provider::sandbox::{self, Script};
 
 /// Largest request body that is read.
@@ -302,7 +302,7 @@ impl Mock {
         if let Some(control) = path.strip_prefix("/mock/") {
             return Ok(self.control(control));
         }
-        let Some((dialect, operation)) = route(&parts.method, path, &parts.headers) else {
+        let Some(endpoint) = route(&parts.method, &parts.uri, &parts.headers) else {
             return Ok(plain(
                 StatusCode::NOT_FOUND,
                 Bytes::from_static(b"no such path; see `tollgate mock-provider --help`"),
@@ -310,21 +310,14 @@ impl Mock {
         };
         let behaviour = self.behaviour.with_headers(&parts.headers);
         *lock(&self.counters.last) = Some((parts.headers, body.clone()));
-        let reply = self.misbehave(dialect, operation, &behaviour, &body, number).await;
+        let reply = self.misbehave(&endpoint, &behaviour, &body, number).await;
         if let Ok(reply) = &reply {
             count(&self.counters.by_status, &reply.status().as_u16());
         }
         reply
     }
 
-    async fn misbehave(
-        &self,
-        dialect: Dialect,
-        operation: Operation,
-        behaviour: &Behaviour,
-        body: &Bytes,
-        number: u64,
-    ) -> Reply {
+    async fn misbehave(&self, endpoint: &Endpoint, behaviour: &Behaviour, body: &Bytes, number: u64) -> Reply {
         if behaviour.hang {
             self.counters.hung.fetch_add(1, Ordering::Relaxed);
             return std::future::pending().await;
@@ -335,7 +328,7 @@ impl Mock {
             return Err(HungUp);
         }
         if let Some(status) = behaviour.failure(number) {
-            return Ok(failure(dialect, status, behaviour.retry_after_s));
+            return Ok(failure(endpoint.dialect, status, behaviour.retry_after_s));
         }
         if behaviour.garbage {
             return Ok(typed(
@@ -344,8 +337,8 @@ impl Mock {
                 Bytes::from_static(b"\x00\xFF{\"garbage\": [,, <html>"),
             ));
         }
-        let prepared = self.prepared(dialect, operation, behaviour, body);
-        let mut answer = Response::new(self.body(dialect, behaviour, &prepared));
+        let prepared = self.prepared(endpoint, behaviour, body);
+        let mut answer = Response::new(self.body(endpoint.dialect, behaviour, &prepared));
         *answer.status_mut() = prepared.status;
         *answer.headers_mut() = prepared.headers.clone();
         if let Some(status) = behaviour.status.and_then(|status| StatusCode::from_u16(status).ok()) {
@@ -355,12 +348,16 @@ impl Mock {
     }
 
     /// The answer to `body`, built now or earlier.
-    fn prepared(&self, dialect: Dialect, operation: Operation, behaviour: &Behaviour, body: &Bytes) -> Arc<Prepared> {
+    fn prepared(&self, endpoint: &Endpoint, behaviour: &Behaviour, body: &Bytes) -> Arc<Prepared> {
+        let (dialect, operation) = (endpoint.dialect, endpoint.operation);
         let fresh = |behaviour: &Behaviour, body: &[u8]| {
             let script = behaviour.script(self.started_at_s);
-            Arc::new(Prepared::from(sandbox::respond(dialect, operation, body, &script, behaviour.seed)))
+            let reply = sandbox::respond(dialect, operation, endpoint.address(), body, &script, behaviour.seed);
+            Arc::new(Prepared::from(reply))
         };
-        let fixed = operation == Operation::Chat && !behaviour.echo;
+        // Only the two that the sandbox speaks itself have a request that can stand for all of a kind.
+        let is_native = matches!(dialect, Dialect::Openai | Dialect::Anthropic);
+        let fixed = is_native && operation == Operation::Chat && !behaviour.echo;
         let head = fixed.then(|| parse_head(dialect, operation, body)).and_then(Result::ok);
         let Some(head) = head.filter(|head| !head.tools && head.choices == 1) else {
             return fresh(behaviour, body);
@@ -468,16 +465,19 @@ async fn wait(wait_ms: u64) {
 }
 
 /// What a path asks for. `/v1` may be left out, since some base addresses carry it and some do not.
-fn route(method: &Method, path: &str, headers: &HeaderMap) -> Option<(Dialect, Operation)> {
-    let path = path.strip_prefix("/v1").unwrap_or(path);
-    match (method, path) {
-        (&Method::POST, "/chat/completions") => Some((Dialect::Openai, Operation::Chat)),
-        (&Method::POST, "/embeddings") => Some((Dialect::Openai, Operation::Embeddings)),
-        (&Method::POST, "/messages") => Some((Dialect::Anthropic, Operation::Chat)),
-        (&Method::GET, "/models") if headers.contains_key("anthropic-version") => {
-            Some((Dialect::Anthropic, Operation::Models))
-        }
-        (&Method::GET, "/models") => Some((Dialect::Openai, Operation::Models)),
+/// What a request asks for; at Azure's paths and without `/v1`, too.
+fn route(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Option<Endpoint> {
+    let path = uri.path();
+    let path = path.strip_prefix("/openai").unwrap_or(path);
+    let path = match path.strip_prefix("/deployments/").and_then(|rest| rest.split_once('/')) {
+        Some((_deployment, operation)) => format!("/v1/{operation}"),
+        None if ["/v1", "/model/"].iter().any(|root| path.starts_with(root)) => path.to_owned(),
+        None => format!("/v1{path}"),
+    };
+    let is_anthropic = headers.contains_key("anthropic-version");
+    match *method {
+        Method::POST => Endpoint::of_post(&path, uri.query().unwrap_or_default()),
+        Method::GET => Endpoint::of_get(&path, if is_anthropic { Dialect::Anthropic } else { Dialect::Openai }),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ use tollgate_interaction::{
 };
 use tollgate_provider::price::Catalog;
 use tollgate_provider::sandbox::{self, Script};
+use tollgate_provider::translate::Address;
 use tollgate_wal::Appender;
 
 use super::scene::{TEAMS, TENANT, Team};
@@ -170,6 +171,10 @@ impl Call {
                 "channel".to_owned(),
                 if self.user.is_multiple_of(3) { "batch" } else { "interactive" }.to_owned(),
             )],
+            service_tier: None,
+            upstream_dialect: Some(Dialect::Openai),
+            dropped: Vec::new(),
+            provider_cost_usd: None,
         };
         let payload = |body: Bytes, content_type: &str| Payload { content_type: content_type.to_owned(), body };
         let answered_as = if self.stream && answered { "text/event-stream" } else { "application/json" };
@@ -195,7 +200,7 @@ impl Call {
 
     fn response(&self, random: &mut StdRng, operation: Operation, request: &Bytes) -> Bytes {
         let script = Script { created_at_s: self.started_at_us / 1_000_000, ..Script::default() };
-        sandbox::respond(Dialect::Openai, operation, request, &script, random.random()).body()
+        sandbox::respond(Dialect::Openai, operation, Address::default(), request, &script, random.random()).body()
     }
 
     fn refusal(&self) -> Bytes {
