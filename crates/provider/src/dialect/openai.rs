@@ -5,6 +5,9 @@
 pub(crate) mod answer;
 pub(crate) mod request;
 pub(crate) mod stream;
+mod thoughts;
+mod tokens;
+mod wire;
 
 use serde::Serialize;
 
