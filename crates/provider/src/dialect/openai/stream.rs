@@ -4,8 +4,6 @@
 
 mod choice;
 mod reader;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 pub(crate) use reader::Reader;

@@ -164,7 +164,9 @@ impl Choice {
         let says_nothing = words.is_empty() && mark == Mark::default();
         if let Some(Open { part, kind: Kind::Thinking(open, plain) }) = &mut self.open {
             // The words again, with their signature, after they came in a field of their own.
-            let again = open.form == Form::Plain && mark.form == Form::Text && (words.is_empty() || words == *plain);
+            let again = open.form == Form::Plain
+                && matches!(mark.form, Form::Text | Form::Summary)
+                && (words.is_empty() || words == *plain);
             if again || open.goes_on_with(&mark) {
                 if again {
                     words.clear();
