@@ -15,6 +15,7 @@ use crate::chat::{
 };
 use crate::framing::Decoder;
 use crate::observe::{Observer, StreamError};
+use crate::transcript;
 use crate::translate::{Asked, Losses, OnUnsupported, ReadStream, WriteStream};
 
 fn scenarios() -> Vec<(String, PathBuf)> {
@@ -232,6 +233,20 @@ impl Differences {
 
     fn assert_none(self) {
         assert!(self.0.is_empty(), "{}", self.0.concat());
+    }
+}
+
+#[test]
+fn a_transcript_holds_the_question_and_the_answer() {
+    for (name, folder) in scenarios() {
+        let request = fs::read(folder.join("request.json")).unwrap();
+        for file in ["response.json", "response.sse"] {
+            let Ok(response) = fs::read(folder.join(file)) else { continue };
+            let turns = transcript::messages(&request, &response);
+            assert!(turns.iter().any(|turn| turn.role == "user" && !turn.content.is_empty()), "{name}");
+            let is_answered = turns.last().is_some_and(|turn| turn.role == "assistant");
+            assert_eq!(is_answered, name != "empty", "{name} {file} {turns:?}");
+        }
     }
 }
 

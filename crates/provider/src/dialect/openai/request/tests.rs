@@ -234,6 +234,10 @@ fn what_cannot_be_said_is_refused_by_its_path() {
             "`stop_sequences` (more than 4 stop texts)",
         ),
         (
+            Request { tool_choice: Some(Said::new(ToolChoice::Required, "tool_choice")), ..asking(Vec::new()) },
+            "`tool_choice` (a choice among no tools)",
+        ),
+        (
             Request { others: vec![Said::new(json!(1), "context_management")], ..asking(Vec::new()) },
             "`context_management` (a field of the caller's dialect alone)",
         ),

@@ -59,11 +59,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         body.insert("stream".to_owned(), true.into());
         body.insert("stream_options".to_owned(), object([("include_usage", true.into())]));
     }
-    if !tools.is_empty() {
-        body.insert("tools".to_owned(), tools.into_iter().map(|tool| write_tool(tool, losses)).collect());
-    }
-    set(&mut body, "tool_choice", tool_choice.map(|choice| write_tool_choice(choice.value)));
-    set(&mut body, "parallel_tool_calls", parallel_tool_calls.map(|parallel| parallel.value.into()));
+    write_tools(&mut body, tools, tool_choice, parallel_tool_calls, losses)?;
     set(&mut body, "response_format", format.map(|format| write_format(format.value)));
     set(&mut body, limit_name, max_output_tokens.map(|limit| limit.value.into()));
     set(&mut body, "stop", write_stop(stop, losses)?);
@@ -100,6 +96,28 @@ fn limit_name(model: &str) -> &'static str {
     };
     let reasons = generation("o").is_some() || generation("gpt-").is_some_and(|generation| generation >= 5);
     if reasons { "max_completion_tokens" } else { "max_tokens" }
+}
+
+/// Without tools nothing may be said about their choice: OpenAI refuses it.
+fn write_tools(
+    body: &mut Map<String, Value>,
+    tools: Vec<Tool>,
+    choice: Option<Said<ToolChoice>>,
+    parallel: Option<Said<bool>>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    if tools.is_empty() {
+        return match choice {
+            Some(Said { value: ToolChoice::Required | ToolChoice::Named(_), at }) => {
+                losses.lose(&at, "a choice among no tools")
+            }
+            Some(Said { value: ToolChoice::Auto | ToolChoice::None, .. }) | None => Ok(()),
+        };
+    }
+    body.insert("tools".to_owned(), tools.into_iter().map(|tool| write_tool(tool, losses)).collect());
+    set(body, "tool_choice", choice.map(|choice| write_tool_choice(choice.value)));
+    set(body, "parallel_tool_calls", parallel.map(|parallel| parallel.value.into()));
+    Ok(())
 }
 
 fn write_tool(tool: Tool, losses: &mut Losses) -> Value {

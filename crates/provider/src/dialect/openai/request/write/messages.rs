@@ -226,7 +226,13 @@ impl Writer<'_> {
 
     fn said(&mut self, content: Content, at: &str, turn: &mut Turn) -> Result<(), Unsupported> {
         match content {
-            Content::Text { text, citations: _ } => turn.texts.push(text),
+            Content::Text { text, citations } => {
+                // The model does not read where it found what it said.
+                if !citations.is_empty() {
+                    self.losses.note(at);
+                }
+                turn.texts.push(text);
+            }
             Content::Refusal(text) => turn.refusal.get_or_insert_default().push_str(&text),
             Content::ToolCall(call) => turn.calls.push(self.tool_call(call, at)?),
             // DeepSeek refuses the next turn without them; whoever gave none never gets any.
