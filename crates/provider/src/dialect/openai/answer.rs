@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use tollgate_interaction::Dialect;
 pub(crate) use write::write;
-pub(super) use write::{annotation, call_id, finish_reason, write_image, write_logprobs};
+pub(super) use write::{annotation, call_id, finish_reason, service_tier, write_image, write_logprobs};
 
 use super::wire::{take_array, take_count, take_object, take_text};
 use super::{request, thoughts, tokens};

@@ -170,6 +170,14 @@ pub(super) fn write_encrypted(signature: &Signature) -> Value {
     typed("reasoning.encrypted", "data", data, map)
 }
 
+/// A detail with its place among them, by which client libraries put a stream's pieces together.
+pub(super) fn numbered(mut detail: Value, index: usize) -> Value {
+    if let Value::Object(map) = &mut detail {
+        map.insert("index".to_owned(), index.into());
+    }
+    detail
+}
+
 fn typed(kind: &str, name: &str, words: Value, rest: Map<String, Value>) -> Value {
     let mut map = Map::new();
     set(&mut map, "type", Some(kind.into()));

@@ -25,7 +25,8 @@ pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
     map.insert("model".to_owned(), model.into());
     map.insert("choices".to_owned(), Value::Array(choices.collect()));
     set(&mut map, "usage", usage.as_ref().map(tokens::write));
-    set(&mut map, "service_tier", service_tier.map(Value::String));
+    let tier = service_tier.as_deref().and_then(self::service_tier);
+    set(&mut map, "service_tier", tier.map(Value::from));
     Value::Object(map)
 }
 
@@ -108,6 +109,8 @@ impl Message {
         map.insert("content".to_owned(), content);
         map.insert("refusal".to_owned(), refusal.map_or(Value::Null, Value::String));
         set(&mut map, "reasoning_content", (!thoughts.is_empty()).then(|| thoughts.into()));
+        let details = details.into_iter().enumerate().map(|(index, detail)| thoughts::numbered(detail, index));
+        let details: Vec<Value> = details.collect();
         set(&mut map, "reasoning_details", (!details.is_empty()).then(|| details.into()));
         set(&mut map, "annotations", (!annotations.is_empty()).then(|| annotations.into()));
         set(&mut map, "tool_calls", (!calls.is_empty()).then(|| calls.into()));
@@ -126,6 +129,14 @@ impl Message {
         set(&mut map, "audio", audio);
         Value::Object(map)
     }
+}
+
+/// The tier that served, in OpenAI's words: strict clients know no other.
+pub(in crate::dialect::openai) fn service_tier(tier: &str) -> Option<&'static str> {
+    let words = ["auto", "default", "flex", "scale", "priority", "fast"];
+    // Anthropic's and Google's word for no extras.
+    let tier = if tier == "standard" { "default" } else { tier };
+    words.into_iter().find(|word| *word == tier)
 }
 
 /// Stands for the id of a call where the provider gives none.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tollgate_interaction::{Dialect, Usage};
 
 use crate::chat::{Citation, Content, Delta, Event, Signature, Source, Stop, ToolCall};
-use crate::dialect::openai::answer::{annotation, call_id, finish_reason, write_image, write_logprobs};
+use crate::dialect::openai::answer::{annotation, call_id, finish_reason, service_tier, write_image, write_logprobs};
 use crate::dialect::openai::request::signed;
 use crate::dialect::openai::wire::{object, set};
 use crate::dialect::openai::{thoughts, tokens};
@@ -31,9 +31,14 @@ pub(crate) struct Writer {
 struct Choice {
     parts: BTreeMap<usize, Open>,
     calls: usize,
+    details: usize,
+    images: usize,
     /// Characters of text so far.
     chars: u64,
     says_refusal: bool,
+    /// Sources of all its text, told at once before it stops: client libraries cannot add to a list whose items have no
+    /// index.
+    annotations: Vec<Value>,
 }
 
 /// A part that has begun.
@@ -148,7 +153,9 @@ impl Writer {
             Content::ToolCall(begun) => self.begin_call(choice, part, call, begun, out),
             Content::Redacted(signature) => self.detail(choice, thoughts::write_encrypted(&signature), out),
             Content::Image { source, detail: _ } => {
-                if let Some(image) = write_image(source) {
+                if let (Some(image), Some(state)) = (write_image(source), self.choices.get_mut(&choice)) {
+                    let image = thoughts::numbered(image, state.images);
+                    state.images += 1;
                     self.delta(choice, [("images", Value::Array(vec![image]))], out);
                 }
             }
@@ -219,14 +226,20 @@ impl Writer {
                 self.detail(choice, detail, out);
             }
             Some(Open::Call { index, .. }) => {
-                let call = object([("index", (*index).into()), ("extra_content", signed(signature))]);
+                let index = (*index).into();
+                let function = object([("arguments", "".into())]);
+                let call = [("index", index), ("function", function), ("extra_content", signed(signature))];
+                let call = object(call);
                 self.delta(choice, [("tool_calls", Value::Array(vec![call]))], out);
             }
             Some(Open::Text { .. } | Open::Refusal | Open::Whole) | None => {}
         }
     }
 
-    fn detail(&self, choice: usize, detail: Value, out: &mut Vec<u8>) {
+    fn detail(&mut self, choice: usize, detail: Value, out: &mut Vec<u8>) {
+        let Some(state) = self.choices.get_mut(&choice) else { return };
+        let detail = thoughts::numbered(detail, state.details);
+        state.details += 1;
         self.delta(choice, [("reasoning_details", Value::Array(vec![detail]))], out);
     }
 
@@ -244,22 +257,26 @@ impl Writer {
         let Some(state) = self.choices.get_mut(&choice) else { return };
         let to = state.chars;
         match state.parts.remove(&part) {
-            Some(Open::Text { from, citations }) if !citations.is_empty() => {
-                let cited = citations.into_iter().map(|citation| annotation(citation, (from, to))).collect();
-                self.delta(choice, [("annotations", cited)], out);
+            Some(Open::Text { from, citations }) => {
+                let cited = citations.into_iter().map(|citation| annotation(citation, (from, to)));
+                state.annotations.extend(cited);
             }
             // Clients parse the arguments of every call.
             Some(Open::Call { index, has_arguments: false }) => {
                 let call = object([("index", index.into()), ("function", object([("arguments", "{}".into())]))]);
                 self.delta(choice, [("tool_calls", Value::Array(vec![call]))], out);
             }
-            Some(Open::Text { .. } | Open::Refusal | Open::Thinking(_) | Open::Call { .. } | Open::Whole) | None => {}
+            Some(Open::Refusal | Open::Thinking(_) | Open::Call { .. } | Open::Whole) | None => {}
         }
     }
 
     fn stop(&mut self, choice: usize, stop: Stop, out: &mut Vec<u8>) {
         self.open(choice, out);
-        let says_refusal = self.choices.get(&choice).is_some_and(|state| state.says_refusal);
+        let Some(state) = self.choices.get_mut(&choice) else { return };
+        let (says_refusal, annotations) = (state.says_refusal, std::mem::take(&mut state.annotations));
+        if !annotations.is_empty() {
+            self.delta(choice, [("annotations", Value::Array(annotations))], out);
+        }
         let reason = finish_reason(&stop, says_refusal);
         let text = if let Stop::StopText(text) = stop { text } else { None };
         self.answer(choice, object([]), Value::Null, Some((reason, text)), out);
@@ -293,7 +310,7 @@ impl WriteStream for Writer {
             }
             Event::Stop { choice, stop } => self.stop(choice, stop, out),
             Event::Usage(usage) => self.usage = Some(usage),
-            Event::ServiceTier(tier) => self.tier = Some(tier),
+            Event::ServiceTier(tier) => self.tier = service_tier(&tier).map(str::to_owned),
             Event::End => {
                 if let Some(usage) = self.usage.filter(|_| self.asked.include_usage) {
                     self.chunk(Vec::new(), Some(tokens::write(&usage)), out);

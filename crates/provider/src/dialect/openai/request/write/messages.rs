@@ -219,6 +219,8 @@ impl Writer<'_> {
         set(message, "refusal", refusal.map(Value::String));
         set(message, "audio", audio.map(|id| object([("id", id.into())])));
         set(message, "reasoning_content", (!plain.is_empty()).then_some(plain.into()));
+        let details = details.into_iter().enumerate().map(|(index, detail)| thoughts::numbered(detail, index));
+        let details: Vec<Value> = details.collect();
         set(message, "reasoning_details", (!details.is_empty()).then_some(Value::Array(details)));
         set(message, "tool_calls", (!calls.is_empty()).then_some(Value::Array(calls)));
         Ok(())
