@@ -51,11 +51,16 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         }
         ("context_length_exceeded" | "string_above_max_length", _) => return CONTEXT_LENGTH,
         ("content_filter" | "content_policy_violation", _) => return CONTENT_FILTERED,
-        (_, "overloaded_error") => return OVERLOADED,
+        ("server_is_overloaded" | "slow_down", _) | (_, "overloaded_error" | "service_unavailable_error") => {
+            return OVERLOADED;
+        }
         _ => {}
     }
-    // Anthropic has no code for it: <https://platform.claude.com/docs/en/build-with-claude/context-windows>.
-    if http_status == 400 && error.message.starts_with("prompt is too long") {
+    // Anthropic has no code for it: <https://platform.claude.com/docs/en/build-with-claude/context-windows>. DeepSeek,
+    // vLLM, OpenRouter and others that speak OpenAI's dialect use the words OpenAI once had.
+    let too_long = error.message.starts_with("prompt is too long")
+        || ["maximum context length", "maximum prompt length"].iter().any(|words| error.message.contains(words));
+    if http_status == 400 && too_long {
         return CONTEXT_LENGTH;
     }
     by_status(http_status).or_else(|| by_type(&error.kind, code)).unwrap_or(SERVER_ERROR)
@@ -140,13 +145,22 @@ fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
         return Ok(None);
     }
     let mut error = None;
+    let mut is_error = false;
     cursor.fields(|key, cursor| {
         if key.is("error") {
             error = observe::read_error(cursor)?;
             return Ok(());
         }
+        if key.is("object") {
+            is_error = cursor.text_or_skip()?.is_some_and(|object| object.is("error"));
+            return Ok(());
+        }
         cursor.skip().map(drop)
     })?;
+    // Mistral and older vLLM: the body itself is the error.
+    if is_error && error.is_none() {
+        error = observe::read_error(&mut Cursor::new(body))?;
+    }
     Ok(error)
 }
 
@@ -170,6 +184,13 @@ mod tests {
                 CONTEXT_LENGTH,
             ),
             (529, anthropic("overloaded_error"), OVERLOADED),
+            (200, openai("server_is_overloaded"), OVERLOADED),
+            (
+                400,
+                r#"{"object":"error","message":"This model's maximum context length is 8192 tokens.","code":400}"#
+                    .to_owned(),
+                CONTEXT_LENGTH,
+            ),
             (413, anthropic("request_too_large"), TOO_LARGE),
             (401, "not json".to_owned(), UNAUTHORIZED),
             (422, String::new(), INVALID_REQUEST),

@@ -76,15 +76,30 @@ fn asked(turns: &mut Turns, request: &Tree<'_>) {
 
 /// A message's content and tool calls, one per line.
 fn message_text(message: &Tree<'_>) -> String {
-    let mut lines = Vec::new();
-    for field in ["reasoning_content", "content", "refusal"] {
+    let mut lines = vec![thoughts_text(message)];
+    for field in ["content", "refusal"] {
         lines.push(message.get(field).map(content_text).unwrap_or_default());
     }
-    for call in array(message, "tool_calls") {
-        let function = call.get("function").unwrap_or(call);
-        lines.push(format!("{}({})", text(function, "name"), text(function, "arguments")));
+    lines.extend(message.get("audio").map(|audio| text(audio, "transcript").into_owned()));
+    for call in array(message, "tool_calls").iter().chain(message.get("function_call")) {
+        let (name, arguments) = call_text(call);
+        lines.extend((!name.is_empty()).then(|| format!("{name}({arguments})")));
     }
     joined(lines)
+}
+
+/// Thoughts in either of the fields that copies of Chat Completions have for them.
+fn thoughts_text(message: &Tree<'_>) -> String {
+    let thoughts = ["reasoning_content", "reasoning"].map(|field| text(message, field));
+    let [content, reasoning] = thoughts;
+    if content.is_empty() { reasoning.into_owned() } else { content.into_owned() }
+}
+
+/// Name and arguments of a call, or the text that a custom tool is given.
+fn call_text<'a>(call: &Tree<'a>) -> (Cow<'a, str>, Cow<'a, str>) {
+    let function = call.get("function").or_else(|| call.get("custom")).unwrap_or(call);
+    let arguments = text(function, "arguments");
+    (text(function, "name"), if arguments.is_empty() { text(function, "input") } else { arguments })
 }
 
 fn joined(mut lines: Vec<String>) -> String {
@@ -190,14 +205,16 @@ fn index(value: &Tree<'_>) -> usize {
 fn read_chunk(pieces: &mut Pieces, chunk: &Tree<'_>) {
     for choice in array(chunk, "choices") {
         let (Some(delta), Some(piece)) = (choice.get("delta"), pieces.at(choice)) else { continue };
-        for field in ["reasoning_content", "content", "refusal"] {
+        piece.text.push_str(&thoughts_text(delta));
+        for field in ["content", "refusal"] {
             piece.text.push_str(&delta.get(field).map(content_text).unwrap_or_default());
         }
-        for part in array(delta, "tool_calls") {
+        piece.text.push_str(&delta.get("audio").map(|audio| text(audio, "transcript")).unwrap_or_default());
+        for part in array(delta, "tool_calls").iter().chain(delta.get("function_call")) {
             let Some(call) = piece.call(index(part)) else { continue };
-            let function = part.get("function").unwrap_or(part);
-            call.0.push_str(&text(function, "name"));
-            call.1.push_str(&text(function, "arguments"));
+            let (name, arguments) = call_text(part);
+            call.0.push_str(&name);
+            call.1.push_str(&arguments);
         }
     }
 }

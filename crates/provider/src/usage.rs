@@ -44,6 +44,8 @@ pub(crate) struct OpenaiUsage {
     prompt_image: Option<u64>,
     reasoning: Option<u64>,
     completion_audio: Option<u64>,
+    completion_image: Option<u64>,
+    searches: Option<u64>,
 }
 
 impl OpenaiUsage {
@@ -68,6 +70,8 @@ impl OpenaiUsage {
             } else if key.is("prompt_cache_hit_tokens") {
                 // DeepSeek's name for it: <https://api-docs.deepseek.com/guides/kv_cache>.
                 usage.cached = usage.cached.or(cursor.count_or_skip()?);
+            } else if key.is("server_tool_use") {
+                usage.read_server_tools(cursor)?;
             } else {
                 cursor.skip()?;
             }
@@ -105,6 +109,23 @@ impl OpenaiUsage {
                 self.reasoning = cursor.count_or_skip()?;
             } else if key.is("audio_tokens") {
                 self.completion_audio = cursor.count_or_skip()?;
+            } else if key.is("image_tokens") {
+                self.completion_image = cursor.count_or_skip()?;
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// OpenRouter's count of searches: <https://openrouter.ai/docs/use-cases/usage-accounting> (2026-11-26).
+    fn read_server_tools(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("web_search_requests") {
+                self.searches = cursor.count_or_skip()?;
             } else {
                 cursor.skip()?;
             }
@@ -123,6 +144,8 @@ impl OpenaiUsage {
             audio_input_tokens: self.prompt_audio,
             audio_output_tokens: self.completion_audio,
             image_input_tokens: self.prompt_image,
+            image_output_tokens: self.completion_image,
+            web_search_calls: self.searches,
             ..Usage::default()
         }
     }

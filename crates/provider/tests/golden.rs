@@ -78,10 +78,11 @@ fn recordings() -> Result<Vec<Recording>, Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let mut recordings = Vec::new();
     for dialect in Dialect::ALL {
-        for folder in folders(&root.join(dialect.as_str()))? {
+        for folder in folders(&root.join(dialect.as_str())).unwrap_or_default() {
             let name = folder.strip_prefix(&root)?.display().to_string();
-            let case = serde_json::from_slice(&fs::read(folder.join("case.json"))?)
-                .map_err(|error| format!("{name}: {error}"))?;
+            // The scenarios of translation have none.
+            let Ok(case) = fs::read(folder.join("case.json")) else { continue };
+            let case = serde_json::from_slice(&case).map_err(|error| format!("{name}: {error}"))?;
             let response = fs::read(folder.join("response.sse")).or_else(|_| fs::read(folder.join("response.json")))?;
             recordings.push(Recording { name, folder, dialect: *dialect, case, response });
         }

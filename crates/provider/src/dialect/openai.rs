@@ -5,6 +5,11 @@
 pub(crate) mod answer;
 pub(crate) mod request;
 pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
+mod thoughts;
+mod tokens;
+mod wire;
 
 use serde::Serialize;
 

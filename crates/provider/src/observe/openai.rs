@@ -1,4 +1,5 @@
-//! Reads OpenAI's chunks and bodies: Chat Completions, Embeddings, and what compatible servers make of them.
+//! Reads OpenAI's chunks and bodies: Chat Completions, Embeddings, and what compatible servers make of them (for Groq's
+//! `x_groq` see <https://console.groq.com/docs/api-reference>, 2026-11-26).
 
 use super::{Reading, StreamError, bounded};
 use crate::scan::{Cursor, Kind, ScanError};
@@ -36,9 +37,11 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
         } else if key.is("model") {
             read_model(reading, cursor)?;
         } else if key.is("usage") {
-            usage = OpenaiUsage::read(cursor)?;
+            usage = OpenaiUsage::read(cursor)?.or(usage);
         } else if key.is("error") {
             reading.error = read_error(cursor)?.or(reading.error.take());
+        } else if key.is("x_groq") {
+            usage = read_groq(reading, cursor)?.or(usage);
         } else {
             cursor.skip()?;
         }
@@ -50,6 +53,25 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
         reading.usage_is_final = choices == 0 || !reading.finish_reasons.is_empty();
     }
     cursor.end()
+}
+
+/// Groq's own corner of a chunk, which holds the usage of a stream, or its error.
+fn read_groq(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<Option<OpenaiUsage>, ScanError> {
+    if cursor.kind()? != Kind::Object {
+        return cursor.skip().map(|_| None);
+    }
+    let mut usage = None;
+    cursor.fields(|key, cursor| {
+        if key.is("usage") {
+            usage = OpenaiUsage::read(cursor)?;
+        } else if key.is("error") {
+            reading.error = read_error(cursor)?.or(reading.error.take());
+        } else {
+            cursor.skip()?;
+        }
+        Ok::<(), ScanError>(())
+    })?;
+    Ok(usage)
 }
 
 fn read_model(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
@@ -89,6 +111,9 @@ fn read_choice(reading: &mut Reading, place: usize, cursor: &mut Cursor<'_>) -> 
         } else if key.is("index") {
             let given = cursor.count_or_skip()?;
             index = given.and_then(|given| usize::try_from(given).ok()).unwrap_or(place);
+        } else if key.is("error") {
+            // OpenRouter's place for an error of the provider behind it.
+            reading.error = read_error(cursor)?.or(reading.error.take());
         } else if key.is("text") {
             read_written(reading, cursor)?;
         } else {
@@ -116,6 +141,9 @@ fn read_message(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Sc
         if key.is("function_call") {
             return read_function(reading, cursor);
         }
+        if key.is("audio") {
+            return read_audio(reading, cursor);
+        }
         cursor.skip().map(drop)
     })
 }
@@ -139,11 +167,10 @@ fn read_tool_call(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), 
     if cursor.kind()? != Kind::Object {
         return cursor.skip().map(drop);
     }
-    cursor.fields(
-        |key, cursor| {
-            if key.is("function") { read_function(reading, cursor) } else { cursor.skip().map(drop) }
-        },
-    )
+    cursor.fields(|key, cursor| {
+        let is_call = key.is("function") || key.is("custom");
+        if is_call { read_function(reading, cursor) } else { cursor.skip().map(drop) }
+    })
 }
 
 fn read_function(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
@@ -151,8 +178,21 @@ fn read_function(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), S
         return cursor.skip().map(drop);
     }
     cursor.fields(|key, cursor| {
-        if key.is("name") || key.is("arguments") { read_written(reading, cursor) } else { cursor.skip().map(drop) }
+        let is_written = key.is("name") || key.is("arguments") || key.is("input");
+        if is_written { read_written(reading, cursor) } else { cursor.skip().map(drop) }
     })
+}
+
+/// What was spoken counts by its words.
+fn read_audio(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+    if cursor.kind()? != Kind::Object {
+        return cursor.skip().map(drop);
+    }
+    cursor.fields(
+        |key, cursor| {
+            if key.is("transcript") { read_written(reading, cursor) } else { cursor.skip().map(drop) }
+        },
+    )
 }
 
 /// Reads `error`: an object with `message`, `type` and `code`, or with some servers just a text.

@@ -1,0 +1,252 @@
+//! Writes a request for a provider that speaks Chat Completions: OpenAI or one of its many copies. What is written is what
+//! the copies know too, since several of them (Groq, Mistral) refuse a request with a field they do not know. Hence hints
+//! and cache markers are not passed on but listed, instructions are `system` and not `developer` messages, and the limit
+//! has the name that [`limit_name`] chooses.
+//! Sources: <https://platform.openai.com/docs/api-reference/chat/create>, <https://api-docs.deepseek.com/api/create-chat-completion>,
+//! <https://docs.mistral.ai/api/endpoint/chat>, <https://console.groq.com/docs/openai> (2026-11-26).
+
+mod messages;
+
+pub(in crate::dialect::openai) use messages::signed;
+use serde_json::{Map, Value};
+
+use super::super::wire::{object, set};
+use crate::chat::{Effort, Format, Reasoning, Request, Said, Tool, ToolChoice};
+use crate::translate::{Losses, Unsupported};
+
+/// Texts that may end an answer; OpenAI's limit.
+const MAX_STOPS: usize = 4;
+/// Alternatives that may be told for each token; OpenAI's limit.
+const MAX_TOP_LOGPROBS: u64 = 20;
+/// Characters of the end user's name; OpenAI refuses a longer one, and Claude Code's is longer.
+const MAX_USER_CHARS: usize = 64;
+/// Fields that no other dialect has under this name: they were read from Chat Completions and go back as they were.
+const OWN: [&str; 7] =
+    ["audio", "logit_bias", "modalities", "moderation", "prediction", "verbosity", "web_search_options"];
+
+/// Writes a request.
+pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+    let Request {
+        model,
+        stream,
+        system,
+        messages,
+        tools,
+        tool_choice,
+        parallel_tool_calls,
+        format,
+        max_output_tokens,
+        stop,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        frequency_penalty,
+        presence_penalty,
+        choices,
+        logprobs,
+        reasoning,
+        user,
+        service_tier,
+        hints,
+        others,
+    } = request;
+    let mut body = Map::new();
+    let limit_name = limit_name(&model);
+    body.insert("model".to_owned(), model.into());
+    body.insert("messages".to_owned(), messages::write(system, messages, losses)?);
+    if stream {
+        body.insert("stream".to_owned(), true.into());
+        body.insert("stream_options".to_owned(), object([("include_usage", true.into())]));
+    }
+    write_tools(&mut body, tools, tool_choice, parallel_tool_calls, losses)?;
+    set(&mut body, "response_format", format.map(|format| write_format(format.value)));
+    set(&mut body, limit_name, max_output_tokens.map(|limit| limit.value.into()));
+    set(&mut body, "stop", write_stop(stop, losses)?);
+    set(&mut body, "temperature", temperature.map(|temperature| temperature.value.into()));
+    set(&mut body, "top_p", top_p.map(|top_p| top_p.value.into()));
+    if let Some(top_k) = top_k {
+        // Some copies have it; OpenAI and others refuse the request for it.
+        losses.lose(&top_k.at, "sampling from the likeliest tokens")?;
+    }
+    set(&mut body, "seed", seed.map(|seed| seed.value.into()));
+    set(&mut body, "frequency_penalty", frequency_penalty.map(|penalty| penalty.value.into()));
+    set(&mut body, "presence_penalty", presence_penalty.map(|penalty| penalty.value.into()));
+    set(&mut body, "n", choices.map(|choices| choices.value.into()));
+    write_logprobs(&mut body, logprobs, losses)?;
+    set(&mut body, "reasoning_effort", write_reasoning(reasoning, losses));
+    set(&mut body, "service_tier", write_service_tier(service_tier, losses)?);
+    set(&mut body, "user", write_user(user, losses));
+    hints.iter().for_each(|hint| losses.note(&hint.at));
+    write_others(&mut body, others, losses)?;
+    Ok(Value::Object(body))
+}
+
+/// Name of the field that limits the answer. OpenAI's reasoning models (`o1` and later, `gpt-5` and later) know
+/// `max_completion_tokens` only. Everything else that speaks this dialect, OpenAI's older models included, knows
+/// `max_tokens`, and many know nothing else: DeepSeek and Mistral, Ollama, which overlooks the other name, and strict
+/// servers, which refuse it. So the model's name decides, behind a vendor's prefix such as `openai/` as aggregators write
+/// it; a deployment at Azure has to bear the name of its model.
+fn limit_name(model: &str) -> &'static str {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let generation = |prefix: &str| {
+        let rest = name.strip_prefix(prefix)?;
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse::<u32>().ok()
+    };
+    let reasons = generation("o").is_some() || generation("gpt-").is_some_and(|generation| generation >= 5);
+    if reasons { "max_completion_tokens" } else { "max_tokens" }
+}
+
+/// Without tools nothing may be said about their choice: OpenAI refuses it.
+fn write_tools(
+    body: &mut Map<String, Value>,
+    tools: Vec<Tool>,
+    choice: Option<Said<ToolChoice>>,
+    parallel: Option<Said<bool>>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    if tools.is_empty() {
+        return match choice {
+            Some(Said { value: ToolChoice::Required | ToolChoice::Named(_), at }) => {
+                losses.lose(&at, "a choice among no tools")
+            }
+            Some(Said { value: ToolChoice::Auto | ToolChoice::None, .. }) | None => Ok(()),
+        };
+    }
+    body.insert("tools".to_owned(), tools.into_iter().map(|tool| write_tool(tool, losses)).collect());
+    set(body, "tool_choice", choice.map(|choice| write_tool_choice(choice.value)));
+    set(body, "parallel_tool_calls", parallel.map(|parallel| parallel.value.into()));
+    Ok(())
+}
+
+fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
+    let Tool { name, description, parameters, strict, cache, at } = tool;
+    if cache.is_some() {
+        losses.note(&at);
+    }
+    let mut function = Map::new();
+    function.insert("name".to_owned(), name.into());
+    set(&mut function, "description", description.map(Value::String));
+    function.insert("parameters".to_owned(), parameters);
+    set(&mut function, "strict", strict.map(Value::Bool));
+    object([("type", "function".into()), ("function", Value::Object(function))])
+}
+
+fn write_tool_choice(choice: ToolChoice) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Named(name) => object([("type", "function".into()), ("function", object([("name", name.into())]))]),
+    }
+}
+
+fn write_format(format: Format) -> Value {
+    match format {
+        Format::JsonObject => object([("type", "json_object".into())]),
+        Format::JsonSchema { name, description, schema, strict } => {
+            let mut map = Map::new();
+            // OpenAI demands a name, and other dialects have none.
+            let name = if name.is_empty() { "answer".to_owned() } else { name };
+            map.insert("name".to_owned(), name.into());
+            set(&mut map, "description", description.map(Value::String));
+            map.insert("schema".to_owned(), schema);
+            set(&mut map, "strict", strict.map(Value::Bool));
+            object([("type", "json_schema".into()), ("json_schema", Value::Object(map))])
+        }
+    }
+}
+
+fn write_stop(stop: Option<Said<Vec<String>>>, losses: &mut Losses) -> Result<Option<Value>, Unsupported> {
+    let Some(Said { mut value, at }) = stop else { return Ok(None) };
+    if value.len() > MAX_STOPS {
+        losses.lose(&at, "more than 4 stop texts")?;
+        value.truncate(MAX_STOPS);
+    }
+    Ok(Some(value.into()))
+}
+
+fn write_logprobs(
+    body: &mut Map<String, Value>,
+    logprobs: Option<Said<u64>>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    let Some(Said { value, at }) = logprobs else { return Ok(()) };
+    if value > MAX_TOP_LOGPROBS {
+        losses.lose(&at, "more than 20 alternatives for a token")?;
+    }
+    body.insert("logprobs".to_owned(), true.into());
+    if value > 0 {
+        body.insert("top_logprobs".to_owned(), value.min(MAX_TOP_LOGPROBS).into());
+    }
+    Ok(())
+}
+
+/// The effort in OpenAI's words. Whether thoughts are shown cannot be said: a server that shows any, shows them unasked.
+fn write_reasoning(reasoning: Option<Said<Reasoning>>, losses: &mut Losses) -> Option<Value> {
+    let Said { value: Reasoning { effort, budget_tokens, enabled, shown }, at } = reasoning?;
+    if shown.is_some() {
+        losses.note(&at);
+    }
+    let effort = match (enabled, effort, budget_tokens) {
+        (Some(false), _, _) => Effort::None,
+        (_, Some(effort), _) => effort,
+        (_, None, Some(budget)) => Effort::of_budget(budget),
+        // Models differ in what they do unasked; the middle is what they do when asked for no more than to think.
+        (Some(true), None, None) => Effort::Medium,
+        (None, None, None) => return None,
+    };
+    Some(effort.as_str().into())
+}
+
+fn write_service_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Result<Option<Value>, Unsupported> {
+    let Some(Said { value, at }) = tier else { return Ok(None) };
+    match value.as_str() {
+        "auto" => Ok(None),
+        "default" | "flex" | "scale" | "priority" | "fast" => Ok(Some(value.into())),
+        // Anthropic's and Google's words for no extras.
+        "standard_only" | "standard" => Ok(Some("default".into())),
+        _ => losses.lose(&at, format!("the service tier `{value}`")).map(|()| None),
+    }
+}
+
+fn write_user(user: Option<Said<String>>, losses: &mut Losses) -> Option<Value> {
+    let Said { value, at } = user?;
+    if value.chars().count() > MAX_USER_CHARS {
+        losses.note(&at);
+        return None;
+    }
+    Some(value.into())
+}
+
+fn write_others(
+    body: &mut Map<String, Value>,
+    others: Vec<Said<Value>>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    for Said { value, at } in others {
+        // The Responses API's place for the same.
+        let name = if at == "text.verbosity" { "verbosity" } else { at.as_str() };
+        match OWN.contains(&name) {
+            true => drop(body.insert(name.to_owned(), value)),
+            false => losses.lose(&at, "a field of the caller's dialect alone")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit_name;
+
+    #[test]
+    fn the_model_decides_how_its_limit_is_called() {
+        for model in ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.1-codex", "openai/gpt-6-mini", "gpt-10"] {
+            assert_eq!(limit_name(model), "max_completion_tokens", "{model}");
+        }
+        for model in ["gpt-4.1", "gpt-4o", "gpt-oss-120b", "deepseek-chat", "openchat", "o", "olmo-2", "claude-5", ""] {
+            assert_eq!(limit_name(model), "max_tokens", "{model}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The conversation of a request for a provider. Other dialects put results of tools, pictures and words into one turn;
+//! here each result is a message of its own and comes straight after the calls, and a result holds text alone, so that
+//! pictures out of a tool follow in a message of the user's.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value};
+use tollgate_interaction::Dialect;
+
+use crate::chat::{Content, Message, Part, Role, Said, Signature, Source, ToolCall, ToolResult};
+use crate::dialect::openai::thoughts::{self, Written};
+use crate::dialect::openai::wire::{object, set};
+use crate::translate::{Losses, Unsupported};
+
+/// Writes the system prompt and the messages.
+pub(super) fn write(system: Vec<Part>, messages: Vec<Message>, losses: &mut Losses) -> Result<Value, Unsupported> {
+    let mut writer = Writer { messages: Vec::new(), shown: Vec::new(), losses };
+    if !system.is_empty() {
+        writer.instruction(system, None)?;
+    }
+    for Message { role, parts, name } in messages {
+        match role {
+            Role::System => writer.instruction(parts, name)?,
+            Role::User => writer.user(parts, name)?,
+            Role::Assistant => writer.assistant(parts, name)?,
+        }
+    }
+    writer.show();
+    Ok(Value::Array(writer.messages))
+}
+
+struct Writer<'a> {
+    messages: Vec<Value>,
+    /// What tools answered other than text, to follow the last of their results.
+    shown: Vec<Value>,
+    losses: &'a mut Losses,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, role: &str, content: Value, name: Option<Said<String>>) {
+        self.show();
+        let mut map = Map::new();
+        map.insert("role".to_owned(), role.into());
+        map.insert("content".to_owned(), content);
+        set(&mut map, "name", name.map(|name| name.value.into()));
+        self.messages.push(Value::Object(map));
+    }
+
+    fn show(&mut self) {
+        if self.shown.is_empty() {
+            return;
+        }
+        let content = Value::Array(std::mem::take(&mut self.shown));
+        self.messages.push(object([("role", "user".into()), ("content", content)]));
+    }
+
+    /// One message of one text: templates of open models allow no more, and several servers take no array.
+    fn instruction(&mut self, parts: Vec<Part>, name: Option<Said<String>>) -> Result<(), Unsupported> {
+        let mut texts = Vec::new();
+        for part in parts {
+            self.marker(&part);
+            match part.content {
+                Content::Text { text, citations: _ } => texts.push(text),
+                other => self.losses.lose(&part.at, format!("{} in an instruction", other.described()))?,
+            }
+        }
+        if !texts.is_empty() {
+            self.push("system", one_text(texts, "\n\n").into(), name);
+        }
+        Ok(())
+    }
+
+    fn user(&mut self, parts: Vec<Part>, name: Option<Said<String>>) -> Result<(), Unsupported> {
+        let mut pieces = Vec::new();
+        for part in parts {
+            self.marker(&part);
+            match part.content {
+                Content::ToolResult(result) => self.tool_result(result)?,
+                content => pieces.extend(self.piece(content, &part.at)?),
+            }
+        }
+        if !pieces.is_empty() {
+            self.push("user", one_content(pieces), name);
+        }
+        Ok(())
+    }
+
+    fn tool_result(&mut self, result: ToolResult) -> Result<(), Unsupported> {
+        let ToolResult { id, name: _, parts, is_error } = result;
+        let (mut texts, mut shown) = (Vec::new(), Vec::new());
+        for part in parts {
+            self.marker(&part);
+            match part.content {
+                Content::Text { text, citations: _ } => texts.push(text),
+                content => shown.extend(self.piece(content, &part.at)?),
+            }
+        }
+        let mut text = one_text(texts, "\n");
+        // There is no field for it, so the model is told in words.
+        if is_error == Some(true) && !text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error")) {
+            text.insert_str(0, "Error: ");
+        }
+        if !shown.is_empty() {
+            self.shown.push(piece_of_text(format!("Result of the tool call {id}:")));
+            self.shown.append(&mut shown);
+        }
+        let fields = [("role", "tool".into()), ("tool_call_id", id.into()), ("content", text.into())];
+        self.messages.push(object(fields));
+        Ok(())
+    }
+
+    /// A piece of a user's content.
+    fn piece(&mut self, content: Content, at: &str) -> Result<Option<Value>, Unsupported> {
+        match content {
+            Content::Text { text, citations: _ } => Ok(Some(piece_of_text(text))),
+            Content::Image { source, detail } => self.image(source, detail, at),
+            Content::Audio(source) => self.audio(source, at),
+            Content::Document { source, name, context, citations } => {
+                if citations {
+                    self.losses.lose(at, "citations of a document")?;
+                }
+                self.document(source, name, context, at)
+            }
+            Content::Native { dialect: Dialect::Openai, kind: _, value } => Ok(Some(value)),
+            other @ (Content::Refusal(_)
+            | Content::Video(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_)
+            | Content::Thinking { .. }
+            | Content::Redacted(_)
+            | Content::Native { .. }) => {
+                self.losses.lose(at, format!("{} of the user's", other.described())).map(|()| None)
+            }
+        }
+    }
+
+    fn image(&mut self, source: Source, detail: Option<String>, at: &str) -> Result<Option<Value>, Unsupported> {
+        let url = match source {
+            Source::Base64 { media_type, base64 } => data_url(&media_type, &base64),
+            Source::Url { url, media_type: _ } if is_web(&url) => url,
+            other @ (Source::Url { .. } | Source::Text(_) | Source::File { .. }) => {
+                return self.losses.lose(at, format!("an image given as {}", described(&other))).map(|()| None);
+            }
+        };
+        let mut inner = Map::new();
+        inner.insert("url".to_owned(), url.into());
+        set(&mut inner, "detail", detail.map(Value::String));
+        Ok(Some(object([("type", "image_url".into()), ("image_url", Value::Object(inner))])))
+    }
+
+    fn audio(&mut self, source: Source, at: &str) -> Result<Option<Value>, Unsupported> {
+        let Source::Base64 { media_type, base64 } = source else {
+            let what = format!("audio given as {}", described(&source));
+            return self.losses.lose(at, what).map(|()| None);
+        };
+        let format = match media_type.as_str() {
+            "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => "wav",
+            "audio/mpeg" | "audio/mp3" => "mp3",
+            _ => return self.losses.lose(at, format!("audio of type `{media_type}`")).map(|()| None),
+        };
+        let inner = object([("data", base64.into()), ("format", format.into())]);
+        Ok(Some(object([("type", "input_audio".into()), ("input_audio", inner)])))
+    }
+
+    fn document(
+        &mut self,
+        source: Source,
+        name: Option<String>,
+        context: Option<String>,
+        at: &str,
+    ) -> Result<Option<Value>, Unsupported> {
+        let (key, value, extension) = match source {
+            // Words are read by every model, files by few.
+            Source::Text(text) => {
+                let texts = [name, context, Some(text)].into_iter().flatten().collect();
+                return Ok(Some(piece_of_text(one_text(texts, "\n\n"))));
+            }
+            Source::Base64 { media_type, base64 } if is_plain_text(&media_type) => match decoded(&base64) {
+                Some(text) => return self.document(Source::Text(text), name, context, at),
+                None => ("file_data", data_url(&media_type, &base64), "txt"),
+            },
+            Source::Base64 { media_type, base64 } => {
+                let extension = if media_type == "application/pdf" { "pdf" } else { "bin" };
+                ("file_data", data_url(&media_type, &base64), extension)
+            }
+            Source::File { dialect: Dialect::Openai | Dialect::Responses, id } => ("file_id", id, ""),
+            other @ (Source::Url { .. } | Source::File { .. }) => {
+                return self.losses.lose(at, format!("a document given as {}", described(&other))).map(|()| None);
+            }
+        };
+        if context.is_some() {
+            self.losses.lose(at, "what is said about a document")?;
+        }
+        let mut file = Map::new();
+        // A file without a name is refused; one that OpenAI knows has its name already.
+        let name = name.or_else(|| (key == "file_data").then(|| format!("document.{extension}")));
+        set(&mut file, "filename", name.map(Value::String));
+        file.insert(key.to_owned(), value.into());
+        Ok(Some(object([("type", "file".into()), ("file", Value::Object(file))])))
+    }
+
+    fn assistant(&mut self, parts: Vec<Part>, name: Option<Said<String>>) -> Result<(), Unsupported> {
+        let mut turn = Turn::default();
+        for part in parts {
+            self.marker(&part);
+            self.said(part.content, &part.at, &mut turn)?;
+        }
+        let Turn { texts, pieces, refusal, plain, details, calls, audio } = turn;
+        if texts.is_empty() && pieces.is_empty() && refusal.is_none() && calls.is_empty() && audio.is_none() {
+            return Ok(());
+        }
+        let content = match (pieces.is_empty(), texts.is_empty()) {
+            (true, true) => Value::Null,
+            (true, false) => one_text(texts, "").into(),
+            (false, _) => pieces.into_iter().chain(texts.into_iter().map(piece_of_text)).collect(),
+        };
+        self.push("assistant", content, name);
+        let Some(Value::Object(message)) = self.messages.last_mut() else { return Ok(()) };
+        set(message, "refusal", refusal.map(Value::String));
+        set(message, "audio", audio.map(|id| object([("id", id.into())])));
+        set(message, "reasoning_content", (!plain.is_empty()).then_some(plain.into()));
+        let details = details.into_iter().enumerate().map(|(index, detail)| thoughts::numbered(detail, index));
+        let details: Vec<Value> = details.collect();
+        set(message, "reasoning_details", (!details.is_empty()).then_some(Value::Array(details)));
+        set(message, "tool_calls", (!calls.is_empty()).then_some(Value::Array(calls)));
+        Ok(())
+    }
+
+    fn said(&mut self, content: Content, at: &str, turn: &mut Turn) -> Result<(), Unsupported> {
+        match content {
+            Content::Text { text, citations } => {
+                // The model does not read where it found what it said.
+                if !citations.is_empty() {
+                    self.losses.note(at);
+                }
+                turn.texts.push(text);
+            }
+            Content::Refusal(text) => turn.refusal.get_or_insert_default().push_str(&text),
+            Content::ToolCall(call) => turn.calls.push(self.tool_call(call, at)?),
+            // DeepSeek refuses the next turn without them; whoever gave none never gets any.
+            Content::Thinking { text, signature: None } => turn.plain.push_str(&text),
+            Content::Thinking { text, signature: Some(signature) } if is_own(&signature) => {
+                match thoughts::write(text, &signature) {
+                    Written::Detail(detail) => turn.details.push(detail),
+                    Written::Piece(piece) => turn.pieces.push(piece),
+                }
+            }
+            Content::Redacted(signature) if is_own(&signature) => {
+                turn.details.push(thoughts::write_encrypted(&signature));
+            }
+            Content::Thinking { .. } | Content::Redacted(_) => {
+                self.losses.lose(at, "thinking of another provider")?;
+            }
+            Content::Audio(Source::File { dialect: Dialect::Openai, id }) => turn.audio = Some(id),
+            Content::Native { dialect: Dialect::Openai, kind, value } => match kind.as_str() {
+                "custom" => turn.calls.push(value),
+                _ => turn.pieces.push(value),
+            },
+            other @ (Content::Image { .. }
+            | Content::Audio(_)
+            | Content::Video(_)
+            | Content::Document { .. }
+            | Content::ToolResult(_)
+            | Content::Native { .. }) => {
+                self.losses.lose(at, format!("{} of the model's", other.described()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tool_call(&mut self, call: ToolCall, at: &str) -> Result<Value, Unsupported> {
+        let ToolCall { id, name, arguments, signature } = call;
+        // A call without arguments has an empty object, and strict servers parse it.
+        let arguments = if arguments.is_empty() { "{}".to_owned() } else { arguments };
+        let function = object([("name", name.into()), ("arguments", arguments.into())]);
+        let mut map = Map::new();
+        map.insert("id".to_owned(), id.into());
+        map.insert("type".to_owned(), "function".into());
+        map.insert("function".to_owned(), function);
+        match signature {
+            Some(signature) if is_own(&signature) => {
+                map.insert("extra_content".to_owned(), signed(&signature));
+            }
+            Some(_) => self.losses.lose(at, "thinking of another provider")?,
+            None => {}
+        }
+        Ok(Value::Object(map))
+    }
+
+    /// OpenAI and most of its copies cache by themselves, and those that want a marker each want their own.
+    fn marker(&mut self, part: &Part) {
+        if part.cache.is_some() {
+            self.losses.note(&part.at);
+        }
+    }
+}
+
+/// What one turn of the model's comes to.
+#[derive(Default)]
+struct Turn {
+    texts: Vec<String>,
+    pieces: Vec<Value>,
+    refusal: Option<String>,
+    plain: String,
+    details: Vec<Value>,
+    calls: Vec<Value>,
+    audio: Option<String>,
+}
+
+fn is_own(signature: &Signature) -> bool {
+    signature.of == Dialect::Openai
+}
+
+/// The signature of a call, where Google's compatible endpoint has it.
+pub(in crate::dialect::openai) fn signed(signature: &Signature) -> Value {
+    let text = signature.wrapped(Dialect::Openai);
+    object([("google", object([("thought_signature", text.into())]))])
+}
+
+fn piece_of_text(text: String) -> Value {
+    object([("type", "text".into()), ("text", text.into())])
+}
+
+/// One text of several, without a copy if there is only one.
+fn one_text(mut texts: Vec<String>, between: &str) -> String {
+    if texts.len() == 1 { texts.pop().unwrap_or_default() } else { texts.join(between) }
+}
+
+/// A lone text as a text, which every server takes.
+fn one_content(mut pieces: Vec<Value>) -> Value {
+    if let [Value::Object(piece)] = pieces.as_mut_slice()
+        && piece.get("type").is_some_and(|kind| kind == "text")
+        && piece.len() == 2
+    {
+        return piece.remove("text").unwrap_or_default();
+    }
+    Value::Array(pieces)
+}
+
+fn data_url(media_type: &str, base64: &str) -> String {
+    format!("data:{media_type};base64,{base64}")
+}
+
+fn is_web(url: &str) -> bool {
+    ["https://", "http://", "data:"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+fn is_plain_text(media_type: &str) -> bool {
+    matches!(media_type, "text/plain" | "text/markdown" | "text/csv")
+}
+
+fn decoded(base64: &str) -> Option<String> {
+    String::from_utf8(BASE64.decode(base64).ok()?).ok()
+}
+
+fn described(source: &Source) -> &'static str {
+    match source {
+        Source::Base64 { .. } => "bytes",
+        Source::Text(_) => "text",
+        Source::Url { .. } => "an address",
+        Source::File { .. } => "a file of another provider",
+    }
+}
