@@ -68,6 +68,9 @@ struct Recording {
 }
 
 fn folders(parent: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    if !parent.exists() {
+        return Ok(Vec::new());
+    }
     let entries = fs::read_dir(parent)?.map(|entry| entry.map(|entry| entry.path()));
     let mut folders = entries.collect::<Result<Vec<_>, _>>()?;
     folders.sort();
@@ -79,6 +82,10 @@ fn recordings() -> Result<Vec<Recording>, Box<dyn Error>> {
     let mut recordings = Vec::new();
     for dialect in Dialect::ALL {
         for folder in folders(&root.join(dialect.as_str()))? {
+            // Others hold scenarios of translation.
+            if !folder.join("case.json").exists() {
+                continue;
+            }
             let name = folder.strip_prefix(&root)?.display().to_string();
             let case = serde_json::from_slice(&fs::read(folder.join("case.json"))?)
                 .map_err(|error| format!("{name}: {error}"))?;

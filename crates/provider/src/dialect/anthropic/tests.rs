@@ -1,5 +1,10 @@
-//! Placeholder.
-use super::*;
+//! The dialect against its own scenarios, and what it refuses, by path.
+
+mod request;
+mod scenarios;
+mod stream;
+
+use super::rfc3339;
 
 #[test]
 fn a_time_is_written_in_utc() {

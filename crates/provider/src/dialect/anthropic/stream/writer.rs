@@ -71,10 +71,7 @@ impl WriteStream for Writer {
         match event {
             Event::Begin { id, model, usage } => {
                 self.start = Start::Waiting { id, model };
-                if let Some(usage) = usage {
-                    self.usage = usage;
-                    self.write_start(out);
-                }
+                self.usage = usage.unwrap_or_default();
             }
             Event::BeginPart { choice: 0, part, content } => {
                 self.write_start(out);
