@@ -226,12 +226,13 @@ impl AnthropicUsage {
     }
 
     fn normalise(&self) -> Usage {
-        let created = self.cache_creation.or_else(|| Some(self.creation_5m? + self.creation_1h.unwrap_or(0)));
-        let uncached = self.input;
+        let created =
+            self.cache_creation.or_else(|| Some(self.creation_5m?.saturating_add(self.creation_1h.unwrap_or(0))));
+        let cached = self.cache_read.unwrap_or(0).saturating_add(created.unwrap_or(0));
         // Where only the sum is told, it was written to the five-minute cache: the default lifetime.
         let five_minutes = self.creation_5m.or_else(|| Some(created?.saturating_sub(self.creation_1h.unwrap_or(0))));
         Usage {
-            input_tokens: uncached.map(|input| input + self.cache_read.unwrap_or(0) + created.unwrap_or(0)),
+            input_tokens: self.input.map(|input| input.saturating_add(cached)),
             output_tokens: self.output,
             cache_read_input_tokens: self.cache_read,
             cache_write_5m_input_tokens: five_minutes,

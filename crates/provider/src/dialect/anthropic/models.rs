@@ -127,6 +127,8 @@ impl Model {
     pub(super) fn of(name: &str) -> Model {
         let Some(at) = name.find("claude-") else { return OTHERS };
         let (vendor, known) = name.split_at(at);
+        // Resellers write `claude-sonnet-4.5`.
+        let known = &known.replace('.', "-");
         let found = MODELS.iter().filter(|(prefix, _)| begins(known, prefix)).max_by_key(|(prefix, _)| prefix.len());
         let model = found.map_or(UNKNOWN_CLAUDE, |(_, model)| *model);
         // On Bedrock (`anthropic.`) and Vertex (`@date`) there are no messages of the system.
@@ -152,6 +154,7 @@ mod tests {
             ("claude-sonnet-4-5-20250929", CLAUDE_4_5),
             ("claude-opus-4-5@20251101", CLAUDE_4_5),
             ("us.anthropic.claude-opus-4-6-v1:0", CLAUDE_4_6),
+            ("anthropic/claude-sonnet-4.5", CLAUDE_4_5),
             ("claude-opus-4-7", OPUS_4_7),
             ("anthropic.claude-opus-4-8", OPUS_4_7),
             ("claude-opus-5", CLAUDE_5),

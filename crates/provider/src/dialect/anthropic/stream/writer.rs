@@ -2,8 +2,8 @@
 //! what belongs to a later part waits until the earlier ones have ended. A block begins with its first piece: a part that
 //! never says anything is no block, since the provider would refuse an empty text in the next turn.
 //!
-//! `message_start` carries the usage that is known when the first part begins; where nothing is, it says zero, and
-//! `message_delta` at the end says everything. Clients keep the larger count.
+//! `message_start` is written when the first part begins, so that it carries the usage that is known by then: clients such as
+//! Claude Code count with it. Where nothing is known it says zero. `message_delta` at the end says everything.
 
 use std::collections::VecDeque;
 
