@@ -5,6 +5,7 @@
 
 mod read;
 mod read_content;
+mod sampling;
 mod thinking;
 mod write;
 mod write_content;

@@ -8,8 +8,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::models::{Model, Sampling};
+use super::super::models::Model;
 use super::super::object;
+use super::sampling::Sampled;
 use super::thinking::{self, Written};
 use super::write_content::{cache_control, shortened, write_parts, write_system};
 use crate::chat::{Format, Message, Request, Role, Said, Tool, ToolChoice};
@@ -25,13 +26,10 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     put("max_tokens", thinking.max_tokens.into());
     let tool_choice = write_tool_choice(&request, model, &thinking, losses)?;
     let schema = write_format(request.format, model, &request.model, losses)?;
-    write_sampling(
-        [request.temperature, request.top_p],
-        request.top_k,
-        (&request.model, model.sampling, thinking.on),
-        losses,
-        &mut put,
-    )?;
+    let sampled = Sampled { temperature: request.temperature, top_p: request.top_p, top_k: request.top_k };
+    for (name, value) in sampled.write(&request.model, model.sampling, thinking.on, losses)? {
+        put(name, value);
+    }
     if let Some(stop) = write_stop(request.stop, losses)? {
         put("stop_sequences", stop);
     }
@@ -89,56 +87,6 @@ fn lose_unknown(request: &Request, losses: &mut Losses) -> Result<(), Unsupporte
         losses.note(&hint.at);
     }
     Ok(())
-}
-
-fn write_sampling(
-    [temperature, top_p]: [Option<Said<f64>>; 2],
-    top_k: Option<Said<u64>>,
-    (name, sampling, thinks): (&str, Sampling, bool),
-    losses: &mut Losses,
-    put: &mut impl FnMut(&str, Value),
-) -> Result<(), Unsupported> {
-    let says_something = |said: &Said<f64>| (said.value - 1.0).abs() > f64::EPSILON;
-    if sampling == Sampling::Fixed {
-        for said in [temperature, top_p].into_iter().flatten().filter(says_something) {
-            losses.lose(&said.at, format!("sampling parameters of `{name}`"))?;
-        }
-        if let Some(top_k) = top_k {
-            losses.lose(&top_k.at, format!("sampling parameters of `{name}`"))?;
-        }
-        return Ok(());
-    }
-    let mut has_temperature = false;
-    if let Some(Said { value, at }) = temperature {
-        if value > 1.0 {
-            losses.lose(&at, "a temperature above 1")?;
-        } else if value < 0.0 {
-            losses.lose(&at, "a temperature below 0")?;
-        } else if thinks && (value - 1.0).abs() > f64::EPSILON {
-            losses.lose(&at, "a temperature other than 1 together with thinking")?;
-        } else {
-            has_temperature = true;
-            put("temperature", value.into());
-        }
-    }
-    if let Some(top_p) = top_p {
-        let without_meaning = sampling == Sampling::One && has_temperature && !says_something(&top_p);
-        if sampling == Sampling::One && has_temperature && says_something(&top_p) {
-            losses.lose(&top_p.at, format!("`top_p` together with a temperature for `{name}`"))?;
-        } else if thinks && top_p.value < 0.95 {
-            losses.lose(&top_p.at, "a `top_p` below 0.95 together with thinking")?;
-        } else if !without_meaning {
-            put("top_p", top_p.value.into());
-        }
-    }
-    match top_k {
-        Some(top_k) if thinks => losses.lose(&top_k.at, "`top_k` together with thinking"),
-        Some(top_k) => {
-            put("top_k", top_k.value.into());
-            Ok(())
-        }
-        None => Ok(()),
-    }
 }
 
 fn write_stop(stop: Option<Said<Vec<String>>>, losses: &mut Losses) -> Result<Option<Value>, Unsupported> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tollgate_interaction::{Dialect, Operation, Usage};
 
 use crate::chat::{Answer, Choice, Content, Delta, Event, Part};
@@ -193,4 +193,64 @@ fn the_observer_says_what_the_turn_says() {
             assert_eq!((counted, finish_reasons), (usage, reasons.clone()), "{name} {file}");
         }
     }
+}
+
+/// `value` with each of its values in turn replaced by something else.
+fn oddities(value: &Value) -> Vec<Value> {
+    let mut odd = vec![Value::Null, Value::from(-7), Value::from("x"), Value::Array(vec![]), Value::Object(Map::new())];
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                odd.extend(oddities(field).into_iter().map(|strange| {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), strange);
+                    Value::Object(fields)
+                }));
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                odd.extend(oddities(item).into_iter().map(|strange| {
+                    let mut items = items.clone();
+                    items[index] = strange;
+                    Value::Array(items)
+                }));
+            }
+        }
+        _ => {}
+    }
+    odd
+}
+
+#[test]
+fn nothing_odd_brings_it_down() {
+    let mut tried = 0;
+    for (_, folder) in scenarios() {
+        for body in oddities(&json(folder.join("request.json")).unwrap()) {
+            tried += 1;
+            let Ok(request) = request::read(body) else { continue };
+            let _ = request::write(request, &mut Losses::new(Dialect::Anthropic, OnUnsupported::Drop));
+        }
+        for body in json(folder.join("response.json")).iter().flat_map(oddities) {
+            tried += 1;
+            let Ok(answer) = answer::read(body) else { continue };
+            let _ = answer::write(answer, &Asked::default());
+        }
+        let body = fs::read_to_string(folder.join("response.sse")).unwrap();
+        let lines: Vec<&str> = body.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        for (at, line) in lines.iter().enumerate() {
+            for odd in oddities(&serde_json::from_str(line).unwrap()) {
+                tried += 1;
+                let mut reader = stream::Reader::default();
+                let mut events = Vec::new();
+                lines[..at].iter().for_each(|line| reader.read(b"", line.as_bytes(), &mut events));
+                reader.read(b"", odd.to_string().as_bytes(), &mut events);
+                lines[at + 1..].iter().for_each(|line| reader.read(b"", line.as_bytes(), &mut events));
+                let mut writer = stream::Writer::new(Asked::default());
+                let mut written = Vec::new();
+                events.into_iter().for_each(|event| writer.write(event, &mut written));
+            }
+        }
+    }
+    assert!(tried > 10_000, "only {tried} were tried");
 }
