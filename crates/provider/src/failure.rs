@@ -30,6 +30,19 @@ pub const TIMEOUT: &str = "timeout";
 /// The provider failed.
 pub const SERVER_ERROR: &str = "server_error";
 
+/// What providers have no code for, by their words at a status of 400. Where they change, the class is that of the status.
+/// Anthropic: <https://platform.claude.com/docs/en/build-with-claude/context-windows>,
+/// <https://platform.claude.com/docs/en/api/errors> (2026-11-26). DeepSeek, vLLM, OpenRouter and others that speak OpenAI's
+/// dialect use the words that OpenAI once had.
+const WORDS: [(&str, &str); 6] = [
+    ("maximum context length", CONTEXT_LENGTH),
+    ("maximum prompt length", CONTEXT_LENGTH),
+    ("prompt is too long", CONTEXT_LENGTH),
+    ("exceed context limit", CONTEXT_LENGTH),
+    ("credit balance is too low", QUOTA_EXHAUSTED),
+    ("Output blocked by content filtering policy", CONTENT_FILTERED),
+];
+
 /// The class of a failed response; empty for a status below 400 whose body reports no error.
 #[must_use]
 pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
@@ -49,6 +62,11 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         ("insufficient_quota" | "billing_hard_limit_reached", _) | (_, "insufficient_quota" | "billing_error") => {
             return QUOTA_EXHAUSTED;
         }
+        // Anthropic's, at a status of 429.
+        (
+            "enforced_spend_limit_reached" | "contract_spend_limit_reached" | "linked_organization_spend_limit_reached",
+            _,
+        ) => return QUOTA_EXHAUSTED,
         ("context_length_exceeded" | "string_above_max_length", _) => return CONTEXT_LENGTH,
         ("content_filter" | "content_policy_violation", _) => return CONTENT_FILTERED,
         ("server_is_overloaded" | "slow_down", _) | (_, "overloaded_error" | "service_unavailable_error") => {
@@ -56,12 +74,10 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         }
         _ => {}
     }
-    // Anthropic has no code for it: <https://platform.claude.com/docs/en/build-with-claude/context-windows>. DeepSeek,
-    // vLLM, OpenRouter and others that speak OpenAI's dialect use the words OpenAI once had.
-    let too_long = error.message.starts_with("prompt is too long")
-        || ["maximum context length", "maximum prompt length"].iter().any(|words| error.message.contains(words));
-    if http_status == 400 && too_long {
-        return CONTEXT_LENGTH;
+    if http_status == 400
+        && let Some((_, class)) = WORDS.iter().find(|(words, _)| error.message.contains(words))
+    {
+        return class;
     }
     by_status(http_status).or_else(|| by_type(&error.kind, code)).unwrap_or(SERVER_ERROR)
 }
@@ -182,6 +198,18 @@ mod tests {
                 r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#
                     .to_owned(),
                 CONTEXT_LENGTH,
+            ),
+            (
+                429,
+                r#"{"type":"error","error":{"type":"rate_limit_error","message":"m","details":{"error_code":"enforced_spend_limit_reached"}}}"#
+                    .to_owned(),
+                QUOTA_EXHAUSTED,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}"#
+                    .to_owned(),
+                QUOTA_EXHAUSTED,
             ),
             (529, anthropic("overloaded_error"), OVERLOADED),
             (200, openai("server_is_overloaded"), OVERLOADED),

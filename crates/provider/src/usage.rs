@@ -171,6 +171,7 @@ pub(crate) struct AnthropicUsage {
     creation_5m: Option<u64>,
     creation_1h: Option<u64>,
     thinking: Option<u64>,
+    web_searches: Option<u64>,
 }
 
 impl AnthropicUsage {
@@ -192,6 +193,24 @@ impl AnthropicUsage {
                 self.read_creation(cursor)?;
             } else if key.is("output_tokens_details") {
                 self.read_output_details(cursor)?;
+            } else if key.is("server_tool_use") {
+                self.read_server_tools(cursor)?;
+            } else {
+                cursor.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Searches alone: a fetched page is paid for by its tokens, and code by its time.
+    /// <https://platform.claude.com/docs/en/about-claude/pricing> (2026-11-26).
+    fn read_server_tools(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
+        }
+        cursor.fields(|key, cursor| {
+            if key.is("web_search_requests") {
+                raise(&mut self.web_searches, cursor.count_or_skip()?);
             } else {
                 cursor.skip()?;
             }
@@ -230,17 +249,19 @@ impl AnthropicUsage {
     }
 
     fn normalise(&self) -> Usage {
-        let created = self.cache_creation.or_else(|| Some(self.creation_5m? + self.creation_1h.unwrap_or(0)));
-        let uncached = self.input;
+        let created =
+            self.cache_creation.or_else(|| Some(self.creation_5m?.saturating_add(self.creation_1h.unwrap_or(0))));
+        let cached = self.cache_read.unwrap_or(0).saturating_add(created.unwrap_or(0));
         // Where only the sum is told, it was written to the five-minute cache: the default lifetime.
         let five_minutes = self.creation_5m.or_else(|| Some(created?.saturating_sub(self.creation_1h.unwrap_or(0))));
         Usage {
-            input_tokens: uncached.map(|input| input + self.cache_read.unwrap_or(0) + created.unwrap_or(0)),
+            input_tokens: self.input.map(|input| input.saturating_add(cached)),
             output_tokens: self.output,
             cache_read_input_tokens: self.cache_read,
             cache_write_5m_input_tokens: five_minutes,
             cache_write_1h_input_tokens: self.creation_1h,
             reasoning_output_tokens: self.thinking,
+            web_search_calls: self.web_searches,
             ..Usage::default()
         }
     }

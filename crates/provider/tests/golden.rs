@@ -68,6 +68,9 @@ struct Recording {
 }
 
 fn folders(parent: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    if !parent.exists() {
+        return Ok(Vec::new());
+    }
     let entries = fs::read_dir(parent)?.map(|entry| entry.map(|entry| entry.path()));
     let mut folders = entries.collect::<Result<Vec<_>, _>>()?;
     folders.sort();

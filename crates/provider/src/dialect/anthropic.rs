@@ -1,12 +1,20 @@
-//! Anthropic's own words: the bodies of errors and of the list of models.
+//! Anthropic's own words: the bodies of errors and of the list of models; requests, answers and streams, read and written,
+//! are in the modules below.
 //! Sources: <https://platform.claude.com/docs/en/api/errors>, <https://platform.claude.com/docs/en/api/models-list>
 //! (2026-11-23).
 
 pub(crate) mod answer;
+mod citation;
+mod models;
 pub(crate) mod request;
+mod stop;
 pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
+mod usage;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{ErrorKind, ErrorShape, ModelEntry};
 
@@ -48,6 +56,11 @@ pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
+/// An object of `fields`, which are moved into it where `json!` would copy them.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+}
+
 #[derive(Serialize)]
 struct List<'a> {
     data: Vec<Model<'a>>,
@@ -87,16 +100,4 @@ fn rfc3339(unix_s: i64) -> String {
     let (year, month, day) = crate::price::civil_date(unix_s.div_euclid(SECONDS_PER_DAY));
     let second = unix_s.rem_euclid(SECONDS_PER_DAY);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_written_in_utc() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(1_739_836_800 + 3_723), "2025-02-18T01:02:03Z");
-        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
-    }
 }

@@ -216,6 +216,15 @@ pub(crate) fn read_error(cursor: &mut Cursor<'_>) -> Result<Option<StreamError>,
             error.kind = cursor.text_or_skip()?.map(|text| bounded(&text.decode())).unwrap_or_default();
         } else if key.is("code") {
             error.code = read_code(cursor)?;
+        } else if key.is("details") && cursor.kind()? == Kind::Object {
+            // Anthropic's code: <https://platform.claude.com/docs/en/api/errors> (2026-11-26).
+            cursor.fields(|key, cursor| {
+                if key.is("error_code") {
+                    error.code = read_code(cursor)?.or(error.code.take());
+                    return Ok::<(), ScanError>(());
+                }
+                cursor.skip().map(drop)
+            })?;
         } else {
             cursor.skip()?;
         }

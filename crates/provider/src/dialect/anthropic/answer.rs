@@ -1,13 +1,10 @@
-//! Whole answers of Messages. SKELETON: to be written.
-use serde_json::Value;
+//! Whole answers of the Messages API: <https://platform.claude.com/docs/en/api/messages> (2026-11-26).
 
-use crate::chat::Answer;
-use crate::translate::{AnswerError, Asked};
+mod block;
+mod read;
+mod write;
 
-pub(crate) fn read(_body: Value) -> Result<Answer, AnswerError> {
-    Ok(Answer::default())
-}
-
-pub(crate) fn write(_answer: Answer, _asked: &Asked) -> Value {
-    Value::Null
-}
+pub(super) use block::{holds, read_block, redacted, wrap, write_block};
+pub(crate) use read::read;
+pub(super) use write::message_id;
+pub(crate) use write::write;

@@ -1,14 +1,15 @@
-//! Requests of Messages. SKELETON: to be written.
-use serde_json::Value;
+//! Requests of the Messages API, as Anthropic, Vertex and Bedrock's `InvokeModel` take them; bodies of `count_tokens` have the
+//! same form. The last two name the model in the path, so it may be missing here.
+//! Sources: <https://platform.claude.com/docs/en/api/messages> and the types of Anthropic's client library for Python, 2.14.0
+//! (2026-11-26).
 
-use crate::chat::Request;
-use crate::dialect::RequestError;
-use crate::translate::{Losses, Unsupported};
+mod read;
+mod read_content;
+mod sampling;
+mod thinking;
+mod write;
+mod write_content;
 
-pub(crate) fn read(_body: Value) -> Result<Request, RequestError> {
-    Ok(Request::default())
-}
-
-pub(crate) fn write(_request: Request, _losses: &mut Losses) -> Result<Value, Unsupported> {
-    Ok(Value::Null)
-}
+pub(crate) use read::read;
+pub(crate) use write::write;
+pub(super) use write_content::{input, wrapped};

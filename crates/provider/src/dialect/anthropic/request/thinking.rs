@@ -1,0 +1,192 @@
+//! How hard the model thinks: `thinking` and `output_config.effort`, read and written. Which of the two a model understands
+//! is in the table of models.
+//!
+//! **Limits.** Thinking counts towards `max_tokens`, as it does towards the limit of every other dialect. Where an effort has
+//! to become a budget of tokens, which must be below `max_tokens`, the budget is added to the caller's limit, so that the
+//! limit holds for what is seen; it is not added where the model is told the effort itself. Where the caller gave no limit
+//! at all, it is [`DEFAULT_MAX_TOKENS`] and what stands for the effort on top.
+
+use serde_json::{Map, Value, json};
+
+use super::super::models::{Model, Off, Thinking};
+use super::super::object;
+use super::read_content::Seen;
+use crate::chat::{Effort, Reasoning, Request, Said};
+use crate::dialect::RequestError;
+use crate::translate::{Fields, Losses, Unsupported};
+
+/// Tokens an answer may have where the caller gave no limit: this dialect must have one.
+const DEFAULT_MAX_TOKENS: u64 = 8_192;
+/// The least that may be spent on thinking where it is counted.
+const MIN_BUDGET_TOKENS: u64 = 1_024;
+
+/// Reads `output_config.effort`.
+pub(super) fn read_effort(config: &mut Fields, request: &mut Request) -> Result<(), RequestError> {
+    let Some(Said { value, at }) = config.text("effort")? else { return Ok(()) };
+    let Some(effort) = Effort::from_word(&value) else {
+        let expected = "send `low`, `medium`, `high`, `xhigh` or `max`";
+        return Err(RequestError::Malformed { field: at, expected });
+    };
+    request.reasoning = Some(Said::new(Reasoning { effort: Some(effort), ..Reasoning::default() }, at));
+    Ok(())
+}
+
+/// Reads `thinking` beside the effort that is known already.
+pub(super) fn read(fields: &mut Fields, request: &mut Request, seen: &mut Seen) -> Result<(), RequestError> {
+    let Some(mut fields) = fields.object("thinking")? else { return Ok(()) };
+    let mut reasoning = request.reasoning.take().map(|reasoning| reasoning.value).unwrap_or_default();
+    reasoning.enabled = match fields.required_text("type")?.as_str() {
+        "enabled" | "adaptive" => Some(true),
+        "disabled" | "between_tools" => Some(false),
+        _ => {
+            let expected = "send `adaptive`, `enabled`, `disabled` or `between_tools`";
+            return Err(RequestError::Malformed { field: fields.path("type"), expected });
+        }
+    };
+    reasoning.budget_tokens = fields.count("budget_tokens")?.map(|budget| budget.value);
+    reasoning.shown = fields.text("display")?.map(|display| display.value != "omitted");
+    request.reasoning = Some(Said::new(reasoning, fields.at()));
+    seen.others.extend(fields.rest());
+    Ok(())
+}
+
+/// What a request says of thinking, written.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) thinking: Option<Value>,
+    pub(super) effort: Option<&'static str>,
+    pub(super) max_tokens: u64,
+    /// Whether a budget was set, which forbids forced tool calls.
+    pub(super) budget: bool,
+    /// Whether the model thinks, which forbids a temperature.
+    pub(super) on: bool,
+}
+
+/// Writes what was asked for, as `model` understands it.
+pub(super) fn write(
+    reasoning: Option<&Said<Reasoning>>,
+    limit: Option<u64>,
+    name: &str,
+    model: Model,
+    losses: &mut Losses,
+) -> Result<Written, Unsupported> {
+    let plain =
+        Written { max_tokens: limit.unwrap_or(DEFAULT_MAX_TOKENS.min(model.max_output_tokens)), ..Written::default() };
+    let Some(Said { value: reasoning, at }) = reasoning else { return Ok(plain) };
+    if is_off(reasoning) {
+        return write_off(reasoning, at, name, model, plain, losses);
+    }
+    let is_asked = reasoning.enabled.is_some() || reasoning.effort.is_some() || reasoning.budget_tokens.is_some();
+    if !is_asked && !model.thinks_unasked {
+        // Whether thoughts that there are not shall be shown says nothing.
+        return Ok(plain);
+    }
+    match (model.thinking, reasoning.budget_tokens) {
+        (Thinking::Never, _) => {
+            losses.lose(at, format!("thinking of `{name}`"))?;
+            Ok(plain)
+        }
+        (Thinking::Budget, _) | (Thinking::Either, Some(_)) => write_budget(reasoning, at, limit, model, plain, losses),
+        (Thinking::Either | Thinking::Adaptive, _) => Ok(write_adaptive(reasoning, limit, model, plain)),
+    }
+}
+
+fn is_off(reasoning: &Reasoning) -> bool {
+    match reasoning.enabled {
+        Some(enabled) => !enabled,
+        None => reasoning.effort == Some(Effort::None) || reasoning.budget_tokens == Some(0),
+    }
+}
+
+fn write_off(
+    reasoning: &Reasoning,
+    at: &str,
+    name: &str,
+    model: Model,
+    plain: Written,
+    losses: &mut Losses,
+) -> Result<Written, Unsupported> {
+    if model.thinking == Thinking::Never {
+        return Ok(plain);
+    }
+    // An effort says how much is spent on the answer, too.
+    let effort = reasoning.effort.filter(|effort| *effort != Effort::None && model.thinking != Thinking::Budget);
+    let effort = effort.map(|effort| word(effort, model));
+    match model.off {
+        Off::Disabled => Ok(Written { thinking: Some(json!({ "type": "disabled" })), effort, ..plain }),
+        Off::BetweenTools => Ok(Written { thinking: Some(json!({ "type": "between_tools" })), effort, ..plain }),
+        Off::Never => {
+            losses.lose(at, format!("no thinking: `{name}` always thinks"))?;
+            Ok(Written { effort, on: true, ..plain })
+        }
+    }
+}
+
+fn write_budget(
+    reasoning: &Reasoning,
+    at: &str,
+    limit: Option<u64>,
+    model: Model,
+    plain: Written,
+    losses: &mut Losses,
+) -> Result<Written, Unsupported> {
+    let (budget, max_tokens) = match reasoning.budget_tokens {
+        Some(budget) => (budget, limit.unwrap_or(budget.saturating_add(plain.max_tokens))),
+        None => {
+            let wanted = reasoning.effort.unwrap_or(Effort::Medium).budget_tokens();
+            let limit = plain.max_tokens;
+            let max_tokens = limit.saturating_add(wanted).min(model.max_output_tokens.max(limit));
+            // A model that cannot write so much shares what it can.
+            let above = max_tokens - limit;
+            (wanted.min(if above < MIN_BUDGET_TOKENS { max_tokens / 2 } else { above }), max_tokens)
+        }
+    };
+    if budget < MIN_BUDGET_TOKENS {
+        losses.lose(at, format!("a thinking budget below {MIN_BUDGET_TOKENS} tokens"))?;
+        return Ok(plain);
+    }
+    if budget >= max_tokens {
+        losses.lose(at, "a thinking budget that is not below the limit of the answer's tokens")?;
+        return Ok(plain);
+    }
+    let thinking = with_display(json!({ "type": "enabled", "budget_tokens": budget }), reasoning.shown);
+    Ok(Written { thinking: Some(thinking), effort: None, max_tokens, budget: true, on: true })
+}
+
+fn write_adaptive(reasoning: &Reasoning, limit: Option<u64>, model: Model, plain: Written) -> Written {
+    let effort = reasoning.effort.or(reasoning.budget_tokens.map(Effort::of_budget));
+    let spent = effort.unwrap_or(Effort::High).budget_tokens();
+    let max_tokens = limit.unwrap_or(plain.max_tokens.saturating_add(spent).min(model.max_output_tokens));
+    // An effort alone leaves it to the model whether to think; where the caller's dialect has nothing but efforts it means both.
+    let thinking = with_display(json!({ "type": "adaptive" }), reasoning.shown);
+    let effort = effort.map(|effort| word(effort, model));
+    Written { thinking: Some(thinking), effort, max_tokens, budget: false, on: true }
+}
+
+fn with_display(mut thinking: Value, shown: Option<bool>) -> Value {
+    if let Some(shown) = shown {
+        thinking["display"] = if shown { "summarized".into() } else { "omitted".into() };
+    }
+    thinking
+}
+
+/// The word for an effort; the next lower one where the model has no such level.
+fn word(effort: Effort, model: Model) -> &'static str {
+    match effort {
+        Effort::None | Effort::Minimal | Effort::Low => Effort::Low.as_str(),
+        Effort::ExtraHigh if !model.extra_high => Effort::High.as_str(),
+        Effort::Medium | Effort::High | Effort::ExtraHigh | Effort::Max => effort.as_str(),
+    }
+}
+
+/// `output_config`, of the effort and the form of the answer.
+pub(super) fn output_config(effort: Option<&'static str>, schema: Option<Value>) -> Option<Value> {
+    let mut config = Map::new();
+    if let Some(effort) = effort {
+        config.insert("effort".to_owned(), effort.into());
+    }
+    if let Some(schema) = schema {
+        config.insert("format".to_owned(), object([("type", "json_schema".into()), ("schema", schema)]));
+    }
+    (!config.is_empty()).then(|| config.into())
+}
