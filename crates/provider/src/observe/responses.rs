@@ -165,7 +165,8 @@ fn read_response(reading: &mut Reading, cursor: &mut Cursor<'_>, counts: bool) -
                 Ok(())
             })?;
         } else if key.is("error") {
-            reading.error = read_error(cursor)?.or(reading.error.take());
+            let error = read_error(cursor)?;
+            reading.error = reading.error.take().or(error);
         } else if key.is("output") && cursor.kind()? == Kind::Array {
             cursor.items(|cursor| read_item(reading, &mut found, cursor, counts))?;
         } else {
@@ -187,13 +188,9 @@ fn conclude(reading: &mut Reading, found: Counts) {
             ..usage
         });
     }
-    match status.as_deref() {
-        Some("completed" | "incomplete" | "failed" | "cancelled") => {
-            let reason = reason.or(status);
-            reading.finish_reasons = vec![reason];
-        }
-        // Queued, or under way.
-        _ => {}
+    // Not of one that is queued or under way.
+    if let Some("completed" | "incomplete" | "failed" | "cancelled") = status.as_deref() {
+        reading.finish_reasons = vec![reason.or(status)];
     }
 }
 

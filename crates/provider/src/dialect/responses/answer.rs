@@ -100,12 +100,10 @@ pub(super) fn read_item(item: Value) -> (Vec<Part>, Vec<TokenLogprob>) {
             };
             return (vec![Part::new(Content::ToolCall(call), "")], Vec::new());
         }
-        "reasoning" => {
-            // Only one that says something is taken apart; the other is kept as it stands.
-            if says_thoughts(&object) {
-                let content = read_thoughts(&mut object);
-                return (content.into_iter().map(|content| Part::new(content, "")).collect(), Vec::new());
-            }
+        // One that says nothing is kept as it stands.
+        "reasoning" if says_thoughts(&object) => {
+            let content = read_thoughts(&mut object);
+            return (content.into_iter().map(|content| Part::new(content, "")).collect(), Vec::new());
         }
         _ => {}
     }

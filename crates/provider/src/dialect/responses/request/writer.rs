@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tollgate_interaction::Dialect;
 
-use super::super::content::{object, write_citation, write_data_url};
+use super::super::content::{object, take_text, write_citation, write_data_url};
 use super::super::output;
 use crate::chat::{
     CacheFor, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Said, Signature, Source, Tool,
@@ -285,12 +285,12 @@ impl Input {
             Role::Assistant => "assistant",
             Role::System => "developer",
         };
-        let content = std::mem::take(&mut self.content);
-        self.items.push(object([
-            ("type", Value::from("message")),
-            ("role", Value::from(role)),
-            ("content", Value::Array(content)),
-        ]));
+        let content = match std::mem::take(&mut self.content) {
+            // In parts it would be an answer as the API gave it, which has an id.
+            content if role == "assistant" => plain_text(content),
+            content => Value::Array(content),
+        };
+        self.items.push(object([("type", Value::from("message")), ("role", Value::from(role)), ("content", content)]));
     }
 
     fn item(&mut self, role: Role, item: Value) {
@@ -461,6 +461,16 @@ fn write_content(role: Role, content: Content, at: &str, losses: &mut Losses) ->
 
 fn input_text(text: String) -> Value {
     object([("type", Value::from("input_text")), ("text", Value::String(text))])
+}
+
+/// The content of a message of the model's as a text, if that is all it is.
+fn plain_text(mut content: Vec<Value>) -> Value {
+    if let [Value::Object(part)] = content.as_mut_slice()
+        && part.get("annotations").and_then(Value::as_array).is_some_and(Vec::is_empty)
+    {
+        return Value::String(take_text(part, "text"));
+    }
+    Value::Array(content)
 }
 
 /// The files of both of OpenAI's APIs are the same.

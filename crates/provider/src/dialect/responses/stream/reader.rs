@@ -54,7 +54,10 @@ impl ReadStream for Reader {
         match kind.as_str() {
             "response.created" | "response.in_progress" | "response.queued" => self.begin(&mut event, out),
             "response.completed" | "response.incomplete" | "response.failed" => self.finish(&kind, event, out),
-            "error" => self.fail(read_error(event), out),
+            "error" => {
+                event.insert("type".to_owned(), Value::String(kind));
+                self.fail(read_error(event), out);
+            }
             _ => self.piece(&kind, event, out),
         }
     }
@@ -97,11 +100,26 @@ impl Reader {
             }
             "response.content_part.added" => {
                 let Some(Value::Object(part)) = event.get_mut("part") else { return };
-                if let Some(empty) = empty_content(&take_text(part, "type")) {
-                    self.open(item, content, empty, out);
+                match take_text(part, "type").as_str() {
+                    "output_text" => {
+                        self.open(item, content, Content::text(""), out);
+                    }
+                    "refusal" => {
+                        self.open(item, content, Content::Refusal(String::new()), out);
+                    }
+                    // Passages of one thought, which ends with its item.
+                    "reasoning_text" => {
+                        self.open(item, 0, empty_thought(), out);
+                    }
+                    _ => {}
                 }
             }
-            "response.content_part.done" => self.close(item, content, out),
+            "response.content_part.done" => {
+                let kind = event.get("part").and_then(|part| part.get("type")).and_then(Value::as_str);
+                if kind != Some("reasoning_text") {
+                    self.close(item, content, out);
+                }
+            }
             "response.output_text.delta" => {
                 self.write_text(item, content, Content::text(""), take_text(&mut event, "delta"), out);
                 let logprobs = read_logprobs(event.get("logprobs"));
@@ -315,15 +333,6 @@ impl Reader {
             out.push(Event::ServiceTier(tier));
         }
         out.push(Event::End);
-    }
-}
-
-fn empty_content(kind: &str) -> Option<Content> {
-    match kind {
-        "output_text" => Some(Content::text("")),
-        "refusal" => Some(Content::Refusal(String::new())),
-        "reasoning_text" => Some(empty_thought()),
-        _ => None,
     }
 }
 
