@@ -69,6 +69,10 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         ) => return QUOTA_EXHAUSTED,
         ("context_length_exceeded" | "string_above_max_length", _) => return CONTEXT_LENGTH,
         ("content_filter" | "content_policy_violation", _) => return CONTENT_FILTERED,
+        // OpenAI's Responses API, of prompts and pictures: <https://developers.openai.com/api/reference/resources/responses>.
+        ("invalid_prompt" | "image_content_policy_violation" | "bio_policy" | "misalignment_policy_violation", _) => {
+            return CONTENT_FILTERED;
+        }
         ("server_is_overloaded" | "slow_down", _) | (_, "overloaded_error" | "service_unavailable_error") => {
             return OVERLOADED;
         }
@@ -107,7 +111,9 @@ fn by_type(kind: &str, code: &str) -> Option<&'static str> {
         "not_found_error" | "model_not_found" => Some(NOT_FOUND),
         "request_too_large" => Some(TOO_LARGE),
         "rate_limit_error" | "rate_limit_exceeded" | "tokens" | "requests" => Some(RATE_LIMITED),
-        "timeout_error" => Some(TIMEOUT),
+        "timeout_error" | "vector_store_timeout" => Some(TIMEOUT),
+        "data_residency_mismatch" => Some(FORBIDDEN),
+        _ if name.contains("image") => Some(INVALID_REQUEST),
         _ => name.parse().ok().and_then(by_status),
     };
     named(code).or_else(|| named(kind))
@@ -227,6 +233,11 @@ mod tests {
             (200, r#"{"error":"boom"}"#.to_owned(), SERVER_ERROR),
             (200, r#"{"error":{"code":429,"message":"slow"}}"#.to_owned(), RATE_LIMITED),
             (200, "{}".to_owned(), ""),
+            (200, r#"{"id":"resp_1","error":null,"status":"completed"}"#.to_owned(), ""),
+            (200, r#"{"status":"failed","error":{"code":"server_error","message":"m"}}"#.to_owned(), SERVER_ERROR),
+            (200, openai("invalid_prompt"), CONTENT_FILTERED),
+            (200, openai("image_too_large"), INVALID_REQUEST),
+            (200, openai("server_is_overloaded"), OVERLOADED),
         ];
         for (status, body, expected) in cases {
             assert_eq!(classify(status, body.as_bytes()), expected, "{status} {body}");

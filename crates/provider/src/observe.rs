@@ -218,6 +218,6 @@ fn sum_up(reading: Reading, complete: bool) -> Observation {
 }
 
 /// `text` cut at [`MAX_MESSAGE_CHARS`] characters.
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     text.chars().take(MAX_MESSAGE_CHARS).collect()
 }

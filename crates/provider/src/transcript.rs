@@ -2,6 +2,8 @@
 //! bodies and nothing else, so that whoever has the bytes has the conversation: it is derived when it is read and stored
 //! nowhere. It runs behind the request path and may build trees. What it cannot read it leaves out.
 
+mod responses;
+
 use std::borrow::Cow;
 
 use crate::scan::Tree;
@@ -64,13 +66,20 @@ fn asked(turns: &mut Turns, request: &Tree<'_>) {
         let role = text(message, "role");
         turns.add(&role, message_text(message));
     }
-    // Texts to embed.
+    if let Some(instructions) = request.get("instructions") {
+        turns.add("system", content_text(instructions));
+    }
+    // A conversation of the Responses API, or texts to embed.
     let Some(input) = request.get("input") else { return };
     if let Some(input) = input.text() {
         turns.add("user", input.into_owned());
     }
     for input in input.items().unwrap_or_default() {
-        turns.add("user", input.text().unwrap_or(Cow::Borrowed("[tokens]")).into_owned());
+        match (input.text(), responses::asked_item(input)) {
+            (Some(text), _) => turns.add("user", text.into_owned()),
+            (None, Some((role, text))) => turns.add(&role, text),
+            (None, None) => turns.add("user", "[tokens]".to_owned()),
+        }
     }
 }
 
@@ -135,6 +144,7 @@ fn answered(turns: &mut Turns, response: &Tree<'_>) {
     for choice in array(response, "choices") {
         turns.add("assistant", choice.get("message").map(message_text).unwrap_or_default());
     }
+    turns.add("assistant", responses::answer(response));
     if text(response, "type") == "message" {
         turns.add("assistant", response.get("content").map(content_text).unwrap_or_default());
     }
@@ -167,18 +177,20 @@ impl Piece {
 }
 
 fn streamed(turns: &mut Turns, response: &[u8]) {
-    let (mut choices, mut blocks) = (Pieces::default(), Pieces::default());
+    let (mut choices, mut blocks, mut items) = (Pieces::default(), Pieces::default(), Pieces::default());
     let mut decoder = Decoder::default();
     let mut read = |event: crate::sse::Event<'_>| {
         let Ok(data) = Tree::read(event.data) else { return };
         read_chunk(&mut choices, &data);
         read_event(&mut blocks, &data);
+        responses::read_event(&mut items, &data);
     };
     decoder.push(response, &mut read);
     decoder.finish(&mut read);
     // Each choice is an answer of its own; content blocks are parts of one answer.
     choices.0.into_iter().for_each(|piece| turns.add("assistant", piece.into_text()));
     turns.add("assistant", joined(blocks.0.into_iter().map(Piece::into_text).collect()));
+    turns.add("assistant", joined(items.0.into_iter().map(Piece::into_text).collect()));
 }
 
 #[derive(Default)]
@@ -186,8 +198,11 @@ struct Pieces(Vec<Piece>);
 
 impl Pieces {
     fn at(&mut self, value: &Tree<'_>) -> Option<&mut Piece> {
+        self.at_index(index(value))
+    }
+
+    fn at_index(&mut self, index: usize) -> Option<&mut Piece> {
         const MAX_PIECES: usize = 4_096;
-        let index = index(value);
         if index >= MAX_PIECES {
             return None;
         }

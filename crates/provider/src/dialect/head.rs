@@ -261,7 +261,7 @@ impl Reader {
         if key.is("stream") {
             return self.read_stream(cursor);
         }
-        if key.is("max_tokens") {
+        if key.is("max_tokens") && dialect != Dialect::Responses {
             return read_count("max_tokens", &mut self.max_tokens, cursor);
         }
         if key.is("tools") || key.is("functions") {
@@ -271,12 +271,20 @@ impl Reader {
         }
         match dialect {
             Dialect::Anthropic => self.anthropic_field(key, cursor),
-            Dialect::Responses if key.is("max_output_tokens") => {
-                read_count("max_output_tokens", &mut self.max_tokens, cursor)
-            }
-            // They share their fields' names.
-            Dialect::Openai | Dialect::Responses | Dialect::Gemini | Dialect::Bedrock => self.openai_field(key, cursor),
+            Dialect::Responses => self.responses_field(key, cursor),
+            Dialect::Openai | Dialect::Gemini | Dialect::Bedrock => self.openai_field(key, cursor),
         }
+    }
+
+    fn responses_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if key.is("max_output_tokens") {
+            return read_count("max_output_tokens", &mut self.max_tokens, cursor);
+        }
+        if key.is("user") || key.is("safety_identifier") {
+            return self.read_user(cursor);
+        }
+        // There is one answer to a call, and its usage always comes.
+        Ok(cursor.skip().map(drop)?)
     }
 
     fn gemini_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
@@ -331,10 +339,14 @@ impl Reader {
             return self.read_stream_options(cursor);
         }
         if key.is("user") || key.is("safety_identifier") {
-            self.user = cursor.text_or_skip()?.map(|user| user.decode().into_owned());
-            return Ok(());
+            return self.read_user(cursor);
         }
         Ok(cursor.skip().map(drop)?)
+    }
+
+    fn read_user(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        self.user = cursor.text_or_skip()?.map(|user| user.decode().into_owned());
+        Ok(())
     }
 
     fn anthropic_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
@@ -528,6 +540,17 @@ mod tests {
         assert_eq!(head.user.as_deref(), Some("u-2"));
         assert_eq!(head.max_output_tokens, Some(5));
         assert!(!head.hides_usage(), "a Messages stream always carries its usage");
+    }
+
+    #[test]
+    fn a_responses_head_needs_no_input_and_names_its_own_limit() {
+        let body = br#"{"model":"gpt-5","previous_response_id":"resp_1","max_output_tokens":64,"stream":true,
+            "stream_options":{"include_obfuscation":false},"safety_identifier":"u-3","tools":[{"type":"web_search"}]}"#;
+        let head = parse_head(Dialect::Responses, Operation::Chat, body).unwrap();
+        assert!(head.stream && head.tools && !head.hides_usage());
+        assert_eq!((head.max_output_tokens, head.user.as_deref()), (Some(64), Some("u-3")));
+        let twice = br#"{"model":"gpt-5","input":"Hi","model":"gpt-5-nano"}"#;
+        assert_eq!(parse_head(Dialect::Responses, Operation::Chat, twice).unwrap_err().code(), "duplicate_field");
     }
 
     #[test]

@@ -31,7 +31,7 @@ struct Error<'a> {
 }
 
 /// OpenAI's word for a kind of error; its client libraries choose their exception by status, people read this.
-fn error_type(kind: ErrorKind) -> &'static str {
+pub(super) fn error_type(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge | ErrorKind::Unauthenticated => {
             "invalid_request_error"

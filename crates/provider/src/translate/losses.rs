@@ -50,7 +50,10 @@ impl Losses {
     /// [`Unsupported`] unless the operator allows to drop it.
     pub fn lose(&mut self, at: &str, what: impl Into<String>) -> Result<(), Unsupported> {
         match self.on_unsupported {
-            OnUnsupported::Refuse => Err(Unsupported { field: at.to_owned(), what: what.into(), target: self.target }),
+            OnUnsupported::Refuse => {
+                let what = kept_by_the_provider(at).map_or_else(|| what.into(), str::to_owned);
+                Err(Unsupported { field: at.to_owned(), what, target: self.target })
+            }
             OnUnsupported::Drop => {
                 self.note(at);
                 Ok(())
@@ -70,4 +73,16 @@ impl Losses {
     pub fn into_dropped(self) -> Vec<String> {
         self.dropped
     }
+}
+
+/// What a field of the Responses API is that refers to what OpenAI keeps: no writer can say it, and all would have to say
+/// why.
+fn kept_by_the_provider(at: &str) -> Option<&'static str> {
+    Some(match at {
+        "previous_response_id" => "an answer that only the provider that gave it keeps: send its items in `input`",
+        "conversation" => "a conversation that only its own provider keeps: send its items in `input`",
+        "prompt" => "a prompt that only its own provider keeps: send its text as `instructions`",
+        "background" => "an answer to be fetched later: only a provider that keeps it can give it",
+        _ => return None,
+    })
 }

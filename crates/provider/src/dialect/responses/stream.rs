@@ -1,27 +1,8 @@
-//! Streams of Responses. SKELETON: to be written.
-use crate::chat::Event;
-use crate::translate::{Asked, ReadStream, WriteStream};
+//! Streams of the Responses API: named events, each numbered, that open and close the items of the answer and the parts
+//! within them, and a last one that holds the whole answer. There is no `[DONE]`.
 
-#[derive(Debug, Default)]
-pub(crate) struct Reader;
+mod reader;
+mod writer;
 
-impl ReadStream for Reader {
-    fn read(&mut self, _name: &[u8], _data: &[u8], _out: &mut Vec<Event>) {}
-
-    fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-#[derive(Debug)]
-pub(crate) struct Writer {
-    _asked: Asked,
-}
-
-impl Writer {
-    pub(crate) fn new(asked: Asked) -> Self {
-        Writer { _asked: asked }
-    }
-}
-
-impl WriteStream for Writer {
-    fn write(&mut self, _event: Event, _out: &mut Vec<u8>) {}
-}
+pub(crate) use reader::Reader;
+pub(crate) use writer::Writer;
