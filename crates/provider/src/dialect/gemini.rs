@@ -7,6 +7,8 @@ pub(crate) mod answer;
 mod bytes;
 mod proto;
 pub(crate) mod request;
+#[cfg(test)]
+mod scenarios;
 mod schema;
 pub(crate) mod stream;
 mod usage;

@@ -281,7 +281,7 @@ impl Reader {
 
     fn gemini_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
         if key.is("contents") {
-            return self.read_turns("contents", "send an array of contents", cursor);
+            return self.read_contents(cursor);
         }
         if key.is("tools") {
             self.tools |= cursor.skip()?.len() > 2;
@@ -299,6 +299,15 @@ impl Reader {
             });
         }
         Ok(cursor.skip().map(drop)?)
+    }
+
+    /// Google's front end takes a single content for a list of one.
+    fn read_contents(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if cursor.kind()? == Kind::Object && !self.content {
+            self.content = true;
+            return Ok(cursor.skip().map(drop)?);
+        }
+        self.read_turns("contents", "send an array of contents", cursor)
     }
 
     fn bedrock_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
@@ -568,6 +577,22 @@ mod tests {
         ] {
             assert_eq!(chat(body).unwrap_err().code(), "duplicate_field");
         }
+    }
+
+    #[test]
+    fn googles_head_names_its_model_in_the_path_and_is_read_in_either_spelling() {
+        let address = Address { model: "gemini-3-flash-preview", stream: true };
+        for body in [
+            r#"{"contents":[],"generationConfig":{"maxOutputTokens":5,"candidateCount":2},"tools":[{}]}"#,
+            r#"{"contents":{"parts":{"text":"Hi"}},"generation_config":{"max_output_tokens":5,"candidate_count":2},"tools":[{}]}"#,
+        ] {
+            let head = parse_head_at(Dialect::Gemini, Operation::Chat, address, body.as_bytes()).unwrap();
+            assert_eq!((head.model.as_str(), head.stream, head.tools), ("gemini-3-flash-preview", true, true));
+            assert_eq!((head.max_output_tokens, head.choices), (Some(5), 2));
+        }
+        let twice = br#"{"contents":{},"contents":{}}"#;
+        let error = parse_head_at(Dialect::Gemini, Operation::Chat, address, twice).unwrap_err();
+        assert_eq!(error.code(), "duplicate_field");
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! <https://ai.google.dev/gemini-api/docs/thought-signatures> (2026-11-26).
 
 mod reader;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 pub(crate) use reader::Reader;
