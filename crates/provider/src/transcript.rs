@@ -94,6 +94,9 @@ fn asked_of_gemini(turns: &mut Turns, request: &Tree<'_>) {
         };
         turns.add(&role, gemini_text(content));
     }
+    // Texts to embed.
+    let batch = array(request, "requests").iter().filter_map(|request| request.get("content"));
+    request.get("content").into_iter().chain(batch).for_each(|content| turns.add("user", gemini_text(content)));
 }
 
 /// A field of a Protobuf message, which may be written either way.
@@ -397,5 +400,7 @@ mod tests {
     fn embeddings_keep_what_was_embedded() {
         let read = messages(br#"{"input":["a",[1,2]]}"#, b"{}");
         assert_eq!(turns(read), ["user: a", "user: [tokens]"]);
+        let read = messages(br#"{"requests":[{"content":{"parts":[{"text":"b"}]}}]}"#, b"{}");
+        assert_eq!(turns(read), ["user: b"]);
     }
 }

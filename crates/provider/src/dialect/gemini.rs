@@ -80,6 +80,20 @@ fn is_third_generation(model: &str) -> bool {
     digits.parse().map_or(true, |generation: u32| generation >= 3)
 }
 
+/// Parts that only Google can say: its own tools at work. Each in both spellings.
+const NATIVE: [(&str, &str); 4] = [
+    ("executableCode", "executable_code"),
+    ("codeExecutionResult", "code_execution_result"),
+    ("toolCall", "tool_call"),
+    ("toolResponse", "tool_response"),
+];
+
+/// The name of a part that only Google can say.
+fn native_kind(part: &Value) -> Option<&'static str> {
+    let is_there = |(camel, snake): &&(&str, &str)| part.get(*camel).is_some() || part.get(*snake).is_some();
+    NATIVE.iter().find(is_there).map(|(camel, _)| *camel)
+}
+
 /// Reads a `thoughtSignature`. It is of type bytes: clients write those in either alphabet of base64.
 fn read_signature(text: String) -> Signature {
     let Some(wrapped) = bytes::decoded_text(&text).filter(|inner| inner.starts_with("tollgate:")) else {

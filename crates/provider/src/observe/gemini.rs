@@ -29,7 +29,9 @@ fn read_body(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
     match cursor.kind()? {
         Kind::Object => read_object(reading, &mut cursor)?,
         Kind::Array => cursor.items(|cursor| read_object(reading, cursor))?,
-        _ => drop(cursor.skip()?),
+        _ => {
+            cursor.skip()?;
+        }
     }
     cursor.end()
 }

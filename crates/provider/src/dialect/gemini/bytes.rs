@@ -14,18 +14,23 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// `base64` in the standard alphabet and with its padding.
 pub(super) fn standard(base64: String) -> String {
-    let needs_padding = base64.len() % 4 != 0;
+    let needs_padding = !base64.len().is_multiple_of(4);
     if !needs_padding && memchr::memchr2(b'-', b'_', base64.as_bytes()).is_none() {
         return base64;
     }
-    let mut text: String = base64.chars().map(|letter| if letter == '-' { '+' } else { letter }).collect();
-    if text.contains('_') {
-        text = text.replace('_', "/");
-    }
-    while text.len() % 4 != 0 {
+    let mut text: String = base64.chars().map(standard_letter).collect();
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
+}
+
+fn standard_letter(letter: char) -> char {
+    match letter {
+        '-' => '+',
+        '_' => '/',
+        letter => letter,
+    }
 }
 
 pub(super) fn encoded(bytes: &[u8]) -> String {
@@ -35,7 +40,7 @@ pub(super) fn encoded(bytes: &[u8]) -> String {
 /// The text that `base64` stands for, if it is one.
 pub(super) fn decoded_text(base64: &str) -> Option<String> {
     let bytes = if memchr::memchr2(b'-', b'_', base64.as_bytes()).is_some() {
-        LENIENT.decode(base64.replace('-', "+").replace('_', "/"))
+        LENIENT.decode(base64.chars().map(standard_letter).collect::<String>())
     } else {
         LENIENT.decode(base64)
     };

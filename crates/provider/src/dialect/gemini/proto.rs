@@ -167,7 +167,7 @@ mod tests {
         let mut message = Proto::of(message, "generation_config").unwrap();
         let tokens = message.count("maxOutputTokens").unwrap().unwrap();
         assert_eq!((tokens.value, tokens.at.as_str()), (64, "generation_config.max_output_tokens"));
-        assert_eq!(message.number("topP").unwrap().unwrap().value, 0.5);
+        assert!((message.number("topP").unwrap().unwrap().value - 0.5).abs() < 1e-9);
         assert_eq!(message.count("topK").unwrap().unwrap().value, 40);
         assert_eq!(message.items("stopSequences").unwrap().value, ["END"]);
         assert_eq!(message.rest().count(), 0);

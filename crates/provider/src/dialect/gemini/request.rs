@@ -1,5 +1,5 @@
-//! Requests of Gemini: the body of `generateContent` and `streamGenerateContent`. Reading is here and in [`config`] and
-//! [`contents`], writing in [`write`](self::write()) and [`turns`].
+//! Requests of Gemini: the body of `generateContent` and `streamGenerateContent`. Reading is here, in [`config`] and in
+//! [`contents`]; writing in [`written`] and [`turns`].
 //! Source: <https://ai.google.dev/api/generate-content> (2026-11-26).
 
 mod config;

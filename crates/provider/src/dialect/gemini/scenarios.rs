@@ -180,7 +180,7 @@ fn what_is_written_is_read_back_whole_and_in_pieces() {
     for (name, folder) in scenarios() {
         let Some(body) = json_file(&folder.join("response.json")) else { continue };
         let Ok(stream) = fs::read(folder.join("response.sse")) else { continue };
-        // Google's own word of a refusal stands at the prompt and not at an answer.
+        // A refusal and words of no other's are told differently, and searches are not told at all.
         if matches!(name.as_str(), "refusal" | "malformed_call" | "server_tool") {
             continue;
         }
@@ -191,7 +191,7 @@ fn what_is_written_is_read_back_whole_and_in_pieces() {
         let mut out = Vec::new();
         events(&stream).into_iter().for_each(|event| writer.write(event, &mut out));
         let read_back = fold(events(&out));
-        // A retrieved text is cited as such, with all that was cited before.
+        // Begun streams know their tier at the end, in the same words.
         read.service_tier = read_back.service_tier.clone();
         assert_eq!(read_back, read, "{name}");
     }
@@ -347,5 +347,104 @@ fn what_is_malformed_is_named_and_nothing_panics() {
         let mut events = Vec::new();
         reader.read(b"", body.to_string().as_bytes(), &mut events);
         reader.end(&mut events);
+    }
+}
+
+#[test]
+fn a_stream_of_another_dialect_is_written_as_google_would() {
+    use crate::chat::{Citation, Signature, Stop, ToolCall};
+    let citation =
+        Citation { url: Some("https://example.com/".to_owned()), title: None, quote: None, span: None, document: None };
+    let call = |id: &str| {
+        let (id, name) = (id.to_owned(), "f".to_owned());
+        Content::ToolCall(ToolCall { id, name, arguments: String::new(), signature: None })
+    };
+    let go_on = |part, delta| Event::Continue { choice: 0, part, delta };
+    let begin = |part, content| Event::BeginPart { choice: 0, part, content };
+    let end = |part| Event::EndPart { choice: 0, part };
+    let usage = |output| Usage { input_tokens: Some(9), output_tokens: Some(output), ..Usage::default() };
+    let events = [
+        Event::Begin { id: None, model: "claude".to_owned(), usage: Some(usage(1)) },
+        begin(0, Content::Thinking { text: String::new(), signature: None }),
+        go_on(0, Delta::Thinking("Hm.".to_owned())),
+        go_on(0, Delta::Signature(Signature { of: Dialect::Anthropic, text: "s".to_owned() })),
+        end(0),
+        begin(1, Content::text("")),
+        go_on(1, Delta::Text("Grüße.".to_owned())),
+        end(1),
+        begin(2, Content::text("")),
+        go_on(2, Delta::Text("Ja.".to_owned())),
+        go_on(2, Delta::Citation(citation)),
+        end(2),
+        // Two calls at once, the pieces of their arguments in turn; one is no JSON.
+        begin(3, call("a")),
+        begin(4, call("b")),
+        go_on(3, Delta::Arguments("{\"x\":".to_owned())),
+        go_on(4, Delta::Arguments("{oops".to_owned())),
+        go_on(3, Delta::Arguments("1}".to_owned())),
+        end(4),
+        end(3),
+        Event::Stop { choice: 0, stop: Stop::ToolUse },
+        Event::Usage(usage(30)),
+        Event::End,
+    ];
+    let mut writer = stream::Writer::new(Asked { id: "i-1".to_owned(), ..Asked::default() });
+    let mut out = Vec::new();
+    events.into_iter().for_each(|event| writer.write(event, &mut out));
+    let pieces: Vec<Value> = serde_json::from_slice(&out).unwrap();
+    let parts: Vec<_> = pieces.iter().map(|piece| piece["candidates"][0]["content"]["parts"][0].clone()).collect();
+    let expected = [
+        json!({"text": "Hm.", "thought": true}),
+        json!({"text": "", "thought": true, "thoughtSignature": "dG9sbGdhdGU6YW50aHJvcGljOnM="}),
+        json!({"text": "Grüße."}),
+        json!({"text": "Ja."}),
+        json!({"functionCall": {"id": "b", "name": "f", "args": {"arguments": "{oops"}}}),
+        json!({"functionCall": {"id": "a", "name": "f", "args": {"x": 1}}}),
+        json!({"text": ""}),
+    ];
+    assert_eq!(parts, expected);
+    assert!(pieces.iter().all(|piece| piece["responseId"] == "i-1" && piece["modelVersion"] == "claude"));
+    assert_eq!(pieces[0]["usageMetadata"]["promptTokenCount"], 9);
+    assert_eq!(pieces[6]["usageMetadata"]["candidatesTokenCount"], 30);
+    let last = &pieces[6]["candidates"][0];
+    assert_eq!(last["finishReason"], "STOP");
+    let segment = &last["groundingMetadata"]["groundingSupports"][0]["segment"];
+    assert_eq!(segment, &json!({"startIndex": 8, "endIndex": 11, "text": "Ja."}));
+}
+
+#[test]
+fn an_error_of_another_provider_ends_the_array() {
+    let mut writer = stream::Writer::new(Asked::default());
+    let mut out = Vec::new();
+    let error =
+        observe::StreamError { kind: "overloaded_error".to_owned(), code: None, message: "Overloaded".to_owned() };
+    writer.write(Event::Begin { id: None, model: String::new(), usage: None }, &mut out);
+    writer.write(Event::Error(error), &mut out);
+    let body: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(body, json!([{"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}}]));
+}
+
+#[test]
+fn thought_is_asked_for_by_level_or_by_tokens_as_the_generation_wants_it() {
+    use crate::chat::{Effort, Reasoning, Said};
+    let cases = [
+        ("gemini-3-flash-preview", Some(Effort::High), None, json!({"thinkingLevel": "HIGH"})),
+        ("gemini-3-flash-preview", Some(Effort::None), None, json!({"thinkingLevel": "MINIMAL"})),
+        ("gemini-3-pro-preview", Some(Effort::Minimal), None, json!({"thinkingLevel": "LOW"})),
+        ("gemini-3-pro-preview", None, Some(2_000), json!({"thinkingLevel": "MEDIUM"})),
+        ("gemini-2.5-flash", Some(Effort::Medium), None, json!({"thinkingBudget": 8_192})),
+        ("gemini-2.5-flash", Some(Effort::None), None, json!({"thinkingBudget": 0})),
+        ("gemini-2.5-pro", None, Some(30_000), json!({"thinkingBudget": 30_000})),
+    ];
+    for (model, effort, budget_tokens, expected) in cases {
+        let reasoning = Reasoning { effort, budget_tokens, ..Reasoning::default() };
+        let asked = Request {
+            model: model.to_owned(),
+            reasoning: Some(Said::new(reasoning, "reasoning_effort")),
+            ..Request::default()
+        };
+        let mut losses = Losses::new(Dialect::Gemini, OnUnsupported::Refuse);
+        let written = request::write(asked, &mut losses).unwrap();
+        assert_eq!(written["generationConfig"]["thinkingConfig"], expected, "{model}");
     }
 }

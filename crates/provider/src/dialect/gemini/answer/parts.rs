@@ -4,11 +4,8 @@ use serde_json::Value;
 use tollgate_interaction::Dialect;
 
 use crate::chat::{Content, Signature, Source, ToolCall};
-use crate::dialect::gemini::proto::{snake_case, take, take_text};
-use crate::dialect::gemini::{bytes, read_signature};
-
-/// Parts that only Google can say.
-const NATIVE: [&str; 4] = ["executableCode", "codeExecutionResult", "toolCall", "toolResponse"];
+use crate::dialect::gemini::proto::{take, take_text};
+use crate::dialect::gemini::{bytes, native_kind, read_signature};
 
 /// What a part holds beside a signature.
 pub(in crate::dialect::gemini) enum PartKind {
@@ -43,8 +40,8 @@ impl ReadPart {
 /// Reads a part; `None` if it says nothing. Calls without an id get one of the answer's id and their number, so that those
 /// of two answers in one conversation differ.
 pub(in crate::dialect::gemini) fn read_part(mut part: Value, id: Option<&str>, calls: &mut usize) -> Option<ReadPart> {
-    if let Some(kind) = NATIVE.iter().find(|kind| part.get(**kind).is_some() || part.get(snake_case(kind)).is_some()) {
-        let content = Content::Native { dialect: Dialect::Gemini, kind: (*kind).to_owned(), value: part };
+    if let Some(kind) = native_kind(&part) {
+        let content = Content::Native { dialect: Dialect::Gemini, kind: kind.to_owned(), value: part };
         return Some(ReadPart { kind: PartKind::Whole(content), signature: None });
     }
     let signature = take_text(&mut part, "thoughtSignature").map(read_signature);

@@ -64,6 +64,7 @@ fn read_format(config: &mut Proto, request: &mut Request) -> Result<(), RequestE
     if media_type.value != "application/json" {
         request.others.push(Said::new(media_type.value.into(), media_type.at));
         request.others.extend(older);
+        request.others.extend(json_schema);
         return Ok(());
     }
     let schema = json_schema.or_else(|| older.map(|Said { value, at }| Said::new(schema::to_json_schema(value), at)));

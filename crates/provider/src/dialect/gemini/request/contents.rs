@@ -9,17 +9,15 @@ use tollgate_interaction::Dialect;
 use super::media;
 use crate::chat::{Content, Message, Part, Request, Role, Said, Signature, ToolCall, ToolResult};
 use crate::dialect::RequestError;
-use crate::dialect::gemini::proto::{Proto, snake_case};
-use crate::dialect::gemini::read_signature;
-
-/// Parts that only Google can say, as long as they stand in a request.
-pub(crate) const NATIVE: [&str; 4] = ["executableCode", "codeExecutionResult", "toolCall", "toolResponse"];
+use crate::dialect::gemini::proto::Proto;
+use crate::dialect::gemini::{native_kind, read_signature};
 
 pub(super) fn read(body: &mut Proto, request: &mut Request) -> Result<(), RequestError> {
     let mut reader = Reader { request, calls: Vec::new() };
     if let Some(system) = body.said("systemInstruction") {
         reader.request.system = match system.value {
             Value::String(text) => vec![Part::new(Content::text(text), system.at)],
+            // Whatever role it names says nothing.
             value => reader.content(value, &system.at)?.1,
         };
     }
@@ -28,11 +26,22 @@ pub(super) fn read(body: &mut Proto, request: &mut Request) -> Result<(), Reques
     };
     for (index, content) in contents.into_iter().enumerate() {
         let (role, parts) = reader.content(content, &format!("{at}[{index}]"))?;
+        let role = read_role(role)?;
         if !parts.is_empty() {
             reader.request.messages.push(Message { role, parts, name: None });
         }
     }
     Ok(())
+}
+
+/// Results of functions once had a role of their own.
+fn read_role(role: Option<Said<String>>) -> Result<Role, RequestError> {
+    let Some(Said { value, at }) = role else { return Ok(Role::User) };
+    match value.as_str() {
+        "model" => Ok(Role::Assistant),
+        "user" | "function" | "tool" | "" => Ok(Role::User),
+        _ => Err(RequestError::Malformed { field: at, expected: "say `user` or `model`" }),
+    }
 }
 
 /// A call that was read, for its result to be linked with.
@@ -48,16 +57,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn content(&mut self, content: Value, at: &str) -> Result<(Role, Vec<Part>), RequestError> {
+    /// Reads one content: its role, if it has one, and its parts.
+    fn content(&mut self, content: Value, at: &str) -> Result<(Option<Said<String>>, Vec<Part>), RequestError> {
         let mut content = Proto::of(content, at)?;
-        let role = match content.text("role")? {
-            Some(Said { value, at }) => match value.as_str() {
-                "model" => Role::Assistant,
-                "user" | "function" | "tool" | "" => Role::User,
-                _ => return Err(RequestError::Malformed { field: at, expected: "say `user` or `model`" }),
-            },
-            None => Role::User,
-        };
+        let role = content.text("role")?;
         let mut parts = Vec::new();
         if let Some(items) = content.items("parts") {
             for (index, part) in items.value.into_iter().enumerate() {
@@ -69,9 +72,8 @@ impl Reader<'_> {
     }
 
     fn part(&mut self, part: Value, at: String, parts: &mut Vec<Part>) -> Result<(), RequestError> {
-        let native = NATIVE.iter().find(|kind| part.get(**kind).is_some() || part.get(snake_case(kind)).is_some());
-        if let Some(kind) = native {
-            let content = Content::Native { dialect: Dialect::Gemini, kind: (*kind).to_owned(), value: part };
+        if let Some(kind) = native_kind(&part) {
+            let content = Content::Native { dialect: Dialect::Gemini, kind: kind.to_owned(), value: part };
             parts.push(Part::new(content, at));
             return Ok(());
         }
