@@ -3,7 +3,7 @@
 
 use crate::dialect::ErrorKind;
 use crate::observe;
-use crate::scan::{Cursor, Kind, ScanError};
+use crate::scan::{Cursor, Kind, ScanError, Tree};
 
 /// The request is malformed or asks for what the model cannot do.
 pub const INVALID_REQUEST: &str = "invalid_request";
@@ -83,7 +83,28 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
     {
         return class;
     }
+    if let Some(class) = google(http_status, error) {
+        return class;
+    }
     by_status(http_status).or_else(|| by_type(&error.kind, code)).unwrap_or(SERVER_ERROR)
+}
+
+/// Google says much in one status and tells the rest in words: <https://ai.google.dev/gemini-api/docs/troubleshooting>
+/// (2026-11-26).
+fn google(http_status: u16, error: &observe::StreamError) -> Option<&'static str> {
+    let says = |words: &str| error.message.contains(words);
+    match error.kind.as_str() {
+        "INVALID_ARGUMENT" if says("exceeds the maximum number of tokens") => Some(CONTEXT_LENGTH),
+        "INVALID_ARGUMENT" if says("API key not valid") || says("API key expired") => Some(UNAUTHORIZED),
+        // The place the call comes from, or a project without billing.
+        "FAILED_PRECONDITION" => Some(FORBIDDEN),
+        // Money that is gone does not come back with time, as a quota of tokens does.
+        "RESOURCE_EXHAUSTED" if says("credits are depleted") || says("spending cap") => Some(QUOTA_EXHAUSTED),
+        "RESOURCE_EXHAUSTED" => Some(RATE_LIMITED),
+        "UNAVAILABLE" if http_status < 400 => Some(OVERLOADED),
+        "DEADLINE_EXCEEDED" => Some(TIMEOUT),
+        _ => None,
+    }
 }
 
 fn by_status(http_status: u16) -> Option<&'static str> {
@@ -111,6 +132,10 @@ fn by_type(kind: &str, code: &str) -> Option<&'static str> {
         "not_found_error" | "model_not_found" => Some(NOT_FOUND),
         "request_too_large" => Some(TOO_LARGE),
         "rate_limit_error" | "rate_limit_exceeded" | "tokens" | "requests" => Some(RATE_LIMITED),
+        "INVALID_ARGUMENT" => Some(INVALID_REQUEST),
+        "UNAUTHENTICATED" => Some(UNAUTHORIZED),
+        "PERMISSION_DENIED" => Some(FORBIDDEN),
+        "NOT_FOUND" => Some(NOT_FOUND),
         "timeout_error" | "vector_store_timeout" => Some(TIMEOUT),
         "data_residency_mismatch" => Some(FORBIDDEN),
         _ if name.contains("image") => Some(INVALID_REQUEST),
@@ -160,25 +185,46 @@ pub fn kind_of(class: &str) -> ErrorKind {
     }
 }
 
-/// The error a body reports, if it is JSON and reports one.
+/// Milliseconds to wait by the body of an error: Google says it there and in no header, as `RetryInfo` among the details
+/// (<https://google.aip.dev/193>, 2026-11-26).
+#[must_use]
+pub fn retry_after_in_body_ms(body: &[u8]) -> Option<u64> {
+    let body = Tree::read(body).ok()?;
+    // Errors of a stream stand in a list.
+    let body = body.items().map_or(Some(&body), <[_]>::first)?;
+    let details = body.get("error")?.get("details")?.items()?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.text())?;
+    let seconds = delay.strip_suffix('s')?;
+    // A whole second's fraction is told to the nanosecond; the header's reader knows how to cut it.
+    retry_after_ms(None, Some(seconds))
+}
+
+/// The error a body reports, if it is JSON and reports one; Google puts that of a stream into a list.
 fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
     let mut cursor = Cursor::new(body);
-    if cursor.kind()? != Kind::Object {
-        return Ok(None);
-    }
     let mut error = None;
     let mut is_error = false;
-    cursor.fields(|key, cursor| {
-        if key.is("error") {
-            error = observe::read_error(cursor)?;
-            return Ok(());
+    let mut read = |cursor: &mut Cursor<'_>| {
+        if cursor.kind()? != Kind::Object {
+            return cursor.skip().map(drop);
         }
-        if key.is("object") {
-            is_error = cursor.text_or_skip()?.is_some_and(|object| object.is("error"));
-            return Ok(());
-        }
-        cursor.skip().map(drop)
-    })?;
+        cursor.fields(|key, cursor| {
+            if key.is("error") {
+                error = observe::read_error(cursor)?;
+                return Ok(());
+            }
+            if key.is("object") {
+                is_error = cursor.text_or_skip()?.is_some_and(|object| object.is("error"));
+                return Ok(());
+            }
+            cursor.skip().map(drop)
+        })
+    };
+    match cursor.kind()? {
+        Kind::Object => read(&mut cursor)?,
+        Kind::Array => cursor.items(read)?,
+        _ => {}
+    }
     // Mistral and older vLLM: the body itself is the error.
     if is_error && error.is_none() {
         error = observe::read_error(&mut Cursor::new(body))?;
@@ -194,6 +240,9 @@ mod tests {
     fn the_status_decides_unless_the_provider_is_more_precise() {
         let openai = |code: &str| format!(r#"{{"error":{{"message":"m","type":"t","param":null,"code":"{code}"}}}}"#);
         let anthropic = |kind: &str| format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}}}}"#);
+        let google = |code: u16, message: &str, status: &str| {
+            format!(r#"{{"error":{{"code":{code},"message":"{message}","status":"{status}"}}}}"#)
+        };
         let cases = [
             (429, openai("rate_limit_exceeded"), RATE_LIMITED),
             (429, openai("insufficient_quota"), QUOTA_EXHAUSTED),
@@ -238,11 +287,37 @@ mod tests {
             (200, openai("invalid_prompt"), CONTENT_FILTERED),
             (200, openai("image_too_large"), INVALID_REQUEST),
             (200, openai("server_is_overloaded"), OVERLOADED),
+            (429, google(429, "You exceeded your current quota", "RESOURCE_EXHAUSTED"), RATE_LIMITED),
+            (429, google(429, "Your prepayment credits are depleted.", "RESOURCE_EXHAUSTED"), QUOTA_EXHAUSTED),
+            (
+                400,
+                google(
+                    400,
+                    "The input token count exceeds the maximum number of tokens allowed 9.",
+                    "INVALID_ARGUMENT",
+                ),
+                CONTEXT_LENGTH,
+            ),
+            (400, google(400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT"), UNAUTHORIZED),
+            (400, google(400, "User location is not supported.", "FAILED_PRECONDITION"), FORBIDDEN),
+            (503, format!("[{}]", google(503, "The model is overloaded.", "UNAVAILABLE")), OVERLOADED),
+            (200, google(503, "The model is overloaded.", "UNAVAILABLE"), OVERLOADED),
         ];
         for (status, body, expected) in cases {
             assert_eq!(classify(status, body.as_bytes()), expected, "{status} {body}");
         }
         assert!(may_retry(OVERLOADED) && !may_retry(CONTEXT_LENGTH));
+    }
+
+    #[test]
+    fn googles_wait_is_read_from_the_body() {
+        let error = r#"{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[
+            {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[]},
+            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.074824224s"}]}}"#;
+        assert_eq!(retry_after_in_body_ms(error.as_bytes()), Some(34_074));
+        assert_eq!(retry_after_in_body_ms(format!("[{error}]").as_bytes()), Some(34_074));
+        assert_eq!(retry_after_in_body_ms(error.replace("34.074824224s", "7s").as_bytes()), Some(7_000));
+        assert_eq!(retry_after_in_body_ms(b"[]"), None);
     }
 
     #[test]

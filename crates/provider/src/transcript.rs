@@ -69,6 +69,7 @@ fn asked(turns: &mut Turns, request: &Tree<'_>) {
     if let Some(instructions) = request.get("instructions") {
         turns.add("system", content_text(instructions));
     }
+    asked_of_gemini(turns, request);
     // A conversation of the Responses API, or texts to embed.
     let Some(input) = request.get("input") else { return };
     if let Some(input) = input.text() {
@@ -80,6 +81,121 @@ fn asked(turns: &mut Turns, request: &Tree<'_>) {
             (None, Some((role, text))) => turns.add(&role, text),
             (None, None) => turns.add("user", "[tokens]".to_owned()),
         }
+    }
+}
+
+/// Gemini's requests: the roles are brought to the names the other dialects have for them.
+fn asked_of_gemini(turns: &mut Turns, request: &Tree<'_>) {
+    if let Some(system) = either(request, "systemInstruction", "system_instruction") {
+        turns.add("system", gemini_text(system));
+    }
+    let contents = request.get("contents");
+    // A single one stands for a list of one.
+    let single = contents.filter(|contents| contents.get("parts").is_some());
+    for content in contents.and_then(Tree::items).unwrap_or_default().iter().chain(single) {
+        let answers =
+            array(content, "parts").iter().any(|part| either(part, "functionResponse", "function_response").is_some());
+        let role = match text(content, "role").as_ref() {
+            "model" => "assistant".to_owned(),
+            _ if answers => "tool".to_owned(),
+            "" => "user".to_owned(),
+            role => role.to_owned(),
+        };
+        turns.add(&role, gemini_text(content));
+    }
+    // Texts to embed.
+    let batch = array(request, "requests").iter().filter_map(|request| request.get("content"));
+    request.get("content").into_iter().chain(batch).for_each(|content| turns.add("user", gemini_text(content)));
+}
+
+/// A field of a Protobuf message, which may be written either way.
+fn either<'t, 'a>(value: &'t Tree<'a>, camel: &str, snake: &str) -> Option<&'t Tree<'a>> {
+    value.get(camel).or_else(|| value.get(snake))
+}
+
+/// The parts of one of Gemini's contents, one per line.
+fn gemini_text(content: &Tree<'_>) -> String {
+    let parts = content.get("parts");
+    let single = parts.filter(|parts| parts.items().is_none());
+    joined(parts.and_then(Tree::items).unwrap_or_default().iter().chain(single).map(gemini_part).collect())
+}
+
+fn gemini_part(part: &Tree<'_>) -> String {
+    if let Some(call) = either(part, "functionCall", "function_call") {
+        return format!("{}({})", text(call, "name"), call.get("args").map_or_else(|| "{}".to_owned(), compact));
+    }
+    if let Some(answer) = either(part, "functionResponse", "function_response") {
+        let Some(response) = answer.get("response") else { return String::new() };
+        let told = ["output", "error", "result"].into_iter().find_map(|word| response.get(word)?.text());
+        return told.map_or_else(|| compact(response), Cow::into_owned);
+    }
+    if let Some(code) = either(part, "executableCode", "executable_code") {
+        return text(code, "code").into_owned();
+    }
+    if let Some(result) = either(part, "codeExecutionResult", "code_execution_result") {
+        return text(result, "output").into_owned();
+    }
+    for (camel, snake) in [("inlineData", "inline_data"), ("fileData", "file_data")] {
+        if let Some(media) = either(part, camel, snake) {
+            let media_type = either(media, "mimeType", "mime_type").and_then(Tree::text).unwrap_or_default();
+            return format!("[{media_type}]");
+        }
+    }
+    text(part, "text").into_owned()
+}
+
+/// JSON without the white space that Google's whole answers are set in.
+fn compact(value: &Tree<'_>) -> String {
+    let raw = value.raw();
+    serde_json::from_str::<serde_json::Value>(&raw).map_or_else(|_| raw.into_owned(), |value| value.to_string())
+}
+
+/// Whether a part only goes on with what the part before it began.
+fn is_gemini_text(part: &Tree<'_>) -> Option<bool> {
+    part.get("text")?;
+    Some(part.get("thought").is_some_and(|thought| thought.raw() == "true"))
+}
+
+/// The answers of one of Gemini's bodies, added to those of the pieces before it.
+fn read_candidates(pieces: &mut Vec<Candidate>, body: &Tree<'_>) {
+    const MAX_CANDIDATES: usize = 128;
+    for candidate in array(body, "candidates") {
+        let index = index(candidate);
+        if index >= MAX_CANDIDATES {
+            continue;
+        }
+        if pieces.len() <= index {
+            pieces.resize_with(index + 1, Candidate::default);
+        }
+        let Some(content) = candidate.get("content") else { continue };
+        for part in array(content, "parts") {
+            pieces[index].add(part);
+        }
+    }
+    let feedback = either(body, "promptFeedback", "prompt_feedback");
+    if let Some(message) = feedback.and_then(|feedback| either(feedback, "blockReasonMessage", "block_reason_message"))
+    {
+        pieces.push(Candidate { lines: vec![message.text().unwrap_or_default().into_owned()], kind: None });
+    }
+}
+
+/// One of Gemini's answers: text that goes on stays on its line.
+#[derive(Default)]
+struct Candidate {
+    lines: Vec<String>,
+    kind: Option<bool>,
+}
+
+impl Candidate {
+    fn add(&mut self, part: &Tree<'_>) {
+        let (kind, text) = (is_gemini_text(part), gemini_part(part));
+        match self.lines.last_mut().filter(|_| kind.is_some() && kind == self.kind) {
+            Some(line) => line.push_str(&text),
+            // What is empty only carries a signature.
+            None if text.is_empty() => return,
+            None => self.lines.push(text),
+        }
+        self.kind = kind;
     }
 }
 
@@ -148,6 +264,13 @@ fn answered(turns: &mut Turns, response: &Tree<'_>) {
     if text(response, "type") == "message" {
         turns.add("assistant", response.get("content").map(content_text).unwrap_or_default());
     }
+    let mut candidates = Vec::new();
+    read_candidates(&mut candidates, response);
+    // A stream of Gemini's that came as one array.
+    for piece in response.items().unwrap_or_default() {
+        read_candidates(&mut candidates, piece);
+    }
+    candidates.into_iter().for_each(|candidate| turns.add("assistant", joined(candidate.lines)));
 }
 
 /// Pieces of one choice or one content block, put together again.
@@ -178,12 +301,14 @@ impl Piece {
 
 fn streamed(turns: &mut Turns, response: &[u8]) {
     let (mut choices, mut blocks, mut items) = (Pieces::default(), Pieces::default(), Pieces::default());
+    let mut candidates = Vec::new();
     let mut decoder = Decoder::default();
     let mut read = |event: crate::sse::Event<'_>| {
         let Ok(data) = Tree::read(event.data) else { return };
         read_chunk(&mut choices, &data);
         read_event(&mut blocks, &data);
         responses::read_event(&mut items, &data);
+        read_candidates(&mut candidates, &data);
     };
     decoder.push(response, &mut read);
     decoder.finish(&mut read);
@@ -191,6 +316,7 @@ fn streamed(turns: &mut Turns, response: &[u8]) {
     choices.0.into_iter().for_each(|piece| turns.add("assistant", piece.into_text()));
     turns.add("assistant", joined(blocks.0.into_iter().map(Piece::into_text).collect()));
     turns.add("assistant", joined(items.0.into_iter().map(Piece::into_text).collect()));
+    candidates.into_iter().for_each(|candidate| turns.add("assistant", joined(candidate.lines)));
 }
 
 #[derive(Default)]
@@ -307,5 +433,7 @@ mod tests {
     fn embeddings_keep_what_was_embedded() {
         let read = messages(br#"{"input":["a",[1,2]]}"#, b"{}");
         assert_eq!(turns(read), ["user: a", "user: [tokens]"]);
+        let read = messages(br#"{"requests":[{"content":{"parts":[{"text":"b"}]}}]}"#, b"{}");
+        assert_eq!(turns(read), ["user: b"]);
     }
 }

@@ -186,6 +186,9 @@ pub fn parse_head_at(
                 Err(RequestError::Missing { field: "messages", expected: "send an array of messages" })
             }
         },
+        (Operation::Embeddings, false) if dialect == Dialect::Gemini => {
+            Err(RequestError::Missing { field: "content", expected: "send a content, or requests that hold one each" })
+        }
         (Operation::Embeddings, false) => {
             Err(RequestError::Missing { field: "input", expected: "send a text or an array of texts" })
         }
@@ -244,7 +247,7 @@ impl Reader {
         cursor: &mut Cursor<'_>,
     ) -> Result<(), RequestError> {
         match dialect {
-            Dialect::Gemini => return self.gemini_field(key, cursor),
+            Dialect::Gemini => return self.gemini_field(operation, key, cursor),
             Dialect::Bedrock => return self.bedrock_field(key, cursor),
             Dialect::Openai | Dialect::Anthropic | Dialect::Responses => {}
         }
@@ -287,9 +290,26 @@ impl Reader {
         Ok(cursor.skip().map(drop)?)
     }
 
-    fn gemini_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+    fn gemini_field(
+        &mut self,
+        operation: Operation,
+        key: Text<'_>,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), RequestError> {
+        if operation == Operation::Embeddings {
+            // `embedContent`, `batchEmbedContents`, and Vertex AI's `predict`.
+            self.content |= key.is("content") || key.is("requests") || key.is("instances");
+            return Ok(cursor.skip().map(drop)?);
+        }
+        // `countTokens` may hold a whole request.
+        let is_request = key.is("generateContentRequest") || key.is("generate_content_request");
+        if is_request && cursor.kind()? == Kind::Object {
+            return cursor.fields(|key, cursor| {
+                if key.is("contents") { self.read_contents(cursor) } else { Ok(cursor.skip().map(drop)?) }
+            });
+        }
         if key.is("contents") {
-            return self.read_turns("contents", "send an array of contents", cursor);
+            return self.read_contents(cursor);
         }
         if key.is("tools") {
             self.tools |= cursor.skip()?.len() > 2;
@@ -307,6 +327,15 @@ impl Reader {
             });
         }
         Ok(cursor.skip().map(drop)?)
+    }
+
+    /// Google's front end takes a single content for a list of one.
+    fn read_contents(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if cursor.kind()? == Kind::Object && !self.content {
+            self.content = true;
+            return Ok(cursor.skip().map(drop)?);
+        }
+        self.read_turns("contents", "send an array of contents", cursor)
     }
 
     fn bedrock_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
@@ -591,6 +620,28 @@ mod tests {
         ] {
             assert_eq!(chat(body).unwrap_err().code(), "duplicate_field");
         }
+    }
+
+    #[test]
+    fn googles_head_names_its_model_in_the_path_and_is_read_in_either_spelling() {
+        let address = Address { model: "gemini-3-flash-preview", stream: true };
+        for body in [
+            r#"{"contents":[],"generationConfig":{"maxOutputTokens":5,"candidateCount":2},"tools":[{}]}"#,
+            r#"{"contents":{"parts":{"text":"Hi"}},"generation_config":{"max_output_tokens":5,"candidate_count":2},"tools":[{}]}"#,
+        ] {
+            let head = parse_head_at(Dialect::Gemini, Operation::Chat, address, body.as_bytes()).unwrap();
+            assert_eq!((head.model.as_str(), head.stream, head.tools), ("gemini-3-flash-preview", true, true));
+            assert_eq!((head.max_output_tokens, head.choices), (Some(5), 2));
+        }
+        let count = br#"{"generateContentRequest":{"model":"models/m","contents":[]}}"#;
+        assert!(parse_head_at(Dialect::Gemini, Operation::Chat, address, count).is_ok());
+        for embedded in [r#"{"content":{"parts":[{"text":"a"}]}}"#, r#"{"requests":[]}"#, r#"{"instances":[]}"#] {
+            let head = parse_head_at(Dialect::Gemini, Operation::Embeddings, address, embedded.as_bytes()).unwrap();
+            assert!(!head.stream, "{embedded}");
+        }
+        let twice = br#"{"contents":{},"contents":{}}"#;
+        let error = parse_head_at(Dialect::Gemini, Operation::Chat, address, twice).unwrap_err();
+        assert_eq!(error.code(), "duplicate_field");
     }
 
     #[test]

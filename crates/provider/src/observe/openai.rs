@@ -195,7 +195,7 @@ fn read_audio(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Scan
     )
 }
 
-/// Reads `error`: an object with `message`, `type` and `code`, or with some servers just a text.
+/// Reads `error`: an object with `message`, `type` (Google: `status`) and `code`, or with some servers just a text.
 pub(crate) fn read_error(cursor: &mut Cursor<'_>) -> Result<Option<StreamError>, ScanError> {
     match cursor.kind()? {
         Kind::Text => {
@@ -213,6 +213,9 @@ pub(crate) fn read_error(cursor: &mut Cursor<'_>) -> Result<Option<StreamError>,
         if key.is("message") {
             error.message = cursor.text_or_skip()?.map(|text| bounded(&text.decode())).unwrap_or_default();
         } else if key.is("type") {
+            error.kind = cursor.text_or_skip()?.map(|text| bounded(&text.decode())).unwrap_or_default();
+        } else if key.is("status") && error.kind.is_empty() {
+            // Google's word for it.
             error.kind = cursor.text_or_skip()?.map(|text| bounded(&text.decode())).unwrap_or_default();
         } else if key.is("code") {
             error.code = read_code(cursor)?;

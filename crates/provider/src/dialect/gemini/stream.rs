@@ -1,27 +1,10 @@
-//! Streams of Gemini. SKELETON: to be written.
-use crate::chat::Event;
-use crate::translate::{Asked, ReadStream, WriteStream};
+//! Streams of Gemini: `streamGenerateContent`. Every event is an answer that holds what is new, repeats who answers, and
+//! counts the tokens so far. There is no end but that of the body, so an answer is whole if it said why it finished.
+//! Sources: <https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent>,
+//! <https://ai.google.dev/gemini-api/docs/thought-signatures> (2026-11-26).
 
-#[derive(Debug, Default)]
-pub(crate) struct Reader;
+mod reader;
+mod writer;
 
-impl ReadStream for Reader {
-    fn read(&mut self, _name: &[u8], _data: &[u8], _out: &mut Vec<Event>) {}
-
-    fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-#[derive(Debug)]
-pub(crate) struct Writer {
-    _asked: Asked,
-}
-
-impl Writer {
-    pub(crate) fn new(asked: Asked) -> Self {
-        Writer { _asked: asked }
-    }
-}
-
-impl WriteStream for Writer {
-    fn write(&mut self, _event: Event, _out: &mut Vec<u8>) {}
-}
+pub(crate) use reader::Reader;
+pub(crate) use writer::Writer;
