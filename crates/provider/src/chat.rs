@@ -3,6 +3,8 @@
 //! one can say is kept beside it ([`Request::others`], [`Content::Native`]) so that it is refused or dropped by name, and
 //! never lost unsaid. A call whose dialect is the provider's never comes here: its bytes pass as they are.
 
+mod signature;
+
 use serde_json::Value;
 use tollgate_interaction::{Dialect, Usage};
 

@@ -1,0 +1,48 @@
+//! How the signature of one provider's thoughts travels through another dialect's conversation: wrapped in a text that
+//! names whose it is, so that it comes back to its own provider in the next turn and to no other.
+
+use tollgate_interaction::Dialect;
+
+use super::Signature;
+
+/// What a wrapped signature begins with.
+const MARK: &str = "tollgate:";
+
+impl Signature {
+    /// The text that stands for it in a conversation of dialect `own`: as it is if it is that dialect's own, else
+    /// `tollgate:<dialect>:<text>`.
+    pub(crate) fn wrapped(&self, own: Dialect) -> String {
+        if self.of == own { self.text.clone() } else { format!("{MARK}{}:{}", self.of.as_str(), self.text) }
+    }
+
+    /// The signature that stands as `text` in a conversation of dialect `own`.
+    pub(crate) fn unwrapped(text: String, own: Dialect) -> Signature {
+        let foreign = text.strip_prefix(MARK).and_then(|rest| rest.split_once(':')).and_then(|(name, inner)| {
+            let of = Dialect::ALL.iter().find(|dialect| dialect.as_str() == name)?;
+            Some(Signature { of: *of, text: inner.to_owned() })
+        });
+        foreign.unwrap_or(Signature { of: own, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_comes_back_to_its_own_provider() {
+        let signature = Signature { of: Dialect::Gemini, text: "CiQ:a==".to_owned() };
+        let travelling = signature.wrapped(Dialect::Anthropic);
+        assert_eq!(travelling, "tollgate:gemini:CiQ:a==");
+        assert_eq!(Signature::unwrapped(travelling, Dialect::Anthropic), signature);
+        assert_eq!(signature.wrapped(Dialect::Gemini), "CiQ:a==");
+    }
+
+    #[test]
+    fn a_text_of_no_known_dialect_is_the_own_providers() {
+        for text in ["EqQBCkYIARgC", "tollgate:", "tollgate:nobody:x", ""] {
+            let signature = Signature::unwrapped(text.to_owned(), Dialect::Anthropic);
+            assert_eq!((signature.of, signature.text.as_str()), (Dialect::Anthropic, text));
+        }
+    }
+}
