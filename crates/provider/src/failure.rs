@@ -1,6 +1,7 @@
 //! What a provider's refusal means, in a word the record keeps and routing acts on. It looks at the status first and at
 //! the provider's own words second; it does not decide whether to retry, only whether retrying could help.
 
+use crate::dialect::bedrock;
 use crate::observe;
 use crate::scan::{Cursor, Kind, ScanError};
 
@@ -32,11 +33,20 @@ pub const SERVER_ERROR: &str = "server_error";
 /// The class of a failed response; empty for a status below 400 whose body reports no error.
 #[must_use]
 pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
-    let error = read_error(body).ok().flatten();
+    let error = read_error(http_status, body).ok().flatten();
     if http_status < 400 && error.is_none() {
         return "";
     }
     let error = error.unwrap_or_default();
+    classify_error(http_status, &error)
+}
+
+/// The class of a failed response whose header says what it is, as Amazon's `x-amzn-errortype` does; its bodies often do
+/// not.
+#[must_use]
+pub fn classify_named(http_status: u16, header: &str, body: &[u8]) -> &'static str {
+    let mut error = read_error(http_status, body).ok().flatten().unwrap_or_default();
+    bedrock::error_name(header).clone_into(&mut error.kind);
     classify_error(http_status, &error)
 }
 
@@ -53,11 +63,44 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         (_, "overloaded_error") => return OVERLOADED,
         _ => {}
     }
+    if let Some(class) = by_exception(error) {
+        return class;
+    }
     // Anthropic has no code for it: <https://platform.claude.com/docs/en/build-with-claude/context-windows>.
-    if http_status == 400 && error.message.starts_with("prompt is too long") {
+    if http_status == 400 && is_too_long(&error.message) {
         return CONTEXT_LENGTH;
     }
     by_status(http_status).or_else(|| by_type(&error.kind, code)).unwrap_or(SERVER_ERROR)
+}
+
+/// Amazon's exceptions, which say more than their status: a missing signature is 403 and a model that failed 424. In a
+/// stream their names begin with a small letter.
+/// Source: <https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html> (2026-11-26).
+fn by_exception(error: &observe::StreamError) -> Option<&'static str> {
+    let name = error.kind.strip_suffix("Exception")?;
+    Some(match name.to_ascii_lowercase().as_str() {
+        "throttling" | "toomanyrequests" | "servicequotaexceeded" => RATE_LIMITED,
+        "serviceunavailable" | "modelnotready" => OVERLOADED,
+        "modeltimeout" => TIMEOUT,
+        "modelerror" | "modelstreamerror" | "internalserver" | "corruptedstream" => SERVER_ERROR,
+        "accessdenied" => FORBIDDEN,
+        "resourcenotfound" => NOT_FOUND,
+        "unrecognizedclient"
+        | "expiredtoken"
+        | "invalidsignature"
+        | "incompletesignature"
+        | "missingauthenticationtoken" => UNAUTHORIZED,
+        "validation" if is_too_long(&error.message) => CONTEXT_LENGTH,
+        "validation" => INVALID_REQUEST,
+        _ => return None,
+    })
+}
+
+/// Whether the words say that the prompt does not fit: Anthropic's, also within Amazon's, and Amazon's own.
+fn is_too_long(message: &str) -> bool {
+    ["prompt is too long", "Input is too long", "exceed context limit", "maximum context length"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn by_status(http_status: u16) -> Option<&'static str> {
@@ -69,6 +112,8 @@ fn by_status(http_status: u16) -> Option<&'static str> {
         404 => NOT_FOUND,
         408 | 504 => TIMEOUT,
         413 => TOO_LARGE,
+        // Amazon's: the model failed.
+        424 => SERVER_ERROR,
         429 => RATE_LIMITED,
         400..500 => INVALID_REQUEST,
         503 | 529 => OVERLOADED,
@@ -110,21 +155,33 @@ pub fn retry_after_ms(retry_after_ms: Option<&str>, retry_after_s: Option<&str>)
     whole.checked_mul(1_000)?.checked_add(thousandths)
 }
 
-/// The error a body reports, if it is JSON and reports one.
-fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
+/// The error a body reports, if it is JSON and reports one. Amazon's errors have no field of their own: they are the body,
+/// whose `message` alone means nothing unless the status is that of an error.
+fn read_error(http_status: u16, body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
     let mut cursor = Cursor::new(body);
     if cursor.kind()? != Kind::Object {
         return Ok(None);
     }
     let mut error = None;
+    let mut amazons = observe::StreamError::default();
     cursor.fields(|key, cursor| {
         if key.is("error") {
             error = observe::read_error(cursor)?;
             return Ok(());
         }
+        if key.is("__type") {
+            let name = cursor.text_or_skip()?.map(|name| name.decode().into_owned()).unwrap_or_default();
+            bedrock::error_name(&name).clone_into(&mut amazons.kind);
+            return Ok(());
+        }
+        if key.is("message") || key.is("Message") {
+            amazons.message = cursor.text_or_skip()?.map(|text| text.decode().into_owned()).unwrap_or_default();
+            return Ok(());
+        }
         cursor.skip().map(drop)
     })?;
-    Ok(error)
+    let is_amazons = !amazons.kind.is_empty() || (http_status >= 400 && !amazons.message.is_empty());
+    Ok(error.or_else(|| is_amazons.then_some(amazons)))
 }
 
 #[cfg(test)]
@@ -160,6 +217,31 @@ mod tests {
             assert_eq!(classify(status, body.as_bytes()), expected, "{status} {body}");
         }
         assert!(may_retry(OVERLOADED) && !may_retry(CONTEXT_LENGTH));
+    }
+
+    #[test]
+    fn amazons_exceptions_are_known_by_their_names() {
+        let body = |words: &str| format!(r#"{{"message":"{words}"}}"#).into_bytes();
+        let cases = [
+            (429, "ThrottlingException:http://internal.amazon.com/", "Too many tokens, please wait", RATE_LIMITED),
+            (400, "ServiceQuotaExceededException", "quota", RATE_LIMITED),
+            (400, "ValidationException", "Input is too long for requested model.", CONTEXT_LENGTH),
+            (400, "ValidationException", "The toolConfig field must be defined", INVALID_REQUEST),
+            (403, "UnrecognizedClientException", "The security token is invalid", UNAUTHORIZED),
+            (403, "AccessDeniedException", "not authorized", FORBIDDEN),
+            (424, "ModelErrorException", "failed", SERVER_ERROR),
+            (408, "ModelTimeoutException", "late", TIMEOUT),
+            (503, "ServiceUnavailableException", "busy", OVERLOADED),
+            (400, "", "Input is too long for requested model.", CONTEXT_LENGTH),
+        ];
+        for (status, header, words, expected) in cases {
+            assert_eq!(classify_named(status, header, &body(words)), expected, "{status} {header} {words}");
+        }
+        assert_eq!(classify(424, &body("failed")), SERVER_ERROR);
+        assert_eq!(classify(200, &body("hello")), "");
+        assert_eq!(classify(200, br#"{"__type":"x#ThrottlingException"}"#), RATE_LIMITED);
+        let late = observe::StreamError { kind: "throttlingException".to_owned(), ..Default::default() };
+        assert_eq!(classify_error(200, &late), RATE_LIMITED);
     }
 
     #[test]
