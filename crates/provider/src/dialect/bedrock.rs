@@ -86,6 +86,9 @@ pub(super) fn error_event(error: &ErrorShape) -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod scenarios;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
