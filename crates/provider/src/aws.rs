@@ -75,7 +75,7 @@ pub fn body_sha256(body: &[u8]) -> String {
 /// One segment of a path, percent-encoded: a model's id holds `:`, its ARN `/` as well.
 #[must_use]
 pub fn encoded_segment(segment: &str) -> String {
-    encoded(segment, |byte| is_unreserved(byte))
+    encoded(segment, is_unreserved)
 }
 
 /// Signs a request.

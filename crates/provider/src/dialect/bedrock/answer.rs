@@ -115,8 +115,13 @@ pub(super) fn call_id(id: String, asked: &Asked, index: usize) -> String {
 pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
     let Answer { id: _, created_at_s: _, model: _, choices, usage, service_tier } = answer;
     let Choice { parts, stop, logprobs: _ } = choices.into_iter().next().unwrap_or_default();
-    let blocks = parts.into_iter().enumerate().filter_map(|(index, part)| write_block(part.content, asked, index));
-    let content: Vec<Value> = blocks.collect();
+    let mut content = Vec::with_capacity(parts.len());
+    for (index, part) in parts.into_iter().enumerate() {
+        if let Content::ToolCall(ToolCall { signature: Some(signature), .. }) = &part.content {
+            content.push(block::redacted(signature));
+        }
+        content.extend(write_block(part.content, asked, index));
+    }
     let stop = stop.unwrap_or(Stop::End);
     let mut body = Map::new();
     body.insert("output".to_owned(), json!({ "message": { "role": "assistant", "content": content } }));
@@ -148,9 +153,7 @@ fn write_block(content: Content, asked: &Asked, index: usize) -> Option<Value> {
             json!({ "toolUse": { "toolUseId": call_id(id, asked, index), "name": name, "input": input } })
         }
         Content::Thinking { text, signature } => block::thinking(text, signature.as_ref()),
-        Content::Redacted(signature) => {
-            json!({ "reasoningContent": { "redactedContent": block::wrapped_blob(&signature) } })
-        }
+        Content::Redacted(signature) => block::redacted(&signature),
         Content::Native { dialect: Dialect::Bedrock, kind, value } => json!({ kind: value }),
         Content::Image { source, detail: _ } => json!({ "image": medium(source, Medium::Image)? }),
         Content::Audio(source) => json!({ "audio": medium(source, Medium::Audio)? }),
@@ -188,9 +191,9 @@ mod tests {
 
     #[test]
     fn what_other_dialects_say_is_put_in_converses_words() {
-        let call =
-            ToolCall { id: String::new(), name: "look".to_owned(), arguments: "{oops".to_owned(), signature: None };
         let signature = Some(Signature { of: Dialect::Gemini, text: "Cg".to_owned() });
+        let (name, arguments) = ("look".to_owned(), "{oops".to_owned());
+        let call = ToolCall { id: String::new(), name, arguments, signature: signature.clone() };
         let contents = [
             Content::Thinking { text: "hm".to_owned(), signature },
             Content::Refusal("No.".to_owned()),
@@ -213,6 +216,7 @@ mod tests {
                 "output": {"message": {"role": "assistant", "content": [
                     {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "tollgate:gemini:Cg"}}},
                     {"text": "No."},
+                    {"reasoningContent": {"redactedContent": "dG9sbGdhdGU6Z2VtaW5pOkNn"}},
                     {"toolUse": {"toolUseId": "tooluse_abc_2", "name": "look", "input": "{oops"}},
                 ]}},
                 "stopReason": "stop_sequence",

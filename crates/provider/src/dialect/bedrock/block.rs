@@ -271,6 +271,11 @@ pub(super) fn thinking(text: String, signature: Option<&Signature>) -> Value {
     json!({ "reasoningContent": { "reasoningText": reasoning } })
 }
 
+/// A block of encrypted thoughts; also the place for the signature of another provider's call, which has none of its own.
+pub(super) fn redacted(signature: &Signature) -> Value {
+    json!({ "reasoningContent": { "redactedContent": wrapped_blob(signature) } })
+}
+
 /// A block of text and what it cites.
 pub(super) fn cited(text: String, citations: Vec<crate::chat::Citation>) -> Value {
     if citations.is_empty() {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
+use tollgate_interaction::Dialect;
 
 use crate::chat::{CacheFor, Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice};
 use crate::dialect::RequestError;
@@ -88,6 +89,7 @@ fn read_messages(fields: &mut Fields, request: &mut Request) -> Result<(), Reque
         };
         let blocks = fields.array("content")?;
         let mut parts = blocks.map(|blocks| read_parts(blocks, &mut request.others)).transpose()?.unwrap_or_default();
+        adopt_signatures(&mut parts);
         name_results(&mut parts, &mut names);
         request.others.extend(fields.rest());
         if !parts.is_empty() {
@@ -95,6 +97,30 @@ fn read_messages(fields: &mut Fields, request: &mut Request) -> Result<(), Reque
         }
     }
     Ok(())
+}
+
+/// Gives calls back the signatures that Gemini keeps at the call: our answers carry them as encrypted thoughts right before
+/// it, or right after it where the signature came late.
+fn adopt_signatures(parts: &mut Vec<Part>) {
+    let mut at = 0;
+    while let Some(part) = parts.get(at) {
+        let is_geminis = matches!(&part.content, Content::Redacted(signature) if signature.of == Dialect::Gemini);
+        let call = [at + 1, at.wrapping_sub(1)].into_iter().find(|near| parts.get(*near).is_some_and(is_unsigned_call));
+        let Some(call) = call.filter(|_| is_geminis) else {
+            at += 1;
+            continue;
+        };
+        let Content::Redacted(signature) = parts.remove(at).content else { continue };
+        // What stood behind it has moved up.
+        let call = if call > at { at } else { call };
+        if let Some(Part { content: Content::ToolCall(call), .. }) = parts.get_mut(call) {
+            call.signature = Some(signature);
+        }
+    }
+}
+
+fn is_unsigned_call(part: &Part) -> bool {
+    matches!(&part.content, Content::ToolCall(call) if call.signature.is_none())
 }
 
 /// Tells each result the name of its function, which Converse says at the call only.
@@ -286,6 +312,17 @@ mod tests {
         ];
         for (body, field) in cases {
             assert_eq!(of(body.clone()), Err(field.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_call_of_geminis_gets_its_signature_back() {
+        let call = |id: &str| json!({"toolUse": {"toolUseId": id, "name": "look", "input": {}}});
+        let blob = json!({"reasoningContent": {"redactedContent": "dG9sbGdhdGU6Z2VtaW5pOkNn"}});
+        for content in [json!([{"text": "a"}, blob, call("1"), call("2")]), json!([{"text": "a"}, call("1"), blob])] {
+            let request = of(json!({"messages": [{"role": "assistant", "content": content}]})).unwrap();
+            let Content::ToolCall(call) = &request.messages[0].parts[1].content else { panic!("no call") };
+            assert_eq!(call.signature.as_ref().map(|signature| signature.text.as_str()), Some("Cg"));
         }
     }
 

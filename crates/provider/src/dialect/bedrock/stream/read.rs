@@ -34,6 +34,8 @@ pub(crate) struct Reader {
 enum Open {
     /// Its part has begun.
     Part(usize),
+    /// The part of a call, of whose input nothing has come.
+    Call(usize),
     /// It is handed out when it is whole.
     Gathered(Gathered),
 }
@@ -125,7 +127,7 @@ impl Reader {
                 let id = take_text(&mut call, "toolUseId").unwrap_or_default();
                 let name = take_text(&mut call, "name").unwrap_or_default();
                 let call = ToolCall { id, name, arguments: String::new(), signature: None };
-                Open::Part(self.begin_part(Content::ToolCall(call), out))
+                Open::Call(self.begin_part(Content::ToolCall(call), out))
             }
         } else if let Some(result) = start.get_mut("toolResult").map(Value::take) {
             Open::Gathered(Gathered::Result(result, Vec::new()))
@@ -170,7 +172,7 @@ impl Reader {
     fn add(&mut self, number: u64, content: Content, delta: Delta, out: &mut Vec<Event>) {
         let part = match self.open.get(&number) {
             Some(Open::Part(part)) => *part,
-            Some(Open::Gathered(_)) => return,
+            Some(Open::Call(_) | Open::Gathered(_)) => return,
             None => {
                 let part = self.begin_part(content, out);
                 self.open.insert(number, Open::Part(part));
@@ -185,14 +187,17 @@ impl Reader {
     }
 
     fn add_input(&mut self, number: u64, input: String, out: &mut Vec<Event>) {
-        match self.open.get_mut(&number) {
-            Some(Open::Gathered(Gathered::Call(_, text))) => text.push_str(&input),
-            Some(Open::Part(part)) if !input.is_empty() => {
-                out.push(Event::Continue { choice: 0, part: *part, delta: Delta::Arguments(input) });
-            }
-            // A call that was never announced has no name.
-            _ => {}
+        if input.is_empty() {
+            return;
         }
+        let part = match self.open.get_mut(&number) {
+            Some(Open::Gathered(Gathered::Call(_, text))) => return text.push_str(&input),
+            Some(Open::Part(part) | Open::Call(part)) => *part,
+            // A call that was never announced has no name.
+            Some(Open::Gathered(_)) | None => return,
+        };
+        self.open.insert(number, Open::Part(part));
+        out.push(Event::Continue { choice: 0, part, delta: Delta::Arguments(input) });
     }
 
     fn add_thoughts(&mut self, number: u64, thoughts: &mut Value, out: &mut Vec<Event>) {
@@ -214,6 +219,11 @@ impl Reader {
     fn block_stop(&mut self, number: u64, out: &mut Vec<Event>) {
         let part = match self.open.remove(&number) {
             Some(Open::Part(part)) => part,
+            // Elsewhere arguments are JSON text, and no text is no JSON.
+            Some(Open::Call(part)) => {
+                out.push(Event::Continue { choice: 0, part, delta: Delta::Arguments("{}".to_owned()) });
+                part
+            }
             Some(Open::Gathered(gathered)) => self.begin_part(gathered.into_content(), out),
             // A block without a delta said nothing.
             None => return,

@@ -10,7 +10,7 @@ use super::super::block::{self, SIGNER};
 use super::super::citation;
 use super::super::media::Medium;
 use super::super::usage;
-use crate::chat::{Content, Delta, Event, Source, ToolCall};
+use crate::chat::{Content, Delta, Event, Signature, Source, ToolCall};
 use crate::observe::StreamError;
 use crate::translate::{Asked, WriteStream};
 use crate::{eventstream, failure};
@@ -31,13 +31,15 @@ pub(crate) struct Writer {
 }
 
 /// The part that is open.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Open {
     part: usize,
     /// Whether it is a call of a tool.
     is_call: bool,
     /// Number of its block, once anything of it has been written.
     block: Option<usize>,
+    /// Signature of a call, which came when its block had begun.
+    signature: Option<Signature>,
 }
 
 impl Writer {
@@ -66,12 +68,13 @@ impl Writer {
         match event {
             Event::BeginPart { part, content, .. } if self.open.is_none() => {
                 let is_call = matches!(content, Content::ToolCall(_));
-                self.open = Some(Open { part, is_call, block: None });
+                self.open = Some(Open { part, is_call, block: None, signature: None });
                 self.begin_block(content, out);
             }
-            // A call's signature has no place of its own, and would be taken for thinking.
-            Event::Continue { part, delta: Delta::Signature(_), .. } if self.is_open(part) && self.is_call() => {}
-            Event::Continue { part, delta, .. } if self.is_open(part) => self.add(delta, out),
+            Event::Continue { part, delta, .. } if self.is_open(part) => match (&mut self.open, delta) {
+                (Some(open), Delta::Signature(signature)) if open.is_call => open.signature = Some(signature),
+                (_, delta) => self.add(delta, out),
+            },
             Event::EndPart { part, .. } if self.is_open(part) => {
                 self.end_block(out);
                 for event in std::mem::take(&mut self.waiting) {
@@ -84,11 +87,7 @@ impl Writer {
     }
 
     fn is_open(&self, part: usize) -> bool {
-        self.open.is_some_and(|open| open.part == part)
-    }
-
-    fn is_call(&self) -> bool {
-        self.open.is_some_and(|open| open.is_call)
+        self.open.as_ref().is_some_and(|open| open.part == part)
     }
 
     /// Number of the block that is open, which it gets when its first event is written.
@@ -112,15 +111,13 @@ impl Writer {
                 self.add(Delta::Thinking(text), out);
                 signature.into_iter().for_each(|signature| self.go_on(Delta::Signature(signature), out));
             }
-            Content::ToolCall(ToolCall { id, name, arguments, signature: _ }) => {
+            Content::ToolCall(ToolCall { id, name, arguments, signature }) => {
+                signature.iter().for_each(|signature| self.lone_block(signature, out));
                 let id = answer::call_id(id, &self.asked, self.next_block);
                 self.start(json!({ "toolUse": { "toolUseId": id, "name": name } }), out);
                 self.add(Delta::Arguments(arguments), out);
             }
-            Content::Redacted(signature) => {
-                let redacted = json!({ "redactedContent": block::wrapped_blob(&signature) });
-                self.delta(json!({ "reasoningContent": redacted }), out);
-            }
+            Content::Redacted(signature) => self.delta(block::redacted(&signature), out),
             Content::Image { source: Source::Base64 { media_type, base64 }, detail: _ } => {
                 let Some(format) = Medium::Image.format(&media_type) else { return };
                 self.start(json!({ "image": { "format": format } }), out);
@@ -184,9 +181,20 @@ impl Writer {
     }
 
     fn end_block(&mut self, out: &mut Vec<u8>) {
-        if let Some(block) = self.open.take().and_then(|open| open.block) {
+        let Some(Open { block, signature, .. }) = self.open.take() else { return };
+        if let Some(block) = block {
             send(out, "contentBlockStop", &json!({ "contentBlockIndex": block }));
         }
+        signature.iter().for_each(|signature| self.lone_block(signature, out));
+    }
+
+    /// A block for the signature of a call, which has no place at the call itself.
+    fn lone_block(&mut self, signature: &Signature, out: &mut Vec<u8>) {
+        let block = self.next_block;
+        self.next_block += 1;
+        let delta = block::redacted(signature);
+        send(out, "contentBlockDelta", &json!({ "delta": delta, "contentBlockIndex": block }));
+        send(out, "contentBlockStop", &json!({ "contentBlockIndex": block }));
     }
 
     fn metadata(&mut self, out: &mut Vec<u8>) {
@@ -260,7 +268,7 @@ fn write_error(error: &StreamError, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Signature, Stop};
+    use crate::chat::Stop;
 
     fn frames(events: Vec<Event>) -> Vec<(String, Value)> {
         let mut writer = Writer::new(Asked { id: "abc".to_owned(), ..Asked::default() });
@@ -321,11 +329,16 @@ mod tests {
             ("contentBlockDelta", json!({"delta": {"toolUse": {"input": "1}"}}, "contentBlockIndex": 0})),
             ("contentBlockStop", json!({"contentBlockIndex": 0})),
             (
-                "contentBlockStart",
-                json!({"start": {"toolUse": {"toolUseId": "tooluse_abc_1", "name": "b"}}, "contentBlockIndex": 1}),
+                "contentBlockDelta",
+                json!({"delta": {"reasoningContent": {"redactedContent": "dG9sbGdhdGU6Z2VtaW5pOnM="}}, "contentBlockIndex": 1}),
             ),
-            ("contentBlockDelta", json!({"delta": {"toolUse": {"input": "{}"}}, "contentBlockIndex": 1})),
             ("contentBlockStop", json!({"contentBlockIndex": 1})),
+            (
+                "contentBlockStart",
+                json!({"start": {"toolUse": {"toolUseId": "tooluse_abc_2", "name": "b"}}, "contentBlockIndex": 2}),
+            ),
+            ("contentBlockDelta", json!({"delta": {"toolUse": {"input": "{}"}}, "contentBlockIndex": 2})),
+            ("contentBlockStop", json!({"contentBlockIndex": 2})),
             ("messageStop", json!({"stopReason": "tool_use"})),
             (
                 "metadata",

@@ -90,7 +90,7 @@ pub(super) fn write(
             if !is_own {
                 losses.lose(&at, "thinking of another provider")?;
             }
-            is_own.then(|| json!({ "reasoningContent": { "redactedContent": block::wrapped_blob(&signature) } }))
+            is_own.then(|| block::redacted(&signature))
         }
         Content::Image { .. }
         | Content::Audio(_)
