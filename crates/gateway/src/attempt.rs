@@ -235,7 +235,7 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
         return (Failure::Own(CallError::UpstreamCredentials { provider }), false);
     }
     let is_final = verdict == UpstreamVerdict::Refused;
-    if !is_readable(&body) {
+    if !is_readable(head.status.as_u16(), &body) {
         return (Failure::Own(CallError::UpstreamStatus { provider, status: head.status.as_u16() }), is_final);
     }
     (Failure::Theirs(TheirError { status: head.status, headers: head.headers, body, class }), is_final)
@@ -253,8 +253,8 @@ async fn error_body(call: &mut Call) -> Bytes {
 }
 
 /// Whether a client library of either dialect will find an error in it.
-fn is_readable(body: &[u8]) -> bool {
-    failure::reported(body).is_some()
+fn is_readable(http_status: u16, body: &[u8]) -> bool {
+    failure::reported(http_status, body).is_some()
 }
 
 /// How long the provider wants to be left alone.

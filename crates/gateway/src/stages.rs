@@ -263,7 +263,7 @@ async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
 /// Ends a call in the words of the provider.
 async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
     let TheirError { status, headers, body: received, class } = error;
-    let reported = call.is_translated().then(|| failure::reported(&received)).flatten();
+    let reported = call.is_translated().then(|| failure::reported(status.as_u16(), &received)).flatten();
     let (body, form) = match &reported {
         Some(reported) => {
             (answer::reported(call, status, reported), Some(answer::content_type(call.dialect, false, true)))

@@ -1,7 +1,7 @@
 //! What a provider's refusal means, in a word the record keeps and routing acts on. It looks at the status first and at
 //! the provider's own words second; it does not decide whether to retry, only whether retrying could help.
 
-use crate::dialect::ErrorKind;
+use crate::dialect::{ErrorKind, bedrock};
 use crate::observe;
 use crate::scan::{Cursor, Kind, ScanError, Tree};
 
@@ -33,9 +33,10 @@ pub const SERVER_ERROR: &str = "server_error";
 /// What providers have no code for, by their words at a status of 400. Where they change, the class is that of the status.
 /// Anthropic: <https://platform.claude.com/docs/en/build-with-claude/context-windows>,
 /// <https://platform.claude.com/docs/en/api/errors> (2026-11-26). DeepSeek, vLLM, OpenRouter and others that speak OpenAI's
-/// dialect use the words that OpenAI once had.
-const WORDS: [(&str, &str); 6] = [
+/// dialect use the words that OpenAI once had; Amazon has its own.
+const WORDS: [(&str, &str); 7] = [
     ("maximum context length", CONTEXT_LENGTH),
+    ("Input is too long", CONTEXT_LENGTH),
     ("maximum prompt length", CONTEXT_LENGTH),
     ("prompt is too long", CONTEXT_LENGTH),
     ("exceed context limit", CONTEXT_LENGTH),
@@ -46,11 +47,20 @@ const WORDS: [(&str, &str); 6] = [
 /// The class of a failed response; empty for a status below 400 whose body reports no error.
 #[must_use]
 pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
-    let error = read_error(body).ok().flatten();
+    let error = read_error(http_status, body).ok().flatten();
     if http_status < 400 && error.is_none() {
         return "";
     }
     let error = error.unwrap_or_default();
+    classify_error(http_status, &error)
+}
+
+/// The class of a failed response whose header says what it is, as Amazon's `x-amzn-errortype` does; its bodies often do
+/// not.
+#[must_use]
+pub fn classify_named(http_status: u16, header: &str, body: &[u8]) -> &'static str {
+    let mut error = read_error(http_status, body).ok().flatten().unwrap_or_default();
+    bedrock::error_name(header).clone_into(&mut error.kind);
     classify_error(http_status, &error)
 }
 
@@ -77,6 +87,9 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
             return OVERLOADED;
         }
         _ => {}
+    }
+    if let Some(class) = by_exception(error) {
+        return class;
     }
     if http_status == 400
         && let Some((_, class)) = WORDS.iter().find(|(words, _)| error.message.contains(words))
@@ -107,6 +120,36 @@ fn google(http_status: u16, error: &observe::StreamError) -> Option<&'static str
     }
 }
 
+/// Amazon's exceptions, which say more than their status: a missing signature is 403 and a model that failed 424. In a
+/// stream their names begin with a small letter.
+/// Source: <https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html> (2026-11-26).
+fn by_exception(error: &observe::StreamError) -> Option<&'static str> {
+    let name = error.kind.strip_suffix("Exception")?;
+    Some(match name.to_ascii_lowercase().as_str() {
+        "throttling" | "toomanyrequests" | "servicequotaexceeded" => RATE_LIMITED,
+        "serviceunavailable" | "modelnotready" => OVERLOADED,
+        "modeltimeout" => TIMEOUT,
+        "modelerror" | "modelstreamerror" | "internalserver" | "corruptedstream" => SERVER_ERROR,
+        "accessdenied" => FORBIDDEN,
+        "resourcenotfound" => NOT_FOUND,
+        "unrecognizedclient"
+        | "expiredtoken"
+        | "invalidsignature"
+        | "incompletesignature"
+        | "missingauthenticationtoken" => UNAUTHORIZED,
+        "validation" if is_too_long(&error.message) => CONTEXT_LENGTH,
+        "validation" => INVALID_REQUEST,
+        _ => return None,
+    })
+}
+
+/// Whether the words say that the prompt does not fit: Anthropic's, also within Amazon's, and Amazon's own.
+fn is_too_long(message: &str) -> bool {
+    ["prompt is too long", "Input is too long", "exceed context limit", "maximum context length"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 fn by_status(http_status: u16) -> Option<&'static str> {
     Some(match http_status {
         0..400 => return None,
@@ -116,6 +159,8 @@ fn by_status(http_status: u16) -> Option<&'static str> {
         404 => NOT_FOUND,
         408 | 504 => TIMEOUT,
         413 => TOO_LARGE,
+        // Amazon's: the model failed.
+        424 => SERVER_ERROR,
         429 => RATE_LIMITED,
         400..500 => INVALID_REQUEST,
         503 | 529 => OVERLOADED,
@@ -165,8 +210,8 @@ pub fn retry_after_ms(retry_after_ms: Option<&str>, retry_after_s: Option<&str>)
 
 /// The error a body reports, in the provider's words; `None` if it is not JSON to its end or reports none.
 #[must_use]
-pub fn reported(body: &[u8]) -> Option<observe::StreamError> {
-    let error = read_error(body).ok().flatten()?;
+pub fn reported(http_status: u16, body: &[u8]) -> Option<observe::StreamError> {
+    let error = read_error(http_status, body).ok().flatten()?;
     serde_json::from_slice::<serde::de::IgnoredAny>(body).ok()?;
     Some(error)
 }
@@ -199,11 +244,12 @@ pub fn retry_after_in_body_ms(body: &[u8]) -> Option<u64> {
     retry_after_ms(None, Some(seconds))
 }
 
-/// The error a body reports, if it is JSON and reports one; Google puts that of a stream into a list.
-fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
+/// The error a body reports, if it is JSON and reports one; Google puts that of a stream into a list. Amazon's errors have
+/// no field of their own: they are the body, whose `message` alone means nothing unless the status is that of an error.
+fn read_error(http_status: u16, body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
     let mut cursor = Cursor::new(body);
     let mut error = None;
-    let mut is_error = false;
+    let (mut is_error, mut amazons) = (false, observe::StreamError::default());
     let mut read = |cursor: &mut Cursor<'_>| {
         if cursor.kind()? != Kind::Object {
             return cursor.skip().map(drop);
@@ -211,13 +257,17 @@ fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
         cursor.fields(|key, cursor| {
             if key.is("error") {
                 error = observe::read_error(cursor)?;
-                return Ok(());
-            }
-            if key.is("object") {
+            } else if key.is("object") {
                 is_error = cursor.text_or_skip()?.is_some_and(|object| object.is("error"));
-                return Ok(());
+            } else if key.is("__type") {
+                let name = cursor.text_or_skip()?.map(|name| name.decode().into_owned()).unwrap_or_default();
+                bedrock::error_name(&name).clone_into(&mut amazons.kind);
+            } else if key.is("message") || key.is("Message") {
+                amazons.message = cursor.text_or_skip()?.map(|text| text.decode().into_owned()).unwrap_or_default();
+            } else {
+                cursor.skip()?;
             }
-            cursor.skip().map(drop)
+            Ok(())
         })
     };
     match cursor.kind()? {
@@ -229,7 +279,8 @@ fn read_error(body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
     if is_error && error.is_none() {
         error = observe::read_error(&mut Cursor::new(body))?;
     }
-    Ok(error)
+    let is_amazons = !amazons.kind.is_empty() || (http_status >= 400 && !amazons.message.is_empty());
+    Ok(error.or_else(|| is_amazons.then_some(amazons)))
 }
 
 #[cfg(test)]
@@ -318,6 +369,31 @@ mod tests {
         assert_eq!(retry_after_in_body_ms(format!("[{error}]").as_bytes()), Some(34_074));
         assert_eq!(retry_after_in_body_ms(error.replace("34.074824224s", "7s").as_bytes()), Some(7_000));
         assert_eq!(retry_after_in_body_ms(b"[]"), None);
+    }
+
+    #[test]
+    fn amazons_exceptions_are_known_by_their_names() {
+        let body = |words: &str| format!(r#"{{"message":"{words}"}}"#).into_bytes();
+        let cases = [
+            (429, "ThrottlingException:http://internal.amazon.com/", "Too many tokens, please wait", RATE_LIMITED),
+            (400, "ServiceQuotaExceededException", "quota", RATE_LIMITED),
+            (400, "ValidationException", "Input is too long for requested model.", CONTEXT_LENGTH),
+            (400, "ValidationException", "The toolConfig field must be defined", INVALID_REQUEST),
+            (403, "UnrecognizedClientException", "The security token is invalid", UNAUTHORIZED),
+            (403, "AccessDeniedException", "not authorized", FORBIDDEN),
+            (424, "ModelErrorException", "failed", SERVER_ERROR),
+            (408, "ModelTimeoutException", "late", TIMEOUT),
+            (503, "ServiceUnavailableException", "busy", OVERLOADED),
+            (400, "", "Input is too long for requested model.", CONTEXT_LENGTH),
+        ];
+        for (status, header, words, expected) in cases {
+            assert_eq!(classify_named(status, header, &body(words)), expected, "{status} {header} {words}");
+        }
+        assert_eq!(classify(424, &body("failed")), SERVER_ERROR);
+        assert_eq!(classify(200, &body("hello")), "");
+        assert_eq!(classify(200, br#"{"__type":"x#ThrottlingException"}"#), RATE_LIMITED);
+        let late = observe::StreamError { kind: "throttlingException".to_owned(), ..Default::default() };
+        assert_eq!(classify_error(200, &late), RATE_LIMITED);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! changes, decodes a stream, says what a response reports, prices it, and plays a provider in the sandbox. This crate
 //! does no I/O, reads no clock and draws no randomness: bytes come in, bytes and facts go out.
 
+pub mod aws;
 pub mod chat;
 pub mod dialect;
-mod eventstream;
+pub mod eventstream;
 pub mod failure;
 mod framing;
 pub mod observe;

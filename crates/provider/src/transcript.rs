@@ -6,6 +6,7 @@ mod responses;
 
 use std::borrow::Cow;
 
+use crate::eventstream;
 use crate::scan::Tree;
 use crate::sse::Decoder;
 use serde::{Deserialize, Serialize};
@@ -251,9 +252,31 @@ fn part_text(part: &Tree<'_>) -> String {
             format!("{}({input})", text(part, "name"))
         }
         "tool_result" => part.get("content").map(content_text).unwrap_or_default(),
-        "" => part.text().unwrap_or_default().into_owned(),
+        "" => part.text().map_or_else(|| block_text(part), Cow::into_owned),
         other => format!("[{other}]"),
     }
+}
+
+/// A block of Bedrock's, which says what it is by the name of its field.
+fn block_text(block: &Tree<'_>) -> String {
+    if let Some(text) = block.get("text").and_then(Tree::text) {
+        return text.into_owned();
+    }
+    if let Some(call) = block.get("toolUse") {
+        return format!("{}({})", text(call, "name"), call.get("input").map(Tree::raw).unwrap_or_default());
+    }
+    if let Some(json) = block.get("json") {
+        return json.raw().into_owned();
+    }
+    let inner = ["toolResult", "citationsContent"].into_iter().find_map(|name| block.get(name)?.get("content"));
+    if let Some(content) = inner {
+        return content_text(content);
+    }
+    if let Some(thoughts) = block.get("reasoningContent") {
+        return thoughts.get("reasoningText").map(|thoughts| text(thoughts, "text")).unwrap_or_default().into_owned();
+    }
+    let named = ["image", "document", "video", "audio", "guardContent", "searchResult"];
+    named.into_iter().find(|name| block.get(name).is_some()).map(|name| format!("[{name}]")).unwrap_or_default()
 }
 
 fn answered(turns: &mut Turns, response: &Tree<'_>) {
@@ -261,6 +284,9 @@ fn answered(turns: &mut Turns, response: &Tree<'_>) {
         turns.add("assistant", choice.get("message").map(message_text).unwrap_or_default());
     }
     turns.add("assistant", responses::answer(response));
+    if let Some(message) = response.get("output").and_then(|output| output.get("message")) {
+        turns.add("assistant", message_text(message));
+    }
     if text(response, "type") == "message" {
         turns.add("assistant", response.get("content").map(content_text).unwrap_or_default());
     }
@@ -299,7 +325,15 @@ impl Piece {
     }
 }
 
+/// The first byte of a frame of Amazon's, which is never longer than 16 MiB in practice; of no text.
+const FRAME: u8 = 0;
+
 fn streamed(turns: &mut Turns, response: &[u8]) {
+    if response.first() == Some(&FRAME) {
+        let mut blocks = Pieces::default();
+        eventstream::Decoder::default().push(response, |event| read_frame(&mut blocks, &event));
+        return turns.add("assistant", joined(blocks.0.into_iter().map(Piece::into_text).collect()));
+    }
     let (mut choices, mut blocks, mut items) = (Pieces::default(), Pieces::default(), Pieces::default());
     let mut candidates = Vec::new();
     let mut decoder = Decoder::default();
@@ -319,15 +353,29 @@ fn streamed(turns: &mut Turns, response: &[u8]) {
     candidates.into_iter().for_each(|candidate| turns.add("assistant", joined(candidate.lines)));
 }
 
+/// An event of a ConverseStream.
+fn read_frame(pieces: &mut Pieces, event: &crate::sse::Event<'_>) {
+    let Ok(data) = Tree::read(event.data) else { return };
+    let number = data.get("contentBlockIndex").and_then(Tree::count);
+    let Some(piece) = number.and_then(|number| pieces.nth(usize::try_from(number).ok()?)) else { return };
+    let Some(said) = data.get("start").or(data.get("delta")) else { return };
+    piece.text.push_str(&text(said, "text"));
+    piece.text.push_str(&said.get("reasoningContent").map(|thoughts| text(thoughts, "text")).unwrap_or_default());
+    if let (Some(part), Some(call)) = (said.get("toolUse"), piece.call(0)) {
+        call.0.push_str(&text(part, "name"));
+        call.1.push_str(&text(part, "input"));
+    }
+}
+
 #[derive(Default)]
 struct Pieces(Vec<Piece>);
 
 impl Pieces {
     fn at(&mut self, value: &Tree<'_>) -> Option<&mut Piece> {
-        self.at_index(index(value))
+        self.nth(index(value))
     }
 
-    fn at_index(&mut self, index: usize) -> Option<&mut Piece> {
+    fn nth(&mut self, index: usize) -> Option<&mut Piece> {
         const MAX_PIECES: usize = 4_096;
         if index >= MAX_PIECES {
             return None;
@@ -427,6 +475,28 @@ mod tests {
         let request = br#"{"system":[{"type":"text","text":"Be brief."}],"messages":[{"role":"user","content":"Hi"}]}"#;
         let read = messages(request, response);
         assert_eq!(turns(read), ["system: Be brief.", "user: Hi", "assistant: Let me look.\nlook({\"at\":1})"]);
+    }
+
+    #[test]
+    fn bedrocks_blocks_and_frames_are_read() {
+        let request = br#"{"system":[{"text":"Be brief."},{"cachePoint":{"type":"default"}}],"messages":[
+            {"role":"user","content":[{"image":{"format":"png","source":{"bytes":""}}},{"text":"What?"}]},
+            {"role":"assistant","content":[{"toolUse":{"toolUseId":"1","name":"look","input":{"at":1}}}]},
+            {"role":"user","content":[{"toolResult":{"toolUseId":"1","content":[{"text":"a cat"},{"json":{"n":2}}]}}]}]}"#;
+        let response = br#"{"output":{"message":{"role":"assistant","content":[
+            {"reasoningContent":{"reasoningText":{"text":"hm"}}},{"text":"A cat."}]}},"stopReason":"end_turn"}"#;
+        let asked =
+            ["system: Be brief.", "user: [image]\nWhat?", "assistant: look({\"at\":1})", "user: a cat\n{\"n\":2}"];
+        let read = turns(messages(request, response));
+        assert_eq!((&read[..4], read[4].as_str()), (asked.map(str::to_owned).as_slice(), "assistant: hm\nA cat."));
+        let mut frames = Vec::new();
+        let mut event = |name: &str, data: &str| eventstream::write_event(&mut frames, name, data.as_bytes());
+        event("messageStart", r#"{"role":"assistant"}"#);
+        event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"Let me "}}"#);
+        event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"look."}}"#);
+        event("contentBlockStart", r#"{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"1","name":"look"}}}"#);
+        event("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"at\":1}"}}}"#);
+        assert_eq!(turns(messages(b"{}", &frames)), ["assistant: Let me look.\nlook({\"at\":1})"]);
     }
 
     #[test]

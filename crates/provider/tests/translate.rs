@@ -13,7 +13,7 @@ use serde_json::Value;
 use tollgate_interaction::{Dialect, Operation, Usage, UsageSource};
 use tollgate_provider::observe::Observer;
 use tollgate_provider::translate::{self, Address, Asked, OnUnsupported, StreamTranslator};
-use tollgate_provider::{dialect, frame};
+use tollgate_provider::{dialect, eventstream};
 
 /// What a scenario's answer says about itself, in either form.
 #[derive(Deserialize)]
@@ -80,12 +80,13 @@ fn scenarios() -> BTreeMap<(Dialect, String), Scenario> {
 /// Amazon's binary frames of the events in a JSON array.
 fn framed(events: &[u8]) -> Vec<u8> {
     let events: Vec<Value> = serde_json::from_slice(events).unwrap();
-    let frames = events.iter().map(|event| {
-        let name = event["name"].as_str().unwrap();
-        let is_exception = event.get("exception").and_then(Value::as_bool).unwrap_or(name.ends_with("Exception"));
-        frame(name, is_exception, event["data"].to_string().as_bytes())
-    });
-    frames.collect::<Vec<_>>().concat()
+    let mut stream = Vec::new();
+    for event in &events {
+        let (name, data) = (event["name"].as_str().unwrap(), event["data"].to_string());
+        let write = if name.ends_with("Exception") { eventstream::write_exception } else { eventstream::write_event };
+        write(&mut stream, name, data.as_bytes());
+    }
+    stream
 }
 
 /// The stream in the ways it is replayed.
@@ -133,12 +134,12 @@ fn readable(dialect: Dialect, stream: &[u8]) -> Vec<u8> {
     if dialect != Dialect::Bedrock {
         return stream.to_vec();
     }
-    let events = tollgate_provider::unframe(stream);
-    let events = events.into_iter().map(|(name, data)| {
-        let data: Value = serde_json::from_slice(&data).unwrap();
-        serde_json::json!({ "name": name, "data": data })
+    let mut events = Vec::new();
+    eventstream::Decoder::default().push(stream, |event| {
+        let (name, data) = (String::from_utf8_lossy(event.name), serde_json::from_slice::<Value>(event.data).unwrap());
+        events.push(serde_json::json!({ "name": name, "data": data }));
     });
-    let mut text = serde_json::to_vec_pretty(&Value::Array(events.collect())).unwrap();
+    let mut text = serde_json::to_vec_pretty(&Value::Array(events)).unwrap();
     text.push(b'\n');
     text
 }
@@ -266,10 +267,17 @@ fn what_is_written_to_a_caller_reads_as_the_same_words_and_stop() {
                 }
             };
             let (before, after) = (words(&meant), words(&read));
-            // Only Chat Completions and Gemini have several answers.
+            // A caller of the others cannot ask for several answers.
             let many = matches!(caller, Dialect::Openai | Dialect::Gemini);
-            let (before, after) = if many { (before, after) } else { (before.into_iter().take(1).collect(), after) };
-            if before != after {
+            if !many && before.len() > 1 {
+                continue;
+            }
+            // What the dialect has no form for, such as a picture to a caller of Messages, is named in brackets at the end.
+            let is_same = before.len() == after.len()
+                && before.iter().zip(&after).all(|(before, after)| {
+                    after.strip_prefix(before.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+                });
+            if !is_same {
                 faults
                     .push(format!("{} to {caller}\n  meant {before:?}\n  read  {after:?}", upstream.folder.display()));
             }
@@ -309,6 +317,6 @@ fn there_are_enough_cases() {
     for scenario in scenarios.values() {
         let Some(body) = &scenario.request else { continue };
         let head = dialect::parse_head_at(scenario.dialect, Operation::Chat, address(), body);
-        assert_eq!(head.unwrap().model, "m", "{}", scenario.folder.display());
+        assert!(!head.unwrap().model.is_empty(), "{}", scenario.folder.display());
     }
 }

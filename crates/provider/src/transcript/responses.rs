@@ -46,7 +46,7 @@ pub(super) fn read_event(pieces: &mut Pieces, event: &Tree<'_>) {
     let kind = text(event, "type");
     let Some(kind) = kind.strip_prefix("response.") else { return };
     let index = event.get("output_index").and_then(Tree::count).and_then(|index| usize::try_from(index).ok());
-    let Some(piece) = index.and_then(|index| pieces.at_index(index)) else { return };
+    let Some(piece) = index.and_then(|index| pieces.nth(index)) else { return };
     match kind {
         "output_text.delta" | "refusal.delta" | "reasoning_summary_text.delta" | "reasoning_text.delta" => {
             piece.text.push_str(&text(event, "delta"));

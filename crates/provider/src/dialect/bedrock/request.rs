@@ -1,14 +1,7 @@
-//! Requests of Bedrock Converse. SKELETON: to be written.
-use serde_json::Value;
+//! Requests of Bedrock Converse. The model and whether a stream is wanted stand in the path.
 
-use crate::chat::Request;
-use crate::dialect::RequestError;
-use crate::translate::{Address, Losses, Unsupported};
+mod read;
+mod write;
 
-pub(crate) fn read(_body: Value, _address: Address<'_>) -> Result<Request, RequestError> {
-    Ok(Request::default())
-}
-
-pub(crate) fn write(_request: Request, _losses: &mut Losses) -> Result<Value, Unsupported> {
-    Ok(Value::Null)
-}
+pub(crate) use read::read;
+pub(crate) use write::write;
