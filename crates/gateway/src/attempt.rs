@@ -154,7 +154,7 @@ async fn head_of(
         return head(call).await.map_err(of_head);
     };
     if let Some(lease) = pool.idle() {
-        let request = build(outbound, &target.provider, &worded);
+        let request = build(outbound, &target.provider, &worded, call.now_us());
         call.upstream = Some(Upstream::Http(lease.send(request)));
         match head(call).await {
             Err(HeadError::Stale) => {}
@@ -164,7 +164,7 @@ async fn head_of(
     // Seldom enough to keep it out of every call's state.
     let wait = call.gateway.settings.timeouts.connect;
     let lease = Box::pin(connect(call.provider_name(), wait, pool)).await?;
-    call.upstream = Some(Upstream::Http(lease.send(build(outbound, &target.provider, &worded))));
+    call.upstream = Some(Upstream::Http(lease.send(build(outbound, &target.provider, &worded, call.now_us()))));
     head(call).await.map_err(of_head)
 }
 
@@ -197,13 +197,14 @@ async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<L
     }
 }
 
-fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded) -> Request<Full<Bytes>> {
+fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded, now_us: i64) -> Request<Full<Bytes>> {
     let mut headers = provider.headers();
     for (name, value) in &outbound.passed_on {
         if is_meant_for(name.as_str(), provider, worded.spoken) {
             headers.insert((*name).clone(), (*value).clone());
         }
     }
+    provider.sign(&worded.path, &mut headers, &worded.body, now_us);
     upstream::request(worded.path.clone(), headers, worded.body.clone())
 }
 
@@ -221,11 +222,12 @@ fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
 /// Reads an answer that is not one, and says whether it is the last word.
 async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: UpstreamVerdict) -> (Failure, bool) {
     let body = error_body(call).await;
-    let class = failure::classify(head.status.as_u16(), &body);
+    let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let class = failure::classify_named(head.status.as_u16(), amazons, &body);
     let class = if class.is_empty() { "upstream_error" } else { class };
     call.note_attempt(Some(head.status.as_u16()), Some(class));
     match verdict {
-        UpstreamVerdict::Throttled => target.health.throttled(call.now_us(), retry_after(&head.headers)),
+        UpstreamVerdict::Throttled => target.health.throttled(call.now_us(), retry_after(&head.headers, &body)),
         UpstreamVerdict::TryNext | UpstreamVerdict::Credentials => target.health.failed(call.now_us()),
         UpstreamVerdict::Refused | UpstreamVerdict::Answered => target.health.succeeded(),
     }
@@ -258,7 +260,8 @@ fn is_readable(http_status: u16, body: &[u8]) -> bool {
 }
 
 /// How long the provider wants to be left alone.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    failure::retry_after_ms(text("retry-after-ms"), text("retry-after")).map(Duration::from_millis)
+    let stated = failure::retry_after_ms(text("retry-after-ms"), text("retry-after"));
+    stated.or_else(|| failure::retry_after_in_body_ms(body)).map(Duration::from_millis)
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tollgate_interaction::{Dialect, Operation};
+use tollgate_provider::aws;
 
 use crate::error::CallError;
 use crate::route::RouteError;
-use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings};
+use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings, Secret};
 use crate::upstream::{Connector, Pool};
 
 /// Anthropic's API version where the caller states none.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+/// Where Amazon is called if the configuration names no region.
+const DEFAULT_AWS_REGION: &str = "us-east-1";
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
@@ -38,8 +41,8 @@ pub(crate) struct Provider {
     /// Headers of every request, the key among them.
     headers: HeaderMap,
     /// Signs each request, where that is how the provider wants it.
-    pub(crate) credentials: Credentials,
-    pub(crate) host: String,
+    credentials: Credentials,
+    host: String,
     shown_as: HeaderValue,
 }
 
@@ -132,7 +135,7 @@ impl Provider {
         model: &str,
         stream: bool,
     ) -> Result<Uri, CallError> {
-        let model = escaped(model);
+        let model = aws::encoded_segment(model);
         let end = match (spoken, &self.api_version) {
             (Dialect::Responses, Some(version)) => format!("/responses?api-version={version}"),
             (Dialect::Openai, Some(version)) => {
@@ -157,6 +160,36 @@ impl Provider {
         self.headers.clone()
     }
 
+    /// Signs a request, if that is how the provider wants to be shown who calls. `at_us` is now.
+    pub(crate) fn sign(&self, path: &Uri, headers: &mut HeaderMap, body: &[u8], at_us: i64) {
+        let Credentials::Aws { access_key_id, secret_access_key, session_token } = &self.credentials else { return };
+        let credentials = aws::Credentials {
+            access_key_id,
+            secret_access_key: secret_access_key.reveal(),
+            session_token: session_token.as_ref().map(Secret::reveal),
+        };
+        let region = self.region.as_deref().unwrap_or(DEFAULT_AWS_REGION);
+        let scope = aws::Scope { region, service: aws::BEDROCK, at_s: at_us / 1_000_000 };
+        let unsigned = aws::Unsigned {
+            method: "POST",
+            path: path.path(),
+            query: path.query().unwrap_or_default(),
+            headers: &[("content-type", "application/json"), ("host", &self.host)],
+            body_sha256: &aws::body_sha256(body),
+        };
+        let signed = aws::sign(credentials, scope, unsigned);
+        let signed = [
+            (header::AUTHORIZATION, Some(signed.authorization)),
+            (HeaderName::from_static("x-amz-date"), Some(signed.x_amz_date)),
+            (HeaderName::from_static("x-amz-security-token"), signed.x_amz_security_token),
+        ];
+        for (name, text) in signed {
+            let Some(Ok(mut value)) = text.map(HeaderValue::try_from) else { continue };
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+
     pub(crate) fn shown_as(&self) -> HeaderValue {
         self.shown_as.clone()
     }
@@ -171,18 +204,6 @@ fn usual_root(settings: &ProviderSettings) -> &'static str {
         ProviderKind::Gemini => "/v1beta",
         ProviderKind::Bedrock => "",
     }
-}
-
-/// Percent-encodes everything but what RFC 3986 calls unreserved, as Amazon's signature wants it.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 /// Headers every request to a provider carries. Compressed answers are not asked for: they could not be read in passing.
@@ -219,22 +240,4 @@ fn headers(settings: &ProviderSettings, host: &str) -> Result<HeaderMap, RouteEr
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_of_any_name_makes_a_path() {
-        assert_eq!(
-            escaped("eu.anthropic.claude-sonnet-4-5-20250929-v1:0"),
-            "eu.anthropic.claude-sonnet-4-5-20250929-v1%3A0"
-        );
-        assert_eq!(
-            escaped("arn:aws:bedrock:eu-central-1:1:inference-profile/x"),
-            "arn%3Aaws%3Abedrock%3Aeu-central-1%3A1%3Ainference-profile%2Fx"
-        );
-        assert_eq!(escaped("modèle"), "mod%C3%A8le");
-    }
 }

@@ -60,7 +60,9 @@ pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
 #[must_use]
 pub fn classify_named(http_status: u16, header: &str, body: &[u8]) -> &'static str {
     let mut error = read_error(http_status, body).ok().flatten().unwrap_or_default();
-    bedrock::error_name(header).clone_into(&mut error.kind);
+    if !header.is_empty() {
+        bedrock::error_name(header).clone_into(&mut error.kind);
+    }
     classify_error(http_status, &error)
 }
 

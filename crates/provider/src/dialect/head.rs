@@ -494,7 +494,11 @@ fn read_count(
     if slot.is_some() {
         return Err(RequestError::Duplicate { field, offset });
     }
-    let value = cursor.count_or_skip()?;
+    let value = match kind {
+        // Protobuf's JSON may quote numbers, which Google's client libraries make use of.
+        Kind::Text if field.starts_with("generationConfig.") => cursor.text()?.decode().parse().ok(),
+        _ => cursor.count_or_skip()?,
+    };
     if value.is_none() && kind != Kind::Null {
         return Err(RequestError::Invalid { field, offset, expected: "send a whole number that is not negative" });
     }
