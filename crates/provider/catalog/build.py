@@ -468,8 +468,8 @@ def name_genai(files, file, provider, model, rank):
         homes = [files["vertex"]] if model["id"].startswith("claude") else [file, files["vertex"]]
     for home in homes:
         own = model.setdefault("own", {})
-        if home.name == "bedrock":
-            own.setdefault(home.name, bedrock_model(home, model))
+        if home.name == "bedrock" and home.name not in own:
+            own[home.name] = bedrock_model(home, model)
         elif home.name not in own:
             own[home.name] = {"names": [], "rows": model["rows"], "origin": "genai", "context": model.get("context_window"),
                               "dated": is_dated(provider["models"], model)}
