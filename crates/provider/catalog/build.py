@@ -177,6 +177,8 @@ def genai_rows(model, report):
             variants[tier].append(variant)
         else:
             report["conditions left out"].append(f"{model['id']}: {variant['when']}")
+    # It writes no tokens; with a rate for them the cost would wait for a count that never comes.
+    is_embedding = "embed" in model["id"].lower()
     keys = {key for fields in listed for key in fields["prices"][1]}
     keys |= {key for tier in variants.values() for variant in tier for key in variant["prices"][1]}
     if not keys:
@@ -212,7 +214,7 @@ def genai_rows(model, report):
         here = [({}, standard(day, None))]
         here += [({"hours_utc": f"{span['start_time']:%H:%M}-{span['end_time']:%H:%M}"}, standard(day, span)) for span in spans]
         if here != previous:
-            rows += [{"from": day, **condition, **flatten(prices)} for condition, prices in here]
+            rows += [{"from": day, **condition, **flatten(prices, is_embedding)} for condition, prices in here]
         previous = here
     for tier, items in sorted(variants.items()):
         if all(not item["prices"][1] for item in items):
@@ -228,14 +230,14 @@ def genai_rows(model, report):
                         chosen.setdefault(key, price)
             prices.update(chosen)
             if prices != previous:
-                rows.append({"from": day, "service_tier": tier, **flatten(prices)})
+                rows.append({"from": day, "service_tier": tier, **flatten(prices, is_embedding)})
             previous = prices
     return rows
 
 
-def flatten(prices):
+def flatten(prices, is_embedding=False):
     """Rates of a row and, where a price has tiers by length, the complete rates of each."""
-    prices = {key: price for key, price in prices.items() if key in CLASSES}
+    prices = {key: price for key, price in prices.items() if key in CLASSES and not (is_embedding and key == "output_mtok")}
     limits = sorted({tier["start"] for price in prices.values() if isinstance(price, tuple) for _, tier in price[1]["tiers"]})
 
     def at(limit):
@@ -345,7 +347,7 @@ def litellm_rows(entry):
         if tier is None:
             if "input" not in base or (base["input"] == 0 and not base.get("output")):
                 return []
-            if "output" not in base and entry["mode"] not in ("embedding", "rerank", "moderation"):
+            if not base.get("output") and entry["mode"] not in ("embedding", "rerank", "moderation"):
                 return []
         elif not complete or base["input"] == 0:
             continue

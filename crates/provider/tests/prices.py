@@ -27,10 +27,10 @@ COUNTED = {"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "
 PER_PROVIDER = {"openai": 70, "anthropic": 40, "google": 40, "aws": 25, "openrouter": 25}
 
 
-def usages(price):
+def usages(price, is_embedding):
     """Calls of different shapes: plain, all classes, and at each limit by length."""
     has = {key for key in COUNTED if getattr(price, key, None) is not None}
-    out = 777 if "output_mtok" in has else None
+    out = 777 if "output_mtok" in has and not is_embedding else None
     yield dict(input=1_843, output=out)
     limits = sorted({tier.start for value in price.__dict__.values() if isinstance(value, TieredPrices) for tier in value.tiers})
     for limit in limits:
@@ -114,7 +114,7 @@ def main():
                 price = model.get_prices(moment, context)
                 if not isinstance(price, ModelPrice) or not price.__dict__ or not set(price.__dict__) <= COUNTED:
                     continue
-                for usage in usages(price):
+                for usage in usages(price, "embed" in model.id.lower()):
                     cost = model.calc_price(theirs(usage), provider, genai_request_timestamp=moment, price_context=context).total_price
                     exact = decimal.Decimal(cost).quantize(decimal.Decimal(1).scaleb(-12), rounding=decimal.ROUND_HALF_EVEN)
                     row = {"provider": name, "model": asked, "at_us": int((moment - datetime.datetime(1970, 1, 1, tzinfo=UTC)) / datetime.timedelta(microseconds=1))}
