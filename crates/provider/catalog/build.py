@@ -290,7 +290,7 @@ def place(key, entry):
             return None
     if provider == "azure":
         first, _, rest = name.partition("/")
-        if first in ("eu", "us"):
+        if first in ("apac", "eu", "us", "us-gov"):
             region, name = first, rest
         if first in ("global", "global-standard"):
             name = rest
