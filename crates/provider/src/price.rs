@@ -200,6 +200,11 @@ impl Catalog {
         names.into_iter().map(|name| (name, self.models(name).count()))
     }
 
+    /// Reads the file of a provider now, so that the first call need not wait for it; whether there is one.
+    pub fn prepare(&self, provider_kind: &str) -> bool {
+        self.base(canonical(provider_kind)).is_some()
+    }
+
     /// Ids of the models of `provider_kind`, in the order of the catalogue; the operator's own last.
     pub fn models(&self, provider_kind: &str) -> impl Iterator<Item = &str> {
         let name = canonical(provider_kind);
