@@ -178,7 +178,14 @@ fn price(call: &Call, record: &mut Interaction) {
         return;
     }
     let at = |model: &str| {
-        call.gateway.catalog.cost(&target.provider.price_name, model, &record.usage, record.started_at_us)
+        call.gateway.catalog.cost(&tollgate_provider::price::Call {
+            provider: &target.provider.price_name,
+            model,
+            region: record.region.as_deref(),
+            service_tier: None,
+            usage: &record.usage,
+            at_us: record.started_at_us,
+        })
     };
     let served = record.model_served.as_deref().filter(|served| *served != target.model);
     match served.map(at).and_then(Result::ok).map_or_else(|| at(&target.model), Ok) {

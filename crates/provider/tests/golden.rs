@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tollgate_interaction::{Dialect, Operation, Usage, UsageSource};
 use tollgate_provider::dialect::UsageFilter;
 use tollgate_provider::observe::{self, Observation, Observer, StreamError};
-use tollgate_provider::price::Catalog;
+use tollgate_provider::price::{Call, Catalog};
 use tollgate_provider::{failure, transcript};
 
 /// 2026-11-23, when the cases were written.
@@ -192,7 +192,9 @@ fn the_bill_is_exact() {
         let Some(Cost { provider, usd }) = &recording.case.cost else { continue };
         let observation = observed(&recording, &[&recording.response]);
         let model = observation.model_served.unwrap();
-        let priced = catalog.cost(provider, &model, &observation.usage, NOW_US).unwrap();
+        let usage = &observation.usage;
+        let call = Call { provider, model: &model, region: None, service_tier: None, usage, at_us: NOW_US };
+        let priced = catalog.cost(&call).unwrap();
         assert_eq!(priced.cost, usd.parse().unwrap(), "{} by {}", recording.name, priced.price_id);
     }
 }

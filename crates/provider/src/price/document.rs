@@ -1,9 +1,15 @@
-//! The catalogue as people write it: YAML with one provider per document, amounts as quoted decimals.
+//! The catalogue as people write it: YAML with one provider per document, amounts as quoted decimals. Refuses what it
+//! does not know: a misspelt class is an error and not a free class.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use tollgate_interaction::Usd;
 
-use super::{civil_date, days_since_1970};
+use super::calendar::{Hours, days_since_1970, in_the_calendar};
+use super::rates::{Class, Rates};
 
 /// A document that is no catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +23,10 @@ pub enum CatalogError {
         #[source]
         source: Box<serde_saphyr::Error>,
     },
-    /// A price is negative or its date is neither a date nor `release`.
+    /// A price is negative or beyond nine million dollars, its date is neither a date nor `release`, or its hours are
+    /// no span of a day.
     #[error(
-        "the price of `{model}` at `{provider}` from `{from}` is not valid; write `from` as YYYY-MM-DD or `release`, and amounts of zero or more"
+        "the price of `{model}` at `{provider}` from `{from}` is not valid; write `from` as YYYY-MM-DD or `release`, `hours_utc` as HH:MM-HH:MM, and amounts of zero or more"
     )]
     Invalid {
         /// Provider of the row.
@@ -53,12 +60,40 @@ pub enum CatalogError {
 pub struct CatalogDocument {
     /// As in a provider's `kind` or `price_as`.
     pub provider: String,
-    /// Where the prices come from: an address, or `made up`.
+    /// Other names of the same provider.
+    #[serde(default)]
+    pub also_called: Vec<String>,
+    /// Where the prices come from: an address, or `made up`. A row may name another.
     pub source: String,
     /// When somebody last looked. YYYY-MM-DD.
     pub checked: String,
+    /// Short names of sources, for rows.
+    #[serde(default)]
+    pub(super) sources: BTreeMap<String, String>,
+    /// Service tiers that cost what a call without a tier costs.
+    #[serde(default)]
+    pub(super) standard_tiers: Vec<String>,
+    /// Regions that cost what a call without a region costs.
+    #[serde(default)]
+    pub(super) standard_regions: Vec<String>,
+    /// Name of the rows for every stated region that has no rows of its own and is not in `standard_regions`.
+    #[serde(default)]
+    pub(super) other_regions: Option<String>,
+    /// Prefixes of model ids, each followed by a dot, that name the region of the price (Bedrock's inference profiles).
+    #[serde(default)]
+    pub(super) profiles: BTreeMap<String, Profile>,
     /// The models.
     pub(super) models: Vec<ModelRow>,
+}
+
+/// What a prefix means where the model has no row for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Profile {
+    /// It costs what the model costs without it.
+    Standard,
+    /// Its price is not known.
+    Own,
 }
 
 impl CatalogDocument {
@@ -69,6 +104,12 @@ impl CatalogDocument {
     pub fn from_yaml(name: &str, text: &str) -> Result<CatalogDocument, CatalogError> {
         serde_saphyr::from_str(text)
             .map_err(|source| CatalogError::Syntax { name: name.to_owned(), source: Box::new(source) })
+    }
+
+    /// Number of its price rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.models.iter().map(|model| model.prices.len()).sum()
     }
 }
 
@@ -81,52 +122,34 @@ pub(super) struct ModelRow {
     /// Whether `id-YYYYMMDD` and `id-YYYY-MM-DD` are this model at this price.
     #[serde(default)]
     pub(super) dated_snapshots: bool,
+    /// Whether prices of zero are meant.
+    #[serde(default)]
+    pub(super) free: bool,
+    #[serde(default)]
+    pub(super) context_tokens: Option<u32>,
+    #[serde(default)]
+    pub(super) max_output_tokens: Option<u32>,
     pub(super) prices: Vec<PriceRow>,
 }
 
-/// A price from one day on. Dollars per million tokens.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A price from one day on, under its conditions.
+#[derive(Clone, Debug, Default)]
 pub(super) struct PriceRow {
     pub(super) from: String,
-    #[serde(flatten)]
+    pub(super) service_tier: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) hours_utc: Option<String>,
+    /// A name in `sources`, or the source itself.
+    pub(super) source: Option<String>,
     pub(super) rates: Rates,
-    #[serde(default)]
     pub(super) above: Vec<TierRow>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Rates for calls with more than a number of input tokens.
+#[derive(Clone, Debug, Default)]
 pub(super) struct TierRow {
     pub(super) input_tokens: u64,
-    #[serde(flatten)]
     pub(super) rates: Rates,
-}
-
-/// Dollars per million tokens of each class.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Rates {
-    pub(super) input: Usd,
-    #[serde(default)]
-    pub(super) output: Option<Usd>,
-    #[serde(default)]
-    pub(super) cache_read: Option<Usd>,
-    #[serde(default)]
-    pub(super) cache_write_5m: Option<Usd>,
-    #[serde(default)]
-    pub(super) cache_write_1h: Option<Usd>,
-    #[serde(default)]
-    pub(super) audio_input: Option<Usd>,
-    #[serde(default)]
-    pub(super) audio_output: Option<Usd>,
-}
-
-impl Rates {
-    pub(super) fn is_negative(&self) -> bool {
-        let Rates { input, output, cache_read, cache_write_5m, cache_write_1h, audio_input, audio_output } = *self;
-        let others = [output, cache_read, cache_write_5m, cache_write_1h, audio_input, audio_output];
-        input < Usd::ZERO || others.into_iter().flatten().any(|rate| rate < Usd::ZERO)
-    }
 }
 
 impl PriceRow {
@@ -138,7 +161,97 @@ impl PriceRow {
         }
         let mut parts = self.from.splitn(3, '-').map(|part| part.parse::<i64>().ok());
         let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-        let days = days_since_1970(year, month, day);
-        (civil_date(days) == (year, month, day)).then_some(days * US_PER_DAY)
+        in_the_calendar(year, month, day).then(|| days_since_1970(year, month, day) * US_PER_DAY)
+    }
+
+    /// The part of the day it holds for; `Err` if what is written is no such part.
+    pub(super) fn hours(&self) -> Result<Option<Hours>, ()> {
+        self.hours_utc.as_deref().map(|text| Hours::parse(text).ok_or(())).transpose()
+    }
+
+    /// What sets it apart from other rows of the model, without the date: `?tier=flex&region=eu&hours=16:30-00:30`.
+    pub(super) fn conditions(&self) -> String {
+        let mut text = String::new();
+        let parts = [("tier", &self.service_tier), ("region", &self.region), ("hours", &self.hours_utc)];
+        for (name, value) in parts.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            text.push(if text.is_empty() { '?' } else { '&' });
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
+        }
+        text
+    }
+}
+
+/// Reads the class `key` of a row, or says that there is none of this name.
+fn read_class<'de, A: MapAccess<'de>>(rates: &mut Rates, key: &str, map: &mut A) -> Result<(), A::Error> {
+    let Some(class) = Class::from_name(key) else {
+        map.next_value::<IgnoredAny>()?;
+        return Err(A::Error::custom(format_args!("unknown field `{key}` of a price")));
+    };
+    let amount: Usd = map.next_value()?;
+    if rates.set(class, amount) {
+        Ok(())
+    } else {
+        Err(A::Error::custom(format_args!("`{key}` is negative or too large")))
+    }
+}
+
+// By hand, for `flatten` would keep every row in memory twice while it is read.
+impl<'de> Deserialize<'de> for PriceRow {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PriceRow, D::Error> {
+        struct Row;
+        impl<'de> Visitor<'de> for Row {
+            type Value = PriceRow;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a price: `from`, its conditions and its classes")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PriceRow, A::Error> {
+                let mut row = PriceRow::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "from" => row.from = map.next_value()?,
+                        "service_tier" => row.service_tier = map.next_value()?,
+                        "region" => row.region = map.next_value()?,
+                        "hours_utc" => row.hours_utc = map.next_value()?,
+                        "source" => row.source = map.next_value()?,
+                        "above" => row.above = map.next_value()?,
+                        class => read_class(&mut row.rates, class, &mut map)?,
+                    }
+                }
+                if row.from.is_empty() {
+                    return Err(A::Error::missing_field("from"));
+                }
+                Ok(row)
+            }
+        }
+        deserializer.deserialize_map(Row)
+    }
+}
+
+impl<'de> Deserialize<'de> for TierRow {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<TierRow, D::Error> {
+        struct Row;
+        impl<'de> Visitor<'de> for Row {
+            type Value = TierRow;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`input_tokens` and the classes of a price above it")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TierRow, A::Error> {
+                let mut row = TierRow::default();
+                let mut is_bounded = false;
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "input_tokens" => {
+                            row.input_tokens = map.next_value()?;
+                            is_bounded = true;
+                        }
+                        class => read_class(&mut row.rates, class, &mut map)?,
+                    }
+                }
+                if is_bounded { Ok(row) } else { Err(A::Error::missing_field("input_tokens")) }
+            }
+        }
+        deserializer.deserialize_map(Row)
     }
 }

@@ -10,7 +10,7 @@ use tollgate_interaction::{
     Attempt, Candidate, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Operation, Outcome, Reason,
     Source, Usage, UsageSource,
 };
-use tollgate_provider::price::Catalog;
+use tollgate_provider::price::{self, Catalog};
 use tollgate_provider::sandbox::{self, Script};
 use tollgate_provider::translate::Address;
 use tollgate_wal::Appender;
@@ -94,8 +94,18 @@ impl Call {
         let answered = matches!(self.outcome, Outcome::Success | Outcome::Cached | Outcome::Cancelled);
         let response = if answered { self.response(random, operation, &request) } else { self.refusal() };
         let usage = self.usage(random, operation);
-        let priced =
-            usage.and_then(|usage| catalog.cost(self.price_list(), self.model, &usage, self.started_at_us).ok());
+        let priced = usage.and_then(|usage| {
+            catalog
+                .cost(&price::Call {
+                    provider: self.price_list(),
+                    model: self.model,
+                    region: None,
+                    service_tier: None,
+                    usage: &usage,
+                    at_us: self.started_at_us,
+                })
+                .ok()
+        });
         let billed = self.outcome != Outcome::Cached;
         let latency_us = self.latency_us(random, usage.and_then(|usage| usage.output_tokens));
         let cost_usd = if billed { priced.as_ref().map(|priced| priced.cost) } else { None };
@@ -320,7 +330,11 @@ mod tests {
                     "llama-home" => "groq",
                     provider => provider,
                 };
-                catalog.cost(list, model, &usage, 1_795_000_000_000_000).unwrap();
+                let at_us = 1_795_000_000_000_000;
+                let usage = &usage;
+                catalog
+                    .cost(&price::Call { provider: list, model, region: None, service_tier: None, usage, at_us })
+                    .unwrap();
             }
         }
     }
