@@ -163,6 +163,8 @@ fn count(call: &Call, record: &mut Interaction, observation: Observation) {
     record.usage_source = observation.usage_source;
     record.finish_reasons = observation.finish_reasons;
     record.model_served = observation.model_served;
+    record.service_tier = observation.service_tier;
+    record.provider_cost_usd = observation.cost;
     price(call, record);
     if let Some(attempt) = record.attempts.last_mut() {
         attempt.input_tokens = record.usage.input_tokens;
@@ -182,7 +184,7 @@ fn price(call: &Call, record: &mut Interaction) {
             provider: &target.provider.price_name,
             model,
             region: record.region.as_deref(),
-            service_tier: None,
+            service_tier: record.service_tier.as_deref(),
             usage: &record.usage,
             at_us: record.started_at_us,
         })
@@ -193,6 +195,11 @@ fn price(call: &Call, record: &mut Interaction) {
             record.cost_usd = Some(priced.cost);
             record.cost_source = CostSource::Catalog;
             record.price_id = Some(priced.price_id);
+        }
+        // The catalogue is the same for everybody and can be checked; the provider's word stands in where it has no price.
+        Err(_) if record.provider_cost_usd.is_some() => {
+            record.cost_usd = record.provider_cost_usd;
+            record.cost_source = CostSource::Provider;
         }
         Err(error) => tracing::debug!(%error, "the cost of a call to `{}` is not known", target.name),
     }

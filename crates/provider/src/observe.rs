@@ -9,9 +9,10 @@ mod openai;
 mod responses;
 
 pub(crate) use openai::read_error;
-use tollgate_interaction::{Dialect, Operation, Usage, UsageSource};
+use tollgate_interaction::{Dialect, Operation, Usage, UsageSource, Usd};
 
 use crate::framing::Decoder;
+use crate::scan::{Cursor, ScanError};
 use crate::sse::Event;
 use crate::usage::UsageReading;
 
@@ -50,6 +51,10 @@ pub struct Observation {
     pub terminated: bool,
     /// Characters the model wrote, tool arguments and visible reasoning included.
     pub output_chars: u64,
+    /// Tier of service that answered, in the provider's words.
+    pub service_tier: Option<String>,
+    /// What the provider itself says the call costs.
+    pub cost: Option<Usd>,
 }
 
 impl Observation {
@@ -81,9 +86,17 @@ struct Reading {
     terminated: bool,
     output_chars: u64,
     content: bool,
+    service_tier: Option<String>,
+    cost: Option<Usd>,
 }
 
 impl Reading {
+    fn tier(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+        let tier = cursor.text_or_skip()?.filter(|tier| !tier.is_empty());
+        self.service_tier = tier.map(|tier| bounded(&tier.decode())).or(self.service_tier.take());
+        Ok(())
+    }
+
     fn finish_reason(&mut self, index: usize, reason: String) {
         if index >= MAX_CHOICES {
             return;
@@ -214,6 +227,8 @@ fn sum_up(reading: Reading, complete: bool) -> Observation {
         error: reading.error,
         terminated: reading.terminated,
         output_chars: reading.output_chars,
+        service_tier: reading.service_tier,
+        cost: reading.cost,
     }
 }
 

@@ -273,6 +273,12 @@ impl<'a> Cursor<'a> {
         if self.kind()? == Kind::Text { self.text().map(Some) } else { self.skip().map(|_| None) }
     }
 
+    /// Steps over whatever comes next and returns it as it stands.
+    pub(crate) fn raw(&mut self) -> Result<Option<&'a str>, ScanError> {
+        let value = self.skip()?;
+        Ok(std::str::from_utf8(&self.bytes[value]).ok())
+    }
+
     /// Reads a non-negative whole number, or steps over whatever else stands there.
     #[inline]
     pub(crate) fn count_or_skip(&mut self) -> Result<Option<u64>, ScanError> {

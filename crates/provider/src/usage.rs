@@ -1,7 +1,7 @@
 //! Token counts as each dialect reports them, brought to one meaning: input includes cached tokens, output includes
 //! reasoning. A class the provider did not mention stays unknown.
 
-use tollgate_interaction::Usage;
+use tollgate_interaction::{Usage, Usd};
 
 use crate::scan::{Cursor, Kind, ScanError};
 
@@ -46,6 +46,8 @@ pub(crate) struct OpenaiUsage {
     completion_audio: Option<u64>,
     completion_image: Option<u64>,
     searches: Option<u64>,
+    /// What the provider itself says it costs.
+    pub(crate) cost: Option<Usd>,
 }
 
 impl OpenaiUsage {
@@ -72,6 +74,8 @@ impl OpenaiUsage {
                 usage.cached = usage.cached.or(cursor.count_or_skip()?);
             } else if key.is("server_tool_use") {
                 usage.read_server_tools(cursor)?;
+            } else if key.is("cost") {
+                usage.cost = read_cost(cursor)?;
             } else {
                 cursor.skip()?;
             }
@@ -175,13 +179,15 @@ pub(crate) struct AnthropicUsage {
 }
 
 impl AnthropicUsage {
-    /// Reads a `usage` object over what is known already.
-    pub(crate) fn read_over(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+    /// Reads a `usage` object over what is known already; the tier of service stands in it, too.
+    pub(crate) fn read_over(&mut self, cursor: &mut Cursor<'_>, tier: &mut Option<String>) -> Result<(), ScanError> {
         if cursor.kind()? != Kind::Object {
             return cursor.skip().map(drop);
         }
         cursor.fields(|key, cursor| {
-            if key.is("input_tokens") {
+            if key.is("service_tier") {
+                *tier = cursor.text_or_skip()?.map(|text| text.decode().into_owned()).or(tier.take());
+            } else if key.is("input_tokens") {
                 raise(&mut self.input, cursor.count_or_skip()?);
             } else if key.is("output_tokens") {
                 raise(&mut self.output, cursor.count_or_skip()?);
@@ -267,6 +273,46 @@ impl AnthropicUsage {
     }
 }
 
+/// Reads `cost`: dollars as a number (OpenRouter: <https://openrouter.ai/docs/use-cases/usage-accounting>), or an object
+/// with `total_cost` (Perplexity: <https://docs.perplexity.ai/api-reference/chat-completions-post>), 2026-11-26.
+fn read_cost(cursor: &mut Cursor<'_>) -> Result<Option<Usd>, ScanError> {
+    match cursor.kind()? {
+        Kind::Number => Ok(cursor.raw()?.and_then(dollars)),
+        Kind::Object => {
+            let mut total = None;
+            cursor.fields(|key, cursor| {
+                if key.is("total_cost") {
+                    total = cursor.raw()?.and_then(dollars);
+                    return Ok(());
+                }
+                cursor.skip().map(drop)
+            })?;
+            Ok(total)
+        }
+        _ => cursor.skip().map(|_| None),
+    }
+}
+
+/// Dollars written as a JSON number, `1.4e-05` included; beyond the twelfth decimal it is cut. `None` if it is no such
+/// number or not a cost.
+fn dollars(number: &str) -> Option<Usd> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let exponent: i32 = exponent.parse().ok().filter(|exponent| (-64..=16).contains(exponent))?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || digits.len() > 64 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    let padded = match usize::try_from(point) {
+        Ok(point) => format!("{digits:0<point$}"),
+        Err(_) => format!("{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+    };
+    let (whole, fraction) = padded.split_at(usize::try_from(point).unwrap_or(0));
+    let fraction = fraction.get(..12).unwrap_or(fraction);
+    format!("{}.{fraction}", if whole.is_empty() { "0" } else { whole }).parse().ok()
+}
+
 /// A cumulative count never falls: some relays repeat it as zero in the last event.
 fn raise(known: &mut Option<u64>, reported: Option<u64>) {
     *known = (*known).max(reported);
@@ -278,6 +324,25 @@ mod tests {
 
     fn openai(text: &str) -> Usage {
         OpenaiUsage::read(&mut Cursor::new(text.as_bytes())).unwrap().unwrap().normalise()
+    }
+
+    #[test]
+    fn a_cost_is_read_exactly_however_it_is_written() {
+        let cases = [
+            ("0.00014", Some("0.00014")),
+            ("1.4e-05", Some("0.000014")),
+            ("14E-6", Some("0.000014")),
+            ("1.25e1", Some("12.5")),
+            ("3", Some("3")),
+            ("0.1234567890129", Some("0.123456789012")),
+            ("-1", None),
+            ("1e99", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(dollars(text), expected.map(|text| text.parse().unwrap()), "{text}");
+        }
+        let usage = br#"{"prompt_tokens":1,"cost":{"total_cost":0.25,"request_cost":0.1}}"#;
+        assert_eq!(OpenaiUsage::read(&mut Cursor::new(usage)).unwrap().unwrap().cost, Some("0.25".parse().unwrap()));
     }
 
     #[test]
@@ -306,7 +371,7 @@ mod tests {
         let mut usage = AnthropicUsage::default();
         let text = br#"{"input_tokens":21,"cache_creation_input_tokens":188086,"cache_read_input_tokens":1000,
             "cache_creation":{"ephemeral_5m_input_tokens":188000,"ephemeral_1h_input_tokens":86},"output_tokens":393}"#;
-        usage.read_over(&mut Cursor::new(text)).unwrap();
+        usage.read_over(&mut Cursor::new(text), &mut None).unwrap();
         let usage = usage.normalise();
         assert_eq!(usage.input_tokens, Some(21 + 188_086 + 1_000));
         assert_eq!(usage.cache_write_5m_input_tokens, Some(188_000));
@@ -316,8 +381,8 @@ mod tests {
     #[test]
     fn the_last_of_two_cumulative_counts_is_not_added_to_the_first() {
         let mut usage = AnthropicUsage::default();
-        usage.read_over(&mut Cursor::new(br#"{"input_tokens":25,"output_tokens":1}"#)).unwrap();
-        usage.read_over(&mut Cursor::new(br#"{"input_tokens":0,"output_tokens":15}"#)).unwrap();
+        usage.read_over(&mut Cursor::new(br#"{"input_tokens":25,"output_tokens":1}"#), &mut None).unwrap();
+        usage.read_over(&mut Cursor::new(br#"{"input_tokens":0,"output_tokens":15}"#), &mut None).unwrap();
         let usage = usage.normalise();
         assert_eq!((usage.input_tokens, usage.output_tokens), (Some(25), Some(15)));
     }

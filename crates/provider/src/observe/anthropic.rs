@@ -109,7 +109,7 @@ fn read_usage(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Scan
         UsageReading::Anthropic(usage) => usage,
         UsageReading::Openai(_) | UsageReading::Normal(_) => AnthropicUsage::default(),
     };
-    usage.read_over(cursor)?;
+    usage.read_over(cursor, &mut reading.service_tier)?;
     reading.usage = UsageReading::Anthropic(usage);
     Ok(())
 }

@@ -34,6 +34,8 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
     cursor.fields(|key, cursor| {
         if key.is("choices") {
             choices = read_choices(reading, cursor)?;
+        } else if key.is("service_tier") {
+            reading.tier(cursor)?;
         } else if key.is("model") {
             read_model(reading, cursor)?;
         } else if key.is("usage") {
@@ -48,6 +50,7 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
         Ok::<(), ScanError>(())
     })?;
     if let Some(usage) = usage {
+        reading.cost = usage.cost.or(reading.cost);
         reading.usage = UsageReading::Openai(usage);
         // The usage chunk proper has no choices; a running count rides along with content and may still grow.
         reading.usage_is_final = choices == 0 || !reading.finish_reasons.is_empty();

@@ -145,7 +145,9 @@ fn read_response(reading: &mut Reading, cursor: &mut Cursor<'_>, counts: bool) -
     }
     let mut found = Counts::default();
     cursor.fields(|key, cursor| {
-        if key.is("model") {
+        if key.is("service_tier") {
+            reading.tier(cursor)?;
+        } else if key.is("model") {
             let model = cursor.text_or_skip()?.filter(|model| !model.is_empty());
             reading.model = model.map(|model| model.decode().into_owned()).or(reading.model.take());
         } else if key.is("usage") {

@@ -12,7 +12,7 @@ pub(super) fn read_over(known: &mut AnthropicUsage, usage: &Value) {
     // One place knows these names, and it reads text; a `usage` is short and comes twice in a stream.
     let text = usage.to_string();
     // What stands there is JSON by its making.
-    let _ = known.read_over(&mut Cursor::new(text.as_bytes()));
+    let _ = known.read_over(&mut Cursor::new(text.as_bytes()), &mut None);
 }
 
 /// `usage` of a message. Both totals must be there, known or not.
