@@ -1,24 +1,44 @@
 //! Rows of the two tables as documents of the index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tantivy::TantivyDocument;
+use tollgate_interaction::InteractionId;
 use tollgate_interaction::schema::Transcribe;
 
 use crate::error::SearchError;
 use crate::fields::Fields;
 
-/// What the index takes from a call's facts, by interaction id.
-pub(crate) type Facts = HashMap<String, Fact>;
+/// What the index takes from the facts of calls, by interaction id. Providers, outcomes and models are few, so that each is
+/// kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    of_call: HashMap<InteractionId, [Option<u32>; 3]>,
+    texts: Vec<Arc<str>>,
+    known: HashMap<Arc<str>, u32>,
+}
 
-/// See [`Facts`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Fact {
-    pub(crate) provider: Option<String>,
-    pub(crate) outcome: Option<String>,
-    pub(crate) model_served: Option<String>,
+impl Facts {
+    /// Provider, outcome and the model that served the call; nothing for a call that is not known.
+    fn of(&self, id: &str) -> [Option<&str>; 3] {
+        let found = id.parse().ok().and_then(|id: InteractionId| self.of_call.get(&id)).copied().unwrap_or_default();
+        found.map(|text| text.and_then(|at| self.texts.get(at as usize)).map(AsRef::as_ref))
+    }
+
+    fn place(&mut self, text: &str) -> Option<u32> {
+        if let Some(at) = self.known.get(text) {
+            return Some(*at);
+        }
+        let at = u32::try_from(self.texts.len()).ok()?;
+        let text: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&text));
+        self.known.insert(text, at);
+        Some(at)
+    }
 }
 
 /// Columns that [`documents`] needs.
@@ -37,14 +57,50 @@ pub(crate) const PAYLOAD_COLUMNS: &[&str] = &[
 /// Columns that [`add_facts`] needs.
 pub(crate) const FACT_COLUMNS: &[&str] = &["interaction_id", "provider", "outcome", "model_served"];
 
-/// Adds the facts of a batch of `interactions`.
-pub(crate) fn add_facts(batch: &RecordBatch, path: &str, facts: &mut Facts) -> Result<(), SearchError> {
+/// Columns that [`add_wanted`] needs.
+pub(crate) const KEY_COLUMNS: &[&str] = &["interaction_id", "writer", "epoch", "seq"];
+
+/// Adds the facts of a batch of `interactions`: of all its calls, or of those in `wanted`.
+pub(crate) fn add_facts(
+    batch: &RecordBatch,
+    path: &str,
+    wanted: Option<&HashSet<InteractionId>>,
+    facts: &mut Facts,
+) -> Result<(), SearchError> {
     let ids = texts(batch, "interaction_id", path)?;
     let columns =
         [texts(batch, "provider", path)?, texts(batch, "outcome", path)?, texts(batch, "model_served", path)?];
     for row in 0..batch.num_rows() {
-        let [provider, outcome, model_served] = columns.map(|column| known(column, row).map(str::to_owned));
-        facts.insert(ids.value(row).to_owned(), Fact { provider, outcome, model_served });
+        let Ok(id) = ids.value(row).parse::<InteractionId>() else { continue };
+        if wanted.is_none_or(|wanted| wanted.contains(&id)) {
+            let fact = columns.map(|column| known(column, row).and_then(|text| facts.place(text)));
+            facts.of_call.insert(id, fact);
+        }
+    }
+    Ok(())
+}
+
+/// Adds to `ids` the calls of those rows of a batch of `payloads` that [`documents`] would take, among those at the places
+/// `rows` of the batch.
+pub(crate) fn add_wanted(
+    batch: &RecordBatch,
+    path: &str,
+    rows: Range<usize>,
+    wanted: &impl Fn(&str, u64) -> (u64, u64),
+    ids: &mut HashSet<InteractionId>,
+) -> Result<(), SearchError> {
+    let (names, writers) = (texts(batch, "interaction_id", path)?, texts(batch, "writer", path)?);
+    let (epochs, seqs) = (counts(batch, "epoch", path)?, counts(batch, "seq", path)?);
+    let mut of = ("", 0, (0, 0));
+    for row in rows {
+        let (writer, epoch) = (writers.value(row), epochs[row]);
+        if (of.0, of.1) != (writer, epoch) {
+            of = (writer, epoch, wanted(writer, epoch));
+        }
+        let (after, up_to) = of.2;
+        if seqs[row] > after && seqs[row] <= up_to {
+            ids.extend(names.value(row).parse::<InteractionId>().ok());
+        }
     }
     Ok(())
 }
@@ -68,7 +124,6 @@ pub(crate) fn documents(
     let (tenants, teams) = (texts(batch, "tenant", path)?, texts(batch, "team", path)?);
     let models = texts(batch, "model_requested", path)?;
     let (requests, responses) = (bodies(batch, "request_body", path)?, bodies(batch, "response_body", path)?);
-    let nothing = Fact::default();
     let mut documents = Vec::with_capacity(batch.num_rows());
     // Neighbours are of one writer and epoch, which is therefore looked up once for all of them.
     let mut of = ("", 0, (0, 0));
@@ -82,19 +137,15 @@ pub(crate) fn documents(
             continue;
         }
         let id = ids.value(row);
-        let fact = facts.get(id).unwrap_or(&nothing);
+        let [provider, outcome, served] = facts.of(id);
         let mut document = TantivyDocument::default();
         document.add_text(fields.interaction_id, id);
         document.add_i64(fields.started_at, started.value(row));
         document.add_text(fields.tenant, tenants.value(row));
         document.add_text(fields.team, teams.value(row));
         document.add_text(fields.model, models.value(row));
-        let served = fact.model_served.as_deref().filter(|served| *served != models.value(row));
-        for (field, value) in [
-            (fields.model, served),
-            (fields.provider, fact.provider.as_deref()),
-            (fields.outcome, fact.outcome.as_deref()),
-        ] {
+        let served = served.filter(|served| *served != models.value(row));
+        for (field, value) in [(fields.model, served), (fields.provider, provider), (fields.outcome, outcome)] {
             if let Some(value) = value {
                 document.add_text(field, value);
             }

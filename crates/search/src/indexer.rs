@@ -5,18 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryStreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tollgate_flush::committed_seq;
 use tollgate_flush::hot::{HotBuffer, HotSnapshot};
 use tollgate_lake::{DataFile, Lake, LakeSnapshot};
 
-use crate::cells::{self, Facts, PAYLOAD_COLUMNS};
+use crate::cells::{self, Facts};
 use crate::error::SearchError;
 use crate::index::{Opened, Search};
-use crate::lake_rows;
+use crate::lake_rows::Rows;
 use crate::progress::Progress;
 
 /// Shortest pause between two passes. With the time a commit takes, a call is found well within a second.
@@ -145,19 +145,22 @@ impl Search {
             }
             // It may hold rows of files that an interrupted catch-up has indexed, and whose names are gone with them.
             let entry = if file.range.is_none() && before.is_catching_up() { Entry::Replacing } else { Entry::New };
-            let facts = Arc::new(lake_rows::facts_for(lake, snapshot, &file).await?);
-            let mut rows = lake.read_columns(&file, Some(PAYLOAD_COLUMNS)).await?;
-            while let Some(batch) = rows.try_next().await? {
-                let added = self.add(&opened, entry, (batch, &file.path), Arc::clone(&facts), before.clone());
-                caught_up.from_lake += added.await?;
+            let mut added = 0;
+            let wanted = |writer: &str, epoch| (before.last_seq(writer, epoch), u64::MAX);
+            let mut rows = Rows::new(lake, snapshot, &file, wanted);
+            while let Some((batch, facts)) = rows.next().await? {
+                added += self.add(&opened, entry, (batch, &file.path), facts, before.clone()).await?;
             }
             progress.add_file(&file.path);
-            self.commit(&opened, progress.clone()).await?;
+            if added > 0 {
+                self.commit(&opened, progress.clone()).await?;
+            }
+            caught_up.from_lake += added;
         }
         progress.reached(&snapshot.watermarks, live);
         for chunk in &memory.after(&progress.among(memory)).chunks {
-            let mut facts = Facts::new();
-            cells::add_facts(&chunk.batches.interactions, "memory", &mut facts)?;
+            let mut facts = Facts::default();
+            cells::add_facts(&chunk.batches.interactions, "memory", None, &mut facts)?;
             let payloads = (chunk.batches.payloads.clone(), "memory");
             let added = self.add(&opened, Entry::New, payloads, Arc::new(facts), progress.clone());
             caught_up.from_memory += added.await?;

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tantivy::TantivyDocument;
@@ -14,11 +14,11 @@ use tantivy::schema::{Field, Value};
 use tollgate_interaction::schema::Transcribe;
 use tollgate_lake::{Lake, day_text};
 
-use crate::cells::{self, PAYLOAD_COLUMNS};
+use crate::cells;
 use crate::error::SearchError;
 use crate::fields::Fields;
 use crate::index::Search;
-use crate::lake_rows;
+use crate::lake_rows::Rows;
 
 const US_PER_DAY: i64 = 86_400_000_000;
 
@@ -80,11 +80,9 @@ impl Search {
                 if day.as_ref().is_some_and(|day| *day != day_text(file.day)) {
                     continue;
                 }
-                let facts = lake_rows::facts_for(&lake, &snapshot, file).await?;
-                let mut rows = lake.read_columns(file, Some(PAYLOAD_COLUMNS)).await?;
-                while let Some(batch) = rows.try_next().await? {
-                    let covered =
-                        |writer: &str, epoch| (0, watermarks.get(&place(&writer, epoch)).copied().unwrap_or(0));
+                let covered = |writer: &str, epoch| (0, watermarks.get(&place(&writer, epoch)).copied().unwrap_or(0));
+                let mut rows = Rows::new(&lake, &snapshot, file, covered);
+                while let Some((batch, facts)) = rows.next().await? {
                     for document in cells::documents(&batch, &file.path, &facts, covered, transcribe, &fields)? {
                         add(&document, &fields, &mut digests);
                     }
