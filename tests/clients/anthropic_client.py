@@ -66,12 +66,12 @@ print("unknown model: ok")
 
 try:
     client.messages.create(
-        model="mock-openai/gpt-5-mini", max_tokens=5, messages=[{"role": "user", "content": "x"}]
+        model="mock-openai/gpt-5-mini", max_tokens=5, messages=[{"role": "user", "content": "x"}], extra_body={"top_k": 5}
     )
-    raise AssertionError("a call was translated, which this version does not do")
+    raise AssertionError("`top_k` was lost unsaid")
 except anthropic.BadRequestError as error:
-    assert "translation_not_supported" in str(error), error
-print("no silent translation: ok")
+    assert "unsupported_field" in str(error) and "`top_k`" in str(error), error
+print("nothing is lost unsaid: ok")
 
 try:
     stranger = anthropic.Anthropic(base_url=os.environ["GATEWAY"], api_key="tg-unknown", max_retries=0)

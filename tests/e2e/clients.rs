@@ -1,13 +1,14 @@
-//! The official Python clients, unchanged, against the running binary.
+//! The official Python clients, unchanged, against the running binary, with providers of every format behind it.
 
 use crate::support::{Mock, Python, Tollgate};
 
 fn run(script: &str) {
     let mock = Mock::start(&["--chunk-delay-ms", "20"]);
-    let config = format!(
-        "log: {{flush_seconds: 1}}\nproviders:\n  mock-openai: {{dialect: openai, base_url: \"{0}/v1\", api_key: none}}\n  mock-anthropic: {{dialect: anthropic, base_url: \"{0}/v1\", api_key: none}}\n",
-        mock.url
-    );
+    let provider = |dialect: &str| {
+        format!("  mock-{dialect}: {{dialect: {dialect}, base_url: \"{}\", api_key: none}}\n", mock.url)
+    };
+    let providers: String = ["openai", "anthropic", "gemini", "bedrock"].map(provider).concat();
+    let config = format!("log: {{flush_seconds: 1}}\nproviders:\n{providers}");
     let tollgate = Tollgate::with_config(&config);
     let token = std::fs::read_to_string(tollgate.data().join("api-token")).unwrap();
     let printed = Python::new().run(
@@ -30,4 +31,9 @@ fn the_openai_client_works_unchanged() {
 #[test]
 fn the_anthropic_client_works_unchanged() {
     run("anthropic_client.py");
+}
+
+#[test]
+fn each_client_is_served_by_providers_of_every_format() {
+    run("every_dialect.py");
 }

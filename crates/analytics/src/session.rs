@@ -71,7 +71,8 @@ impl AnalyticsSettings {
             transcribe,
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             memory_bytes: 512 * 1024 * 1024,
-            footer_cache_bytes: 128 * 1024 * 1024,
+            // Some thousand files; compaction leaves far fewer than that to be read.
+            footer_cache_bytes: 32 * 1024 * 1024,
             spill_dir: None,
             report_timeout: Duration::from_secs(30),
             concurrent_statements: 4,

@@ -89,9 +89,16 @@ fn is_passed_on(name: &str) -> bool {
         || ["anthropic-version", "anthropic-beta", "openai-beta", "x-mock-"].iter().any(|start| name.starts_with(start))
 }
 
+/// The key in `authorization`: a bearer's, or what an Amazon client takes for its access key id. Such a client signs its
+/// requests with a secret nobody here knows; the key alone says who calls, as a bearer's does.
 fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-    Some(key.trim()).filter(|key| scheme.eq_ignore_ascii_case("bearer") && !key.is_empty())
+    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+    let key = match scheme {
+        "AWS4-HMAC-SHA256" => rest.split("Credential=").nth(1)?.split('/').next()?,
+        _ if scheme.eq_ignore_ascii_case("bearer") => rest,
+        _ => return None,
+    };
+    Some(key.trim()).filter(|key| !key.is_empty())
 }
 
 fn text<'a>(header: &'static str, value: &'a HeaderValue) -> Result<&'a str, CallError> {
@@ -202,6 +209,16 @@ pub(crate) async fn discard_body(body: &mut Incoming, limit: usize, wait: Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_found_where_each_client_library_puts_it() {
+        let found = |text: &'static str| bearer(&HeaderValue::from_static(text)).map(str::to_owned);
+        assert_eq!(found("Bearer tg-1"), Some("tg-1".to_owned()));
+        assert_eq!(found("bearer  tg-1 "), Some("tg-1".to_owned()));
+        let signed = "AWS4-HMAC-SHA256 Credential=tg-1/20261126/eu-central-1/bedrock/aws4_request, SignedHeaders=host, Signature=ab";
+        assert_eq!(found(signed), Some("tg-1".to_owned()));
+        assert_eq!(found("Basic dGc="), None);
+    }
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()

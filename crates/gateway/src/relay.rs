@@ -105,11 +105,7 @@ pub(crate) enum Rewording {
     /// The usage that the gateway, not the caller, asked for is hidden.
     HideUsage(Box<UsageFilter>),
     /// It is put into the caller's format.
-    Translate {
-        translator: Box<StreamTranslator>,
-        /// Whether the caller's stream has room for comments.
-        has_comments: bool,
-    },
+    Translate(Box<StreamTranslator>),
 }
 
 impl Rewording {
@@ -118,15 +114,14 @@ impl Rewording {
     }
 
     pub(crate) fn translate(spoken: Dialect, dialect: Dialect, asked: Asked) -> Rewording {
-        let has_comments = dialect != Dialect::Bedrock && asked.events;
-        Rewording::Translate { translator: Box::new(StreamTranslator::new(spoken, dialect, asked)), has_comments }
+        Rewording::Translate(Box::new(StreamTranslator::new(spoken, dialect, asked)))
     }
 
     fn push(&mut self, chunk: Bytes) -> Bytes {
         match self {
             Rewording::None => chunk,
             Rewording::HideUsage(filter) => filter.push(chunk),
-            Rewording::Translate { translator, .. } => translator.push(&chunk),
+            Rewording::Translate(translator) => translator.push(&chunk),
         }
     }
 
@@ -134,16 +129,16 @@ impl Rewording {
     fn finish(&mut self, is_whole: bool) -> Bytes {
         match self {
             Rewording::HideUsage(filter) => filter.finish(),
-            Rewording::Translate { translator, .. } if is_whole => translator.finish(),
-            Rewording::None | Rewording::Translate { .. } => Bytes::new(),
+            Rewording::Translate(translator) if is_whole => translator.finish(),
+            Rewording::None | Rewording::Translate(_) => Bytes::new(),
         }
     }
 
     /// Whether `piece`, the last that came out, tells the caller that all has been said.
     fn end_in(&self, dialect: Dialect, piece: &[u8]) -> End {
         match self {
-            Rewording::Translate { translator, .. } if translator.has_ended() => End::Yes,
-            Rewording::Translate { .. } => End::No,
+            Rewording::Translate(translator) if translator.has_ended() => End::Yes,
+            Rewording::Translate(_) => End::No,
             Rewording::None | Rewording::HideUsage(_) => end_in(dialect, piece),
         }
     }
@@ -263,12 +258,10 @@ impl Relay {
         }
     }
 
-    /// Whether a comment can stand in the caller's stream: Amazon's binary one and Google's JSON array have none.
+    /// Whether a comment can stand in the caller's stream. Amazon's binary one has none, and Google's client library takes
+    /// every line for data (google-genai 3.6, 2026-11-26).
     fn has_comments(&self) -> bool {
-        match self.rewording {
-            Rewording::Translate { has_comments, .. } => has_comments,
-            Rewording::None | Rewording::HideUsage(_) => self.dialect != Dialect::Bedrock,
-        }
+        !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock)
     }
 
     fn rest(&mut self, call: &Call, error: Option<&CallError>) -> Last {
@@ -287,7 +280,7 @@ impl Relay {
     }
 
     fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
-        if matches!(self.rewording, Rewording::Translate { .. }) {
+        if matches!(self.rewording, Rewording::Translate(_)) {
             // A translator writes whole events only.
             return true;
         }

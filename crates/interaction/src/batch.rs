@@ -581,7 +581,9 @@ fn texts(
     nulls: Option<NullBuffer>,
 ) -> ArrayRef {
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, call, _)| texts_of(call).len()));
-    let texts = StringArray::from_iter_values(rows.iter().flat_map(|(_, call, _)| texts_of(call)));
+    // Arrow wants to know their number, which a flattened iterator does not.
+    let all: Vec<&String> = rows.iter().flat_map(|(_, call, _)| texts_of(call)).collect();
+    let texts = StringArray::from_iter_values(all);
     Arc::new(ListArray::new(element(DataType::Utf8), offsets, Arc::new(texts), nulls))
 }
 
@@ -655,6 +657,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_dropped_is_a_list_or_null() {
+        let mut translated = row(2);
+        translated.1.dropped = vec!["seed".into(), "logit_bias".into()];
+        let batch = interactions(&[row(1), translated]).unwrap();
+        let dropped = batch.column_by_name("dropped").unwrap().as_list::<i32>().clone();
+        assert!(dropped.is_null(0));
+        assert_eq!(dropped.value(1).as_string::<i32>().value(1), "logit_bias");
+    }
+
+    #[test]
     fn an_unknown_cost_is_null_and_not_zero() {
         let mut unpriced = row(1);
         unpriced.1.cost_usd = None;
@@ -675,10 +687,14 @@ mod tests {
     #[test]
     fn the_commitment_of_a_record_is_what_it_was() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(
-            hex(commitments(&[row(1)], RECORD_COMMITMENT).value(0)),
-            "72e72fcee317e90f0a4593482c1154bddc06052b61d3b0e000418e94de6a0256"
-        );
+        let mut of_version_2 = row(1);
+        (of_version_2.1.schema_version, of_version_2.1.upstream_dialect) = (2, None);
+        for (row, expected) in [
+            (of_version_2, "72e72fcee317e90f0a4593482c1154bddc06052b61d3b0e000418e94de6a0256"),
+            (row(1), "2d9caa61e83f7aecd6e249e6a40154e5cc8c5773a2f12510042bda6d77e5487f"),
+        ] {
+            assert_eq!(hex(commitments(&[row], RECORD_COMMITMENT).value(0)), expected);
+        }
     }
 
     #[test]
@@ -690,6 +706,9 @@ mod tests {
         let mut retagged = row(1);
         retagged.1.tags.push(("zone".into(), "b".into()));
         assert_ne!(commitments(&[retagged], RECORD_COMMITMENT), before, "by way of its personal fields");
+        let mut translated = row(1);
+        translated.1.dropped.push("seed".into());
+        assert_ne!(commitments(&[translated], RECORD_COMMITMENT), before);
         let mut moved = row(1);
         moved.0.seq = 2;
         assert_ne!(commitments(&[moved], RECORD_COMMITMENT), before);

@@ -17,7 +17,9 @@ const PYTHON_FOR_TESTS: &[&str] = &[
     "deltalake>=1.1,<2",
     "pyarrow>=21",
     "openai>=2,<4",
-    "anthropic>=0.70,<1",
+    "anthropic>=0.70,<3",
+    "google-genai>=1.40,<4",
+    "boto3>=1.40,<2",
     "cryptography>=43",
 ];
 /// The linter of dependencies.

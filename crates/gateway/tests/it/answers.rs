@@ -187,7 +187,7 @@ async fn models_are_listed_in_the_callers_dialect_and_the_listing_is_a_row() {
     let listed = bench.get("/v1/models").await;
     let ids: Vec<String> =
         listed.json()["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().into()).collect();
-    assert_eq!(ids, ["sandbox/small", "sandbox/large", "sandbox/embed", "assistant", "mixed", "resilient"]);
+    assert_eq!(ids, ["sandbox/small", "sandbox/large", "sandbox/embed", "assistant", "mixed", "lenient", "resilient"]);
     assert_eq!(bench.row(&listed).record.operation, Operation::Models);
     let one = bench.get("/v1/models/sandbox%2Fsmall").await;
     assert_eq!((one.json()["id"].as_str(), one.json()["object"].as_str()), (Some("sandbox/small"), Some("model")));

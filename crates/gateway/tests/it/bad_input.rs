@@ -170,32 +170,12 @@ async fn a_header_bomb_that_cannot_even_be_parsed_is_refused_with_a_row() {
 }
 
 #[tokio::test]
-async fn another_dialect_is_refused_by_name_for_now() {
+async fn an_operation_that_a_provider_does_not_have_is_refused_by_name() {
     let bench = bench().await;
-    let answer = bench.post(CHAT, &chat("claude/small")).await;
-    let row = refused(&bench, &answer, 400, "translation_not_supported", Outcome::Failed);
-    assert!(answer.body.contains("`claude`") && answer.body.contains("`/v1/messages`"), "{}", answer.body);
-    assert_eq!(row.record.candidates[0].rejected_because.as_deref(), Some("translation_not_supported"));
-    let answer = bench.post(MESSAGES, &chat("up/small")).await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (400, &"translation_not_supported".into()));
     let answer = bench.post("/v1/embeddings", r#"{"model":"claude/small","input":"hi"}"#).await;
-    refused(&bench, &answer, 400, "translation_not_supported", Outcome::Failed);
-}
-
-#[tokio::test]
-async fn a_target_of_another_dialect_is_left_out_and_the_next_one_called() {
-    let up = Provider::answering(json(200, provider::CHAT)).await;
-    let bench = Bench::start(settings(up.address)).await;
-    let answer = bench.post(CHAT, &chat("mixed")).await;
-    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-provider")), (200, "up"));
-    let record = bench.row(&answer).record;
-    let why: Vec<_> = record
-        .candidates
-        .iter()
-        .map(|candidate| (candidate.provider.as_str(), candidate.rejected_because.as_deref()))
-        .collect();
-    assert_eq!(why, [("up", None), ("claude", Some("translation_not_supported"))]);
-    assert_eq!(record.route_id.as_deref(), Some("mixed"));
+    let row = refused(&bench, &answer, 400, "operation_not_supported", Outcome::Failed);
+    assert!(answer.body.contains("`claude`") && answer.body.contains("`embeddings`"), "{}", answer.body);
+    assert_eq!(row.record.candidates[0].rejected_because.as_deref(), Some("operation_not_supported"));
 }
 
 #[tokio::test]

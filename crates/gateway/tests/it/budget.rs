@@ -70,6 +70,7 @@ async fn a_refused_call_gives_its_reservation_back() {
     let bench = Bench::start(settings(([127, 0, 0, 1], 1).into())).await;
     spent(&bench, "10.00", 0);
     assert_eq!(bench.post(CHAT, &chat("gone/small")).await.status, 502);
-    assert_eq!(bench.post(CHAT, &chat("claude/small")).await.status, 400);
+    let unsupported = r#"{"model":"claude/small","messages":[{"role":"user","content":"hi"}],"logprobs":true}"#;
+    assert_eq!(bench.post(CHAT, unsupported).await.status, 400);
     assert_eq!(bench.gateway.spend("kyc").unwrap().month_to_date, Usd::from_dollars(10));
 }

@@ -99,12 +99,15 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         providers: vec![
             provider("up", ProviderKind::Openai, upstream),
             provider("claude", ProviderKind::Anthropic, upstream),
+            provider("google", ProviderKind::Gemini, upstream),
+            provider("amazon", ProviderKind::Bedrock, upstream),
             provider("gone", ProviderKind::Openai, nobody),
             sandbox,
         ],
         models: vec![
             alias("assistant", &["up/large", "up/small"]),
             alias("mixed", &["claude/large", "up/small"]),
+            ModelRoute { on_unsupported: OnUnsupported::Drop, ..alias("lenient", &["claude/large"]) },
             alias("resilient", &["gone/large", "up/small"]),
         ],
         user_hash_key: [7; 32],
@@ -182,7 +185,8 @@ impl Bench {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (parts, body) = self.open(request).await.into_parts();
         let body = tokio::time::timeout(Duration::from_secs(20), body.collect()).await.expect("an end").unwrap();
-        let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+        // Amazon's streams are binary.
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         Answer { status: parts.status, headers: parts.headers, body }
     }
 

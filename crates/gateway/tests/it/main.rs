@@ -9,4 +9,5 @@ mod disconnect;
 mod harness;
 mod provider;
 mod shutdown;
+mod translation;
 mod upstream_faults;

@@ -141,6 +141,12 @@ pub(crate) fn stream_head() -> Step {
     Step::Send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".into())
 }
 
+/// A whole answer of any bytes.
+pub(crate) fn bytes(content_type: &str, body: &[u8]) -> Vec<Step> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
+    vec![Step::Send([head.as_bytes(), body].concat().into())]
+}
+
 /// One chunk of a chunked body.
 pub(crate) fn chunk(text: &str) -> Step {
     Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into())

@@ -162,6 +162,9 @@ impl Rules {
     }
 }
 
+/// What providers call the tier that nobody asked for: OpenAI, Anthropic, Groq. A file may name others.
+const STANDARD_TIERS: [&str; 4] = ["default", "standard", "auto", "on_demand"];
+
 impl<'a> Found<'a> {
     /// The row of a call. First the region is settled and then the tier within its rows: a region with rows of its own
     /// borrows no tier from another.
@@ -173,7 +176,8 @@ impl<'a> Found<'a> {
     ) -> Result<&'a Price, Miss<'a>> {
         let region = self.region(region)?;
         let standard = &self.provider.rules.standard_tiers;
-        let tier = tier.filter(|tier| !standard.iter().any(|name| name == tier));
+        let is_standard = |tier: &str| STANDARD_TIERS.contains(&tier) || standard.iter().any(|name| name == tier);
+        let tier = tier.filter(|tier| !is_standard(tier));
         self.model.select(region, tier, at_us)
     }
 

@@ -1,0 +1,177 @@
+//! Callers and providers that speak different formats. The requests and answers are the golden files of the provider crate,
+//! in which each format is held to its documentation; here it is checked that the right one meets the right one.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tollgate_interaction::{Dialect, Outcome, UsageSource};
+use tollgate_provider::eventstream;
+
+use crate::harness::{Answer, Bench, CHAT, MESSAGES, settings};
+use crate::provider::{self, Provider, Received, Step, bytes, chunk, end, json, stream_head};
+
+const PROVIDERS: [(&str, Dialect); 4] = [
+    ("up", Dialect::Openai),
+    ("claude", Dialect::Anthropic),
+    ("google", Dialect::Gemini),
+    ("amazon", Dialect::Bedrock),
+];
+
+fn golden(dialect: Dialect, file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../provider/golden").join(dialect.as_str()).join("text").join(file)
+}
+
+fn read(dialect: Dialect, file: &str) -> String {
+    std::fs::read_to_string(golden(dialect, file)).unwrap()
+}
+
+/// The answer of a provider of `dialect` that says `Paris`.
+fn answer_of(dialect: Dialect, stream: bool) -> Vec<Step> {
+    match (dialect, stream) {
+        (_, false) => json(200, &read(dialect, "response.json")),
+        (Dialect::Bedrock, true) => {
+            let events: Vec<Value> = serde_json::from_str(&read(dialect, "response.events.json")).unwrap();
+            let mut frames = Vec::new();
+            for event in events {
+                let name = event["name"].as_str().unwrap();
+                eventstream::write_event(&mut frames, name, event["data"].to_string().as_bytes());
+            }
+            bytes("application/vnd.amazon.eventstream", &frames)
+        }
+        (_, true) => bytes("text/event-stream", read(dialect, "response.sse").as_bytes()),
+    }
+}
+
+/// Path and body of the request of a caller of `dialect` for the capital of France.
+fn request_of(dialect: Dialect, model: &str, stream: bool) -> (String, String) {
+    let mut body: Value = serde_json::from_str(&read(dialect, "request.json")).unwrap();
+    let path = match dialect {
+        Dialect::Gemini if stream => {
+            return (format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"), body.to_string());
+        }
+        Dialect::Gemini => return (format!("/v1beta/models/{model}:generateContent"), body.to_string()),
+        Dialect::Bedrock => {
+            let method = if stream { "converse-stream" } else { "converse" };
+            return (format!("/model/{}/{method}", model.replace('/', "%2F")), body.to_string());
+        }
+        Dialect::Openai => CHAT,
+        Dialect::Anthropic => MESSAGES,
+        Dialect::Responses => "/v1/responses",
+    };
+    body["model"] = model.into();
+    body["stream"] = stream.into();
+    (path.to_owned(), body.to_string())
+}
+
+fn expected_path(provider: Dialect, stream: bool) -> &'static str {
+    match (provider, stream) {
+        (Dialect::Openai, _) => "POST /v1/chat/completions ",
+        (Dialect::Anthropic, _) => "POST /v1/messages ",
+        (Dialect::Gemini, false) => "POST /v1beta/models/small:generateContent ",
+        (Dialect::Gemini, true) => "POST /v1beta/models/small:streamGenerateContent?alt=sse ",
+        (Dialect::Bedrock, false) => "POST /model/small/converse ",
+        (Dialect::Bedrock, true) => "POST /model/small/converse-stream ",
+        (Dialect::Responses, _) => "POST /v1/responses ",
+    }
+}
+
+#[tokio::test]
+async fn every_caller_is_served_by_every_provider() {
+    for (name, spoken) in PROVIDERS {
+        let script = move |request: &Received| {
+            let asks = request.head.contains("streamgeneratecontent") || request.head.contains("converse-stream");
+            answer_of(spoken, asks || request.body.contains("\"stream\":true"))
+        };
+        let up = Provider::start(script).await;
+        let bench = Bench::start(settings(up.address)).await;
+        for &caller in Dialect::ALL {
+            for stream in [false, true] {
+                let (path, body) = request_of(caller, &format!("{name}/small"), stream);
+                let answer = bench.post(&path, &body).await;
+                let what = format!("{caller} at `{name}`, stream {stream}: {}", answer.body);
+                assert_eq!(answer.status, 200, "{what}");
+                // A stream says it in two pieces.
+                assert!(answer.body.contains("s\""), "{what}");
+                let received = up.received().pop().unwrap();
+                assert!(
+                    received.head.starts_with(&expected_path(spoken, stream).to_lowercase()),
+                    "{what}\n{}",
+                    received.head
+                );
+                assert!(received.body.contains("What is the capital of France?"), "{}", received.body);
+                let record = bench.row(&answer).record;
+                assert_eq!((record.dialect, record.upstream_dialect), (caller, Some(spoken)), "{what}");
+                assert_eq!((record.outcome, record.usage_source), (Outcome::Success, UsageSource::Provider), "{what}");
+                assert_eq!(record.usage.input_tokens, Some(21), "{what}");
+                assert_eq!((record.stream, record.finish_reasons.len()), (stream, 1), "{what}");
+            }
+        }
+    }
+}
+
+fn code(answer: &Answer) -> Value {
+    answer.json()["error"]["code"].clone()
+}
+
+#[tokio::test]
+async fn what_a_provider_cannot_express_is_refused_by_path_or_dropped_by_name() {
+    let up = Provider::answering(json(200, provider::MESSAGE)).await;
+    let bench = Bench::start(settings(up.address)).await;
+    let body = |model: &str| {
+        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"logprobs":true,"seed":7}}"#)
+    };
+    let answer = bench.post(CHAT, &body("claude/large")).await;
+    assert_eq!((answer.status.as_u16(), code(&answer)), (400, "unsupported_field".into()), "{}", answer.body);
+    assert!(answer.body.contains("`seed`") || answer.body.contains("`logprobs`"), "{}", answer.body);
+    let record = bench.row(&answer).record;
+    assert_eq!(record.candidates[0].rejected_because.as_deref(), Some("unsupported_field"));
+    assert!(record.attempts.is_empty() && up.received().is_empty(), "nobody was called");
+    let answer = bench.post(CHAT, &body("lenient")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let mut dropped = bench.row(&answer).record.dropped;
+    dropped.sort();
+    assert_eq!(dropped, ["logprobs", "seed"]);
+    // A target that can say it is called in place of one that cannot.
+    let up = Provider::answering(json(200, provider::CHAT)).await;
+    let bench = Bench::start(settings(up.address)).await;
+    let answer = bench.post(CHAT, &body("mixed")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-provider")), (200, "up"));
+    let why: Vec<_> = bench.row(&answer).record.candidates.into_iter().map(|tried| tried.rejected_because).collect();
+    assert_eq!(why, [Some("unsupported_field".to_owned()), None]);
+}
+
+#[tokio::test]
+async fn a_provider_s_error_reaches_the_caller_in_its_own_shape() {
+    let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded, come back"}}"#;
+    let up = Provider::answering(json(529, overloaded)).await;
+    let bench = Bench::start(settings(up.address)).await;
+    for &caller in Dialect::ALL {
+        let (path, body) = request_of(caller, "claude/small", false);
+        let answer = bench.post(&path, &body).await;
+        assert_eq!(answer.status.as_u16(), 529, "{}", answer.body);
+        let told = answer.json();
+        let message = told["error"]["message"].as_str().or(told["message"].as_str());
+        assert_eq!(message, Some("Overloaded, come back"), "{caller}: {told}");
+        let record = bench.row(&answer).record;
+        assert_eq!((record.outcome, record.error_type.as_deref()), (Outcome::Failed, Some("overloaded")));
+    }
+}
+
+#[tokio::test]
+async fn a_late_error_ends_the_stream_in_the_caller_s_words_and_is_a_failure() {
+    let begun = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"small\",\"content\":[],\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n\
+        event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+        event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hel\"}}\n\n";
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    for (last, told) in [(chunk(error), "Overloaded"), (chunk("event: content_block_delta\nda"), "broke off")] {
+        let up = Provider::answering(vec![stream_head(), chunk(begun), last, end()]).await;
+        let bench = Bench::start(settings(up.address)).await;
+        let (path, body) = request_of(Dialect::Openai, "claude/small", true);
+        let answer = bench.post(&path, &body).await;
+        assert!(answer.body.contains("Hel") && answer.body.contains(told), "{}", answer.body);
+        assert!(!answer.body.contains("[DONE]"), "{}", answer.body);
+        let record = bench.row(&answer).record;
+        assert_eq!(record.outcome, Outcome::Failed);
+        assert_eq!(record.usage.input_tokens, Some(9));
+    }
+}
