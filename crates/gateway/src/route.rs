@@ -142,6 +142,8 @@ impl RouteTable {
         };
         for provider in &settings.providers {
             let built = Arc::new(Provider::new(provider, settings, &connector)?);
+            // Reading its prices takes milliseconds, which no call should pay.
+            table.catalog.prepare(&built.price_name);
             if table.providers.insert(provider.name.clone(), built).is_some() {
                 return Err(RouteError::DuplicateProvider { name: provider.name.clone() });
             }

@@ -2,6 +2,7 @@
 //! provider's, the provider's answer and stream become the caller's. What comes out stands beside the caller's files in
 //! `to_<provider's dialect>/` and is compared byte by byte; `TOLLGATE_BLESS=1` writes it anew, to be read before it is
 //! committed. A stream is replayed as recorded, one byte at a time and all at once.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -10,7 +10,6 @@ use tollgate_gateway::Readiness;
 use tollgate_interaction::{Decision, Outcome};
 
 use crate::harness::{Answer, Bench, CHAT, MESSAGES, Row, chat, settings};
-use crate::provider::{self, Provider, json};
 
 /// A gateway whose provider must not be called.
 async fn bench() -> Bench {
