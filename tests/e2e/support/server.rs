@@ -1,6 +1,7 @@
 //! The binaries under test.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -79,6 +80,12 @@ impl Tollgate {
         let mut tollgate = Tollgate::at_rest(&[("tollgate.yaml", yaml)], &[]);
         let copied = Command::new("cp").arg("-r").arg(left).arg(tollgate.data()).status().unwrap();
         assert!(copied.success(), "`{}` cannot be copied", left.display());
+        // What git keeps of a mode is no more than whether a file can be executed.
+        for key in ["log.key", "writer.key"].map(|key| tollgate.data().join("keys").join(key)) {
+            if key.exists() {
+                std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
         tollgate.resume();
         tollgate
     }
