@@ -160,6 +160,9 @@ fn every_request_is_translated_or_refused_by_name() {
             let ask = |on| translate::request(scenario.dialect, target, body, address(), "m", on);
             match ask(OnUnsupported::Refuse) {
                 Ok(translated) => {
+                    if folder.join("refused.txt").exists() {
+                        faults.push(format!("{}: it is not refused any more", folder.display()));
+                    }
                     hold(&folder.join("upstream_request.json"), &pretty(&translated.body), &mut faults);
                     let noted: String = translated.dropped.iter().map(|field| format!("{field}\n")).collect();
                     if !noted.is_empty() {
@@ -167,6 +170,9 @@ fn every_request_is_translated_or_refused_by_name() {
                     }
                 }
                 Err(error) => {
+                    if folder.join("upstream_request.json").exists() {
+                        faults.push(format!("{}: it is refused now: {error}", folder.display()));
+                    }
                     hold(&folder.join("refused.txt"), format!("{error}\n").as_bytes(), &mut faults);
                     let dropping = ask(OnUnsupported::Drop).unwrap_or_else(|error| {
                         panic!("{} to {target}: even dropped it is refused: {error}", scenario.folder.display())

@@ -181,7 +181,7 @@ pub(super) fn refusal(body: &mut Value) -> Option<Choice> {
     take_text(&mut feedback, "blockReason")?;
     let message = take_text(&mut feedback, "blockReasonMessage").filter(|message| !message.is_empty());
     let parts = message.map(|message| Part::new(Content::Refusal(message), "")).into_iter().collect();
-    Some(Choice { parts, stop: Some(Stop::Refused), logprobs: Vec::new() })
+    Some(Choice { parts, stop: Some(Stop::Filtered), logprobs: Vec::new() })
 }
 
 /// The error a piece reports, which may stand in a list.

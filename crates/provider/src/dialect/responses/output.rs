@@ -52,10 +52,21 @@ impl Envelope<'_> {
             "metadata": {},
         });
         response["output"] = Value::Array(self.output);
-        if let Some(tier) = self.service_tier {
+        if let Some(tier) = self.service_tier.and_then(tier) {
             response["service_tier"] = Value::from(tier);
         }
         response
+    }
+}
+
+/// OpenAI's word for a tier of service: its client library knows no other. Those of others that mean none of its are left out.
+fn tier(name: &str) -> Option<&'static str> {
+    const OWN: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
+    match name {
+        "standard" | "on_demand" | "ON_DEMAND" => Some("default"),
+        "ON_DEMAND_PRIORITY" => Some("priority"),
+        "ON_DEMAND_FLEX" => Some("flex"),
+        _ => OWN.into_iter().find(|own| *own == name),
     }
 }
 

@@ -7,17 +7,21 @@
 //! fields be dropped, what is dropped is its rank, and its words become the user's.
 
 use serde_json::{Map, Value, json};
+use tollgate_interaction::Dialect;
 
-use super::super::models::Model;
+use super::super::models::{Model, Thinking};
 use super::super::object;
 use super::sampling::Sampled;
 use super::thinking::{self, Written};
 use super::write_content::{cache_control, shortened, write_parts, write_system};
-use crate::chat::{Format, Message, Request, Role, Said, Tool, ToolChoice};
+use crate::chat::{Content, Format, Message, Request, Role, Said, Tool, ToolChoice};
 use crate::translate::{Losses, Unsupported};
 
-pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
     let model = Model::of(&request.model);
+    if model.thinking == Thinking::Budget && goes_on_without_a_thought(&request.messages) {
+        request.reasoning.take().iter().for_each(|reasoning| losses.note(&reasoning.at));
+    }
     let limit = request.max_output_tokens.as_ref().map(|limit| limit.value);
     let thinking = thinking::write(request.reasoning.as_ref(), limit, &request.model, model, losses)?;
     lose_unknown(&request, losses)?;
@@ -61,6 +65,30 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     }
     put("model", request.model.into());
     Ok(body.into())
+}
+
+/// Whether results of tools answer a turn of the model's that does not begin with a thought of its own, as callers of dialects
+/// without signatures send it. With a budget of thinking the API refuses that ("Expected `thinking` … but found `tool_use`"), so
+/// that this step goes on without: <https://platform.claude.com/docs/en/build-with-claude/extended-thinking> (2026-11-26).
+fn goes_on_without_a_thought(messages: &[Message]) -> bool {
+    let answers = |message: &Message| {
+        message.role == Role::User && message.parts.iter().any(|part| matches!(part.content, Content::ToolResult(_)))
+    };
+    if !messages.last().is_some_and(answers) {
+        return false;
+    }
+    let turn = messages
+        .iter()
+        .rev()
+        .skip_while(|message| answers(message))
+        .take_while(|message| message.role == Role::Assistant);
+    let first = turn.last().and_then(|message| message.parts.first());
+    !first.is_some_and(|part| match &part.content {
+        Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature) => {
+            signature.of == Dialect::Anthropic
+        }
+        _ => false,
+    })
 }
 
 /// What this dialect cannot say at all.

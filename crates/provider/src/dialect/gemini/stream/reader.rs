@@ -219,12 +219,10 @@ impl Choice {
         self.close(choice, out);
         self.has_call = true;
         let ToolCall { id, name, arguments, .. } = call;
-        let begun = ToolCall { id, name, arguments: String::new(), signature: None };
+        // A writer that keeps signatures in parts of their own puts this one before the call, as in a whole answer.
+        let begun = ToolCall { id, name, arguments: String::new(), signature };
         let part = self.begin(choice, Content::ToolCall(begun), out);
         out.push(Event::Continue { choice, part, delta: Delta::Arguments(arguments) });
-        if let Some(signature) = signature {
-            out.push(Event::Continue { choice, part, delta: Delta::Signature(signature) });
-        }
         out.push(Event::EndPart { choice, part });
     }
 

@@ -353,8 +353,11 @@ impl Input {
     fn result(&mut self, role: Role, result: ToolResult, at: &str, losses: &mut Losses) -> Result<(), Unsupported> {
         let ToolResult { id, name: _, mut parts, is_error } = result;
         if is_error == Some(true) {
-            // The words of the failure pass; only the mark on them has no field.
-            losses.note(at);
+            // The mark has no field here: it goes in front of the words, as in Chat Completions.
+            match parts.first_mut() {
+                Some(Part { content: Content::Text { text, .. }, .. }) => text.insert_str(0, "Error: "),
+                _ => parts.insert(0, Part::new(Content::text("Error"), at)),
+            }
         }
         let is_text = matches!(parts.as_slice(), [Part { content: Content::Text { .. }, cache: None, .. }]);
         let output = match parts.pop() {
