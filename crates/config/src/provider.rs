@@ -102,11 +102,12 @@ impl Provider {
             ProviderDialect::Anthropic => "https://api.anthropic.com/v1".to_owned(),
             ProviderDialect::Gemini => "https://generativelanguage.googleapis.com/v1beta".to_owned(),
             ProviderDialect::Bedrock => {
-                format!("https://bedrock-runtime.{}.amazonaws.com", self.region.as_deref().unwrap_or("us-east-1"))
+                // Without a region there is no address, which the gateway refuses by name.
+                let region = self.region.as_deref();
+                region.map(|region| format!("https://bedrock-runtime.{region}.amazonaws.com")).unwrap_or_default()
             }
-            // Checked to have one.
-            ProviderDialect::Azure => String::new(),
-            ProviderDialect::Sandbox => String::new(),
+            // A resource of Azure's has an address of its own, which must be written.
+            ProviderDialect::Azure | ProviderDialect::Sandbox => String::new(),
         }
     }
 

@@ -105,6 +105,8 @@ fn word(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<Wor
     let (operation, provider) = (call.record.operation, &target.provider);
     let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
     let path = provider.path(spoken, operation, &target.model, outbound.head.stream)?;
+    // Of a target that was tried before.
+    call.record.dropped.clear();
     if spoken == call.dialect {
         let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
         return Ok(Worded { spoken, path, body });

@@ -14,8 +14,6 @@ use crate::upstream::{Connector, Pool};
 
 /// Anthropic's API version where the caller states none.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
-/// Where Amazon is called if the configuration names no region.
-const DEFAULT_AWS_REGION: &str = "us-east-1";
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
@@ -66,6 +64,11 @@ impl Provider {
         let name = settings.name.clone();
         let shown_as = HeaderValue::from_str(&name).ok().filter(|_| !name.is_empty() && !name.contains('/'));
         let Some(shown_as) = shown_as else { return Err(RouteError::ProviderName { name }) };
+        let is_signed = matches!(settings.credentials, Credentials::Aws { .. });
+        let is_placed = settings.region.is_some() || (!settings.base_url.is_empty() && !is_signed);
+        if settings.kind == ProviderKind::Bedrock && !is_placed {
+            return Err(RouteError::Region { provider: name });
+        }
         let bad_url = || RouteError::BaseUrl { provider: name.clone(), url: settings.base_url.clone() };
         let base =
             if settings.kind == ProviderKind::Sandbox { "http://sandbox.invalid" } else { settings.base_url.as_str() };
@@ -135,18 +138,20 @@ impl Provider {
         model: &str,
         stream: bool,
     ) -> Result<Uri, CallError> {
-        let model = aws::encoded_segment(model);
+        let model = || aws::encoded_segment(model);
         let end = match (spoken, &self.api_version) {
             (Dialect::Responses, Some(version)) => format!("/responses?api-version={version}"),
             (Dialect::Openai, Some(version)) => {
                 let operation = if operation == Operation::Embeddings { "embeddings" } else { "chat/completions" };
-                format!("/deployments/{model}/{operation}?api-version={version}")
+                format!("/deployments/{}/{operation}?api-version={version}", model())
             }
             (Dialect::Gemini, _) => {
                 let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-                format!("/models/{model}:{method}")
+                format!("/models/{}:{method}", model())
             }
-            (Dialect::Bedrock, _) => format!("/model/{model}/{}", if stream { "converse-stream" } else { "converse" }),
+            (Dialect::Bedrock, _) => {
+                format!("/model/{}/{}", model(), if stream { "converse-stream" } else { "converse" })
+            }
             (Dialect::Anthropic, _) => return Ok(self.fixed.messages.clone()),
             (Dialect::Responses, None) => return Ok(self.fixed.responses.clone()),
             (Dialect::Openai, None) if operation == Operation::Embeddings => return Ok(self.fixed.embeddings.clone()),
@@ -168,7 +173,8 @@ impl Provider {
             secret_access_key: secret_access_key.reveal(),
             session_token: session_token.as_ref().map(Secret::reveal),
         };
-        let region = self.region.as_deref().unwrap_or(DEFAULT_AWS_REGION);
+        // A provider whose requests are signed has one: `Provider::new` saw to it.
+        let Some(region) = self.region.as_deref() else { return };
         let scope = aws::Scope { region, service: aws::BEDROCK, at_s: at_us / 1_000_000 };
         let unsigned = aws::Unsigned {
             method: "POST",

@@ -49,6 +49,14 @@ pub enum RouteError {
         /// As configured.
         url: String,
     },
+    /// Amazon is called in a region, and nobody guesses which.
+    #[error(
+        "provider `{provider}` is Amazon Bedrock and has no `region`; name the one to call, such as `eu-central-1`"
+    )]
+    Region {
+        /// The provider.
+        provider: String,
+    },
     /// A key that cannot stand in a header.
     #[error(
         "the `api_key` of provider `{provider}` holds characters that no header may hold; check it for line breaks"
