@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tollgate_gateway::{Credentials, ProviderKind, Secret};
 use tollgate_interaction::{Dialect, Outcome, UsageSource};
 use tollgate_provider::eventstream;
 
@@ -174,4 +175,36 @@ async fn a_late_error_ends_the_stream_in_the_caller_s_words_and_is_a_failure() {
         assert_eq!(record.outcome, Outcome::Failed);
         assert_eq!(record.usage.input_tokens, Some(9));
     }
+}
+
+#[tokio::test]
+async fn azure_is_called_at_its_deployments_and_amazon_with_a_signature() {
+    let up = Provider::answering(answer_of(Dialect::Openai, false)).await;
+    let mut settings = settings(up.address);
+    for provider in &mut settings.providers {
+        match provider.name.as_str() {
+            "up" => (provider.kind, provider.api_version) = (ProviderKind::Azure, Some("2024-10-21".to_owned())),
+            "amazon" => {
+                provider.credentials = Credentials::Aws {
+                    access_key_id: "AKID".to_owned(),
+                    secret_access_key: Secret::new("secret"),
+                    session_token: None,
+                };
+            }
+            _ => {}
+        }
+    }
+    let bench = Bench::start(settings).await;
+    let (path, body) = request_of(Dialect::Openai, "up/my gpt", false);
+    assert_eq!(bench.post(&path, &body).await.status, 200);
+    let head = up.received().pop().unwrap().head;
+    assert!(head.starts_with("post /openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21 "), "{head}");
+    assert!(head.contains("api-key: sk-operator") && !head.contains("authorization"), "{head}");
+    let (path, body) = request_of(Dialect::Bedrock, "amazon/eu.claude-v1:0", false);
+    // The scripted provider speaks another format: only what it was sent counts here.
+    bench.post(&path, &body).await;
+    let head = up.received().pop().unwrap().head;
+    assert!(head.starts_with("post /model/eu.claude-v1%3a0/converse "), "{head}");
+    assert!(head.contains("authorization: aws4-hmac-sha256 credential=akid/"), "{head}");
+    assert!(head.contains("/eu/bedrock/aws4_request") && head.contains("x-amz-date: 20"), "{head}");
 }
