@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tollgate_interaction::Dialect;
 
-pub(crate) use fields::{Fields, read_text};
+pub(crate) use fields::{Fields, read_said, read_text};
 pub use losses::{Losses, OnUnsupported, Unsupported};
 pub use stream::StreamTranslator;
 pub(crate) use stream::{ReadStream, WriteStream};

@@ -139,11 +139,23 @@ impl Fields {
         expected: &'static str,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Option<Said<T>>, RequestError> {
-        let Some(Said { value, at }) = self.said(name) else { return Ok(None) };
-        match read(&value) {
-            Some(value) => Ok(Some(Said::new(value, at))),
-            None => Err(RequestError::Malformed { field: at, expected }),
-        }
+        read_said(self.said(name), expected, read)
+    }
+}
+
+/// What `read` makes of the value in `said`.
+///
+/// # Errors
+/// [`RequestError::Malformed`] if it makes nothing of it.
+pub(crate) fn read_said<T>(
+    said: Option<Said<Value>>,
+    expected: &'static str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Option<Said<T>>, RequestError> {
+    let Some(Said { value, at }) = said else { return Ok(None) };
+    match read(&value) {
+        Some(value) => Ok(Some(Said::new(value, at))),
+        None => Err(RequestError::Malformed { field: at, expected }),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::chat::Said;
 use crate::dialect::RequestError;
-use crate::translate::{Fields, read_text};
+use crate::translate::{Fields, read_said, read_text};
 
 /// The fields of one message that have not been taken yet. Names are asked for in camel case.
 #[derive(Debug)]
@@ -90,11 +90,7 @@ impl Proto {
         expected: &'static str,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Option<Said<T>>, RequestError> {
-        let Some(Said { value, at }) = self.said(name) else { return Ok(None) };
-        match read(&value) {
-            Some(value) => Ok(Some(Said::new(value, at))),
-            None => Err(RequestError::Malformed { field: at, expected }),
-        }
+        read_said(self.said(name), expected, read)
     }
 }
 
