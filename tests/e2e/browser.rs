@@ -17,7 +17,7 @@ fn every_page_works_in_a_real_browser() {
     tollgate.await_count("select count(*) from interactions", 24);
     let modules = std::env::var_os("TOLLGATE_TOOLS_NODE_MODULES")
         .expect("TOLLGATE_TOOLS_NODE_MODULES is not set; run the tests by `cargo xtask test`");
-    let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/browser");
+    let browser = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../web/browser");
     let output = Command::new("node")
         .arg(browser.join("run.mjs"))
         .env("NODE_MODULES", modules)

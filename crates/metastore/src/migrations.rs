@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn every_file_in_the_folders_is_a_step() {
         for folder in ["sqlite", "postgres"] {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/").to_owned() + folder;
+            let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../migrations/" + folder;
             let listed = std::fs::read_dir(folder).unwrap();
             let mut files: Vec<String> =
                 listed.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

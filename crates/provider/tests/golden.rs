@@ -78,7 +78,7 @@ fn folders(parent: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 fn recordings() -> Result<Vec<Recording>, Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let root = Path::new("golden").to_path_buf();
     let mut recordings = Vec::new();
     for dialect in Dialect::ALL {
         for folder in folders(&root.join(dialect.as_str())).unwrap_or_default() {

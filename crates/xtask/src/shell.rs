@@ -1,14 +1,16 @@
 //! Running programs: each is shown before it runs and its failure names it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// The root of the repository.
+/// The root of the repository: of the checkout that runs this, which need not be the one that compiled it, since they may
+/// share a target directory.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+    let compiled = || env!("CARGO_MANIFEST_DIR").into();
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(compiled));
+    here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
 }
 
 /// Where build products go.

@@ -19,7 +19,11 @@ const PROVIDERS: [(&str, Dialect); 4] = [
 ];
 
 fn golden(dialect: Dialect, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../provider/golden").join(dialect.as_str()).join("text").join(file)
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
+        .join("../provider/golden")
+        .join(dialect.as_str())
+        .join("text")
+        .join(file)
 }
 
 fn read(dialect: Dialect, file: &str) -> String {

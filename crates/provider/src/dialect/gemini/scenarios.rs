@@ -23,7 +23,7 @@ struct Turn {
 }
 
 fn scenarios() -> Vec<(String, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gemini");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/gemini");
     let mut folders: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     folders.into_iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path)).collect()
@@ -199,7 +199,9 @@ fn what_is_written_is_read_back_whole_and_in_pieces() {
 
 #[test]
 fn a_caller_who_asks_for_no_events_gets_one_array() {
-    let stream = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gemini/text/response.sse")).unwrap();
+    let stream =
+        fs::read(Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/gemini/text/response.sse"))
+            .unwrap();
     let mut writer = stream::Writer::new(Asked { events: false, ..Asked::default() });
     let mut out = Vec::new();
     events(&stream).into_iter().for_each(|event| writer.write(event, &mut out));
@@ -216,7 +218,7 @@ fn a_caller_who_asks_for_no_events_gets_one_array() {
 
 #[test]
 fn a_stream_that_broke_off_has_no_end_and_one_that_failed_an_error() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gemini");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/gemini");
     let stream = fs::read(root.join("text/response.sse")).unwrap();
     let cut = &stream[..stream.len() / 2];
     assert!(!events(cut).contains(&Event::End));
@@ -235,7 +237,7 @@ fn a_conversation_reads_as_text_in_every_form() {
         let Ok(stream) = fs::read(folder.join("response.sse")) else { continue };
         assert_eq!(transcript::messages(&request, &stream), transcript::messages(&request, &whole), "{name}");
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gemini/tool_result");
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/gemini/tool_result");
     let read = |file: &str| fs::read(folder.join(file)).unwrap();
     let turns = transcript::messages(&read("request.json"), &read("response.sse"));
     let turns: Vec<_> = turns.into_iter().map(|turn| format!("{}: {}", turn.role, turn.content)).collect();
@@ -252,7 +254,7 @@ fn a_conversation_reads_as_text_in_every_form() {
 
 #[test]
 fn calls_without_ids_are_linked_by_order_and_name() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gemini/tool_calls_without_ids");
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/gemini/tool_calls_without_ids");
     let read = read_request(json_file(&folder.join("request.json")).unwrap(), "gemini-2.5-flash");
     let results = &read.messages[2].parts;
     let ids: Vec<_> = results

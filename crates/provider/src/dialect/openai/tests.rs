@@ -19,7 +19,7 @@ use crate::transcript;
 use crate::translate::{Asked, Losses, OnUnsupported, ReadStream, WriteStream};
 
 fn scenarios() -> Vec<(String, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/openai");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/openai");
     let folders = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = folders.filter(|folder| folder.join("turn.json").exists()).collect();
     folders.sort();

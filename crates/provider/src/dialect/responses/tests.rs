@@ -32,7 +32,7 @@ impl Scenario {
 }
 
 fn scenarios() -> Vec<Scenario> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/responses");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/responses");
     let mut scenarios: Vec<Scenario> = fs::read_dir(root)
         .unwrap()
         .map(|entry| {

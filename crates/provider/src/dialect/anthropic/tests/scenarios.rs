@@ -17,7 +17,7 @@ use crate::translate::{Asked, Losses, OnUnsupported, ReadStream, WriteStream};
 const NEWER: [&str; 1] = ["system_midway"];
 
 fn scenarios() -> Vec<(String, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/anthropic");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/anthropic");
     let folders = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
     let mut scenarios: Vec<(String, PathBuf)> = folders
         .filter(|folder| folder.join("turn.json").exists())
