@@ -100,7 +100,7 @@ async fn vectors_are_made_by_google_for_openai_s_callers_and_the_other_way_round
     let openai = r#"{"object":"list","model":"small","data":[{"object":"embedding","index":0,"embedding":[0.5]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#;
     let up = Provider::answering(provider::json(200, openai)).await;
     let bench = Bench::start(settings(up.address)).await;
-    let answer = bench.post("/v1beta/models/up/small:embedContent", r#"{"content":{"parts":[{"text":"a"}]}}"#).await;
+    let answer = bench.post("/v1beta/models/up/embed:embedContent", r#"{"content":{"parts":[{"text":"a"}]}}"#).await;
     assert_eq!(answer.json(), json!({ "embedding": { "values": [0.5] }, "usageMetadata": { "promptTokenCount": 3 } }));
     assert!(bench.row(&answer).record.cost_usd.is_some());
     let batch = json!({ "requests": [{ "model": "models/x", "content": { "parts": [{ "text": "a" }] } }] });

@@ -10,6 +10,9 @@ use tollgate_interaction::{Operation, Outcome, UsageSource};
 use crate::harness::{Bench, settings};
 use crate::provider::{self, Provider, Step, bytes, chunk, end, respond, stream_head};
 
+/// What stands behind `form-data; `, and the value.
+type Part<'a> = (&'a str, &'a [u8]);
+
 const SOUND: &[u8] = b"ID3\x04\x00\xff\xfb\x90\x00not text\x00\xfe";
 const TRANSCRIPTS: &str = "/v1/audio/transcriptions";
 const SPEECH: &str = r#"{"model":"up/tts","input":"Good morning","voice":"alloy"}"#;
@@ -55,7 +58,7 @@ async fn an_upload_that_could_be_read_in_two_ways_or_is_too_large_is_refused_wit
     let bench = Bench::start(small).await;
     let file = ("name=file; filename=a.mp3", SOUND);
     let long = [0; 3_000];
-    let cases: [(&[(&str, &[u8])], u16, &str); 4] = [
+    let cases: [(&[Part<'_>], u16, &str); 4] = [
         (&[file, ("name=model", b"up/a"), ("name=\"model\"", b"up/b")], 400, "duplicate_field"),
         (&[file], 400, "missing_field"),
         (&[("name=model", b"up/a"), ("name=file; filename=f", b"x\n--edge\nname=model")], 400, "invalid_form"),
