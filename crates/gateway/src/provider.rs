@@ -151,6 +151,7 @@ impl Provider {
                 Kind::Openai | Kind::Azure | Kind::Sandbox,
             )
             | (Of::Files | Of::Batches, Dialect::Openai, Kind::Openai | Kind::Azure) => Some(Dialect::Openai),
+            (Of::Files | Of::Batches, Dialect::Anthropic, Kind::Anthropic) => Some(Dialect::Anthropic),
             _ => None,
         }
     }
