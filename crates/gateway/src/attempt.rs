@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use tollgate_interaction::{Candidate, Dialect};
-use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated};
-use tollgate_provider::{RequestHead, dialect, failure};
+use tollgate_provider::dialect::{self, Endpoint};
+use tollgate_provider::sandbox::Sent;
+use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated, Unsupported};
+use tollgate_provider::{RequestHead, failure};
 
 use crate::call::{Call, HeadError};
 use crate::error::{CallError, UpstreamVerdict};
@@ -23,10 +25,15 @@ use crate::upstream::{self, AnswerHead, ExchangeError, Lease, Pool, Upstream};
 /// Longest body of an error that is read. Providers' errors have a few hundred bytes.
 const MAX_ERROR_BYTES: u64 = 1024 * 1024;
 
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
 /// What is sent, whoever it is sent to.
 pub(crate) struct Outbound<'a> {
     pub(crate) head: &'a RequestHead,
-    pub(crate) address: Address<'a>,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) verb: &'a Method,
+    /// Of a body that is not JSON.
+    pub(crate) content_type: Option<&'a HeaderValue>,
     pub(crate) body: Bytes,
     pub(crate) on_unsupported: OnUnsupported,
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
@@ -37,6 +44,8 @@ struct Worded {
     spoken: Dialect,
     path: Uri,
     body: Bytes,
+    /// For the header `anthropic-beta`, where the body named them; else empty.
+    betas: String,
 }
 
 /// Why no target answered.
@@ -104,31 +113,47 @@ pub(crate) async fn call_first(
 fn word(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<Worded, CallError> {
     let (operation, provider) = (call.record.operation, &target.provider);
     let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
-    let path = provider.path(spoken, operation, &target.model, outbound.head.stream)?;
+    let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
+    let path = provider.path(spoken, &target.model, method)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
     if spoken == call.dialect {
         let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
-        return Ok(Worded { spoken, path, body });
+        return Ok(Worded { spoken, path, body, betas: String::new() });
     }
-    let translated = translate::request(
-        call.dialect,
+    let translated = translate::request_at(
+        outbound.endpoint,
         spoken,
         &outbound.body,
-        outbound.address,
         &target.model,
+        outbound.head.stream,
         outbound.on_unsupported,
     );
-    match translated {
-        Ok(Translated { body, dropped }) => {
+    match translated.and_then(|translated| Ok((translated, guardrails(outbound, spoken)?))) {
+        Ok((Translated { body, mut dropped, betas }, guardrails)) => {
+            dropped.extend(guardrails);
             call.record.dropped = dropped;
-            Ok(Worded { spoken, path, body })
+            Ok(Worded { spoken, path, body, betas })
         }
         Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
         Err(TranslateError::Unsupported(source)) => {
             let (model, provider) = (target.model.clone(), provider.name.clone());
             Err(CallError::Unsupported { model, provider, source })
         }
+    }
+}
+
+/// Amazon's own guardrails, which a caller of InvokeModel asks for in headers and nobody else has: refused, or dropped by
+/// name.
+fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, Unsupported> {
+    let names = outbound.passed_on.iter().map(|(name, _)| name.as_str());
+    let guardrails: Vec<String> =
+        names.filter(|name| name.starts_with("x-amzn-bedrock-guardrail")).map(str::to_owned).collect();
+    match (guardrails.first(), outbound.on_unsupported) {
+        (Some(field), OnUnsupported::Refuse) => {
+            Err(Unsupported { field: field.clone(), what: "a guardrail of Amazon's".to_owned(), target: spoken })
+        }
+        _ => Ok(guardrails),
     }
 }
 
@@ -149,9 +174,16 @@ async fn head_of(
     worded: Worded,
 ) -> Result<AnswerHead, CallError> {
     let Some(pool) = &target.provider.pool else {
-        let (operation, now_us) = (call.record.operation, call.now_us());
-        let address = Address { model: &target.model, stream: outbound.head.stream };
-        let play = Play::start(worded.spoken, operation, address, &worded.body, random::number(), now_us);
+        let sent = Sent {
+            dialect: worded.spoken,
+            operation: call.record.operation,
+            verb: outbound.verb.as_str(),
+            method: outbound.endpoint.method_at(worded.spoken, outbound.head.stream),
+            address: Address { model: &target.model, stream: outbound.head.stream },
+            content_type: outbound.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default(),
+            body: &worded.body,
+        };
+        let play = Play::start(&sent, random::number(), call.now_us());
         call.upstream = Some(Upstream::Sandbox(play));
         return head(call).await.map_err(of_head);
     };
@@ -206,8 +238,14 @@ fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded, now_us: 
             headers.insert((*name).clone(), (*value).clone());
         }
     }
+    if let Some(content_type) = outbound.content_type {
+        headers.insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    if let (false, Ok(betas)) = (worded.betas.is_empty(), HeaderValue::from_str(&worded.betas)) {
+        headers.append(ANTHROPIC_BETA, betas);
+    }
     provider.sign(&worded.path, &mut headers, &worded.body, now_us);
-    upstream::request(worded.path.clone(), headers, worded.body.clone())
+    upstream::request(outbound.verb.clone(), worded.path.clone(), headers, worded.body.clone())
 }
 
 /// Whether a header of the caller means something to a provider spoken to in the format `spoken`.
@@ -217,6 +255,9 @@ fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
     }
     if name.starts_with("anthropic-") {
         return spoken == Dialect::Anthropic;
+    }
+    if name.starts_with("x-amzn-") {
+        return spoken == Dialect::Bedrock;
     }
     !name.starts_with("openai-") || matches!(spoken, Dialect::Openai | Dialect::Responses)
 }

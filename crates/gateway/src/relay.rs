@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
-use tollgate_interaction::{Dialect, Outcome, Payload};
-use tollgate_provider::translate::{Asked, StreamTranslator};
+use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
+use tollgate_provider::translate::AnswerStream;
 use tollgate_provider::{Observation, UsageFilter, dialect};
 
 use crate::call::Call;
 use crate::error::CallError;
 use crate::listener::Presence;
+use crate::media;
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 
@@ -89,13 +90,25 @@ pub(crate) struct Relay {
     /// `None` only while its end is being written to disk.
     call: Option<Box<Call>>,
     dialect: Dialect,
+    operation: Operation,
     provider: String,
-    is_stream: bool,
+    form: Form,
     rewording: Rewording,
     /// Not to be sent before the call is settled.
     held: Bytes,
     has_ended: bool,
     phase: Phase,
+}
+
+/// What an answer is to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One thing, which is nothing until it is whole.
+    Whole,
+    /// Events, one after the other.
+    Events,
+    /// The items of a JSON array, one after the other.
+    Array,
 }
 
 /// What is done to a stream on its way to the caller.
@@ -105,7 +118,7 @@ pub(crate) enum Rewording {
     /// The usage that the gateway, not the caller, asked for is hidden.
     HideUsage(Box<UsageFilter>),
     /// It is put into the caller's format.
-    Translate(Box<StreamTranslator>),
+    Reword(Box<AnswerStream>),
 }
 
 impl Rewording {
@@ -113,15 +126,11 @@ impl Rewording {
         Rewording::HideUsage(Box::default())
     }
 
-    pub(crate) fn translate(spoken: Dialect, dialect: Dialect, asked: Asked) -> Rewording {
-        Rewording::Translate(Box::new(StreamTranslator::new(spoken, dialect, asked)))
-    }
-
     fn push(&mut self, chunk: Bytes) -> Bytes {
         match self {
             Rewording::None => chunk,
             Rewording::HideUsage(filter) => filter.push(chunk),
-            Rewording::Translate(translator) => translator.push(&chunk),
+            Rewording::Reword(stream) => stream.push(&chunk),
         }
     }
 
@@ -129,17 +138,17 @@ impl Rewording {
     fn finish(&mut self, is_whole: bool) -> Bytes {
         match self {
             Rewording::HideUsage(filter) => filter.finish(),
-            Rewording::Translate(translator) if is_whole => translator.finish(),
-            Rewording::None | Rewording::Translate(_) => Bytes::new(),
+            Rewording::Reword(stream) if is_whole => stream.finish(),
+            Rewording::None | Rewording::Reword(_) => Bytes::new(),
         }
     }
 
     /// Whether `piece`, the last that came out, tells the caller that all has been said.
-    fn end_in(&self, dialect: Dialect, piece: &[u8]) -> End {
+    fn end_in(&self, dialect: Dialect, operation: Operation, piece: &[u8]) -> End {
         match self {
-            Rewording::Translate(translator) if translator.has_ended() => End::Yes,
-            Rewording::Translate(_) => End::No,
-            Rewording::None | Rewording::HideUsage(_) => end_in(dialect, piece),
+            Rewording::Reword(stream) if stream.has_ended() => End::Yes,
+            Rewording::Reword(_) => End::No,
+            Rewording::None | Rewording::HideUsage(_) => end_in(dialect, operation, piece),
         }
     }
 }
@@ -164,10 +173,14 @@ struct Last {
 
 impl Relay {
     /// Relays the answer of `call`. `first` is what has been read of it already.
-    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, rewording: Rewording) -> Relay {
-        let (dialect, provider) = (call.dialect, call.provider_name());
+    pub(crate) fn new(call: Box<Call>, form: Form, first: Bytes, rewording: Rewording) -> Relay {
+        let (dialect, operation, provider) = (call.dialect, call.record.operation, call.provider_name());
         let (call, phase) = (Some(call), Phase::Flowing);
-        Relay { call, dialect, provider, is_stream, rewording, held: first, has_ended: false, phase }
+        Relay { call, dialect, operation, provider, form, rewording, held: first, has_ended: false, phase }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.form != Form::Whole
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenAnswer>>> {
@@ -201,10 +214,11 @@ impl Relay {
     /// What of `chunk`, and of what was held back before it, may go out now.
     fn pass(&mut self, chunk: Bytes) -> Option<Bytes> {
         let piece = self.rewording.push(chunk);
+        let is_stream = self.is_stream();
         let call = self.call.as_mut()?;
-        let piece = if self.is_stream {
+        let piece = if is_stream {
             let piece = if self.held.is_empty() { piece } else { join(&std::mem::take(&mut self.held), &piece) };
-            match self.rewording.end_in(self.dialect, &piece) {
+            match self.rewording.end_in(self.dialect, self.operation, &piece) {
                 End::No => piece,
                 End::Maybe => {
                     self.held = piece;
@@ -249,12 +263,12 @@ impl Relay {
     /// What is wrong with an answer that has ended as HTTP wants it to.
     fn shortcoming(&self, observation: &Observation) -> Option<CallError> {
         // Some servers that speak OpenAI's dialect leave `[DONE]` out; that every choice has its reason to stop will do.
-        let is_whole = observation.terminated || (self.is_stream && !observation.finish_reasons.is_empty());
+        let is_whole = observation.terminated || (self.is_stream() && !observation.finish_reasons.is_empty());
         let provider = self.provider.clone();
-        match (is_whole || observation.error.is_some(), self.is_stream) {
+        match (is_whole || observation.error.is_some(), self.is_stream()) {
             (true, _) => None,
             (false, true) => Some(CallError::UpstreamIncomplete { provider }),
-            (false, false) => Some(CallError::UpstreamInvalid { provider, expected: "JSON" }),
+            (false, false) => Some(CallError::UpstreamInvalid { provider, expected: media::expected(self.operation) }),
         }
     }
 
@@ -267,21 +281,27 @@ impl Relay {
     fn rest(&mut self, call: &Call, error: Option<&CallError>) -> Last {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
         bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
-        if let (Some(error), true) = (error, self.is_stream) {
-            bytes.extend_from_slice(&self.error_event(call, error, &bytes));
+        if let (Some(error), true) = (error, self.is_stream()) {
+            let is_first = call.sent_bytes == 0 && bytes.is_empty();
+            bytes.extend_from_slice(&self.error_event(call, error, &bytes, is_first));
         }
-        Last { bytes, is_broken: error.is_some() && !self.is_stream }
+        Last { bytes, is_broken: error.is_some() && !self.is_stream() }
     }
 
-    /// The error as an event of its own, also behind half an event.
-    fn error_event(&self, call: &Call, error: &CallError, before: &[u8]) -> Vec<u8> {
+    /// The error as an event of its own, also behind half an event. `is_first` says whether nothing has been sent.
+    fn error_event(&self, call: &Call, error: &CallError, before: &[u8], is_first: bool) -> Vec<u8> {
+        let shape = error.shape(call.public_id.to_string());
+        if self.form == Form::Array {
+            return dialect::error_item(&shape, is_first);
+        }
         let breaks: &[u8] = if self.is_between_events(call, before) { b"" } else { b"\n\n" };
-        [breaks, &dialect::error_event(self.dialect, &error.shape(call.public_id.to_string()))].concat()
+        [breaks, &dialect::error_event(self.dialect, &shape)].concat()
     }
 
     fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
-        if matches!(self.rewording, Rewording::Translate(_)) {
-            // A translator writes whole events only.
+        if matches!(self.rewording, Rewording::Reword(_)) || self.dialect == Dialect::Bedrock {
+            // A translator writes whole events only. Amazon's frames have nothing between them: behind half a frame a
+            // client sees a checksum that is wrong, which is an error as well.
             return true;
         }
         let sent = if before.is_empty() { call.recording.as_slice() } else { before };
@@ -298,13 +318,15 @@ impl Relay {
         self.phase = Phase::Ended;
         let Last { mut bytes, is_broken } = last;
         match settled {
-            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream && !is_broken && self.has_comments() => {
+            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream() && !is_broken && self.has_comments() => {
                 bytes.extend_from_slice(format!(": tollgate cost_usd={cost}\n\n").as_bytes());
             }
             Ok(_) => {}
-            Err(error) if self.is_stream => {
+            Err(error) if self.is_stream() => {
+                // What was held back counts as sent, and is not.
+                let is_first = call.sent_bytes <= bytes.len() as u64;
                 bytes.clear();
-                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n"));
+                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n", is_first));
             }
             Err(_) => return Some(Err(BrokenAnswer { provider: self.provider.clone() })),
         }
@@ -341,15 +363,31 @@ enum End {
     Yes,
 }
 
+/// Types of the last events of OpenAI's streams of pictures, speech and transcripts.
+const LAST_EVENTS: [&[u8]; 4] = [
+    b"\"image_generation.completed\"",
+    b"\"image_edit.completed\"",
+    b"\"speech.audio.done\"",
+    b"\"transcript.text.done\"",
+];
+
+/// `{"type":"message_stop` in base64: how Claude's last event begins inside the frames of InvokeModel.
+const LAST_CHUNK: &[u8] = b"eyJ0eXBlIjoibWVzc2FnZV9zdG9w";
+
 /// What `piece` says about the end. JSON has no raw line breaks and no bare quotes within a text, so the model's own words
 /// cannot be mistaken for it.
-fn end_in(dialect: Dialect, piece: &[u8]) -> End {
+fn end_in(dialect: Dialect, operation: Operation, piece: &[u8]) -> End {
     let holds = |mark: &[u8], before: fn(u8) -> bool| {
         memchr::memmem::find_iter(piece, mark).any(|at| at == 0 || before(piece[at - 1]))
     };
     let starts_line = |mark: &[u8]| holds(mark, |before| before == b'\n');
     match dialect {
         Dialect::Openai if starts_line(b"data: [DONE]") => End::Yes,
+        // These end without it, as a rule; where one comes after all, it is the end.
+        Dialect::Openai if matches!(operation, Operation::Images | Operation::Speech | Operation::Transcription) => {
+            let is_last = LAST_EVENTS.iter().any(|last| holds(last, |before| before != b'\\'));
+            if is_last { End::Maybe } else { End::No }
+        }
         Dialect::Anthropic if starts_line(b"event: message_stop") => End::Yes,
         Dialect::Responses
             if [&b"event: response.completed"[..], b"event: response.incomplete", b"event: response.failed"]
@@ -359,7 +397,11 @@ fn end_in(dialect: Dialect, piece: &[u8]) -> End {
             End::Yes
         }
         Dialect::Gemini if holds(b"\"finishReason\"", |before| before != b'\\') => End::Maybe,
-        Dialect::Bedrock if memchr::memmem::find(piece, b"messageStop").is_some() => End::Maybe,
+        Dialect::Bedrock
+            if [&b"messageStop"[..], LAST_CHUNK].iter().any(|mark| memchr::memmem::find(piece, mark).is_some()) =>
+        {
+            End::Maybe
+        }
         Dialect::Openai | Dialect::Anthropic | Dialect::Responses | Dialect::Gemini | Dialect::Bedrock => End::No,
     }
 }
@@ -372,14 +414,32 @@ fn join(left: &Bytes, right: &Bytes) -> Bytes {
 mod tests {
     use super::*;
 
+    fn end(dialect: Dialect, piece: &[u8]) -> End {
+        end_in(dialect, Operation::Chat, piece)
+    }
+
     #[test]
     fn the_end_of_a_stream_is_told_from_words_about_it() {
-        assert_eq!(end_in(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"), End::Yes);
-        assert_eq!(end_in(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"), End::Yes);
-        assert_eq!(end_in(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#), End::No);
-        assert_eq!(end_in(Dialect::Anthropic, b"data: [DONE]\n\n"), End::No);
-        assert_eq!(end_in(Dialect::Responses, b"event: response.incomplete\ndata: {}\n\n"), End::Yes);
-        assert_eq!(end_in(Dialect::Gemini, br#"data: {"text":"say \"finishReason\""}"#), End::No);
-        assert_eq!(end_in(Dialect::Gemini, br#"data: {"candidates":[{"finishReason":"STOP"}]}"#), End::Maybe);
+        assert_eq!(end(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"), End::Yes);
+        assert_eq!(end(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"), End::Yes);
+        assert_eq!(end(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#), End::No);
+        assert_eq!(end(Dialect::Anthropic, b"data: [DONE]\n\n"), End::No);
+        assert_eq!(end(Dialect::Responses, b"event: response.incomplete\ndata: {}\n\n"), End::Yes);
+        assert_eq!(end(Dialect::Gemini, br#"data: {"text":"say \"finishReason\""}"#), End::No);
+        assert_eq!(end(Dialect::Gemini, br#"data: {"candidates":[{"finishReason":"STOP"}]}"#), End::Maybe);
+    }
+
+    #[test]
+    fn the_last_event_of_a_stream_without_a_mark_waits_for_the_log() {
+        let end = |piece: &[u8]| end_in(Dialect::Openai, Operation::Transcription, piece);
+        assert_eq!(
+            end(b"data: {\"type\":\"transcript.text.delta\",\"delta\":\"\\\"transcript.text.done\\\"\"}\n\n"),
+            End::No
+        );
+        assert_eq!(end(b"data: {\"type\": \"transcript.text.done\",\"text\":\"\"}\n\n"), End::Maybe);
+        assert_eq!(end(b"data: [DONE]\n\n"), End::Yes);
+        let mut wrapper = tollgate_provider::dialect::bedrock::invoke::Wrapper::default();
+        let frame = wrapper.push(b"data: {\"type\":\"message_stop\",\"amazon-bedrock-invocationMetrics\":{}}\n\n");
+        assert_eq!(end_in(Dialect::Bedrock, Operation::Chat, &frame), End::Maybe);
     }
 }

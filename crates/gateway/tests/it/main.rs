@@ -5,8 +5,13 @@
 mod answers;
 mod bad_input;
 mod budget;
+mod counts;
 mod disconnect;
+mod files;
 mod harness;
+mod invoke;
+mod media;
+mod operations;
 mod provider;
 mod shutdown;
 mod translation;

@@ -52,6 +52,7 @@ pub(crate) fn asked() -> Asked {
         model: "m".to_owned(),
         include_usage: true,
         events: true,
+        base64: false,
     }
 }
 
