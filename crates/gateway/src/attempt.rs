@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use tollgate_interaction::{Candidate, Dialect};
-use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated};
-use tollgate_provider::{RequestHead, dialect, failure};
+use tollgate_provider::chat;
+use tollgate_provider::translate::{self, Address, OnUnsupported, Translated};
+use tollgate_provider::{RequestError, RequestHead, dialect, failure};
 
 use crate::call::{Call, HeadError};
 use crate::error::{CallError, UpstreamVerdict};
@@ -30,6 +31,21 @@ pub(crate) struct Outbound<'a> {
     pub(crate) body: Bytes,
     pub(crate) on_unsupported: OnUnsupported,
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
+}
+
+/// The caller's request as a translation reads it: once, however many targets are tried.
+#[derive(Default)]
+struct Reading(Option<Result<chat::Request, RequestError>>);
+
+impl Reading {
+    /// The request, to be written in a provider's words. Whoever `is_last` to ask gets it without a copy.
+    fn take(&mut self, call: &Call, outbound: &Outbound<'_>, is_last: bool) -> Result<chat::Request, RequestError> {
+        let read = self.0.take().unwrap_or_else(|| translate::read(call.dialect, &outbound.body, outbound.address));
+        if !is_last {
+            self.0 = Some(read.clone());
+        }
+        read
+    }
 }
 
 /// A request in the words of one target's provider.
@@ -55,7 +71,7 @@ pub(crate) struct TheirError {
     pub(crate) class: &'static str,
 }
 
-/// Calls `targets` in order.
+/// Calls `targets` in order. One that is passed over because it cannot say what is asked is no attempt.
 ///
 /// # Errors
 /// The [`Failure`] of the last one tried.
@@ -65,13 +81,17 @@ pub(crate) async fn call_first(
     targets: &[Arc<Target>],
 ) -> Result<AnswerHead, Failure> {
     let mut last = Failure::Own(CallError::Internal);
-    for target in targets.iter().take(call.gateway.settings.limits.attempts.max(1)) {
-        let worded = match word(call, outbound, target) {
+    let mut reading = Reading::default();
+    let mut attempts_left = call.gateway.settings.limits.attempts.max(1);
+    for (place, target) in targets.iter().enumerate() {
+        let worded = match word(call, outbound, &mut reading, target, place + 1 == targets.len()) {
             Ok(worded) => worded,
             Err(error) => {
-                // Another target's provider may be able to say it.
+                // Another target's provider may be able to say it. What a provider that was called said is better news.
                 note_refusal(call, target, &error);
-                last = Failure::Own(error);
+                if call.record.attempts.is_empty() {
+                    last = Failure::Own(error);
+                }
                 continue;
             }
         };
@@ -92,7 +112,8 @@ pub(crate) async fn call_first(
         };
         call.forget_answer();
         last = failure;
-        if is_final {
+        attempts_left -= 1;
+        if is_final || attempts_left == 0 {
             break;
         }
     }
@@ -101,7 +122,13 @@ pub(crate) async fn call_first(
 
 /// Puts the request into the words of `target`'s provider: the caller's own bytes with the model's name in its place or, if
 /// it speaks another format, a translation.
-fn word(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<Worded, CallError> {
+fn word(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    reading: &mut Reading,
+    target: &Target,
+    is_last: bool,
+) -> Result<Worded, CallError> {
     let (operation, provider) = (call.record.operation, &target.provider);
     let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
     let path = provider.path(spoken, operation, &target.model, outbound.head.stream)?;
@@ -111,21 +138,13 @@ fn word(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<Wor
         let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
         return Ok(Worded { spoken, path, body });
     }
-    let translated = translate::request(
-        call.dialect,
-        spoken,
-        &outbound.body,
-        outbound.address,
-        &target.model,
-        outbound.on_unsupported,
-    );
-    match translated {
+    let request = reading.take(call, outbound, is_last).map_err(CallError::Request)?;
+    match translate::write(spoken, request, &target.model, outbound.on_unsupported) {
         Ok(Translated { body, dropped }) => {
             call.record.dropped = dropped;
             Ok(Worded { spoken, path, body })
         }
-        Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
-        Err(TranslateError::Unsupported(source)) => {
+        Err(source) => {
             let (model, provider) = (target.model.clone(), provider.name.clone());
             Err(CallError::Unsupported { model, provider, source })
         }
@@ -223,6 +242,8 @@ fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
 
 /// Reads an answer that is not one, and says whether it is the last word.
 async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: UpstreamVerdict) -> (Failure, bool) {
+    call.note_attempt(Some(head.status.as_u16()), None);
+    call.is_refused = true;
     let body = error_body(call).await;
     let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let class = failure::classify_named(head.status.as_u16(), amazons, &body);
@@ -230,13 +251,18 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
     call.note_attempt(Some(head.status.as_u16()), Some(class));
     match verdict {
         UpstreamVerdict::Throttled => target.health.throttled(call.now_us(), retry_after(&head.headers, &body)),
-        UpstreamVerdict::TryNext | UpstreamVerdict::Credentials => target.health.failed(call.now_us()),
+        UpstreamVerdict::TryNext | UpstreamVerdict::Misled | UpstreamVerdict::Credentials => {
+            target.health.failed(call.now_us())
+        }
         UpstreamVerdict::Refused | UpstreamVerdict::Answered => target.health.succeeded(),
     }
     let provider = call.provider_name();
     if verdict == UpstreamVerdict::Credentials {
         tracing::error!(%provider, status = head.status.as_u16(), "provider `{provider}` refuses the gateway's credentials");
         return (Failure::Own(CallError::UpstreamCredentials { provider }), false);
+    }
+    if verdict == UpstreamVerdict::Misled {
+        return (Failure::Own(CallError::UpstreamRedirect { provider, status: head.status.as_u16() }), false);
     }
     let is_final = verdict == UpstreamVerdict::Refused;
     if !is_readable(head.status.as_u16(), &body) {

@@ -37,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) dialect: Dialect,
     /// The format spoken with the provider.
     pub(crate) spoken: Dialect,
+    /// Whether the caller wants a stream to be a JSON array rather than a row of events (Gemini).
+    pub(crate) wants_array: bool,
     /// When its record counts as safe.
     pub(crate) ack: AckMode,
     pub(crate) on_disconnect: OnDisconnect,
@@ -63,6 +65,8 @@ pub(crate) struct Call {
     pub(crate) body_wait: Duration,
     pub(crate) estimated_input_tokens: u64,
     pub(crate) has_answer_head: bool,
+    /// Whether that answer is an error, which nobody is charged for.
+    pub(crate) is_refused: bool,
     /// Status of the answer, once its head has gone to the caller.
     pub(crate) status_sent: Option<u16>,
     /// Bytes of its body that went to the caller.
@@ -91,6 +95,7 @@ impl Call {
             public_id: record.interaction_id,
             dialect: record.dialect,
             spoken: record.dialect,
+            wants_array: false,
             ack: gateway.settings.ack,
             on_disconnect: gateway.settings.on_disconnect,
             record,
@@ -110,6 +115,7 @@ impl Call {
             body_wait: Duration::ZERO,
             estimated_input_tokens: 0,
             has_answer_head: false,
+            is_refused: false,
             status_sent: None,
             sent_bytes: 0,
             is_draining: false,
@@ -365,7 +371,8 @@ impl Call {
 
     /// Lets go of a failed attempt's answer, so that the next one starts clean.
     pub(crate) fn forget_answer(&mut self) {
-        (self.upstream, self.observer, self.has_answer_head) = (None, None, false);
+        (self.upstream, self.observer) = (None, None);
+        (self.has_answer_head, self.is_refused) = (false, false);
         self.recording.take();
         self.record.ttft_us = None;
     }

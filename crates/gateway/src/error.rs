@@ -58,6 +58,10 @@ pub(crate) enum CallError {
     UpstreamCredentials { provider: String },
     #[error("provider `{provider}` answered with status {status} and no readable reason; retry")]
     UpstreamStatus { provider: String, status: u16 },
+    #[error(
+        "provider `{provider}` answered with a redirect (status {status}), which is not followed; correct its `base_url`"
+    )]
+    UpstreamRedirect { provider: String, status: u16 },
     #[error("the gateway is shutting down and broke the call off; retry")]
     Interrupted,
     #[error("the caller hung up before the answer was complete")]
@@ -94,6 +98,7 @@ impl CallError {
             CallError::UpstreamInvalid { .. } => "upstream_invalid_response",
             CallError::UpstreamCredentials { .. } => "upstream_credentials",
             CallError::UpstreamStatus { .. } => "upstream_error",
+            CallError::UpstreamRedirect { .. } => "upstream_redirect",
             CallError::Interrupted => "interrupted",
             CallError::HungUp => "client_disconnected",
             CallError::Internal => "internal",
@@ -132,6 +137,7 @@ impl CallError {
             | CallError::UpstreamReset { .. }
             | CallError::UpstreamIncomplete { .. }
             | CallError::UpstreamInvalid { .. }
+            | CallError::UpstreamRedirect { .. }
             | CallError::UpstreamCredentials { .. } => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
             CallError::UpstreamStatus { status, .. } => of_upstream(*status),
             CallError::HungUp | CallError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ErrorKind::Internal),
@@ -191,6 +197,8 @@ pub(crate) enum UpstreamVerdict {
     TryNext,
     /// As `TryNext`, and this target wants to be left alone for a while.
     Throttled,
+    /// The provider sends the call elsewhere, where it does not go with the provider's key: another target may do better.
+    Misled,
     /// The gateway's key is at fault: another target may do better, and the provider's words are not for the caller.
     Credentials,
 }
@@ -206,6 +214,7 @@ impl UpstreamVerdict {
             // Anthropic says 529 when it is overloaded.
             status if status.is_server_error() || status.as_u16() == 529 => UpstreamVerdict::TryNext,
             status if status.is_success() => UpstreamVerdict::Answered,
+            status if status.is_redirection() => UpstreamVerdict::Misled,
             _ => UpstreamVerdict::Refused,
         }
     }
@@ -241,6 +250,7 @@ mod tests {
         let verdict = |status| UpstreamVerdict::of(StatusCode::from_u16(status).unwrap());
         assert_eq!([200, 400, 404, 422].map(verdict)[1..], [UpstreamVerdict::Refused; 3]);
         assert_eq!([500, 503, 529, 408].map(verdict), [UpstreamVerdict::TryNext; 4]);
+        assert_eq!([302, 307].map(verdict), [UpstreamVerdict::Misled; 2]);
         assert_eq!((verdict(429), verdict(401)), (UpstreamVerdict::Throttled, UpstreamVerdict::Credentials));
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tollgate_interaction::{Dialect, Outcome, Payload};
+use tollgate_provider::dialect::gemini::EventArray;
+use tollgate_provider::eventstream::WholeFrames;
 use tollgate_provider::translate::{Asked, StreamTranslator};
 use tollgate_provider::{Observation, UsageFilter, dialect};
 
@@ -91,6 +93,8 @@ pub(crate) struct Relay {
     dialect: Dialect,
     provider: String,
     is_stream: bool,
+    /// Whether the stream is a JSON array rather than a row of events (Gemini).
+    is_array: bool,
     rewording: Rewording,
     /// Not to be sent before the call is settled.
     held: Bytes,
@@ -104,6 +108,10 @@ pub(crate) enum Rewording {
     None,
     /// The usage that the gateway, not the caller, asked for is hidden.
     HideUsage(Box<UsageFilter>),
+    /// Nothing, but what goes out ends where one of Amazon's frames does.
+    WholeFrames(Box<WholeFrames>),
+    /// Google's events become the items of an array.
+    EventArray(Box<EventArray>),
     /// It is put into the caller's format.
     Translate(Box<StreamTranslator>),
 }
@@ -121,7 +129,29 @@ impl Rewording {
         match self {
             Rewording::None => chunk,
             Rewording::HideUsage(filter) => filter.push(chunk),
+            Rewording::WholeFrames(frames) => frames.push(chunk),
+            Rewording::EventArray(array) => array.push(&chunk),
             Rewording::Translate(translator) => translator.push(&chunk),
+        }
+    }
+
+    /// What the stream should have been, if it cannot be read any further.
+    fn broken(&self) -> Option<&'static str> {
+        const SHORTER: &str = "a stream of events of at most 16 MiB each";
+        match self {
+            Rewording::None | Rewording::HideUsage(_) => None,
+            Rewording::WholeFrames(frames) => frames.is_broken().then_some("an undamaged stream of events"),
+            Rewording::EventArray(array) => array.is_broken().then_some(SHORTER),
+            Rewording::Translate(translator) => translator.is_broken().then_some(SHORTER),
+        }
+    }
+
+    /// Whether the stream has ended within one of Amazon's frames.
+    fn is_midway(&self) -> bool {
+        match self {
+            Rewording::None | Rewording::HideUsage(_) | Rewording::EventArray(_) => false,
+            Rewording::WholeFrames(frames) => frames.is_midway(),
+            Rewording::Translate(translator) => translator.is_midway(),
         }
     }
 
@@ -129,8 +159,11 @@ impl Rewording {
     fn finish(&mut self, is_whole: bool) -> Bytes {
         match self {
             Rewording::HideUsage(filter) => filter.finish(),
+            Rewording::EventArray(array) if is_whole => array.finish(),
             Rewording::Translate(translator) if is_whole => translator.finish(),
-            Rewording::None | Rewording::Translate(_) => Bytes::new(),
+            Rewording::None | Rewording::WholeFrames(_) | Rewording::EventArray(_) | Rewording::Translate(_) => {
+                Bytes::new()
+            }
         }
     }
 
@@ -139,7 +172,9 @@ impl Rewording {
         match self {
             Rewording::Translate(translator) if translator.has_ended() => End::Yes,
             Rewording::Translate(_) => End::No,
-            Rewording::None | Rewording::HideUsage(_) => end_in(dialect, piece),
+            Rewording::None | Rewording::HideUsage(_) | Rewording::WholeFrames(_) | Rewording::EventArray(_) => {
+                end_in(dialect, piece)
+            }
         }
     }
 }
@@ -166,8 +201,9 @@ impl Relay {
     /// Relays the answer of `call`. `first` is what has been read of it already.
     pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, rewording: Rewording) -> Relay {
         let (dialect, provider) = (call.dialect, call.provider_name());
+        let is_array = is_stream && call.wants_array;
         let (call, phase) = (Some(call), Phase::Flowing);
-        Relay { call, dialect, provider, is_stream, rewording, held: first, has_ended: false, phase }
+        Relay { call, dialect, provider, is_stream, is_array, rewording, held: first, has_ended: false, phase }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenAnswer>>> {
@@ -183,9 +219,13 @@ impl Relay {
             }
             let Some(call) = &mut self.call else { return Poll::Ready(None) };
             let end = match ready!(call.poll_chunk(cx)) {
-                Ok(Some(chunk)) => match self.pass(chunk) {
-                    Some(piece) => return Poll::Ready(Some(Ok(piece))),
-                    None => continue,
+                Ok(Some(chunk)) => match (self.pass(chunk), self.rewording.broken()) {
+                    (Some(piece), None) => return Poll::Ready(Some(Ok(piece))),
+                    (None, None) => continue,
+                    (piece, Some(expected)) => {
+                        self.take_back(piece.unwrap_or_default());
+                        Some(CallError::UpstreamInvalid { provider: self.provider.clone(), expected })
+                    }
                 },
                 Ok(None) => None,
                 // It had said that it was over: how the connection ended does not matter.
@@ -225,6 +265,14 @@ impl Relay {
         (!piece.is_empty()).then_some(piece)
     }
 
+    /// Puts a piece that was about to go out before what is held back.
+    fn take_back(&mut self, piece: Bytes) {
+        if let Some(call) = &mut self.call {
+            call.sent_bytes -= piece.len() as u64;
+        }
+        self.held = join(&piece, &self.held);
+    }
+
     /// Settles the call. `None` if that takes a while.
     fn close(&mut self, error: Option<CallError>) -> Option<Option<Result<Bytes, BrokenAnswer>>> {
         let mut call = self.call.take()?;
@@ -250,6 +298,7 @@ impl Relay {
     fn shortcoming(&self, observation: &Observation) -> Option<CallError> {
         // Some servers that speak OpenAI's dialect leave `[DONE]` out; that every choice has its reason to stop will do.
         let is_whole = observation.terminated || (self.is_stream && !observation.finish_reasons.is_empty());
+        let is_whole = is_whole && (self.has_ended || !self.rewording.is_midway());
         let provider = self.provider.clone();
         match (is_whole || observation.error.is_some(), self.is_stream) {
             (true, _) => None,
@@ -268,20 +317,24 @@ impl Relay {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
         bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
         if let (Some(error), true) = (error, self.is_stream) {
-            bytes.extend_from_slice(&self.error_event(call, error, &bytes));
+            let has_begun = call.sent_bytes > 0 || !bytes.is_empty();
+            bytes.extend_from_slice(&self.error_event(call, error, &bytes, has_begun));
         }
         Last { bytes, is_broken: error.is_some() && !self.is_stream }
     }
 
-    /// The error as an event of its own, also behind half an event.
-    fn error_event(&self, call: &Call, error: &CallError, before: &[u8]) -> Vec<u8> {
+    /// The error as an event of its own, also behind half an event. `has_begun` says whether anything went out before it.
+    fn error_event(&self, call: &Call, error: &CallError, before: &[u8], has_begun: bool) -> Vec<u8> {
+        if self.is_array {
+            return dialect::error_item(self.dialect, &error.shape(call.public_id.to_string()), has_begun);
+        }
         let breaks: &[u8] = if self.is_between_events(call, before) { b"" } else { b"\n\n" };
         [breaks, &dialect::error_event(self.dialect, &error.shape(call.public_id.to_string()))].concat()
     }
 
     fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
-        if matches!(self.rewording, Rewording::Translate(_)) {
-            // A translator writes whole events only.
+        if matches!(self.rewording, Rewording::Translate(_) | Rewording::WholeFrames(_)) {
+            // They let out whole events only.
             return true;
         }
         let sent = if before.is_empty() { call.recording.as_slice() } else { before };
@@ -303,8 +356,9 @@ impl Relay {
             }
             Ok(_) => {}
             Err(error) if self.is_stream => {
+                let has_begun = call.sent_bytes > bytes.len() as u64;
                 bytes.clear();
-                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n"));
+                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n", has_begun));
             }
             Err(_) => return Some(Err(BrokenAnswer { provider: self.provider.clone() })),
         }

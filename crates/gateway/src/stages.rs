@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tollgate_interaction::{Operation, Outcome, Payload};
+use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
 use tollgate_policy::decide::code::KEY_EXPIRED;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::translate::{self, Asked};
@@ -41,6 +41,7 @@ enum Reply {
 /// Answers a request.
 pub(crate) async fn conduct(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
     let mut call = Call::begin(gateway, endpoint.dialect, endpoint.operation);
+    call.wants_array = !endpoint.events;
     let (parts, mut body) = request.into_parts();
     let answered = match endpoint.operation {
         Operation::Models => Box::pin(list_models(&mut call, &endpoint.model, &parts)).await.map_err(Failure::Own),
@@ -123,11 +124,14 @@ async fn receive(
     if is_encoded(&answer.headers) {
         return Err(invalid(call, "uncompressed, as it was asked to be"));
     }
-    let form = asked.as_ref().map(|asked| answer::content_type(call.dialect, is_stream, asked.events));
+    let is_reworded = asked.is_some() || (is_stream && call.wants_array);
+    let form = is_reworded.then(|| answer::content_type(call.dialect, is_stream, !call.wants_array));
     if is_stream {
         let rewording = match asked {
             Some(asked) => Rewording::translate(call.spoken, call.dialect, asked),
             None if request.hides_usage() => Rewording::hide_usage(),
+            None if call.wants_array => Rewording::EventArray(Box::default()),
+            None if call.dialect == Dialect::Bedrock => Rewording::WholeFrames(Box::default()),
             None => Rewording::None,
         };
         let head = answer::head(call, answer, form, None);

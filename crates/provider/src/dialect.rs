@@ -89,6 +89,13 @@ pub fn error_event(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
     }
 }
 
+/// The error as the last item of a stream that is one JSON array (Gemini), its end included. `has_begun` says whether
+/// anything was sent before it.
+#[must_use]
+pub fn error_item(dialect: Dialect, error: &ErrorShape, has_begun: bool) -> Vec<u8> {
+    [gemini::opening(has_begun), &error_body(dialect, error), b"\r\n]"].concat()
+}
+
 /// The list of models, as the caller's client library expects it.
 #[must_use]
 pub fn models_list(dialect: Dialect, models: &[ModelEntry]) -> Vec<u8> {

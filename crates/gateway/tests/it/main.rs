@@ -4,10 +4,15 @@
 
 mod answers;
 mod bad_input;
+mod bad_requests;
 mod budget;
 mod disconnect;
+mod golden;
+mod hang_up;
 mod harness;
+mod late_error;
 mod provider;
+mod provider_faults;
 mod shutdown;
 mod translation;
 mod upstream_faults;

@@ -4,6 +4,7 @@
 //! <https://google.aip.dev/193>, and the types of the official client `google-genai` 3.6.1 (2026-11-26).
 
 pub(crate) mod answer;
+mod array;
 mod bytes;
 mod proto;
 pub(crate) mod request;
@@ -17,6 +18,8 @@ use serde_json::{Map, Value, json};
 use tollgate_interaction::Dialect;
 
 pub(crate) use answer::billed_searches;
+pub use array::EventArray;
+pub(super) use array::opening;
 pub(crate) use usage::GeminiUsage;
 
 use super::{ErrorKind, ErrorShape, ModelEntry};
