@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use tollgate_interaction::{Candidate, Dialect};
 use tollgate_provider::chat;
@@ -31,6 +31,15 @@ pub(crate) struct Outbound<'a> {
     pub(crate) body: Bytes,
     pub(crate) on_unsupported: OnUnsupported,
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    /// There if the call is a conversation over a WebSocket.
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// What is asked of a provider that is to speak another protocol.
+pub(crate) struct Upgrade {
+    pub(crate) headers: HeaderMap,
+    /// The caller's query, but for what names the model; each with `&` before it.
+    pub(crate) query: String,
 }
 
 /// The caller's request as a translation reads it: once, however many targets are tried.
@@ -134,6 +143,10 @@ fn word(
     let path = provider.path(spoken, operation, &target.model, outbound.head.stream)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
+    if let Some(upgrade) = &outbound.upgrade {
+        let path = format!("{path}{}", upgrade.query).parse().map_err(|_| CallError::Internal)?;
+        return Ok(Worded { spoken, path, body: Bytes::new() });
+    }
     if spoken == call.dialect {
         let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
         return Ok(Worded { spoken, path, body });
@@ -226,7 +239,14 @@ fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded, now_us: 
         }
     }
     provider.sign(&worded.path, &mut headers, &worded.body, now_us);
-    upstream::request(worded.path.clone(), headers, worded.body.clone())
+    let Some(upgrade) = &outbound.upgrade else {
+        return upstream::request(worded.path.clone(), headers, worded.body.clone());
+    };
+    headers.remove(header::CONTENT_TYPE);
+    headers.extend(upgrade.headers.clone());
+    let mut request = upstream::request(worded.path.clone(), headers, Bytes::new());
+    *request.method_mut() = Method::GET;
+    request
 }
 
 /// Whether a header of the caller means something to a provider spoken to in the format `spoken`.

@@ -14,17 +14,20 @@ use tollgate_provider::dialect::{self, Endpoint};
 use crate::error::{CallError, own};
 use crate::readiness::Readiness;
 use crate::relay::Body;
-use crate::{Gateway, answer, stages};
+use crate::{Gateway, answer, realtime, stages};
 
 /// For the message of a 404.
 pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/responses`, `POST /v1/messages`, `POST /v1/embeddings`, \
     `POST /v1beta/models/MODEL:generateContent`, `POST /v1beta/models/MODEL:streamGenerateContent`, \
-    `POST /model/MODEL/converse`, `POST /model/MODEL/converse-stream`, `GET /v1/models`, `GET /v1beta/models`, \
+    `POST /model/MODEL/converse`, `POST /model/MODEL/converse-stream`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, \
     `GET /health/live` and `GET /health/ready`";
 
 /// Answers one request.
 pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    if path == realtime::PATH && request.method() == Method::GET {
+        return realtime::conduct(gateway, request).await;
+    }
     let endpoint = match *request.method() {
         Method::POST => Endpoint::of_post(path, query),
         Method::GET => Endpoint::of_get(path, dialect_of(request.headers())),
@@ -60,7 +63,7 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     const MAX_SHOWN: usize = 200;
     let shown: String = path.chars().take(MAX_SHOWN).collect();
     let allowed = match path {
-        "/health/live" | "/health/ready" => Some("`GET`"),
+        "/health/live" | "/health/ready" | realtime::PATH => Some("`GET`"),
         path if Endpoint::of_post(path, "").is_some() => Some("`POST`"),
         path if Endpoint::of_get(path, Dialect::Openai).is_some() => Some("`GET`"),
         _ => None,

@@ -111,6 +111,9 @@ impl Provider {
     /// The format in which the provider is spoken to for a caller of `dialect`; `None` if it has no such operation. Where
     /// it is another than the caller's, the call is translated.
     pub(crate) fn spoken(&self, dialect: Dialect, operation: Operation) -> Option<Dialect> {
+        if operation == Operation::Realtime {
+            return matches!(self.kind, ProviderKind::Openai | ProviderKind::Azure).then_some(dialect);
+        }
         if operation != Operation::Chat {
             let has_it = matches!(self.kind, ProviderKind::Openai | ProviderKind::Azure | ProviderKind::Sandbox);
             return has_it.then_some(dialect);
@@ -140,6 +143,10 @@ impl Provider {
     ) -> Result<Uri, CallError> {
         let model = || aws::encoded_segment(model);
         let end = match (spoken, &self.api_version) {
+            (Dialect::Openai, Some(version)) if operation == Operation::Realtime => {
+                format!("/realtime?api-version={version}&deployment={}", model())
+            }
+            (Dialect::Openai, None) if operation == Operation::Realtime => format!("/realtime?model={}", model()),
             (Dialect::Responses, Some(version)) => format!("/responses?api-version={version}"),
             (Dialect::Openai, Some(version)) => {
                 let operation = if operation == Operation::Embeddings { "embeddings" } else { "chat/completions" };

@@ -45,7 +45,9 @@ pub(crate) async fn conduct(gateway: &Arc<Gateway>, endpoint: Endpoint, request:
     let (parts, mut body) = request.into_parts();
     let answered = match endpoint.operation {
         Operation::Models => Box::pin(list_models(&mut call, &endpoint.model, &parts)).await.map_err(Failure::Own),
-        Operation::Chat | Operation::Embeddings => run(&mut call, &endpoint, &parts, &mut body).await,
+        Operation::Chat | Operation::Embeddings | Operation::Realtime => {
+            run(&mut call, &endpoint, &parts, &mut body).await
+        }
     };
     match answered {
         Ok(Reply::Whole(response)) => response,
@@ -92,13 +94,14 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
         body,
         on_unsupported: resolved.on_unsupported,
         passed_on: intake.passed_on,
+        upgrade: None,
     };
     let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
     let asked = call.is_translated().then(|| call.asked(!head.hides_usage(), endpoint.events));
     Ok(receive(call, &head, asked, answer).await?)
 }
 
-fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
+pub(crate) fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
     intake::read_headers(&parts.headers, call.gateway.settings.limits.header_bytes)
 }
 
@@ -248,7 +251,7 @@ async fn settle_as_set(call: &mut Call, ending: Ending) -> Result<Settlement, Ca
 }
 
 /// Ends a call in an error of the gateway's own.
-async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
+pub(crate) async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
     let body = answer::error_body(call.dialect, &error, Some(call.public_id));
     let mut ending = Ending::of_error(&error, Some(error.status().as_u16()), body.clone());
     if call.has_answer_head {
@@ -265,7 +268,7 @@ async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
 }
 
 /// Ends a call in the words of the provider.
-async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
+pub(crate) async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
     let TheirError { status, headers, body: received, class } = error;
     let reported = call.is_translated().then(|| failure::reported(status.as_u16(), &received)).flatten();
     let (body, form) = match &reported {

@@ -13,6 +13,8 @@ mod harness;
 mod late_error;
 mod provider;
 mod provider_faults;
+mod realtime;
 mod shutdown;
+mod talker;
 mod translation;
 mod upstream_faults;

@@ -168,6 +168,11 @@ pub fn parse_head_at(
     if operation == Operation::Models {
         return Ok(Reader::default().head(dialect, operation, body));
     }
+    if operation == Operation::Realtime {
+        // There is no body: the conversation comes later.
+        let model = Some((address.model.to_owned(), None));
+        return Ok(Reader { model, stream: Some(true), ..Reader::default() }.head(dialect, operation, body));
+    }
     if let Err(error) = std::str::from_utf8(body) {
         return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
     }
