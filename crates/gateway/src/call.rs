@@ -389,6 +389,8 @@ impl Call {
         // A runtime that is shutting down drops what is spawned on it, which must not lead back here.
         !self.is_draining
             && self.upstream.is_some()
+            // A conversation that has not begun has no end to wait for.
+            && self.record.operation != Operation::Realtime
             && self.on_disconnect == OnDisconnect::Drain
             && !self.gateway.abort.is_cancelled()
             && !std::thread::panicking()

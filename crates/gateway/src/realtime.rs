@@ -33,7 +33,7 @@ const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
 const ACCOUNT_PROTOCOLS: [&str; 2] = ["openai-organization.", "openai-project."];
 
 /// Headers of a handshake that the provider gets as the caller sent them.
-const HANDSHAKE: [HeaderName; 2] = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION];
+static HANDSHAKE: [HeaderName; 2] = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION];
 
 /// Answers a request for a conversation, which goes on behind the answer.
 pub(crate) async fn conduct(gateway: &Arc<Gateway>, mut request: Request<Incoming>) -> Response<Body> {
@@ -153,14 +153,14 @@ fn handshake(parts: &Parts, protocols: &Protocols<'_>) -> Result<HeaderMap, Call
     let mut headers = HeaderMap::new();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    for name in HANDSHAKE {
-        let Some(value) = parts.headers.get(&name) else {
+    for name in &HANDSHAKE {
+        let Some(value) = parts.headers.get(name) else {
             return Err(CallError::Header {
                 header: "sec-websocket-key",
                 expected: "send a nonce of 16 bytes in base64",
             });
         };
-        headers.insert(name, value.clone());
+        headers.insert(name.clone(), value.clone());
     }
     if let Ok(offered) = HeaderValue::try_from(protocols.offered.join(", "))
         && !offered.is_empty()

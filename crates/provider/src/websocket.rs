@@ -61,6 +61,8 @@ pub struct FrameReader {
     kind: Option<u8>,
     message: Vec<u8>,
     control: Vec<u8>,
+    /// Bytes of the last piece that belong to whole frames; `None` while the first frame in it goes on.
+    whole_bytes: Option<usize>,
     failed: Option<FrameError>,
 }
 
@@ -94,6 +96,7 @@ impl FrameReader {
             kind: None,
             message: Vec::new(),
             control: Vec::new(),
+            whole_bytes: Some(0),
             failed: None,
         }
     }
@@ -106,16 +109,27 @@ impl FrameReader {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        self.whole_bytes = self.is_between_frames().then_some(0);
         self.read(bytes, &mut each).inspect_err(|error| self.failed = Some(*error))
     }
 
-    /// Whether a frame of one's own may be put behind what has been read.
+    /// Whether a frame of one's own may be put behind what has been read; after an error, behind [`Self::whole_bytes`].
     #[must_use]
     pub fn is_between_frames(&self) -> bool {
-        self.head_bytes == 0 && self.frame.is_none() && self.failed.is_none()
+        match self.failed {
+            None => self.head_bytes == 0 && self.frame.is_none(),
+            Some(_) => self.whole_bytes.is_some(),
+        }
+    }
+
+    /// How many of the bytes read last belong to whole frames: what may be passed on when the rest is an error.
+    #[must_use]
+    pub fn whole_bytes(&self) -> usize {
+        self.whole_bytes.unwrap_or(0)
     }
 
     fn read(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Message<'_>)) -> Result<(), FrameError> {
+        let all_bytes = bytes.len();
         loop {
             let Some(mut frame) = self.frame else {
                 let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
@@ -131,6 +145,7 @@ impl FrameReader {
                     continue;
                 }
                 self.end(each)?;
+                self.whole_bytes = Some(all_bytes - bytes.len());
                 continue;
             };
             if bytes.is_empty() {
@@ -147,6 +162,7 @@ impl FrameReader {
             self.frame = Some(frame);
             if frame.left == 0 {
                 self.end(each)?;
+                self.whole_bytes = Some(all_bytes - bytes.len());
             }
         }
     }
@@ -354,7 +370,20 @@ mod tests {
         let too_long = Err(FrameError::TooLong { limit: 4 });
         assert_eq!(reader.push(&[0x01, 0x03, 0x61, 0x61, 0x61, 0x80, 0x02], |_| {}), too_long);
         assert_eq!(reader.push(b"\x81\x00", |_| {}), too_long);
-        assert!(!reader.is_between_frames());
+    }
+
+    #[test]
+    fn what_came_before_an_error_is_told_from_it() {
+        let good = text_frame(Sender::Server, "good");
+        let piece = [good.as_slice(), &[0xff; 20]].concat();
+        let mut reader = FrameReader::new(Sender::Server, 100);
+        assert!(reader.push(&piece, |_| {}).is_err());
+        assert_eq!((reader.whole_bytes(), reader.is_between_frames()), (good.len(), true));
+        // A frame that began in another piece has been passed on in part.
+        let mut reader = FrameReader::new(Sender::Server, 100);
+        assert!(reader.push(&piece[..good.len() + 1], |_| {}).is_ok());
+        assert!(reader.push(&piece[good.len() + 1..], |_| {}).is_err());
+        assert_eq!((reader.whole_bytes(), reader.is_between_frames()), (0, false));
     }
 
     #[test]

@@ -121,15 +121,15 @@ enum Step {
 struct Session {
     call: Box<Call>,
     listener: Listener,
+    /// `None` once the row has been written.
     record: Option<Record>,
-    received_bytes: u64,
 }
 
 /// Lets the two sides talk until one of them ends it. `place` is the caller's among all connections.
 pub(super) async fn converse(call: Box<Call>, upgrade: OnUpgrade, switched: Switched, place: Option<Place>) {
     let limit = call.gateway.settings.limits.recorded_response_bytes;
     let (listener, record) = (Listener::default(), Some(Record::new(limit)));
-    let mut session = Session { call, listener, record, received_bytes: 0 };
+    let mut session = Session { call, listener, record };
     let gateway = std::sync::Arc::clone(&session.call.gateway);
     let joined = tokio::select! {
         () = gateway.abort.cancelled() => None,
@@ -155,17 +155,17 @@ impl Session {
         };
         match &end {
             // What cannot be read is not passed on.
-            End::Unreadable(Side::Caller, _) => up.held.clear(),
-            End::Unreadable(Side::Provider, _) => down.held.clear(),
-            _ if self.should_drain(&end) => {
-                if let End::Farewell(_, code, _) = &end {
-                    // The caller is told at once that its farewell was heard.
-                    down.part(Some(close_frame(Sender::Server, code.unwrap_or(code::NORMAL), ""))).await;
-                }
-                self.drain(&mut down).await;
-                down.held.clear();
+            End::Unreadable(Side::Caller, _) => up.held.truncate(up.frames.whole_bytes()),
+            End::Unreadable(Side::Provider, _) => down.held.truncate(down.frames.whole_bytes()),
+            End::Gone(Side::Caller) if self.should_drain() => {
+                self.drain(&mut down, false).await;
             }
-            End::Farewell(Side::Caller, ..) => self.return_farewell(&mut up, &mut down).await,
+            End::Farewell(Side::Caller, ..) => {
+                let has_ended = self.should_drain() && self.drain(&mut down, true).await;
+                if !has_ended {
+                    self.return_farewell(&mut up, &mut down).await;
+                }
+            }
             _ => {}
         }
         let settled = self.end(&end).await;
@@ -177,6 +177,10 @@ impl Session {
             let _ = tokio::time::timeout(PARTING, answered).await;
         }
         up.part(to_provider).await;
+        if !matches!(end, End::Gone(Side::Caller) | End::Stopped) {
+            // A socket that is closed with bytes unread takes those that are on their way to the caller with it.
+            let _ = tokio::time::timeout(PARTING, tokio::io::copy(&mut up.from, &mut tokio::io::sink())).await;
+        }
     }
 
     /// Takes in what came with the provider's handshake.
@@ -222,11 +226,9 @@ impl Session {
     /// Reads what `side` sent; says if that is the end.
     fn read(&mut self, side: Side, frames: &mut FrameReader, bytes: &[u8]) -> Option<End> {
         let at_ms = clock::micros(self.call.started.elapsed()) / 1_000;
-        if side == Side::Provider {
-            self.received_bytes += bytes.len() as u64;
-            self.call.sent_bytes += bytes.len() as u64;
-        } else {
-            self.call.record.request_bytes += bytes.len() as u64;
+        match side {
+            Side::Provider => self.call.sent_bytes += bytes.len() as u64,
+            Side::Caller => self.call.record.request_bytes += bytes.len() as u64,
         }
         let mut end = None;
         let Session { listener, record, .. } = self;
@@ -246,28 +248,39 @@ impl Session {
         read.err().map(|error| End::Unreadable(side, error)).or(end)
     }
 
-    /// Whether the answer being given is to be heard to its end, so that the provider counts it.
-    fn should_drain(&self, end: &End) -> bool {
-        matches!(end, End::Farewell(Side::Caller, ..) | End::Gone(Side::Caller))
-            && self.listener.is_answering()
-            && self.call.on_disconnect == OnDisconnect::Drain
+    /// Whether the answer being given is to be heard to its end after its caller has left, so that the provider counts it.
+    fn should_drain(&self) -> bool {
+        self.listener.is_answering() && self.call.on_disconnect == OnDisconnect::Drain
     }
 
-    async fn drain<R, W>(&mut self, down: &mut Lane<R, W>)
+    /// Hears the answer being given to its end, within bounds, and says whether the provider took its leave meanwhile.
+    /// `passes_on` says whether the caller still takes it.
+    async fn drain<R, W>(&mut self, down: &mut Lane<R, W>, mut passes_on: bool) -> bool
     where
         R: AsyncRead + AsyncWrite + Unpin,
+        W: AsyncRead + AsyncWrite + Unpin,
     {
         let gateway = std::sync::Arc::clone(&self.call.gateway);
-        let sent = self.call.sent_bytes;
+        let mut has_ended = false;
         let rest = async {
             while self.listener.is_answering() {
-                down.held.clear();
-                down.held.reserve(BUFFER_BYTES);
-                if !matches!(down.from.read_buf(&mut down.held).await, Ok(1..)) {
-                    break;
+                if !passes_on {
+                    down.held.clear();
+                    down.is_unflushed = false;
                 }
-                if self.read(Side::Provider, &mut down.frames, &down.held).is_some() {
-                    break;
+                let sent_bytes = self.call.sent_bytes;
+                match down.step().await {
+                    Ok(Step::Read) if self.read(Side::Provider, &mut down.frames, &down.held).is_some() => {
+                        has_ended = true;
+                        break;
+                    }
+                    Ok(Step::Read | Step::Wrote) => {}
+                    Err(_) if passes_on && down.is_writing() => passes_on = false,
+                    Ok(Step::End) | Err(_) => break,
+                }
+                if !passes_on {
+                    // Nobody hears it.
+                    self.call.sent_bytes = sent_bytes;
                 }
             }
         };
@@ -275,8 +288,10 @@ impl Session {
             () = gateway.abort.cancelled() => {}
             _ = tokio::time::timeout(gateway.settings.timeouts.drain, rest) => {}
         }
-        // Nobody heard that.
-        self.call.sent_bytes = sent;
+        if !passes_on {
+            down.held.clear();
+        }
+        has_ended
     }
 
     /// Passes the caller's farewell on and waits for the provider's, which may come behind the last of its words.

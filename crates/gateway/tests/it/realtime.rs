@@ -357,7 +357,7 @@ async fn the_end_of_a_provider_reaches_the_caller_and_the_row() {
         ),
         (vec![Act::Close(4000, "no")], Some(4000), Outcome::Failed, Some("upstream_closed"), "4000 (no)"),
         (vec![Act::Drop], Some(1011), Outcome::Failed, Some("upstream_incomplete"), "broke off"),
-        (vec![Act::Raw(vec![0xff, 0xff])], Some(1011), Outcome::Failed, Some("upstream_invalid_response"), "frame"),
+        (vec![Act::Raw(vec![0xff; 20])], Some(1011), Outcome::Failed, Some("upstream_invalid_response"), "frame"),
     ];
     for (acts, code, outcome, error, says) in ends {
         let script = move |text: &str| if text.is_empty() { say(&[SESSION]) } else { acts.clone() };
@@ -400,7 +400,7 @@ async fn a_message_that_is_too_long_or_no_frame_ends_the_conversation_with_its_c
     assert_eq!(caller.hear().await, Heard::Close(Some(1009), "the message is too long".to_owned()));
     let record = bench.only_row().await.record;
     assert_eq!((record.outcome, record.error_type.as_deref()), (Outcome::Failed, Some("message_too_large")));
-    assert_eq!(talker.last().await, Heard::End, "nothing of it was passed on");
+    assert_eq!(talker.last().await, Heard::Close(Some(1001), String::new()), "nothing of it was passed on");
     let (bench, _talker, mut caller) = greeted(|_| {}).await;
     caller
         .stream
