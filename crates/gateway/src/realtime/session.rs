@@ -137,7 +137,11 @@ pub(super) async fn converse(call: Box<Call>, upgrade: OnUpgrade, switched: Swit
     };
     match joined {
         Some(upgraded) => session.relay(upgraded, switched).await,
-        None => session.end(&End::Gone(Side::Caller)).await,
+        None => {
+            let end = if gateway.abort.is_cancelled() { End::Stopped } else { End::Gone(Side::Caller) };
+            // The log has said why, if it did not take it; there is nobody else to tell.
+            let _ = session.end(&end).await;
+        }
     }
     drop(place);
 }

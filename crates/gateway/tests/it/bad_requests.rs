@@ -45,7 +45,7 @@ async fn json_that_is_none_is_refused_with_the_place_where_it_ends_to_be() {
                 (format!("{}\\x{}", &body[..at], &body[at..]), at + 1),
                 (format!("{body}]"), body.len()),
                 (body[..body.len() - 1].to_owned(), body.len() - 1),
-                ("not JSON".to_owned(), 0),
+                ("<html>".to_owned(), 0),
                 (String::new(), 0),
             ];
             for (body, at) in cases {

@@ -122,7 +122,8 @@ pub(crate) fn told(dialect: Dialect, body: &Value) -> Option<(String, String)> {
     match dialect {
         Dialect::Openai | Dialect::Responses => {
             error["type"].as_str()?;
-            Some((text(&error["code"])?, text(&error["message"])?))
+            // Of a provider's own error that may be null.
+            Some((text(&error["code"]).unwrap_or_default(), text(&error["message"])?))
         }
         Dialect::Anthropic => {
             (body["type"] == "error" && error["type"].is_string()).then_some(())?;
