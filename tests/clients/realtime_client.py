@@ -67,7 +67,9 @@ async def talk(client):
 
 
 async def main():
-    async with serve(provide, "127.0.0.1", PORT, subprotocols=["realtime"], max_size=None):
+    # As OpenAI does: a page has to offer one and gets it back, a program need not.
+    chosen = lambda socket, offered: "realtime" if "realtime" in offered else None  # noqa: E731
+    async with serve(provide, "127.0.0.1", PORT, select_subprotocol=chosen, max_size=None):
         client = openai.AsyncOpenAI(base_url=GATEWAY + "/v1", api_key=KEY, max_retries=0)
         ids = [await talk(client) for _ in range(2)]
         request = asked[0]

@@ -110,7 +110,10 @@ async fn an_answer_that_is_none_becomes_an_error_in_the_caller_s_words() {
 async fn stream(provider: &str, spoken: Dialect, pieces: &[Vec<u8>], caller: Caller) -> (Bench, Answer) {
     let steps = [stream_head_of(golden::stream_type(spoken))].into_iter().chain(pieces.iter().map(chunk));
     let up = Provider::answering(steps.chain([end()]).collect()).await;
-    let bench = Bench::start(settings(up.address)).await;
+    let mut settings = settings(up.address);
+    // 20 MB take a while on a busy machine.
+    settings.timeouts.idle_stream = std::time::Duration::from_secs(10);
+    let bench = Bench::start(settings).await;
     let (path, body) = golden::request(caller, "text", &format!("{provider}/small"), true);
     let answer = bench.post(&path, &body.to_string()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);

@@ -12,28 +12,36 @@ use crate::dialect::RequestError;
 /// Letters of base64 that hold the first twelve bytes: enough to tell every picture below.
 const FIRST_LETTERS: usize = 16;
 
-/// The pictures that every provider takes: their media type, what their bytes begin with, and the refusal.
-const PICTURES: [(&str, fn(&[u8]) -> bool, &str); 4] = [
-    (
-        "image/png",
-        |bytes| bytes.starts_with(b"\x89PNG\r\n\x1a\n"),
-        "its bytes are no PNG image; send one, or state the media type it has",
-    ),
-    (
-        "image/jpeg",
-        |bytes| bytes.starts_with(b"\xff\xd8\xff"),
-        "its bytes are no JPEG image; send one, or state the media type it has",
-    ),
-    (
-        "image/gif",
-        |bytes| bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a"),
-        "its bytes are no GIF image; send one, or state the media type it has",
-    ),
-    (
-        "image/webp",
-        |bytes| bytes.starts_with(b"RIFF") && bytes.ends_with(b"WEBP"),
-        "its bytes are no WebP image; send one, or state the media type it has",
-    ),
+/// A kind of picture that every provider takes.
+struct Picture {
+    media_type: &'static str,
+    /// Whether the first bytes are those of one.
+    is_one: fn(&[u8]) -> bool,
+    /// The refusal of what is none.
+    expected: &'static str,
+}
+
+const PICTURES: [Picture; 4] = [
+    Picture {
+        media_type: "image/png",
+        is_one: |bytes| bytes.starts_with(b"\x89PNG\r\n\x1a\n"),
+        expected: "its bytes are no PNG image; send one, or state the media type it has",
+    },
+    Picture {
+        media_type: "image/jpeg",
+        is_one: |bytes| bytes.starts_with(b"\xff\xd8\xff"),
+        expected: "its bytes are no JPEG image; send one, or state the media type it has",
+    },
+    Picture {
+        media_type: "image/gif",
+        is_one: |bytes| bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a"),
+        expected: "its bytes are no GIF image; send one, or state the media type it has",
+    },
+    Picture {
+        media_type: "image/webp",
+        is_one: |bytes| bytes.starts_with(b"RIFF") && bytes.ends_with(b"WEBP"),
+        expected: "its bytes are no WebP image; send one, or state the media type it has",
+    },
 ];
 
 /// Checks everything in `request` that can be checked without asking a provider.
@@ -58,9 +66,9 @@ fn check_part(part: &Part) -> Result<(), RequestError> {
     if !is_base64(base64) {
         return malformed("its data is not standard base64; encode the bytes of the file");
     }
-    let picture = PICTURES.iter().find(|(known, ..)| media_type.eq_ignore_ascii_case(known));
+    let picture = PICTURES.iter().find(|picture| media_type.eq_ignore_ascii_case(picture.media_type));
     match picture {
-        Some((_, is_one, expected)) if !is_one(&first_bytes(base64)) => malformed(expected),
+        Some(picture) if !(picture.is_one)(&first_bytes(base64)) => malformed(picture.expected),
         _ => Ok(()),
     }
 }
