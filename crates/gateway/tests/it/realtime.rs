@@ -391,11 +391,7 @@ async fn a_message_that_is_too_long_or_no_frame_ends_the_conversation_with_its_c
     assert_eq!((record.outcome, record.error_type.as_deref()), (Outcome::Failed, Some("message_too_large")));
     assert_eq!(talker.last().await, Heard::Close(Some(1001), String::new()), "nothing of it was passed on");
     let (bench, _talker, mut caller) = greeted(|_| {}).await;
-    caller
-        .stream
-        .write_all(&tollgate_provider::websocket::text_frame(tollgate_provider::websocket::Sender::Server, "bare"))
-        .await
-        .unwrap();
+    caller.stream.write_all(&text_frame(Sender::Server, "bare")).await.unwrap();
     assert!(matches!(caller.hear().await, Heard::Close(Some(1002), _)));
     assert_eq!(bench.only_row().await.record.error_type.as_deref(), Some("invalid_frame"));
 }
