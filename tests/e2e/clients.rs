@@ -29,6 +29,11 @@ fn the_openai_client_works_unchanged() {
 }
 
 #[test]
+fn the_openai_client_s_other_operations_work_unchanged() {
+    run("openai_operations.py");
+}
+
+#[test]
 fn the_anthropic_client_works_unchanged() {
     run("anthropic_client.py");
 }

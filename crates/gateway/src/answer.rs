@@ -9,6 +9,7 @@ use tollgate_provider::{ErrorShape, dialect, failure};
 
 use crate::call::Call;
 use crate::error::{CallError, own};
+use crate::media;
 use crate::relay::Body;
 use crate::settle::Settlement;
 use crate::upstream::AnswerHead;
@@ -42,21 +43,10 @@ fn is_left_behind(name: &HeaderName) -> bool {
     )
 }
 
-const EVENTS: &str = "text/event-stream";
-const AMAZON_EVENTS: &str = "application/vnd.amazon.eventstream";
-
-/// Whether the body is a stream of events.
-pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let starts_with =
-        |kind: &str| value.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()));
-    starts_with(EVENTS) || starts_with(AMAZON_EVENTS)
-}
-
 /// Media type of an answer in `dialect`.
 pub(crate) fn content_type(dialect: Dialect, is_stream: bool, events: bool) -> HeaderValue {
     match (is_stream, dialect) {
-        (true, Dialect::Bedrock) => HeaderValue::from_static(AMAZON_EVENTS),
+        (true, Dialect::Bedrock) => HeaderValue::from_static(media::AMAZON_EVENTS),
         (true, Dialect::Gemini) if !events => JSON,
         (true, _) => HeaderValue::from_static("text/event-stream; charset=utf-8"),
         (false, _) => JSON,

@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
-use tollgate_interaction::{Candidate, Dialect};
+use tollgate_interaction::{Candidate, Dialect, Operation};
 use tollgate_provider::chat;
-use tollgate_provider::translate::{self, Address, OnUnsupported, Translated};
-use tollgate_provider::{RequestError, RequestHead, dialect, failure};
+use tollgate_provider::dialect::{self, Endpoint};
+use tollgate_provider::sandbox::Sent;
+use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated, Unsupported};
+use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
 use crate::error::{CallError, UpstreamVerdict};
@@ -24,10 +26,15 @@ use crate::upstream::{self, AnswerHead, ExchangeError, Lease, Pool, Upstream};
 /// Longest body of an error that is read. Providers' errors have a few hundred bytes.
 const MAX_ERROR_BYTES: u64 = 1024 * 1024;
 
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
 /// What is sent, whoever it is sent to.
 pub(crate) struct Outbound<'a> {
     pub(crate) head: &'a RequestHead,
-    pub(crate) address: Address<'a>,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) verb: &'a Method,
+    /// Of a body that is not JSON.
+    pub(crate) content_type: Option<&'a HeaderValue>,
     pub(crate) body: Bytes,
     pub(crate) on_unsupported: OnUnsupported,
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
@@ -47,9 +54,17 @@ pub(crate) struct Upgrade {
 struct Reading(Option<Result<chat::Request, RequestError>>);
 
 impl Reading {
+    /// Whether a request to `endpoint` is a conversation as its own format has it: what else is translated is read together
+    /// with what it is written for.
+    fn serves(endpoint: &Endpoint) -> bool {
+        endpoint.operation == Operation::Chat && !endpoint.is_invoke()
+    }
+
     /// The request, to be written in a provider's words. Whoever `is_last` to ask gets it without a copy.
-    fn take(&mut self, call: &Call, outbound: &Outbound<'_>, is_last: bool) -> Result<chat::Request, RequestError> {
-        let read = self.0.take().unwrap_or_else(|| translate::read(call.dialect, &outbound.body, outbound.address));
+    fn take(&mut self, outbound: &Outbound<'_>, is_last: bool) -> Result<chat::Request, RequestError> {
+        let endpoint = outbound.endpoint;
+        let read = || translate::read(endpoint.dialect, &outbound.body, endpoint.address());
+        let read = self.0.take().unwrap_or_else(read);
         if !is_last {
             self.0 = Some(read.clone());
         }
@@ -62,6 +77,8 @@ struct Worded {
     spoken: Dialect,
     path: Uri,
     body: Bytes,
+    /// For the header `anthropic-beta`, where the body named them; else empty.
+    betas: String,
 }
 
 /// Why no target answered.
@@ -140,27 +157,50 @@ fn word(
 ) -> Result<Worded, CallError> {
     let (operation, provider) = (call.record.operation, &target.provider);
     let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
-    let path = provider.path(spoken, operation, &target.model, outbound.head.stream)?;
+    let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
+    let path = provider.path(spoken, &target.model, method)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
     if let Some(upgrade) = &outbound.upgrade {
         let path = format!("{path}{}", upgrade.query).parse().map_err(|_| CallError::Internal)?;
-        return Ok(Worded { spoken, path, body: Bytes::new() });
+        return Ok(Worded { spoken, path, body: Bytes::new(), betas: String::new() });
     }
     if spoken == call.dialect {
         let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
-        return Ok(Worded { spoken, path, body });
+        return Ok(Worded { spoken, path, body, betas: String::new() });
     }
-    let request = reading.take(call, outbound, is_last).map_err(CallError::Request)?;
-    match translate::write(spoken, request, &target.model, outbound.on_unsupported) {
-        Ok(Translated { body, dropped }) => {
+    let translated = if Reading::serves(outbound.endpoint) {
+        let request = reading.take(outbound, is_last).map_err(TranslateError::from);
+        request.and_then(|request| Ok(translate::write(spoken, request, &target.model, outbound.on_unsupported)?))
+    } else {
+        let (model, stream) = (&target.model, outbound.head.stream);
+        translate::request_at(outbound.endpoint, spoken, &outbound.body, model, stream, outbound.on_unsupported)
+    };
+    match translated.and_then(|translated| Ok((translated, guardrails(outbound, spoken)?))) {
+        Ok((Translated { body, mut dropped, betas }, guardrails)) => {
+            dropped.extend(guardrails);
             call.record.dropped = dropped;
-            Ok(Worded { spoken, path, body })
+            Ok(Worded { spoken, path, body, betas })
         }
-        Err(source) => {
+        Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
+        Err(TranslateError::Unsupported(source)) => {
             let (model, provider) = (target.model.clone(), provider.name.clone());
             Err(CallError::Unsupported { model, provider, source })
         }
+    }
+}
+
+/// Amazon's own guardrails, which a caller of InvokeModel asks for in headers and nobody else has: refused, or dropped by
+/// name.
+fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, Unsupported> {
+    let names = outbound.passed_on.iter().map(|(name, _)| name.as_str());
+    let guardrails: Vec<String> =
+        names.filter(|name| name.starts_with("x-amzn-bedrock-guardrail")).map(str::to_owned).collect();
+    match (guardrails.first(), outbound.on_unsupported) {
+        (Some(field), OnUnsupported::Refuse) => {
+            Err(Unsupported { field: field.clone(), what: "a guardrail of Amazon's".to_owned(), target: spoken })
+        }
+        _ => Ok(guardrails),
     }
 }
 
@@ -181,9 +221,16 @@ async fn head_of(
     worded: Worded,
 ) -> Result<AnswerHead, CallError> {
     let Some(pool) = &target.provider.pool else {
-        let (operation, now_us) = (call.record.operation, call.now_us());
-        let address = Address { model: &target.model, stream: outbound.head.stream };
-        let play = Play::start(worded.spoken, operation, address, &worded.body, random::number(), now_us);
+        let sent = Sent {
+            dialect: worded.spoken,
+            operation: call.record.operation,
+            verb: outbound.verb.as_str(),
+            method: outbound.endpoint.method_at(worded.spoken, outbound.head.stream),
+            address: Address { model: &target.model, stream: outbound.head.stream },
+            content_type: outbound.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default(),
+            body: &worded.body,
+        };
+        let play = Play::start(&sent, random::number(), call.now_us());
         call.upstream = Some(Upstream::Sandbox(play));
         return head(call).await.map_err(of_head);
     };
@@ -238,15 +285,18 @@ fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded, now_us: 
             headers.insert((*name).clone(), (*value).clone());
         }
     }
+    if let Some(content_type) = outbound.content_type {
+        headers.insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    if let (false, Ok(betas)) = (worded.betas.is_empty(), HeaderValue::from_str(&worded.betas)) {
+        headers.append(ANTHROPIC_BETA, betas);
+    }
     provider.sign(&worded.path, &mut headers, &worded.body, now_us);
-    let Some(upgrade) = &outbound.upgrade else {
-        return upstream::request(worded.path.clone(), headers, worded.body.clone());
-    };
-    headers.remove(header::CONTENT_TYPE);
-    headers.extend(upgrade.headers.clone());
-    let mut request = upstream::request(worded.path.clone(), headers, Bytes::new());
-    *request.method_mut() = Method::GET;
-    request
+    if let Some(upgrade) = &outbound.upgrade {
+        headers.remove(header::CONTENT_TYPE);
+        headers.extend(upgrade.headers.clone());
+    }
+    upstream::request(outbound.verb.clone(), worded.path.clone(), headers, worded.body.clone())
 }
 
 /// Whether a header of the caller means something to a provider spoken to in the format `spoken`.
@@ -256,6 +306,9 @@ fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
     }
     if name.starts_with("anthropic-") {
         return spoken == Dialect::Anthropic;
+    }
+    if name.starts_with("x-amzn-") {
+        return spoken == Dialect::Bedrock;
     }
     !name.starts_with("openai-") || matches!(spoken, Dialect::Openai | Dialect::Responses)
 }

@@ -13,6 +13,7 @@ use tollgate_interaction::{
     Source, Usage, UsageSource, Usd,
 };
 use tollgate_policy::control::Principal;
+use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
@@ -23,7 +24,7 @@ use crate::recording::Recording;
 use crate::route::Target;
 use crate::settings::{AckMode, OnDisconnect};
 use crate::upstream::{AnswerHead, ExchangeError, Upstream};
-use crate::{Gateway, clock, random, settle};
+use crate::{Gateway, clock, media, random, settle};
 
 /// Length to which the name of a model is kept. No provider has one of half that length.
 const MAX_MODEL_CHARS: usize = 256;
@@ -37,8 +38,8 @@ pub(crate) struct Call {
     pub(crate) dialect: Dialect,
     /// The format spoken with the provider.
     pub(crate) spoken: Dialect,
-    /// Whether the caller wants a stream to be a JSON array rather than a row of events (Gemini).
-    pub(crate) wants_array: bool,
+    /// Whether it asks for the content of a stored file.
+    returns_content: bool,
     /// When its record counts as safe.
     pub(crate) ack: AckMode,
     pub(crate) on_disconnect: OnDisconnect,
@@ -56,6 +57,8 @@ pub(crate) struct Call {
     pub(crate) upstream: Option<Upstream>,
     /// Reads a stream in passing; a whole answer is read at its end.
     pub(crate) observer: Option<Observer>,
+    /// Whether the answer is not for reading: sound, or a file.
+    pub(crate) is_opaque: bool,
     pub(crate) recording: Recording,
     pub(crate) response_type: String,
     patience: Patience,
@@ -77,6 +80,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// The call of `endpoint`.
+    pub(crate) fn of(gateway: &Arc<Gateway>, endpoint: &Endpoint) -> Box<Call> {
+        let mut call = Call::begin(gateway, endpoint.dialect, endpoint.operation);
+        call.returns_content = endpoint.is_stored_content();
+        call
+    }
+
     pub(crate) fn begin(gateway: &Arc<Gateway>, dialect: Dialect, operation: Operation) -> Box<Call> {
         let started_at_us = clock::now_us();
         gateway.counters.started();
@@ -95,7 +105,7 @@ impl Call {
             public_id: record.interaction_id,
             dialect: record.dialect,
             spoken: record.dialect,
-            wants_array: false,
+            returns_content: false,
             ack: gateway.settings.ack,
             on_disconnect: gateway.settings.on_disconnect,
             record,
@@ -107,6 +117,7 @@ impl Call {
             target: None,
             upstream: None,
             observer: None,
+            is_opaque: false,
             recording: Recording::new(gateway.settings.limits.recorded_response_bytes),
             response_type: String::new(),
             patience: Patience::since(now, gateway.settings.timeouts.total),
@@ -211,14 +222,15 @@ impl Call {
         self.spoken != self.dialect
     }
 
-    /// What a writer of the answer in the caller's format has to know. `include_usage` and `events` are the caller's.
-    pub(crate) fn asked(&self, include_usage: bool, events: bool) -> Asked {
+    /// What a writer of the answer in the caller's format has to know. `events` is the caller's.
+    pub(crate) fn asked(&self, head: &RequestHead, events: bool) -> Asked {
         Asked {
             id: self.public_id.to_string(),
             created_at_s: self.record.started_at_us / 1_000_000,
             model: self.record.model_requested.clone(),
-            include_usage,
+            include_usage: !head.hides_usage(),
             events,
+            base64: head.base64,
         }
     }
 
@@ -339,12 +351,15 @@ impl Call {
         }
     }
 
-    /// Prepares for the body of an answer whose head has come.
-    pub(crate) fn begin_answer(&mut self, status: u16, is_stream: bool) {
+    /// Prepares for the body of an answer whose head has come, and says whether it is a stream of events.
+    pub(crate) fn begin_answer(&mut self, answer: &AnswerHead) -> bool {
         if let Some(attempt) = self.record.attempts.last_mut() {
-            attempt.http_status = Some(status);
+            attempt.http_status = Some(answer.status.as_u16());
         }
+        let is_stream = media::is_event_stream(&answer.headers);
         self.observer = is_stream.then(|| Observer::new(self.spoken, self.record.operation, true));
+        self.is_opaque = !is_stream && media::is_opaque(self.record.operation, self.returns_content, &answer.headers);
+        is_stream
     }
 
     fn observe(&mut self, chunk: &Bytes) {
@@ -365,6 +380,7 @@ impl Call {
     pub(crate) fn observation(&mut self, is_complete: bool) -> Observation {
         match self.observer.take() {
             Some(observer) => observer.finish(is_complete),
+            None if self.is_opaque => Observation::opaque(),
             None => observe::whole(self.spoken, self.record.operation, self.recording.as_slice()),
         }
     }
@@ -372,7 +388,7 @@ impl Call {
     /// Lets go of a failed attempt's answer, so that the next one starts clean.
     pub(crate) fn forget_answer(&mut self) {
         (self.upstream, self.observer) = (None, None);
-        (self.has_answer_head, self.is_refused) = (false, false);
+        (self.has_answer_head, self.is_refused, self.is_opaque) = (false, false, false);
         self.recording.take();
         self.record.ttft_us = None;
     }

@@ -19,8 +19,13 @@ use crate::{Gateway, answer, realtime, stages};
 /// For the message of a 404.
 pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/responses`, `POST /v1/messages`, `POST /v1/embeddings`, \
     `POST /v1beta/models/MODEL:generateContent`, `POST /v1beta/models/MODEL:streamGenerateContent`, \
-    `POST /model/MODEL/converse`, `POST /model/MODEL/converse-stream`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, \
-    `GET /health/live` and `GET /health/ready`";
+    `POST /model/MODEL/converse`, `POST /model/MODEL/converse-stream`, `POST /model/MODEL/invoke`, \
+    `POST /model/MODEL/invoke-with-response-stream`, `POST /v1/completions`, `POST /v1/moderations`, \
+    `POST /v1/images/generations|edits|variations`, `POST /v1/audio/speech|transcriptions|translations`, \
+    `POST /v1/rerank`, `POST /v2/rerank`, `POST /v1/messages/count_tokens`, `POST /v1/responses/input_tokens`, \
+    `POST /v1beta/models/MODEL:countTokens|embedContent|batchEmbedContents`, `POST /model/MODEL/count-tokens`, \
+    `/v1/files`, `/v1/batches`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, `GET /health/live` and \
+    `GET /health/ready`";
 
 /// Answers one request.
 pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
@@ -30,7 +35,8 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
     }
     let endpoint = match *request.method() {
         Method::POST => Endpoint::of_post(path, query),
-        Method::GET => Endpoint::of_get(path, dialect_of(request.headers())),
+        Method::GET => Endpoint::of_get(path, query, dialect_of(request.headers())),
+        Method::DELETE => Endpoint::of_delete(path, query),
         _ => None,
     };
     if let Some(endpoint) = endpoint {
@@ -65,7 +71,7 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     let allowed = match path {
         "/health/live" | "/health/ready" | realtime::PATH => Some("`GET`"),
         path if Endpoint::of_post(path, "").is_some() => Some("`POST`"),
-        path if Endpoint::of_get(path, Dialect::Openai).is_some() => Some("`GET`"),
+        path if Endpoint::of_get(path, "", Dialect::Openai).is_some() => Some("`GET`"),
         _ => None,
     };
     let error = match allowed {

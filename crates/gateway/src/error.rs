@@ -8,6 +8,9 @@ use tollgate_provider::translate::Unsupported;
 use tollgate_provider::websocket::FrameError;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
 
+/// Code of a call, or of a target, whose provider cannot do what was asked.
+pub(crate) const OPERATION_NOT_SUPPORTED: &str = "operation_not_supported";
+
 /// Why a call ended without the answer it asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -35,8 +38,16 @@ pub(crate) enum CallError {
     ModelUnknown { model: String, hint: String },
     #[error("model `{model}` of provider `{provider}`: {source}")]
     Unsupported { model: String, provider: String, source: Unsupported },
-    #[error("provider `{provider}` has no operation `{operation}`; choose a model of another provider")]
-    OperationNotSupported { provider: String, operation: &'static str },
+    #[error("provider `{provider}` has no operation `{operation}` for callers of this API; {hint}")]
+    OperationNotSupported { provider: String, operation: &'static str, hint: String },
+    #[error("no provider here has operation `{operation}` for callers of this API; {hint}")]
+    NoProvider { operation: &'static str, hint: String },
+    #[error(
+        "the call names no model, and several providers have operation `{operation}`: {able}; name one of them in the header `x-tollgate-provider`"
+    )]
+    ProviderAmbiguous { operation: &'static str, able: String },
+    #[error("no provider `{provider}` is configured, which the header `x-tollgate-provider` names; {hint}")]
+    ProviderUnknown { provider: String, hint: String },
     #[error(
         "the gateway cannot record this call, so it was not made; retry, and look at the disk of the gateway's log"
     )]
@@ -102,7 +113,9 @@ impl CallError {
             CallError::Request(error) => error.code(),
             CallError::ModelUnknown { .. } => "model_not_found",
             CallError::Unsupported { .. } => "unsupported_field",
-            CallError::OperationNotSupported { .. } => "operation_not_supported",
+            CallError::OperationNotSupported { .. } | CallError::NoProvider { .. } => OPERATION_NOT_SUPPORTED,
+            CallError::ProviderAmbiguous { .. } => "provider_ambiguous",
+            CallError::ProviderUnknown { .. } => "provider_not_found",
             CallError::LogUnavailable | CallError::LogLost => "log_unavailable",
             CallError::UpstreamUnreachable { .. } => "upstream_unreachable",
             CallError::UpstreamTimeout { .. } => "upstream_timeout",
@@ -148,8 +161,12 @@ impl CallError {
             | CallError::FramesUnreadable { .. }
             | CallError::Request(_)
             | CallError::Unsupported { .. }
-            | CallError::OperationNotSupported { .. } => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
-            CallError::ModelUnknown { .. } | CallError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorKind::NotFound),
+            | CallError::OperationNotSupported { .. }
+            | CallError::NoProvider { .. }
+            | CallError::ProviderAmbiguous { .. } => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
+            CallError::ModelUnknown { .. } | CallError::ProviderUnknown { .. } | CallError::NotFound { .. } => {
+                (StatusCode::NOT_FOUND, ErrorKind::NotFound)
+            }
             CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),
             CallError::LogUnavailable | CallError::LogLost | CallError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)

@@ -36,6 +36,8 @@ pub(crate) struct Intake<'a> {
     /// Whether the caller waits to be asked for the body.
     pub(crate) expects_continue: bool,
     pub(crate) content_type: Option<&'a HeaderValue>,
+    /// The provider for a call that names no model.
+    pub(crate) provider: Option<&'a str>,
     /// To be passed on to the provider.
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
 }
@@ -67,6 +69,7 @@ pub(crate) fn read_headers(headers: &HeaderMap, limit: usize) -> Result<Intake<'
                 intake.trace = value.to_str().ok().and_then(Trace::parse);
                 intake.passed_on.push((name, value));
             }
+            "x-tollgate-provider" => intake.provider = Some(text("x-tollgate-provider", value)?),
             "x-tollgate-metadata" => intake.labels = labels(value)?,
             "x-tollgate-user" => intake.user = Some(text("x-tollgate-user", value)?),
             "x-tollgate-conversation" => {
@@ -86,7 +89,9 @@ pub(crate) fn read_headers(headers: &HeaderMap, limit: usize) -> Result<Intake<'
 /// stays here. `x-mock-` steers scripted providers and goes to providers on this machine only.
 fn is_passed_on(name: &str) -> bool {
     matches!(name, "tracestate" | "idempotency-key" | "x-client-request-id")
-        || ["anthropic-version", "anthropic-beta", "openai-beta", "x-mock-"].iter().any(|start| name.starts_with(start))
+        || ["anthropic-version", "anthropic-beta", "openai-beta", "x-amzn-bedrock-", "x-mock-"]
+            .iter()
+            .any(|start| name.starts_with(start))
 }
 
 /// The key in `authorization`: a bearer's, or what an Amazon client takes for its access key id. Such a client signs its

@@ -17,6 +17,7 @@ mod gateway;
 mod health;
 mod intake;
 mod listener;
+mod media;
 mod patience;
 mod provider;
 mod random;

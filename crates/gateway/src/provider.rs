@@ -16,6 +16,8 @@ use crate::upstream::{Connector, Pool};
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+/// The method of [`Operation::Realtime`]; the query names the model.
+pub(crate) const REALTIME: &str = "realtime";
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// A provider, ready to be called.
@@ -111,12 +113,8 @@ impl Provider {
     /// The format in which the provider is spoken to for a caller of `dialect`; `None` if it has no such operation. Where
     /// it is another than the caller's, the call is translated.
     pub(crate) fn spoken(&self, dialect: Dialect, operation: Operation) -> Option<Dialect> {
-        if operation == Operation::Realtime {
-            return matches!(self.kind, ProviderKind::Openai | ProviderKind::Azure).then_some(dialect);
-        }
         if operation != Operation::Chat {
-            let has_it = matches!(self.kind, ProviderKind::Openai | ProviderKind::Azure | ProviderKind::Sandbox);
-            return has_it.then_some(dialect);
+            return self.spoken_beside_chat(dialect, operation);
         }
         Some(match self.kind {
             ProviderKind::Sandbox => dialect,
@@ -130,41 +128,83 @@ impl Provider {
         })
     }
 
-    /// Where a request for `model` goes, in origin form.
+    fn spoken_beside_chat(&self, dialect: Dialect, operation: Operation) -> Option<Dialect> {
+        use Operation as Of;
+        use ProviderKind as Kind;
+        match (operation, dialect, self.kind) {
+            (Of::Embeddings, Dialect::Openai | Dialect::Gemini, kind) => match kind {
+                Kind::Openai | Kind::Azure => Some(Dialect::Openai),
+                Kind::Gemini => Some(Dialect::Gemini),
+                Kind::Sandbox => Some(dialect),
+                Kind::Anthropic | Kind::Bedrock => None,
+            },
+            (Of::CountTokens, _, kind) => match kind {
+                Kind::Openai | Kind::Azure => self.has_responses.then_some(Dialect::Responses),
+                Kind::Anthropic => Some(Dialect::Anthropic),
+                Kind::Gemini => Some(Dialect::Gemini),
+                Kind::Bedrock => Some(Dialect::Bedrock),
+                Kind::Sandbox => Some(dialect),
+            },
+            // Azure has other services for these two.
+            (Of::Moderations | Of::Rerank, Dialect::Openai, Kind::Openai | Kind::Sandbox)
+            | (
+                Of::Completions | Of::Images | Of::Speech | Of::Transcription | Of::Translation,
+                Dialect::Openai,
+                Kind::Openai | Kind::Azure | Kind::Sandbox,
+            )
+            | (Of::Files | Of::Batches | Of::Realtime, Dialect::Openai, Kind::Openai | Kind::Azure) => {
+                Some(Dialect::Openai)
+            }
+            _ => None,
+        }
+    }
+
+    /// Where a request for `model` goes, in origin form. `method` is the part of the path that says what is to be done, in
+    /// the words of the dialect `spoken`.
     ///
     /// # Errors
     /// [`CallError::Internal`] if the model's name makes no path, which percent-encoding rules out.
-    pub(crate) fn path(
-        &self,
-        spoken: Dialect,
-        operation: Operation,
-        model: &str,
-        stream: bool,
-    ) -> Result<Uri, CallError> {
-        let model = || aws::encoded_segment(model);
+    pub(crate) fn path(&self, spoken: Dialect, model: &str, method: &str) -> Result<Uri, CallError> {
         let end = match (spoken, &self.api_version) {
-            (Dialect::Openai, Some(version)) if operation == Operation::Realtime => {
-                format!("/realtime?api-version={version}&deployment={}", model())
+            (Dialect::Openai, Some(version)) if method == REALTIME => {
+                format!("/realtime?api-version={version}&deployment={}", aws::encoded_segment(model))
             }
-            (Dialect::Openai, None) if operation == Operation::Realtime => format!("/realtime?model={}", model()),
-            (Dialect::Responses, Some(version)) => format!("/responses?api-version={version}"),
-            (Dialect::Openai, Some(version)) => {
-                let operation = if operation == Operation::Embeddings { "embeddings" } else { "chat/completions" };
-                format!("/deployments/{}/{operation}?api-version={version}", model())
+            (Dialect::Openai, None) if method == REALTIME => format!("/realtime?model={}", aws::encoded_segment(model)),
+            (Dialect::Openai | Dialect::Responses, Some(version)) => {
+                // What is kept belongs to the resource, and everything else to a deployment.
+                let is_kept = ["files", "batches", "responses"].iter().any(|kept| method.starts_with(kept));
+                let before = if is_kept || model.is_empty() {
+                    String::new()
+                } else {
+                    format!("/deployments/{}", aws::encoded_segment(model))
+                };
+                let separator = if method.contains('?') { '&' } else { '?' };
+                format!("{before}/{method}{separator}api-version={version}")
             }
             (Dialect::Gemini, _) => {
-                let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-                format!("/models/{}:{method}", model())
+                // Events can be told apart as they come, whatever the caller wants of them.
+                let events = if method == "streamGenerateContent" { "?alt=sse" } else { "" };
+                format!("/models/{}:{method}{events}", aws::encoded_segment(model))
             }
-            (Dialect::Bedrock, _) => {
-                format!("/model/{}/{}", model(), if stream { "converse-stream" } else { "converse" })
-            }
-            (Dialect::Anthropic, _) => return Ok(self.fixed.messages.clone()),
-            (Dialect::Responses, None) => return Ok(self.fixed.responses.clone()),
-            (Dialect::Openai, None) if operation == Operation::Embeddings => return Ok(self.fixed.embeddings.clone()),
-            (Dialect::Openai, None) => return Ok(self.fixed.chat.clone()),
+            (Dialect::Bedrock, _) => format!("/model/{}/{method}", aws::encoded_segment(model)),
+            (Dialect::Openai | Dialect::Responses | Dialect::Anthropic, _) => match method {
+                "chat/completions" => return Ok(self.fixed.chat.clone()),
+                "messages" => return Ok(self.fixed.messages.clone()),
+                "responses" => return Ok(self.fixed.responses.clone()),
+                "embeddings" => return Ok(self.fixed.embeddings.clone()),
+                "v2/rerank" => return self.second_version("/rerank"),
+                method => format!("/{method}"),
+            },
         };
         format!("{}{end}", self.root).parse().map_err(|_| CallError::Internal)
+    }
+
+    /// A path of the second version of an API whose first has the base URL. Cohere's own API lies beside the one it has for
+    /// clients of OpenAI's, not below it.
+    fn second_version(&self, end: &str) -> Result<Uri, CallError> {
+        let before = self.root.strip_suffix("/v1").unwrap_or(&self.root);
+        let before = before.strip_suffix("/compatibility").unwrap_or(before);
+        format!("{before}/v2{end}").parse().map_err(|_| CallError::Internal)
     }
 
     /// The headers of a request, to which the caller's own may be added.

@@ -5,6 +5,7 @@
 
 mod session;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -12,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tollgate_interaction::{Dialect, Operation, Payload};
-use tollgate_provider::dialect;
+use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::translate::Address;
 
 use crate::attempt::{self, Failure, Outbound, Upgrade};
@@ -22,7 +23,7 @@ use crate::intake::Intake;
 use crate::listener::Place;
 use crate::relay::Body;
 use crate::upstream::{AnswerHead, Switched, Upstream};
-use crate::{Gateway, admission, answer, auth, stages};
+use crate::{Gateway, admission, answer, auth, provider, stages};
 
 pub(crate) const PATH: &str = "/v1/realtime";
 
@@ -65,10 +66,11 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     call.identify(&principal, intake.user);
     call.describe(&mut intake);
     let (model, query) = read_query(parts.uri.query().unwrap_or_default());
-    let address = Address { model: &model, stream: true };
     // The query is all that a caller asks with.
     call.request = Payload { content_type: "application/x-www-form-urlencoded".to_owned(), body: kept_query(parts) };
-    let head = dialect::parse_head_at(call.dialect, call.record.operation, address, &[]).map_err(CallError::Request)?;
+    let head =
+        dialect::parse_head_at(call.dialect, call.record.operation, Address { model: &model, stream: true }, &[])
+            .map_err(CallError::Request)?;
     call.read(&head);
     call.record.stream = true;
     if model.is_empty() {
@@ -84,13 +86,17 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     let (dialect, operation) = (call.dialect, call.record.operation);
     let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
     call.record.candidates = ordered.candidates;
-    if let Some(refusal) = ordered.refused {
-        return Err(refusal.into());
+    if let Some(provider) = ordered.unable {
+        return Err(gateway.routes.unable(&provider, dialect, operation).into());
     }
     call.open().await?;
+    let endpoint =
+        Endpoint { dialect, operation, model, stream: true, events: true, method: Cow::Borrowed(provider::REALTIME) };
     let outbound = Outbound {
         head: &head,
-        address,
+        endpoint: &endpoint,
+        verb: &parts.method,
+        content_type: None,
         body: bytes::Bytes::new(),
         on_unsupported: resolved.on_unsupported,
         passed_on: without_bodys(intake),

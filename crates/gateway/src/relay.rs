@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
-use tollgate_interaction::{Dialect, Outcome, Payload};
-use tollgate_provider::dialect::gemini::EventArray;
+use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
 use tollgate_provider::eventstream::WholeFrames;
-use tollgate_provider::translate::{Asked, StreamTranslator};
+use tollgate_provider::translate::AnswerStream;
 use tollgate_provider::{Observation, UsageFilter, dialect};
 
 use crate::call::Call;
 use crate::error::CallError;
 use crate::listener::Presence;
+use crate::media;
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 
@@ -91,15 +91,25 @@ pub(crate) struct Relay {
     /// `None` only while its end is being written to disk.
     call: Option<Box<Call>>,
     dialect: Dialect,
+    operation: Operation,
     provider: String,
-    is_stream: bool,
-    /// Whether the stream is a JSON array rather than a row of events (Gemini).
-    is_array: bool,
+    form: Form,
     rewording: Rewording,
     /// Not to be sent before the call is settled.
     held: Bytes,
     has_ended: bool,
     phase: Phase,
+}
+
+/// What an answer is to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One thing, which is nothing until it is whole.
+    Whole,
+    /// Events, one after the other.
+    Events,
+    /// The items of a JSON array, one after the other.
+    Array,
 }
 
 /// What is done to a stream on its way to the caller.
@@ -110,10 +120,8 @@ pub(crate) enum Rewording {
     HideUsage(Box<UsageFilter>),
     /// Nothing, but what goes out ends where one of Amazon's frames does.
     WholeFrames(Box<WholeFrames>),
-    /// Google's events become the items of an array.
-    EventArray(Box<EventArray>),
     /// It is put into the caller's format.
-    Translate(Box<StreamTranslator>),
+    Reword(Box<AnswerStream>),
 }
 
 impl Rewording {
@@ -121,17 +129,12 @@ impl Rewording {
         Rewording::HideUsage(Box::default())
     }
 
-    pub(crate) fn translate(spoken: Dialect, dialect: Dialect, asked: Asked) -> Rewording {
-        Rewording::Translate(Box::new(StreamTranslator::new(spoken, dialect, asked)))
-    }
-
     fn push(&mut self, chunk: Bytes) -> Bytes {
         match self {
             Rewording::None => chunk,
             Rewording::HideUsage(filter) => filter.push(chunk),
             Rewording::WholeFrames(frames) => frames.push(chunk),
-            Rewording::EventArray(array) => array.push(&chunk),
-            Rewording::Translate(translator) => translator.push(&chunk),
+            Rewording::Reword(stream) => stream.push(&chunk),
         }
     }
 
@@ -141,17 +144,16 @@ impl Rewording {
         match self {
             Rewording::None | Rewording::HideUsage(_) => None,
             Rewording::WholeFrames(frames) => frames.is_broken().then_some("an undamaged stream of events"),
-            Rewording::EventArray(array) => array.is_broken().then_some(SHORTER),
-            Rewording::Translate(translator) => translator.is_broken().then_some(SHORTER),
+            Rewording::Reword(stream) => stream.is_broken().then_some(SHORTER),
         }
     }
 
     /// Whether the stream has ended within one of Amazon's frames.
     fn is_midway(&self) -> bool {
         match self {
-            Rewording::None | Rewording::HideUsage(_) | Rewording::EventArray(_) => false,
+            Rewording::None | Rewording::HideUsage(_) => false,
             Rewording::WholeFrames(frames) => frames.is_midway(),
-            Rewording::Translate(translator) => translator.is_midway(),
+            Rewording::Reword(stream) => stream.is_midway(),
         }
     }
 
@@ -159,22 +161,17 @@ impl Rewording {
     fn finish(&mut self, is_whole: bool) -> Bytes {
         match self {
             Rewording::HideUsage(filter) => filter.finish(),
-            Rewording::EventArray(array) if is_whole => array.finish(),
-            Rewording::Translate(translator) if is_whole => translator.finish(),
-            Rewording::None | Rewording::WholeFrames(_) | Rewording::EventArray(_) | Rewording::Translate(_) => {
-                Bytes::new()
-            }
+            Rewording::Reword(stream) if is_whole => stream.finish(),
+            Rewording::None | Rewording::WholeFrames(_) | Rewording::Reword(_) => Bytes::new(),
         }
     }
 
     /// Whether `piece`, the last that came out, tells the caller that all has been said.
-    fn end_in(&self, dialect: Dialect, piece: &[u8]) -> End {
+    fn end_in(&self, dialect: Dialect, operation: Operation, piece: &[u8]) -> End {
         match self {
-            Rewording::Translate(translator) if translator.has_ended() => End::Yes,
-            Rewording::Translate(_) => End::No,
-            Rewording::None | Rewording::HideUsage(_) | Rewording::WholeFrames(_) | Rewording::EventArray(_) => {
-                end_in(dialect, piece)
-            }
+            Rewording::Reword(stream) if stream.has_ended() => End::Yes,
+            Rewording::Reword(_) => End::No,
+            Rewording::None | Rewording::HideUsage(_) | Rewording::WholeFrames(_) => end_in(dialect, operation, piece),
         }
     }
 }
@@ -199,11 +196,14 @@ struct Last {
 
 impl Relay {
     /// Relays the answer of `call`. `first` is what has been read of it already.
-    pub(crate) fn new(call: Box<Call>, is_stream: bool, first: Bytes, rewording: Rewording) -> Relay {
-        let (dialect, provider) = (call.dialect, call.provider_name());
-        let is_array = is_stream && call.wants_array;
+    pub(crate) fn new(call: Box<Call>, form: Form, first: Bytes, rewording: Rewording) -> Relay {
+        let (dialect, operation, provider) = (call.dialect, call.record.operation, call.provider_name());
         let (call, phase) = (Some(call), Phase::Flowing);
-        Relay { call, dialect, provider, is_stream, is_array, rewording, held: first, has_ended: false, phase }
+        Relay { call, dialect, operation, provider, form, rewording, held: first, has_ended: false, phase }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.form != Form::Whole
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenAnswer>>> {
@@ -241,10 +241,11 @@ impl Relay {
     /// What of `chunk`, and of what was held back before it, may go out now.
     fn pass(&mut self, chunk: Bytes) -> Option<Bytes> {
         let piece = self.rewording.push(chunk);
+        let is_stream = self.is_stream();
         let call = self.call.as_mut()?;
-        let piece = if self.is_stream {
+        let piece = if is_stream {
             let piece = if self.held.is_empty() { piece } else { join(&std::mem::take(&mut self.held), &piece) };
-            match self.rewording.end_in(self.dialect, &piece) {
+            match self.rewording.end_in(self.dialect, self.operation, &piece) {
                 End::No => piece,
                 End::Maybe => {
                     self.held = piece;
@@ -297,13 +298,13 @@ impl Relay {
     /// What is wrong with an answer that has ended as HTTP wants it to.
     fn shortcoming(&self, observation: &Observation) -> Option<CallError> {
         // Some servers that speak OpenAI's dialect leave `[DONE]` out; that every choice has its reason to stop will do.
-        let is_whole = observation.terminated || (self.is_stream && !observation.finish_reasons.is_empty());
+        let is_whole = observation.terminated || (self.is_stream() && !observation.finish_reasons.is_empty());
         let is_whole = is_whole && (self.has_ended || !self.rewording.is_midway());
         let provider = self.provider.clone();
-        match (is_whole || observation.error.is_some(), self.is_stream) {
+        match (is_whole || observation.error.is_some(), self.is_stream()) {
             (true, _) => None,
             (false, true) => Some(CallError::UpstreamIncomplete { provider }),
-            (false, false) => Some(CallError::UpstreamInvalid { provider, expected: "JSON" }),
+            (false, false) => Some(CallError::UpstreamInvalid { provider, expected: media::expected(self.operation) }),
         }
     }
 
@@ -316,24 +317,25 @@ impl Relay {
     fn rest(&mut self, call: &Call, error: Option<&CallError>) -> Last {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
         bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
-        if let (Some(error), true) = (error, self.is_stream) {
-            let has_begun = call.sent_bytes > 0 || !bytes.is_empty();
-            bytes.extend_from_slice(&self.error_event(call, error, &bytes, has_begun));
+        if let (Some(error), true) = (error, self.is_stream()) {
+            let is_first = call.sent_bytes == 0 && bytes.is_empty();
+            bytes.extend_from_slice(&self.error_event(call, error, &bytes, is_first));
         }
-        Last { bytes, is_broken: error.is_some() && !self.is_stream }
+        Last { bytes, is_broken: error.is_some() && !self.is_stream() }
     }
 
-    /// The error as an event of its own, also behind half an event. `has_begun` says whether anything went out before it.
-    fn error_event(&self, call: &Call, error: &CallError, before: &[u8], has_begun: bool) -> Vec<u8> {
-        if self.is_array {
-            return dialect::error_item(self.dialect, &error.shape(call.public_id.to_string()), has_begun);
+    /// The error as an event of its own, also behind half an event. `is_first` says whether nothing has been sent.
+    fn error_event(&self, call: &Call, error: &CallError, before: &[u8], is_first: bool) -> Vec<u8> {
+        let shape = error.shape(call.public_id.to_string());
+        if self.form == Form::Array {
+            return dialect::error_item(&shape, is_first);
         }
         let breaks: &[u8] = if self.is_between_events(call, before) { b"" } else { b"\n\n" };
-        [breaks, &dialect::error_event(self.dialect, &error.shape(call.public_id.to_string()))].concat()
+        [breaks, &dialect::error_event(self.dialect, &shape)].concat()
     }
 
     fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
-        if matches!(self.rewording, Rewording::Translate(_) | Rewording::WholeFrames(_)) {
+        if matches!(self.rewording, Rewording::Reword(_) | Rewording::WholeFrames(_)) {
             // They let out whole events only.
             return true;
         }
@@ -351,14 +353,15 @@ impl Relay {
         self.phase = Phase::Ended;
         let Last { mut bytes, is_broken } = last;
         match settled {
-            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream && !is_broken && self.has_comments() => {
+            Ok(Settlement { cost: Some(cost), .. }) if self.is_stream() && !is_broken && self.has_comments() => {
                 bytes.extend_from_slice(format!(": tollgate cost_usd={cost}\n\n").as_bytes());
             }
             Ok(_) => {}
-            Err(error) if self.is_stream => {
-                let has_begun = call.sent_bytes > bytes.len() as u64;
+            Err(error) if self.is_stream() => {
+                // What was held back counts as sent, and is not.
+                let is_first = call.sent_bytes <= bytes.len() as u64;
                 bytes.clear();
-                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n", has_begun));
+                bytes.extend_from_slice(&self.error_event(call, &error, b"\n\n", is_first));
             }
             Err(_) => return Some(Err(BrokenAnswer { provider: self.provider.clone() })),
         }
@@ -395,15 +398,31 @@ enum End {
     Yes,
 }
 
+/// Types of the last events of OpenAI's streams of pictures, speech and transcripts.
+const LAST_EVENTS: [&[u8]; 4] = [
+    b"\"image_generation.completed\"",
+    b"\"image_edit.completed\"",
+    b"\"speech.audio.done\"",
+    b"\"transcript.text.done\"",
+];
+
+/// `{"type":"message_stop` in base64: how Claude's last event begins inside the frames of InvokeModel.
+const LAST_CHUNK: &[u8] = b"eyJ0eXBlIjoibWVzc2FnZV9zdG9w";
+
 /// What `piece` says about the end. JSON has no raw line breaks and no bare quotes within a text, so the model's own words
 /// cannot be mistaken for it.
-fn end_in(dialect: Dialect, piece: &[u8]) -> End {
+fn end_in(dialect: Dialect, operation: Operation, piece: &[u8]) -> End {
     let holds = |mark: &[u8], before: fn(u8) -> bool| {
         memchr::memmem::find_iter(piece, mark).any(|at| at == 0 || before(piece[at - 1]))
     };
     let starts_line = |mark: &[u8]| holds(mark, |before| before == b'\n');
     match dialect {
         Dialect::Openai if starts_line(b"data: [DONE]") => End::Yes,
+        // These end without it, as a rule; where one comes after all, it is the end.
+        Dialect::Openai if matches!(operation, Operation::Images | Operation::Speech | Operation::Transcription) => {
+            let is_last = LAST_EVENTS.iter().any(|last| holds(last, |before| before != b'\\'));
+            if is_last { End::Maybe } else { End::No }
+        }
         Dialect::Anthropic if starts_line(b"event: message_stop") => End::Yes,
         Dialect::Responses
             if [&b"event: response.completed"[..], b"event: response.incomplete", b"event: response.failed"]
@@ -413,7 +432,11 @@ fn end_in(dialect: Dialect, piece: &[u8]) -> End {
             End::Yes
         }
         Dialect::Gemini if holds(b"\"finishReason\"", |before| before != b'\\') => End::Maybe,
-        Dialect::Bedrock if memchr::memmem::find(piece, b"messageStop").is_some() => End::Maybe,
+        Dialect::Bedrock
+            if [&b"messageStop"[..], LAST_CHUNK].iter().any(|mark| memchr::memmem::find(piece, mark).is_some()) =>
+        {
+            End::Maybe
+        }
         Dialect::Openai | Dialect::Anthropic | Dialect::Responses | Dialect::Gemini | Dialect::Bedrock => End::No,
     }
 }
@@ -426,14 +449,32 @@ fn join(left: &Bytes, right: &Bytes) -> Bytes {
 mod tests {
     use super::*;
 
+    fn end(dialect: Dialect, piece: &[u8]) -> End {
+        end_in(dialect, Operation::Chat, piece)
+    }
+
     #[test]
     fn the_end_of_a_stream_is_told_from_words_about_it() {
-        assert_eq!(end_in(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"), End::Yes);
-        assert_eq!(end_in(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"), End::Yes);
-        assert_eq!(end_in(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#), End::No);
-        assert_eq!(end_in(Dialect::Anthropic, b"data: [DONE]\n\n"), End::No);
-        assert_eq!(end_in(Dialect::Responses, b"event: response.incomplete\ndata: {}\n\n"), End::Yes);
-        assert_eq!(end_in(Dialect::Gemini, br#"data: {"text":"say \"finishReason\""}"#), End::No);
-        assert_eq!(end_in(Dialect::Gemini, br#"data: {"candidates":[{"finishReason":"STOP"}]}"#), End::Maybe);
+        assert_eq!(end(Dialect::Openai, b"data: {}\n\ndata: [DONE]\n\n"), End::Yes);
+        assert_eq!(end(Dialect::Anthropic, b"event: message_stop\ndata: {}\n\n"), End::Yes);
+        assert_eq!(end(Dialect::Openai, br#"data: {"content":"data: [DONE]"}"#), End::No);
+        assert_eq!(end(Dialect::Anthropic, b"data: [DONE]\n\n"), End::No);
+        assert_eq!(end(Dialect::Responses, b"event: response.incomplete\ndata: {}\n\n"), End::Yes);
+        assert_eq!(end(Dialect::Gemini, br#"data: {"text":"say \"finishReason\""}"#), End::No);
+        assert_eq!(end(Dialect::Gemini, br#"data: {"candidates":[{"finishReason":"STOP"}]}"#), End::Maybe);
+    }
+
+    #[test]
+    fn the_last_event_of_a_stream_without_a_mark_waits_for_the_log() {
+        let end = |piece: &[u8]| end_in(Dialect::Openai, Operation::Transcription, piece);
+        assert_eq!(
+            end(b"data: {\"type\":\"transcript.text.delta\",\"delta\":\"\\\"transcript.text.done\\\"\"}\n\n"),
+            End::No
+        );
+        assert_eq!(end(b"data: {\"type\": \"transcript.text.done\",\"text\":\"\"}\n\n"), End::Maybe);
+        assert_eq!(end(b"data: [DONE]\n\n"), End::Yes);
+        let mut wrapper = tollgate_provider::dialect::bedrock::invoke::Wrapper::default();
+        let frame = wrapper.push(b"data: {\"type\":\"message_stop\",\"amazon-bedrock-invocationMetrics\":{}}\n\n");
+        assert_eq!(end_in(Dialect::Bedrock, Operation::Chat, &frame), End::Maybe);
     }
 }

@@ -1,7 +1,7 @@
 //! Where a call can go: the configured providers, the targets that a model's name stands for, and the order in which they
 //! are tried. A name that stands for nothing is refused with the nearest one that does. Nothing here talks to a provider.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
-use crate::error::CallError;
+use crate::error::{CallError, OPERATION_NOT_SUPPORTED};
 use crate::health::Health;
 use crate::provider::Provider;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
@@ -121,8 +121,8 @@ pub(crate) struct Ordered {
     pub(crate) targets: Vec<Arc<Target>>,
     /// All of them for the record, those left out with why-not.
     pub(crate) candidates: Vec<Candidate>,
-    /// Why the first target was left out, if all were.
-    pub(crate) refused: Option<CallError>,
+    /// Provider of the first target, if all were left out because none has the operation.
+    pub(crate) unable: Option<String>,
 }
 
 /// Everything a name can stand for.
@@ -130,6 +130,8 @@ pub(crate) struct Ordered {
 pub(crate) struct RouteTable {
     providers: HashMap<String, Arc<Provider>>,
     known: HashMap<String, Arc<Resolved>>,
+    /// What a call without a model goes to, by provider.
+    whole_providers: BTreeMap<String, Arc<Resolved>>,
     /// Targets of providers that list no models.
     remembered: RwLock<HashMap<String, Arc<Resolved>>>,
     listed: Vec<ModelEntry>,
@@ -144,6 +146,7 @@ impl RouteTable {
         let mut table = RouteTable {
             providers: HashMap::new(),
             known: HashMap::new(),
+            whole_providers: BTreeMap::new(),
             remembered: RwLock::default(),
             listed: Vec::new(),
             catalog,
@@ -152,6 +155,8 @@ impl RouteTable {
             let built = Arc::new(Provider::new(provider, settings, &connector)?);
             // Reading its prices takes milliseconds, which no call should pay.
             table.catalog.prepare(&built.price_name);
+            let whole = Arc::new(Resolved::single(Arc::new(table.target(&built, ""))));
+            table.whole_providers.insert(provider.name.clone(), whole);
             if table.providers.insert(provider.name.clone(), built).is_some() {
                 return Err(RouteError::DuplicateProvider { name: provider.name.clone() });
             }
@@ -185,6 +190,63 @@ impl RouteTable {
             return Ok(known.clone());
         }
         self.resolve_unlisted(model).ok_or_else(|| self.unknown(model))
+    }
+
+    /// Finds the provider of a call that names no model: the one called `name`, or else the only one that has the
+    /// operation. The sandbox counts only where no other has it.
+    ///
+    /// # Errors
+    /// [`CallError`] names those there are.
+    pub(crate) fn without_model(
+        &self,
+        name: Option<&str>,
+        dialect: Dialect,
+        operation: Operation,
+    ) -> Result<Arc<Resolved>, CallError> {
+        if let Some(name) = name {
+            return self.whole_providers.get(name).cloned().ok_or_else(|| {
+                let (provider, hint) = (name.to_owned(), self.able(dialect, operation));
+                CallError::ProviderUnknown { provider, hint }
+            });
+        }
+        let has_it = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.has(dialect, operation));
+        let able: Vec<&Arc<Resolved>> = self.whole_providers.values().filter(has_it).collect();
+        let is_real = |whole: &&&Arc<Resolved>| whole.targets.iter().any(|target| target.provider.pool.is_some());
+        let real: Vec<&Arc<Resolved>> = able.iter().filter(is_real).copied().collect();
+        match (real.as_slice(), able.as_slice()) {
+            ([only], _) | ([], [only]) => Ok(Arc::clone(only)),
+            ([], []) => {
+                Err(CallError::NoProvider { operation: operation.as_str(), hint: self.able(dialect, operation) })
+            }
+            ([], _) | ([_, ..], _) => Err(CallError::ProviderAmbiguous {
+                operation: operation.as_str(),
+                able: self.able_names(dialect, operation).join(", "),
+            }),
+        }
+    }
+
+    /// The refusal of an operation that the provider of a model does not have.
+    pub(crate) fn unable(&self, provider: &str, dialect: Dialect, operation: Operation) -> CallError {
+        let hint = self.able(dialect, operation);
+        CallError::OperationNotSupported { provider: provider.to_owned(), operation: operation.as_str(), hint }
+    }
+
+    /// Which providers have an operation for callers of `dialect`, in a sentence.
+    fn able(&self, dialect: Dialect, operation: Operation) -> String {
+        let able = self.able_names(dialect, operation);
+        match able.as_slice() {
+            [] => "none that is configured has it: add one under `providers`".to_owned(),
+            [only] => format!("{only} has it"),
+            several => format!("those that have it are {}", several.join(", ")),
+        }
+    }
+
+    fn able_names(&self, dialect: Dialect, operation: Operation) -> Vec<String> {
+        let able = self
+            .whole_providers
+            .iter()
+            .filter(|(_, whole)| whole.targets.iter().any(|target| target.has(dialect, operation)));
+        able.map(|(name, _)| format!("`{name}`")).collect()
     }
 
     /// The refusal of a name that stands for nothing.
@@ -265,7 +327,7 @@ impl RouteTable {
     fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
         Target {
             model: model.to_owned(),
-            name: format!("{}/{model}", provider.name),
+            name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
             input_price: self.catalog.input_price(&provider.price_name, model),
@@ -336,15 +398,14 @@ impl Resolved {
         now_us: i64,
     ) -> Ordered {
         let mut ready: Vec<Arc<Target>> = Vec::with_capacity(self.targets.len());
-        let mut refused = None;
+        let mut unable = None;
         let mut left_out = Vec::new();
         for target in &self.targets {
-            match target.refusal(dialect, operation) {
-                None => ready.push(Arc::clone(target)),
-                Some(refusal) => {
-                    left_out.push(target.candidate(Some(refusal.code().to_owned())));
-                    refused.get_or_insert(refusal);
-                }
+            if target.has(dialect, operation) {
+                ready.push(Arc::clone(target));
+            } else {
+                left_out.push(target.candidate(Some(OPERATION_NOT_SUPPORTED.to_owned())));
+                unable.get_or_insert_with(|| target.provider.name.clone());
             }
         }
         if ready.len() > 1 {
@@ -353,8 +414,8 @@ impl Resolved {
         let mut candidates = Vec::with_capacity(self.targets.len());
         candidates.extend(ready.iter().map(|target| target.candidate(None)));
         candidates.append(&mut left_out);
-        let refused = refused.filter(|_| ready.is_empty());
-        Ordered { targets: ready, candidates, refused }
+        let unable = unable.filter(|_| ready.is_empty());
+        Ordered { targets: ready, candidates, unable }
     }
 
     fn sort(&self, ready: &mut [Arc<Target>], prefer: Option<&Prefer>, signals: &SignalsSnapshot, now_us: i64) {
@@ -390,12 +451,9 @@ impl Target {
         Usd::new(part(input_tokens, self.input_price) + part(output_tokens, self.output_price))
     }
 
-    fn refusal(&self, dialect: Dialect, operation: Operation) -> Option<CallError> {
-        if self.provider.spoken(dialect, operation).is_some() {
-            return None;
-        }
-        let (provider, operation) = (self.provider.name.clone(), operation.as_str());
-        Some(CallError::OperationNotSupported { provider, operation })
+    /// Whether its provider can serve callers of `dialect` with an operation.
+    fn has(&self, dialect: Dialect, operation: Operation) -> bool {
+        self.provider.spoken(dialect, operation).is_some()
     }
 
     fn price_order(&self) -> (bool, Usd) {

@@ -9,9 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Sleep;
-use tollgate_interaction::{Dialect, Operation};
-use tollgate_provider::sandbox::{self, Script};
-use tollgate_provider::translate::Address;
+use tollgate_provider::sandbox::{self, Script, Sent};
 
 use crate::upstream::AnswerHead;
 
@@ -30,15 +28,8 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    pub(crate) fn start(
-        dialect: Dialect,
-        operation: Operation,
-        address: Address<'_>,
-        body: &[u8],
-        seed: u64,
-        now_us: i64,
-    ) -> Self {
-        let reply = sandbox::respond(dialect, operation, address, body, &script(now_us), seed);
+    pub(crate) fn start(sent: &Sent<'_>, seed: u64, now_us: i64) -> Self {
+        let reply = sandbox::perform(sent, &script(now_us), seed);
         let mut play =
             Play { status: reply.status, headers: reply.headers, frames: reply.frames.into_iter(), next: None };
         play.advance();

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use tollgate_interaction::{
-    CostSource, Decision, Event, Interaction, Outcome, Payload, Settled, Usage, UsageSource, Usd,
+    CostSource, Decision, Event, Interaction, Operation, Outcome, Payload, Settled, Usage, UsageSource, Usd,
 };
 use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
@@ -153,11 +153,21 @@ fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settl
 fn count(call: &Call, record: &mut Interaction, observation: Observation) {
     let mut observation = observation.with_estimate(call.estimated_input_tokens);
     let was_cut = matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted);
-    if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
-        // The provider has read the prompt, and will charge for it, even if nobody waited for the answer.
+    // The provider has read the prompt, and will charge for it, even if nobody waited for the answer; and some of those who
+    // embed a text do not say how long it was.
+    let has_read_text = match record.operation {
+        Operation::Chat | Operation::Completions => was_cut,
+        Operation::Embeddings => was_cut || record.outcome == Outcome::Success,
+        _ => false,
+    };
+    if observation.usage.is_empty() && has_read_text && !record.attempts.is_empty() {
         observation.usage =
             Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
+    }
+    if let Some(seconds) = observation.audio_seconds.take() {
+        // There is no column for what is counted in seconds.
+        label(record, "audio_seconds", seconds);
     }
     record.usage = observation.usage;
     record.usage_source = observation.usage_source;
@@ -244,8 +254,7 @@ async fn read_to_end(call: &mut Call) -> bool {
     if !call.has_answer_head {
         match poll_fn(|cx| call.poll_head(cx)).await {
             Ok(head) => {
-                let is_stream = crate::answer::is_event_stream(&head.headers);
-                call.begin_answer(head.status.as_u16(), is_stream);
+                call.begin_answer(&head);
                 call.is_refused = UpstreamVerdict::of(head.status) != UpstreamVerdict::Answered;
             }
             Err(_) => return false,

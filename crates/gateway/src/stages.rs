@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
 use tollgate_policy::decide::code::KEY_EXPIRED;
 use tollgate_provider::dialect::{self, Endpoint};
-use tollgate_provider::translate::{self, Asked};
-use tollgate_provider::{RequestHead, failure};
+use tollgate_provider::failure;
+use tollgate_provider::translate::{self, AnswerStream};
 
-use crate::answer::{self, is_encoded, is_event_stream};
+use crate::answer::{self, is_encoded};
 use crate::attempt::{self, Failure, Outbound, TheirError};
 use crate::call::Call;
 use crate::error::{CallError, own};
 use crate::intake::{self, Intake};
 use crate::patience::Patience;
-use crate::relay::{Body, Relay, Rewording};
+use crate::relay::{Body, Form, Relay, Rewording};
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
-use crate::{Gateway, admission, auth};
+use crate::{Gateway, admission, auth, media};
 
 /// Body of a refused request that is read from callers who have not shown a valid key.
 const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
@@ -35,25 +35,22 @@ const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// An answer, or one about to come.
 enum Reply {
     Whole(Response<Body>),
-    Relayed { head: Response<()>, is_stream: bool, first: Bytes, rewording: Rewording },
+    Relayed { head: Response<()>, form: Form, first: Bytes, rewording: Rewording },
 }
 
 /// Answers a request.
 pub(crate) async fn conduct(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
-    let mut call = Call::begin(gateway, endpoint.dialect, endpoint.operation);
-    call.wants_array = !endpoint.events;
+    let mut call = Call::of(gateway, &endpoint);
     let (parts, mut body) = request.into_parts();
     let answered = match endpoint.operation {
         Operation::Models => Box::pin(list_models(&mut call, &endpoint.model, &parts)).await.map_err(Failure::Own),
-        Operation::Chat | Operation::Embeddings | Operation::Realtime => {
-            run(&mut call, &endpoint, &parts, &mut body).await
-        }
+        _ => run(&mut call, &endpoint, &parts, &mut body).await,
     };
     match answered {
         Ok(Reply::Whole(response)) => response,
-        Ok(Reply::Relayed { head, is_stream, first, rewording }) => {
+        Ok(Reply::Relayed { head, form, first, rewording }) => {
             call.status_sent = Some(head.status().as_u16());
-            head.map(|()| Body::relay(Relay::new(call, is_stream, first, rewording)))
+            head.map(|()| Body::relay(Relay::new(call, form, first, rewording)))
         }
         Err(Failure::Own(error)) => {
             if !matches!(error, CallError::BodyTimeout { .. } | CallError::BodyBroken) {
@@ -73,32 +70,36 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     call.identify(&principal, intake.user);
     call.describe(&mut intake);
     let body = read_body(call, body).await?;
-    let head = dialect::parse_head_at(call.dialect, call.record.operation, endpoint.address(), &body);
-    let head = head.map_err(CallError::Request)?;
+    let (dialect, operation) = (call.dialect, call.record.operation);
+    let content_type = intake.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let head = dialect::parse(endpoint, content_type, &body).map_err(CallError::Request)?;
     call.read(&head);
-    let resolved = gateway.routes.resolve(&head.model)?;
+    let resolved = match head.model.as_str() {
+        "" => gateway.routes.without_model(intake.provider, dialect, operation)?,
+        model => gateway.routes.resolve(model)?,
+    };
     call.record.route_id.clone_from(&resolved.alias);
     call.ack = resolved.ack.unwrap_or(call.ack);
     call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
-    let (dialect, operation) = (call.dialect, call.record.operation);
     let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
     call.record.candidates = ordered.candidates;
-    if let Some(refusal) = ordered.refused {
-        return Err(refusal.into());
+    if let Some(provider) = ordered.unable {
+        return Err(gateway.routes.unable(&provider, dialect, operation).into());
     }
     call.open().await?;
     let outbound = Outbound {
         head: &head,
-        address: endpoint.address(),
+        endpoint,
+        verb: &parts.method,
+        content_type: intake.content_type.filter(|_| head.is_form() || operation == Operation::Files),
         body,
         on_unsupported: resolved.on_unsupported,
         passed_on: intake.passed_on,
         upgrade: None,
     };
     let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
-    let asked = call.is_translated().then(|| call.asked(!head.hides_usage(), endpoint.events));
-    Ok(receive(call, &head, asked, answer).await?)
+    Ok(receive(call, &outbound, answer).await?)
 }
 
 pub(crate) fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
@@ -115,59 +116,53 @@ async fn read_body(call: &mut Call, body: &mut Incoming) -> Result<Bytes, CallEr
     Ok(read)
 }
 
-/// Takes the answer in, or prepares to pass it on while it comes. `asked` is there if it has to be translated.
-async fn receive(
-    call: &mut Call,
-    request: &RequestHead,
-    asked: Option<Asked>,
-    answer: AnswerHead,
-) -> Result<Reply, CallError> {
-    let is_stream = is_event_stream(&answer.headers);
-    call.begin_answer(answer.status.as_u16(), is_stream);
+/// Takes the answer in, or prepares to pass it on while it comes.
+async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> Result<Reply, CallError> {
+    let Outbound { head: request, endpoint, .. } = *outbound;
+    let is_stream = call.begin_answer(&answer);
     if is_encoded(&answer.headers) {
         return Err(invalid(call, "uncompressed, as it was asked to be"));
     }
-    let is_reworded = asked.is_some() || (is_stream && call.wants_array);
-    let form = is_reworded.then(|| answer::content_type(call.dialect, is_stream, !call.wants_array));
     if is_stream {
-        let rewording = match asked {
-            Some(asked) => Rewording::translate(call.spoken, call.dialect, asked),
+        let reworded = AnswerStream::new(endpoint, call.spoken, call.asked(request, endpoint.events));
+        let media_type = reworded.is_some().then(|| answer::content_type(call.dialect, true, endpoint.events));
+        let rewording = match reworded {
+            Some(stream) => Rewording::Reword(Box::new(stream)),
             None if request.hides_usage() => Rewording::hide_usage(),
-            None if call.wants_array => Rewording::EventArray(Box::default()),
             None if call.dialect == Dialect::Bedrock => Rewording::WholeFrames(Box::default()),
             None => Rewording::None,
         };
-        let head = answer::head(call, answer, form, None);
-        return Ok(Reply::Relayed { head, is_stream, first: Bytes::new(), rewording });
+        let form = if endpoint.events { Form::Events } else { Form::Array };
+        let head = answer::head(call, answer, media_type, None);
+        return Ok(Reply::Relayed { head, form, first: Bytes::new(), rewording });
     }
-    if !collect(call, asked.is_some()).await? {
-        if asked.is_some() {
+    // Who listens wants to hear the beginning before the end is there.
+    let is_sound = call.is_opaque && endpoint.operation == Operation::Speech;
+    if is_sound || !collect(call).await? {
+        if call.is_translated() {
             return Err(invalid(call, "short enough to be translated"));
         }
         let first = Bytes::copy_from_slice(call.recording.as_slice());
-        let head = answer::head(call, answer, form, None);
-        return Ok(Reply::Relayed { head, is_stream, first, rewording: Rewording::None });
+        let head = answer::head(call, answer, None, None);
+        return Ok(Reply::Relayed { head, form: Form::Whole, first, rewording: Rewording::None });
     }
-    whole(call, asked, form, answer).await
+    whole(call, outbound, answer).await
 }
 
 /// Ends a call whose answer has been read.
-async fn whole(
-    call: &mut Call,
-    asked: Option<Asked>,
-    form: Option<HeaderValue>,
-    answer: AnswerHead,
-) -> Result<Reply, CallError> {
+async fn whole(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> Result<Reply, CallError> {
     let observation = call.observation(true);
     if !observation.terminated && observation.error.is_none() {
-        return Err(invalid(call, "JSON"));
+        return Err(invalid(call, media::expected(call.record.operation)));
     }
+    let asked = call.is_translated().then(|| call.asked(outbound.head, outbound.endpoint.events));
+    let media_type = asked.as_ref().map(|asked| answer::content_type(call.dialect, false, asked.events));
     let received = call.recording.take();
     let error = settle::class_of(&observation);
     let body = match (&asked, &observation.error) {
         (None, _) => received.clone(),
         (Some(_), Some(reported)) => answer::reported(call, answer.status, reported),
-        (Some(asked), None) => match translate::answer(call.spoken, call.dialect, &received, asked) {
+        (Some(asked), None) => match translate::answer_at(outbound.endpoint, call.spoken, &received, asked) {
             Ok(body) => body,
             Err(error) => {
                 tracing::warn!(provider = %call.provider_name(), %error, "an answer could not be translated");
@@ -190,15 +185,15 @@ async fn whole(
         Ok(settlement) => settlement,
         Err(lost) => return Ok(Reply::Whole(unrecorded(call, &lost))),
     };
-    let head = answer::head(call, answer, form, Some(settlement));
+    let head = answer::head(call, answer, media_type, Some(settlement));
     Ok(Reply::Whole(head.map(|()| Body::whole(body))))
 }
 
 /// Reads the answer to its end; false if it is too long to be held back.
-async fn collect(call: &mut Call, is_translated: bool) -> Result<bool, CallError> {
+async fn collect(call: &mut Call) -> Result<bool, CallError> {
     let limits = &call.gateway.settings.limits;
     // What is to be translated cannot be passed on in pieces.
-    let buffered = if is_translated { usize::MAX } else { limits.buffered_response_bytes };
+    let buffered = if call.is_translated() { usize::MAX } else { limits.buffered_response_bytes };
     let limit = buffered.min(limits.recorded_response_bytes) as u64;
     while std::future::poll_fn(|cx| call.poll_chunk(cx)).await?.is_some() {
         if call.upstream.as_mut().is_none_or(crate::upstream::Upstream::is_done) {

@@ -294,9 +294,9 @@ fn poll_quietly<F: Future + Unpin>(future: F) -> Poll<F::Output> {
 }
 
 /// A request to a provider, in origin form.
-pub(crate) fn request(path: Uri, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, path: Uri, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = method;
     *request.uri_mut() = path;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;

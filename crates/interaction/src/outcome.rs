@@ -116,6 +116,26 @@ vocabulary! {
         Embeddings = 1 => "embeddings",
         /// The list of models.
         Models = 2 => "models",
+        /// A text that continues a text.
+        Completions = 3 => "completions",
+        /// Whether a text or a picture is harmful.
+        Moderations = 4 => "moderations",
+        /// Pictures from words or from pictures.
+        Images = 5 => "images",
+        /// Words spoken.
+        Speech = 6 => "speech",
+        /// Speech into text in its own language.
+        Transcription = 7 => "transcription",
+        /// Speech into English text.
+        Translation = 8 => "translation",
+        /// Texts in the order in which they answer a question.
+        Rerank = 9 => "rerank",
+        /// How many tokens a conversation has.
+        CountTokens = 10 => "count_tokens",
+        /// Files kept by a provider.
+        Files = 11 => "files",
+        /// Many calls handed to a provider at once, for later.
+        Batches = 12 => "batches",
         /// A conversation by voice over a WebSocket.
         Realtime = 13 => "realtime",
     }
@@ -141,5 +161,8 @@ mod tests {
             assert_eq!(Outcome::from_text(outcome.as_str()), Some(*outcome));
         }
         assert_eq!(Outcome::from_text("Success"), None);
+        for operation in Operation::ALL {
+            assert_eq!(Operation::from_text(operation.as_str()), Some(*operation));
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod bedrock;
 mod endpoint;
 pub mod gemini;
 mod head;
+mod multipart;
 pub mod openai;
 pub mod responses;
 mod splice;
@@ -15,7 +16,8 @@ use tollgate_interaction::Dialect;
 
 pub use endpoint::{Endpoint, unescape};
 pub(crate) use head::asks_for_usage;
-pub use head::{RequestError, RequestHead, parse_head, parse_head_at};
+pub use head::{RequestError, RequestHead, parse, parse_head, parse_head_at};
+pub(crate) use multipart::form_texts;
 pub use splice::with_model;
 pub use usage_filter::UsageFilter;
 
@@ -89,11 +91,11 @@ pub fn error_event(dialect: Dialect, error: &ErrorShape) -> Vec<u8> {
     }
 }
 
-/// The error as the last item of a stream that is one JSON array (Gemini), its end included. `has_begun` says whether
-/// anything was sent before it.
+/// The error as the last item of a stream that is one JSON array (Gemini's, where the caller wants no events).
+/// `is_first` says whether nothing of the array has been sent.
 #[must_use]
-pub fn error_item(dialect: Dialect, error: &ErrorShape, has_begun: bool) -> Vec<u8> {
-    [gemini::opening(has_begun), &error_body(dialect, error), b"\r\n]"].concat()
+pub fn error_item(error: &ErrorShape, is_first: bool) -> Vec<u8> {
+    [gemini::array::opening(is_first), &gemini::error_body(error), gemini::array::CLOSING].concat()
 }
 
 /// The list of models, as the caller's client library expects it.

@@ -6,6 +6,7 @@ mod anthropic;
 mod bedrock;
 mod gemini;
 mod openai;
+mod operations;
 mod responses;
 
 pub(crate) use openai::read_error;
@@ -55,9 +56,17 @@ pub struct Observation {
     pub service_tier: Option<String>,
     /// What the provider itself says the call costs.
     pub cost: Option<Usd>,
+    /// Seconds of audio the provider counted instead of tokens, as it wrote the number.
+    pub audio_seconds: Option<String>,
 }
 
 impl Observation {
+    /// Of an answer that is not for reading, such as sound, or a file: it has come, and tells nothing about itself.
+    #[must_use]
+    pub fn opaque() -> Observation {
+        sum_up(Reading { terminated: true, ..Reading::default() }, true)
+    }
+
     /// Fills in what the provider did not count, so that a call which was cut off is charged for what was written. A
     /// final count by the provider is left as it is, and a call that wrote nothing and reported nothing stays uncounted.
     /// Where the provider had counted the input, that count stands and the whole is still partial.
@@ -91,6 +100,7 @@ struct Reading {
     content: bool,
     service_tier: Option<String>,
     cost: Option<Usd>,
+    audio_seconds: Option<String>,
 }
 
 impl Reading {
@@ -154,8 +164,8 @@ impl Observer {
             Form::Unknown { .. } => {}
             Form::Whole(body) => body.extend_from_slice(chunk),
             Form::Stream(decoder) => {
-                let (dialect, reading) = (self.dialect, &mut self.reading);
-                decoder.push(chunk, |event| read_event(dialect, reading, event));
+                let (dialect, operation, reading) = (self.dialect, self.operation, &mut self.reading);
+                decoder.push(chunk, |event| read_event(dialect, operation, reading, event));
             }
         }
     }
@@ -178,7 +188,7 @@ impl Observer {
         match form {
             Form::Unknown { .. } => {}
             Form::Whole(body) => read_whole(dialect, operation, &mut reading, &body),
-            Form::Stream(mut decoder) => decoder.finish(|event| read_event(dialect, &mut reading, event)),
+            Form::Stream(mut decoder) => decoder.finish(|event| read_event(dialect, operation, &mut reading, event)),
         }
         sum_up(reading, complete)
     }
@@ -193,9 +203,10 @@ pub fn whole(dialect: Dialect, operation: Operation, body: &[u8]) -> Observation
 }
 
 #[inline]
-fn read_event(dialect: Dialect, reading: &mut Reading, event: Event<'_>) {
+fn read_event(dialect: Dialect, operation: Operation, reading: &mut Reading, event: Event<'_>) {
     match dialect {
-        Dialect::Openai => openai::read_chunk(reading, event.data),
+        Dialect::Openai if is_chat_like(operation) => openai::read_chunk(reading, event.data),
+        Dialect::Openai => operations::read_event(operation, reading, event.data),
         Dialect::Anthropic => anthropic::read_event(reading, event.data),
         Dialect::Responses => responses::read_event(reading, event.data),
         Dialect::Gemini => gemini::read_chunk(reading, event.data),
@@ -203,10 +214,16 @@ fn read_event(dialect: Dialect, reading: &mut Reading, event: Event<'_>) {
     }
 }
 
+/// Whether OpenAI answers an operation as it does a chat: with choices, or at least with the same usage.
+fn is_chat_like(operation: Operation) -> bool {
+    matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings | Operation::Models)
+}
+
 fn read_whole(dialect: Dialect, operation: Operation, reading: &mut Reading, body: &[u8]) {
     match (dialect, operation) {
         (_, Operation::Models) => reading.terminated = crate::scan::Cursor::new(body).skip().is_ok(),
-        (Dialect::Openai, _) => openai::read_whole(reading, body),
+        (Dialect::Openai, operation) if is_chat_like(operation) => openai::read_whole(reading, body),
+        (Dialect::Openai, operation) => operations::read_whole(operation, reading, body),
         (Dialect::Anthropic, _) => anthropic::read_whole(reading, body),
         (Dialect::Responses, _) => responses::read_whole(reading, body),
         (Dialect::Gemini, _) => gemini::read_whole(reading, body),
@@ -232,6 +249,7 @@ fn sum_up(reading: Reading, complete: bool) -> Observation {
         output_chars: reading.output_chars,
         service_tier: reading.service_tier,
         cost: reading.cost,
+        audio_seconds: reading.audio_seconds,
     }
 }
 

@@ -188,6 +188,7 @@ impl Listener {
             output_chars: self.output_chars,
             service_tier: None,
             cost: None,
+            audio_seconds: None,
         }
     }
 

@@ -6,7 +6,13 @@ mod anthropic;
 mod ask;
 mod embedding;
 mod openai;
+mod perform;
+mod picture;
 mod prose;
+mod ranking;
+mod sound;
+mod storage;
+mod text;
 mod tool;
 
 use bytes::Bytes;
@@ -15,6 +21,7 @@ use tollgate_interaction::{Dialect, Operation};
 use crate::dialect::{ErrorKind, ErrorShape, ModelEntry, error_body, models_list, parse_head, parse_head_at};
 use crate::translate::{self, Address, Asked, OnUnsupported, StreamTranslator};
 use ask::Ask;
+pub use perform::{Sent, perform};
 
 /// Models the sandbox plays, in the order of their made-up prices; `unpriced` has none, to show what that does.
 pub const MODELS: [&str; 6] = ["small", "medium", "large", "thinker", "embed", "unpriced"];
@@ -180,6 +187,7 @@ fn translated(dialect: Dialect, address: Address<'_>, body: &[u8], script: &Scri
         model: head.model,
         include_usage: true,
         events: true,
+        base64: false,
     };
     let headers = headers(dialect, script, key, content_type(dialect, head.stream));
     let frames = match head.stream {

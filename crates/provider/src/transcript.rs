@@ -7,6 +7,7 @@ mod responses;
 
 use std::borrow::Cow;
 
+use crate::dialect::bedrock::invoke;
 use crate::eventstream;
 use crate::scan::Tree;
 use crate::sse::Decoder;
@@ -76,6 +77,10 @@ fn asked(turns: &mut Turns, request: &Tree<'_>) {
         turns.add("system", content_text(instructions));
     }
     asked_of_gemini(turns, request);
+    // A text to go on with, what a picture is to show, or what texts are ranked by.
+    for field in ["prompt", "query"] {
+        turns.add("user", request.get(field).map(content_text).unwrap_or_default());
+    }
     // A conversation of the Responses API, or texts to embed.
     let Some(input) = request.get("input") else { return };
     if let Some(input) = input.text() {
@@ -287,7 +292,10 @@ fn block_text(block: &Tree<'_>) -> String {
 fn answered(turns: &mut Turns, response: &Tree<'_>) {
     for choice in array(response, "choices") {
         turns.add("assistant", choice.get("message").map(message_text).unwrap_or_default());
+        turns.add("assistant", text(choice, "text").into_owned());
     }
+    // What was heard in a recording.
+    turns.add("assistant", text(response, "text").into_owned());
     turns.add("assistant", responses::answer(response));
     if let Some(message) = response.get("output").and_then(|output| output.get("message")) {
         turns.add("assistant", message_text(message));
@@ -336,7 +344,10 @@ const FRAME: u8 = 0;
 fn streamed(turns: &mut Turns, response: &[u8]) {
     if response.first() == Some(&FRAME) {
         let mut blocks = Pieces::default();
-        eventstream::Decoder::default().push(response, |event| read_frame(&mut blocks, &event));
+        eventstream::Decoder::default().push(response, |event| match event.name {
+            b"chunk" => read_wrapped(&mut blocks, event.data),
+            _ => read_frame(&mut blocks, &event),
+        });
         return turns.add("assistant", joined(blocks.0.into_iter().map(Piece::into_text).collect()));
     }
     let (mut choices, mut blocks, mut items) = (Pieces::default(), Pieces::default(), Pieces::default());
@@ -356,6 +367,14 @@ fn streamed(turns: &mut Turns, response: &[u8]) {
     turns.add("assistant", joined(blocks.0.into_iter().map(Piece::into_text).collect()));
     turns.add("assistant", joined(items.0.into_iter().map(Piece::into_text).collect()));
     candidates.into_iter().for_each(|candidate| turns.add("assistant", joined(candidate.lines)));
+}
+
+/// An event of a model's own in a frame of InvokeModel's.
+fn read_wrapped(pieces: &mut Pieces, chunk: &[u8]) {
+    let Some(event) = invoke::unwrapped(chunk) else { return };
+    if let Ok(event) = Tree::read(&event) {
+        read_event(pieces, &event);
+    }
 }
 
 /// An event of a ConverseStream.
@@ -398,7 +417,10 @@ fn index(value: &Tree<'_>) -> usize {
 
 fn read_chunk(pieces: &mut Pieces, chunk: &Tree<'_>) {
     for choice in array(chunk, "choices") {
-        let (Some(delta), Some(piece)) = (choice.get("delta"), pieces.at(choice)) else { continue };
+        let Some(piece) = pieces.at(choice) else { continue };
+        // Of a text that continues a text.
+        piece.text.push_str(&text(choice, "text"));
+        let Some(delta) = choice.get("delta") else { continue };
         piece.text.push_str(&thoughts_text(delta));
         for field in ["content", "refusal"] {
             piece.text.push_str(&delta.get(field).map(content_text).unwrap_or_default());
@@ -502,6 +524,20 @@ mod tests {
         event("contentBlockStart", r#"{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"1","name":"look"}}}"#);
         event("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"at\":1}"}}}"#);
         assert_eq!(turns(messages(b"{}", &frames)), ["assistant: Let me look.\nlook({\"at\":1})"]);
+    }
+
+    #[test]
+    fn what_is_no_conversation_reads_as_one_turn_or_two() {
+        let read = |request: &str, response: &str| turns(messages(request.as_bytes(), response.as_bytes()));
+        let completion = r#"{"choices":[{"text":" upon a time","index":0}]}"#;
+        assert_eq!(read(r#"{"prompt":"Once"}"#, completion), ["user: Once", "assistant:  upon a time"]);
+        let stream = "data: {\"choices\":[{\"text\":\" upon\"}]}\n\ndata: {\"choices\":[{\"text\":\" a time\"}]}\n\ndata: [DONE]\n\n";
+        assert_eq!(read(r#"{"prompt":["Once"]}"#, stream), ["user: Once", "assistant:  upon a time"]);
+        assert_eq!(read("--x", r#"{"text":"heard"}"#), ["assistant: heard"]);
+        assert_eq!(read(r#"{"query":"Who?","documents":["a"]}"#, r#"{"results":[]}"#), ["user: Who?"]);
+        let events = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n";
+        let frames = invoke::Wrapper::default().push(events.as_bytes());
+        assert_eq!(turns(messages(b"{}", &frames)), ["assistant: Hi"]);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! and not one for each other dialect. What the target cannot express is refused with the field's path, or dropped by name
 //! where the operator allows it; nothing is lost unsaid.
 
+mod call;
+mod count;
+mod embeddings;
 mod fields;
 mod losses;
 mod soundness;
@@ -12,6 +15,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tollgate_interaction::Dialect;
 
+pub use call::{AnswerStream, answer_at, request_at};
 pub(crate) use fields::{Fields, read_said, read_text};
 pub use losses::{Losses, OnUnsupported, Unsupported};
 pub use stream::StreamTranslator;
@@ -43,6 +47,8 @@ pub struct Asked {
     pub include_usage: bool,
     /// Whether the stream is to be one of server-sent events rather than a JSON array (Gemini).
     pub events: bool,
+    /// Whether vectors are to be written as base64 (OpenAI's embeddings).
+    pub base64: bool,
 }
 
 /// A request in the provider's dialect.
@@ -52,6 +58,8 @@ pub struct Translated {
     pub body: Bytes,
     /// Paths in the caller's body of what was left out, in order.
     pub dropped: Vec<String>,
+    /// For the header `anthropic-beta`, where the caller's body named them; else empty.
+    pub betas: String,
 }
 
 /// Why a request was not translated.
@@ -115,7 +123,7 @@ pub fn write(
     model.clone_into(&mut request.model);
     let mut losses = Losses::new(to, on_unsupported);
     let body = write_request(to, request, &mut losses)?;
-    Ok(Translated { body: encode(&body), dropped: losses.into_dropped() })
+    Ok(Translated { body: encode(&body), dropped: losses.into_dropped(), betas: String::new() })
 }
 
 /// Reads a request of `dialect`.

@@ -146,6 +146,7 @@ fn every_response_is_read_alike_however_it_is_cut() {
             output_chars: *output_chars,
             service_tier: None,
             cost: None,
+            audio_seconds: None,
         };
         let plain = |observed: Observation| Observation { service_tier: None, cost: None, ..observed };
         for (way, pieces) in replays(&recording.response) {

@@ -48,6 +48,7 @@ fn asked() -> Asked {
         model: "m".to_owned(),
         include_usage: true,
         events: true,
+        base64: false,
     }
 }
 

@@ -198,9 +198,32 @@ impl Bench {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[]).await
+    }
+
+    /// A request without a body.
+    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> Answer {
         let mut request = self.request(path, "");
-        *request.method_mut() = Method::GET;
+        *request.method_mut() = method;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, http::HeaderValue::from_static(value));
+        }
         self.send(request).await
+    }
+
+    /// A form with these parts: what stands behind `form-data; `, and the value.
+    pub(crate) fn upload(&self, path: &str, parts: &[(&str, &[u8])]) -> Request<Full<Bytes>> {
+        let mut body = Vec::new();
+        for (head, value) in parts {
+            body.extend_from_slice(format!("--edge\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes());
+            body.extend_from_slice(value);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--edge--\r\n");
+        let mut request = self.request(path, body);
+        let kind = http::HeaderValue::from_static("multipart/form-data; boundary=edge");
+        request.headers_mut().insert("content-type", kind);
+        request
     }
 
     /// Everything in the log so far.

@@ -162,7 +162,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Re
         let read = stream.read(&mut piece).await.ok().filter(|read| *read > 0)?;
         buffer.extend_from_slice(&piece[..read]);
     }
-    let body = String::from_utf8(buffer[head_end..head_end + length].to_vec()).unwrap();
+    // Uploads are binary.
+    let body = String::from_utf8_lossy(&buffer[head_end..head_end + length]).into_owned();
     buffer.drain(..head_end + length);
     Some(Received { head, body })
 }

@@ -4,7 +4,7 @@
 //! <https://google.aip.dev/193>, and the types of the official client `google-genai` 3.6.1 (2026-11-26).
 
 pub(crate) mod answer;
-mod array;
+pub(crate) mod array;
 mod bytes;
 mod proto;
 pub(crate) mod request;
@@ -18,8 +18,7 @@ use serde_json::{Map, Value, json};
 use tollgate_interaction::Dialect;
 
 pub(crate) use answer::billed_searches;
-pub use array::EventArray;
-pub(super) use array::opening;
+pub(crate) use array::ArrayFrames;
 pub(crate) use usage::GeminiUsage;
 
 use super::{ErrorKind, ErrorShape, ModelEntry};
@@ -69,7 +68,7 @@ pub(super) fn models_list(models: &[ModelEntry]) -> Vec<u8> {
             "name": format!("models/{}", model.id),
             "displayName": model.id,
             "description": format!("Served by {}.", model.owned_by),
-            "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],
+            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens", "embedContent"],
         })
     };
     json!({ "models": models.iter().map(entry).collect::<Vec<_>>() }).to_string().into_bytes()

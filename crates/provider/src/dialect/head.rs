@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use tollgate_interaction::{Dialect, Operation};
 
+use super::{Endpoint, multipart};
 use crate::scan::{Cursor, Kind, ScanError, Text};
 use crate::translate::Address;
 
@@ -16,7 +17,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 /// What the gateway needs to know of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
-    /// As the caller wrote it; empty for [`Operation::Models`], which names none.
+    /// As the caller wrote it; empty where a call names none, as for files, and for some where a provider has a model of
+    /// its own choice.
     pub model: String,
     /// Whether the caller asked for a stream.
     pub stream: bool,
@@ -28,10 +30,14 @@ pub struct RequestHead {
     pub user: Option<String>,
     /// Whether the request offers tools.
     pub tools: bool,
-    /// Bytes of the body divided by four.
+    /// Whether vectors are wanted as base64 (OpenAI's embeddings).
+    pub base64: bool,
+    /// Bytes of the body, or of the texts in an upload, divided by four.
     pub estimated_input_tokens: u64,
-    /// `None` where the path names the model.
+    /// `None` where the path names the model, or nothing does.
     pub(crate) model_at: Option<Range<usize>>,
+    /// Whether the model stands in a form, as it is, rather than in JSON.
+    pub(crate) is_form: bool,
     pub(crate) usage_at: UsageAt,
 }
 
@@ -51,12 +57,40 @@ pub(crate) enum UsageAt {
 }
 
 impl RequestHead {
+    /// Of a call that names no model and says nothing else that decides anything.
+    fn nameless(body: &[u8]) -> RequestHead {
+        RequestHead {
+            model: String::new(),
+            stream: false,
+            max_output_tokens: None,
+            choices: 1,
+            user: None,
+            tools: false,
+            base64: false,
+            estimated_input_tokens: estimate(body.len()),
+            model_at: None,
+            is_form: false,
+            usage_at: UsageAt::Settled,
+        }
+    }
+
+    /// Whether the body is a form rather than JSON, so that its content type has to go with it.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        self.is_form
+    }
+
     /// Whether [`with_model`](super::with_model) asks for a usage chunk the caller did not ask for, so that the answer
     /// must go through a [`UsageFilter`](super::UsageFilter) before the caller sees it.
     #[must_use]
     pub fn hides_usage(&self) -> bool {
         self.usage_at != UsageAt::Settled
     }
+}
+
+/// Tokens in a text of so many bytes, roughly.
+pub(super) fn estimate(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 /// Whether the caller of an OpenAI stream asked for the usage chunk itself.
@@ -78,6 +112,14 @@ pub enum RequestError {
     NotJson {
         /// Top-level field that was being read; `body` if none.
         field: String,
+        /// Of the first byte that cannot be right.
+        offset: usize,
+        /// What was expected or found.
+        reason: &'static str,
+    },
+    /// The body is not the form that its content type says it is.
+    #[error("the body is not multipart/form-data at byte {offset}: {reason}")]
+    NotForm {
         /// Of the first byte that cannot be right.
         offset: usize,
         /// What was expected or found.
@@ -134,6 +176,7 @@ impl RequestError {
     pub fn code(&self) -> &'static str {
         match self {
             RequestError::NotUtf8 { .. } | RequestError::NotJson { .. } => "invalid_json",
+            RequestError::NotForm { .. } => "invalid_form",
             RequestError::Missing { .. } => "missing_field",
             RequestError::Invalid { .. } | RequestError::Malformed { .. } => "invalid_field",
             RequestError::Duplicate { .. } => "duplicate_field",
@@ -145,6 +188,51 @@ impl From<ScanError> for RequestError {
     fn from(error: ScanError) -> Self {
         RequestError::NotJson { field: "body".to_owned(), offset: error.offset, reason: error.reason }
     }
+}
+
+/// Reads the head of `body`, sent to `endpoint` with a header `content-type`, which is empty if there was none.
+///
+/// # Errors
+/// [`RequestError`] names the field and the byte at which the body stopped making sense.
+pub fn parse(endpoint: &Endpoint, content_type: &str, body: &[u8]) -> Result<RequestHead, RequestError> {
+    match endpoint.operation {
+        // What is stored, and what a batch holds, is the provider's to read.
+        Operation::Files | Operation::Batches => Ok(RequestHead::nameless(body)),
+        operation if multipart::is_form(content_type) && takes_forms(operation) => {
+            multipart::head(operation, content_type, body)
+        }
+        _ if endpoint.is_invoke() => parse_invoke(endpoint, body),
+        operation => parse_head_at(endpoint.dialect, operation, endpoint.address(), body),
+    }
+}
+
+/// Whether uploads of an operation are forms.
+fn takes_forms(operation: Operation) -> bool {
+    matches!(operation, Operation::Images | Operation::Transcription | Operation::Translation)
+}
+
+/// Whether a provider chooses a model by itself where a call names none.
+pub(super) fn may_name_no_model(operation: Operation) -> bool {
+    matches!(operation, Operation::Moderations | Operation::Images | Operation::Rerank)
+}
+
+/// Whether the body of an operation says if a stream is wanted.
+fn streams(operation: Operation) -> bool {
+    matches!(operation, Operation::Chat | Operation::Completions | Operation::Images | Operation::Speech)
+}
+
+/// Reads the body of InvokeModel: Claude's Messages, or what another model takes, of which nothing is known.
+fn parse_invoke(endpoint: &Endpoint, body: &[u8]) -> Result<RequestHead, RequestError> {
+    check_utf8(body)?;
+    let mut reader = Reader::default();
+    reader.read(Dialect::Anthropic, Operation::Chat, body)?;
+    reader.model = Some((endpoint.model.clone(), None));
+    reader.stream = Some(endpoint.stream);
+    Ok(reader.head(Dialect::Bedrock, Operation::Chat, body))
+}
+
+fn check_utf8(body: &[u8]) -> Result<(), RequestError> {
+    std::str::from_utf8(body).map(drop).map_err(|error| RequestError::NotUtf8 { offset: error.valid_up_to() })
 }
 
 /// Reads the head of `body`, whose dialect names the model in it.
@@ -166,27 +254,28 @@ pub fn parse_head_at(
     body: &[u8],
 ) -> Result<RequestHead, RequestError> {
     if operation == Operation::Models {
-        return Ok(Reader::default().head(dialect, operation, body));
+        return Ok(RequestHead::nameless(body));
     }
     if operation == Operation::Realtime {
         // There is no body: the conversation comes later.
         let model = Some((address.model.to_owned(), None));
         return Ok(Reader { model, stream: Some(true), ..Reader::default() }.head(dialect, operation, body));
     }
-    if let Err(error) = std::str::from_utf8(body) {
-        return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
-    }
+    check_utf8(body)?;
     let mut reader = Reader::default();
     reader.read(dialect, operation, body)?;
     if names_model_in_path(dialect) {
         reader.model = Some((address.model.to_owned(), None));
         reader.stream = Some(address.stream);
     }
-    if reader.model.is_none() {
+    if reader.model.is_none() && !may_name_no_model(operation) {
         return Err(RequestError::Missing { field: "model", expected: "name a model, such as `sandbox/small`" });
     }
     match (operation, reader.content) {
-        (Operation::Chat, false) => match dialect {
+        (Operation::CountTokens, false) if dialect == Dialect::Bedrock => {
+            Err(RequestError::Missing { field: "input", expected: "send an object with `converse` or `invokeModel`" })
+        }
+        (Operation::Chat | Operation::CountTokens, false) => match dialect {
             Dialect::Gemini => Err(RequestError::Missing { field: "contents", expected: "send an array of contents" }),
             // Stored prompts and earlier answers can stand for it.
             Dialect::Responses => Ok(reader.head(dialect, operation, body)),
@@ -197,7 +286,7 @@ pub fn parse_head_at(
         (Operation::Embeddings, false) if dialect == Dialect::Gemini => {
             Err(RequestError::Missing { field: "content", expected: "send a content, or requests that hold one each" })
         }
-        (Operation::Embeddings, false) => {
+        (Operation::Embeddings | Operation::Moderations | Operation::Speech, false) => {
             Err(RequestError::Missing { field: "input", expected: "send a text or an array of texts" })
         }
         _ => Ok(reader.head(dialect, operation, body)),
@@ -220,6 +309,7 @@ struct Reader {
     user: Option<String>,
     tools: bool,
     content: bool,
+    base64: bool,
     /// Offset just behind the `{` of the body.
     body_opens_at: usize,
     options: Option<UsageAt>,
@@ -256,16 +346,16 @@ impl Reader {
     ) -> Result<(), RequestError> {
         match dialect {
             Dialect::Gemini => return self.gemini_field(operation, key, cursor),
-            Dialect::Bedrock => return self.bedrock_field(key, cursor),
+            Dialect::Bedrock => return self.bedrock_field(operation, key, cursor),
             Dialect::Openai | Dialect::Anthropic | Dialect::Responses => {}
         }
         if key.is("model") {
             return self.read_model(cursor);
         }
-        if key.is("messages") && operation == Operation::Chat {
+        if key.is("messages") && matches!(operation, Operation::Chat | Operation::CountTokens) {
             return self.read_messages(cursor);
         }
-        if key.is("input") && operation == Operation::Embeddings {
+        if key.is("input") && matches!(operation, Operation::Embeddings | Operation::Moderations | Operation::Speech) {
             self.content = true;
             return Ok(cursor.skip().map(drop)?);
         }
@@ -283,7 +373,7 @@ impl Reader {
         match dialect {
             Dialect::Anthropic => self.anthropic_field(key, cursor),
             Dialect::Responses => self.responses_field(key, cursor),
-            Dialect::Openai | Dialect::Gemini | Dialect::Bedrock => self.openai_field(key, cursor),
+            Dialect::Openai | Dialect::Gemini | Dialect::Bedrock => self.openai_field(operation, key, cursor),
         }
     }
 
@@ -346,7 +436,16 @@ impl Reader {
         self.read_turns("contents", "send an array of contents", cursor)
     }
 
-    fn bedrock_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+    fn bedrock_field(
+        &mut self,
+        operation: Operation,
+        key: Text<'_>,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), RequestError> {
+        if operation == Operation::CountTokens {
+            self.content |= key.is("input");
+            return Ok(cursor.skip().map(drop)?);
+        }
         if key.is("messages") {
             return self.read_messages(cursor);
         }
@@ -365,7 +464,12 @@ impl Reader {
         Ok(cursor.skip().map(drop)?)
     }
 
-    fn openai_field(&mut self, key: Text<'_>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+    fn openai_field(
+        &mut self,
+        operation: Operation,
+        key: Text<'_>,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), RequestError> {
         if key.is("max_completion_tokens") {
             return read_count("max_completion_tokens", &mut self.max_completion_tokens, cursor);
         }
@@ -377,6 +481,14 @@ impl Reader {
         }
         if key.is("user") || key.is("safety_identifier") {
             return self.read_user(cursor);
+        }
+        if key.is("encoding_format") && operation == Operation::Embeddings {
+            self.base64 = cursor.text_or_skip()?.is_some_and(|format| format.is("base64"));
+            return Ok(());
+        }
+        if key.is("stream_format") && operation == Operation::Speech {
+            self.stream = Some(cursor.text_or_skip()?.is_some_and(|format| format.is("sse")));
+            return Ok(());
         }
         Ok(cursor.skip().map(drop)?)
     }
@@ -471,8 +583,9 @@ impl Reader {
     }
 
     fn head(self, dialect: Dialect, operation: Operation, body: &[u8]) -> RequestHead {
-        let stream = operation == Operation::Chat && self.stream.unwrap_or(false);
-        let usage_at = match (dialect, stream) {
+        let stream = streams(operation) && self.stream.unwrap_or(false);
+        let tells_usage_if_asked = matches!(operation, Operation::Chat | Operation::Completions);
+        let usage_at = match (dialect, stream && tells_usage_if_asked) {
             (Dialect::Openai, true) => self.options.unwrap_or(UsageAt::AddOptions(self.body_opens_at)),
             _ => UsageAt::Settled,
         };
@@ -484,8 +597,10 @@ impl Reader {
             choices: self.choices.flatten().unwrap_or(1).max(1),
             user: self.user.filter(|user| !user.is_empty()),
             tools: self.tools,
-            estimated_input_tokens: (body.len() as u64).div_ceil(BYTES_PER_TOKEN),
+            base64: self.base64,
+            estimated_input_tokens: estimate(body.len()),
             model_at,
+            is_form: false,
             usage_at,
         }
     }

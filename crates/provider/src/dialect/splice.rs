@@ -15,7 +15,8 @@ use super::head::{RequestHead, UsageAt};
 pub fn with_model(body: &Bytes, head: &RequestHead, new_model: &str) -> Bytes {
     let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
     if let Some(model_at) = head.model_at.clone().filter(|_| new_model != head.model) {
-        edits.push((model_at, serde_json::Value::from(new_model).to_string()));
+        let written = if head.is_form { in_form(new_model) } else { serde_json::Value::from(new_model).to_string() };
+        edits.push((model_at, written));
     }
     edits.extend(usage_edit(&head.usage_at));
     if edits.is_empty() {
@@ -23,6 +24,11 @@ pub fn with_model(body: &Bytes, head: &RequestHead, new_model: &str) -> Bytes {
     }
     edits.sort_by_key(|(at, _)| at.start);
     apply(body, &edits)
+}
+
+/// The value of a form's field. A line break would begin the next part; no model's name has one.
+fn in_form(model: &str) -> String {
+    model.replace(['\r', '\n'], " ")
 }
 
 fn usage_edit(usage_at: &UsageAt) -> Option<(Range<usize>, String)> {

@@ -1,10 +1,14 @@
-//! Reads the events and bodies of Bedrock Converse. They never name the model, unless a prompt router chose it.
+//! Reads the events and bodies of Bedrock. Those of Converse never name the model, unless a prompt router chose it; those of
+//! InvokeModel are the model's own, of which Claude's are known, and those of others only by what Amazon adds to a stream.
 
-use super::{Reading, StreamError, bounded};
-use crate::dialect::bedrock::{TokenUsage, error_name};
+use super::{Reading, StreamError, anthropic, bounded};
+use crate::dialect::bedrock::{TokenUsage, error_name, invoke};
 use crate::eventstream;
 use crate::scan::{Cursor, Kind, ScanError, Text};
 use crate::usage::UsageReading;
+use tollgate_interaction::Usage;
+
+const INVOCATION_METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// Reads one event, whose frame names it.
 #[inline]
@@ -15,6 +19,9 @@ pub(super) fn read_event(reading: &mut Reading, name: &[u8], data: &[u8]) {
         let _ = read_object(data, |key, cursor| error.field(key, cursor));
         reading.error = Some(error.named(&String::from_utf8_lossy(name)));
         return;
+    }
+    if name == b"chunk" {
+        return read_chunk(reading, data);
     }
     let read = match name {
         b"contentBlockDelta" => read_object(data, |key, cursor| match key.is("delta") {
@@ -54,7 +61,44 @@ pub(super) fn read_whole(reading: &mut Reading, body: &[u8]) {
     reading.usage_is_final = read.is_ok();
     if !answered && !error.is_empty() {
         reading.error = Some(error.named(""));
+    } else if !answered && read.is_ok() {
+        anthropic::read_whole(reading, body);
     }
+}
+
+/// Reads a piece of what `invoke-with-response-stream` answers: an event of the model's own.
+fn read_chunk(reading: &mut Reading, data: &[u8]) {
+    let Some(event) = invoke::unwrapped(data) else { return };
+    anthropic::read_event(reading, &event);
+    let mut counted = None;
+    // Cheap refusal of all but the last event.
+    if memchr::memmem::find(&event, INVOCATION_METRICS.as_bytes()).is_some() {
+        let _ = read_object(&event, |key, cursor| match key.is(INVOCATION_METRICS) {
+            true => read_metrics(cursor).map(|metrics| counted = Some(metrics)),
+            false => cursor.skip().map(drop),
+        });
+    }
+    let Some(counted) = counted else { return };
+    if reading.usage.normalise().is_empty() {
+        reading.usage = UsageReading::Normal(counted);
+    }
+    (reading.terminated, reading.usage_is_final) = (true, true);
+}
+
+/// Reads Amazon's own count, which it puts into the last event of every model.
+fn read_metrics(cursor: &mut Cursor<'_>) -> Result<Usage, ScanError> {
+    let mut usage = Usage::default();
+    fields(cursor, |key, cursor| {
+        if key.is("inputTokenCount") {
+            usage.input_tokens = cursor.count_or_skip()?;
+        } else if key.is("outputTokenCount") {
+            usage.output_tokens = cursor.count_or_skip()?;
+        } else {
+            cursor.skip()?;
+        }
+        Ok(())
+    })?;
+    Ok(usage)
 }
 
 fn read_object<'a>(
@@ -242,6 +286,7 @@ fn wrote_text(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Scan
 #[cfg(test)]
 mod tests {
     use super::super::{Observer, whole};
+    use crate::dialect::bedrock::invoke;
     use crate::eventstream::{write_event, write_exception};
     use tollgate_interaction::{Dialect, Operation, UsageSource};
 
@@ -302,5 +347,28 @@ mod tests {
         assert_eq!(seen.error.unwrap().message, "Input is too long for requested model.");
         let seen = whole(Dialect::Bedrock, Operation::Chat, br#"{"__type":"a#ThrottlingException","Message":"slow"}"#);
         assert_eq!(seen.error.unwrap().kind, "ThrottlingException");
+    }
+
+    #[test]
+    fn what_a_model_itself_answers_is_read_in_its_own_words() {
+        let message = br#"{"id":"m","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[{"type":"text","text":"Hi"}],
+            "stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":2}}"#;
+        let seen = whole(Dialect::Bedrock, Operation::Chat, message);
+        assert_eq!((seen.usage.input_tokens, seen.usage.output_tokens, seen.output_chars), (Some(9), Some(2), 2));
+        assert_eq!(seen.model_served.as_deref(), Some("claude-sonnet-4-5"));
+        let events = [
+            r#"{"type":"message_start","message":{"model":"claude-sonnet-4-5","usage":{"input_tokens":9,"output_tokens":1}}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#,
+            r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":9,"outputTokenCount":2}}"#,
+        ];
+        let mut wrapper = invoke::Wrapper::default();
+        let sse: String = events.iter().map(|event| format!("event: x\ndata: {event}\n\n")).collect();
+        let seen = stream(&wrapper.push(sse.as_bytes()));
+        assert_eq!((seen.usage.input_tokens, seen.usage.output_tokens, seen.terminated), (Some(9), Some(2), true));
+        let other = r#"data: {"outputText":"Hi","amazon-bedrock-invocationMetrics":{"inputTokenCount":4,"outputTokenCount":1}}"#;
+        let seen = stream(&invoke::Wrapper::default().push(format!("{other}\n\n").as_bytes()));
+        assert_eq!((seen.usage.input_tokens, seen.usage_source), (Some(4), UsageSource::Provider));
+        assert!(seen.terminated);
     }
 }

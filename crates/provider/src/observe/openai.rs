@@ -77,7 +77,7 @@ fn read_groq(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<Option<Op
     Ok(usage)
 }
 
-fn read_model(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+pub(super) fn read_model(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
     if reading.model.is_some() {
         return cursor.skip().map(drop);
     }

@@ -30,7 +30,7 @@ pub(super) fn body(scene: &Scene<'_>) -> Vec<u8> {
 }
 
 /// A vector of length one.
-fn vector(text: &str, dimensions: usize) -> Vec<f32> {
+pub(super) fn vector(text: &str, dimensions: usize) -> Vec<f32> {
     let mut sum = vec![0.0_f32; dimensions];
     for word in text.split(|character: char| !character.is_alphanumeric()) {
         let mut dice = Dice::new(hash(word.to_lowercase().as_bytes()));

@@ -118,7 +118,7 @@ fn message(scene: &Scene<'_>, answer: &Answer) -> Value {
     json!({ "role": "assistant", "content": null, "tool_calls": [call], "refusal": null, "annotations": [] })
 }
 
-fn finish_reason(answer: &Answer) -> &'static str {
+pub(super) fn finish_reason(answer: &Answer) -> &'static str {
     match (&answer.call, answer.cut) {
         (Some(_), _) => "tool_calls",
         (None, true) => "length",
@@ -126,7 +126,7 @@ fn finish_reason(answer: &Answer) -> &'static str {
     }
 }
 
-fn usage(scene: &Scene<'_>, choices: &[Answer]) -> Value {
+pub(super) fn usage(scene: &Scene<'_>, choices: &[Answer]) -> Value {
     let written: u64 = choices.iter().map(Answer::count).sum();
     let reasoning: u64 = choices.iter().map(|answer| answer.reasoning_tokens).sum();
     json!({

@@ -124,6 +124,11 @@ impl Fields {
         Fields::of(value, at).map(Some)
     }
 
+    /// The object, without what was taken.
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.map)
+    }
+
     /// What nobody took, with its path. `null`s are not worth telling.
     pub(crate) fn rest(self) -> impl Iterator<Item = Said<Value>> {
         let Fields { map, at } = self;

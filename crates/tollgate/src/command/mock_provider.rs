@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::{Dialect, Operation};
 use tollgate_provider::dialect::{Endpoint, ErrorKind, ErrorShape, RequestHead, error_body, error_event, parse_head};
-use tollgate_provider::sandbox::{self, Script};
+use tollgate_provider::sandbox::{self, Script, Sent};
 
 /// Largest request body that is read.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -309,15 +309,18 @@ impl Mock {
             ));
         };
         let behaviour = self.behaviour.with_headers(&parts.headers);
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let content_type = content_type.to_owned();
         *lock(&self.counters.last) = Some((parts.headers, body.clone()));
-        let reply = self.misbehave(&endpoint, &behaviour, &body, number).await;
+        let sent = Sent::to(&endpoint, parts.method.as_str(), &content_type, &body);
+        let reply = self.misbehave(&sent, &behaviour, number).await;
         if let Ok(reply) = &reply {
             count(&self.counters.by_status, &reply.status().as_u16());
         }
         reply
     }
 
-    async fn misbehave(&self, endpoint: &Endpoint, behaviour: &Behaviour, body: &Bytes, number: u64) -> Reply {
+    async fn misbehave(&self, sent: &Sent<'_>, behaviour: &Behaviour, number: u64) -> Reply {
         if behaviour.hang {
             self.counters.hung.fetch_add(1, Ordering::Relaxed);
             return std::future::pending().await;
@@ -328,7 +331,7 @@ impl Mock {
             return Err(HungUp);
         }
         if let Some(status) = behaviour.failure(number) {
-            return Ok(failure(endpoint.dialect, status, behaviour.retry_after_s));
+            return Ok(failure(sent.dialect, status, behaviour.retry_after_s));
         }
         if behaviour.garbage {
             return Ok(typed(
@@ -337,8 +340,8 @@ impl Mock {
                 Bytes::from_static(b"\x00\xFF{\"garbage\": [,, <html>"),
             ));
         }
-        let prepared = self.prepared(endpoint, behaviour, body);
-        let mut answer = Response::new(self.body(endpoint.dialect, behaviour, &prepared));
+        let prepared = self.prepared(sent, behaviour);
+        let mut answer = Response::new(self.body(sent.dialect, behaviour, &prepared));
         *answer.status_mut() = prepared.status;
         *answer.headers_mut() = prepared.headers.clone();
         if let Some(status) = behaviour.status.and_then(|status| StatusCode::from_u16(status).ok()) {
@@ -347,13 +350,12 @@ impl Mock {
         Ok(answer)
     }
 
-    /// The answer to `body`, built now or earlier.
-    fn prepared(&self, endpoint: &Endpoint, behaviour: &Behaviour, body: &Bytes) -> Arc<Prepared> {
-        let (dialect, operation) = (endpoint.dialect, endpoint.operation);
+    /// The answer to what was sent, built now or earlier.
+    fn prepared(&self, sent: &Sent<'_>, behaviour: &Behaviour) -> Arc<Prepared> {
+        let Sent { dialect, operation, body, .. } = *sent;
         let fresh = |behaviour: &Behaviour, body: &[u8]| {
             let script = behaviour.script(self.started_at_s);
-            let reply = sandbox::respond(dialect, operation, endpoint.address(), body, &script, behaviour.seed);
-            Arc::new(Prepared::from(reply))
+            Arc::new(Prepared::from(sandbox::perform(&Sent { body, ..*sent }, &script, behaviour.seed)))
         };
         // Only the two that the sandbox speaks itself have a request that can stand for all of a kind.
         let is_native = matches!(dialect, Dialect::Openai | Dialect::Anthropic);
@@ -471,13 +473,15 @@ fn route(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Option<Endpoi
     let path = path.strip_prefix("/openai").unwrap_or(path);
     let path = match path.strip_prefix("/deployments/").and_then(|rest| rest.split_once('/')) {
         Some((_deployment, operation)) => format!("/v1/{operation}"),
-        None if ["/v1", "/model/"].iter().any(|root| path.starts_with(root)) => path.to_owned(),
+        None if ["/v1", "/v2", "/model/"].iter().any(|root| path.starts_with(root)) => path.to_owned(),
         None => format!("/v1{path}"),
     };
+    let query = uri.query().unwrap_or_default();
     let is_anthropic = headers.contains_key("anthropic-version");
     match *method {
-        Method::POST => Endpoint::of_post(&path, uri.query().unwrap_or_default()),
-        Method::GET => Endpoint::of_get(&path, if is_anthropic { Dialect::Anthropic } else { Dialect::Openai }),
+        Method::POST => Endpoint::of_post(&path, query),
+        Method::GET => Endpoint::of_get(&path, query, if is_anthropic { Dialect::Anthropic } else { Dialect::Openai }),
+        Method::DELETE => Endpoint::of_delete(&path, query),
         _ => None,
     }
 }

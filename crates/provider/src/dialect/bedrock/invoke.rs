@@ -1,7 +1,8 @@
 //! Claude on Bedrock without translation: a Messages body goes through InvokeModel with a few bytes changed, and its stream
-//! comes back as the Messages events it holds. A whole answer is a Messages answer already.
+//! comes back as the Messages events it holds. A whole answer is a Messages answer already. The other way round, the body of
+//! a caller of InvokeModel becomes a Messages body, and a stream of Messages events the stream such a caller expects.
 //!
-//! The body is spliced and not read: `model` and `stream`, which the path says, are taken out, `anthropic_version` is put
+//! Towards Bedrock, the body is spliced and not read: `model` and `stream`, which the path says, are taken out, `anthropic_version` is put
 //! in, and the betas of the header `anthropic-beta` go into `anthropic_beta`. Which betas Bedrock knows is Bedrock's to say.
 //! The events keep what Bedrock adds to them, `amazon-bedrock-invocationMetrics` of `message_stop`: clients of Messages
 //! pass over fields they do not know, and nothing is parsed for their sake.
@@ -17,9 +18,11 @@ use serde_json::{Value, json};
 
 use crate::dialect::RequestError;
 use crate::scan::{Cursor, Kind, ScanError};
-use crate::{eventstream, failure, observe};
+use crate::{eventstream, failure, observe, sse};
 
 const VERSION: &str = "bedrock-2023-05-31";
+/// Name of the frames that hold an event.
+const CHUNK: &str = "chunk";
 
 /// The body of an InvokeModel call for a Messages body. `betas` is the value of the header `anthropic-beta`: names with
 /// commas between them.
@@ -27,6 +30,40 @@ const VERSION: &str = "bedrock-2023-05-31";
 /// # Errors
 /// [`RequestError`] if the body is no JSON object.
 pub fn body(messages: &[u8], betas: Option<&str>) -> Result<Bytes, RequestError> {
+    let Fields { kept, mut betas_in_it, closes_at } = fields(messages)?;
+    for name in betas.into_iter().flat_map(|betas| betas.split(',')).map(str::trim) {
+        if !name.is_empty() && !betas_in_it.iter().any(|known| known == name) {
+            betas_in_it.push(name.to_owned());
+        }
+    }
+    let mut opening = format!(r#"{{"anthropic_version":"{VERSION}""#);
+    if !betas_in_it.is_empty() {
+        opening.push_str(r#","anthropic_beta":"#);
+        opening.push_str(&json!(betas_in_it).to_string());
+    }
+    Ok(spliced(opening, messages, &kept, closes_at))
+}
+
+/// A Messages body for the body of an InvokeModel call, and the betas in it, which belong into the header
+/// `anthropic-beta`; empty if there are none.
+///
+/// # Errors
+/// [`RequestError`] if the body is no JSON object.
+pub fn messages(body: &[u8], model: &str, stream: bool) -> Result<(Bytes, String), RequestError> {
+    let Fields { kept, betas_in_it, closes_at } = fields(body)?;
+    let opening = format!(r#"{{"model":{},"stream":{stream}"#, Value::from(model));
+    Ok((spliced(opening, body, &kept, closes_at), betas_in_it.join(",")))
+}
+
+/// The fields of a Messages body that are the same in both.
+struct Fields {
+    /// Where they stand, each after the comma before it, if there was one.
+    kept: Vec<Range<usize>>,
+    betas_in_it: Vec<String>,
+    closes_at: usize,
+}
+
+fn fields(messages: &[u8]) -> Result<Fields, RequestError> {
     let mut cursor = Cursor::new(messages);
     if cursor.kind()? != Kind::Object {
         let expected = "send a JSON object";
@@ -52,12 +89,7 @@ pub fn body(messages: &[u8], betas: Option<&str>) -> Result<Bytes, RequestError>
     })?;
     let closes_at = cursor.offset().saturating_sub(1);
     cursor.end()?;
-    for name in betas.into_iter().flat_map(|betas| betas.split(',')).map(str::trim) {
-        if !name.is_empty() && !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(spliced(messages, &kept, closes_at, &names))
+    Ok(Fields { kept, betas_in_it: names, closes_at })
 }
 
 fn read_names(cursor: &mut Cursor<'_>, names: &mut Vec<String>) -> Result<(), ScanError> {
@@ -70,13 +102,9 @@ fn read_names(cursor: &mut Cursor<'_>, names: &mut Vec<String>) -> Result<(), Sc
     })
 }
 
-/// Ours first, then the fields that stay, each as it stood after the comma before it, if there was one.
-fn spliced(messages: &[u8], kept: &[Range<usize>], closes_at: usize, betas: &[String]) -> Bytes {
-    let mut body = format!(r#"{{"anthropic_version":"{VERSION}""#).into_bytes();
-    if !betas.is_empty() {
-        body.extend_from_slice(br#","anthropic_beta":"#);
-        body.extend_from_slice(json!(betas).to_string().as_bytes());
-    }
+/// Ours first, then the fields that stay, each as it stood.
+fn spliced(opening: String, messages: &[u8], kept: &[Range<usize>], closes_at: usize) -> Bytes {
+    let mut body = opening.into_bytes();
     body.reserve(messages.len());
     for field in kept {
         let field = messages.get(field.clone()).unwrap_or_default().trim_ascii_start();
@@ -108,12 +136,86 @@ impl Unwrapper {
             if eventstream::is_failure(frame.name) {
                 *has_failed = true;
                 write_event(&mut out, b"error", error(frame.name, frame.data).to_string().as_bytes());
-            } else if frame.name == b"chunk" {
+            } else if frame.name == CHUNK.as_bytes() {
                 write_chunk(&mut out, frame.data);
             }
         });
         out.into()
     }
+}
+
+/// Puts a stream of Messages events into the frames of `invoke-with-response-stream`. An `error` event becomes the
+/// exception that Amazon has for it, and nothing comes after it.
+#[derive(Debug)]
+pub struct Wrapper {
+    decoder: sse::Decoder,
+    has_ended: bool,
+}
+
+impl Default for Wrapper {
+    fn default() -> Self {
+        Wrapper { decoder: sse::Decoder::default().halting(), has_ended: false }
+    }
+}
+
+impl Wrapper {
+    /// What the caller may see now; possibly empty.
+    #[must_use]
+    pub fn push(&mut self, chunk: &[u8]) -> Bytes {
+        let Wrapper { decoder, has_ended } = self;
+        let mut out = Vec::new();
+        decoder.push(chunk, |event| {
+            if *has_ended || event.data.is_empty() {
+                return;
+            }
+            match field(event.data, "type").ok().flatten().as_deref() {
+                Some("error") => {
+                    *has_ended = true;
+                    write_failure(&mut out, event.data);
+                }
+                kind => {
+                    *has_ended = kind == Some("message_stop");
+                    let chunk = json!({ "bytes": STANDARD.encode(event.data) }).to_string();
+                    eventstream::write_event(&mut out, CHUNK, chunk.as_bytes());
+                }
+            }
+        });
+        out.into()
+    }
+
+    /// Whether an event was too long to be read. Nothing more is written from there.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.decoder.dropped() > 0
+    }
+
+    /// Whether the caller has been told that all has been said, or that it broke off.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+}
+
+/// Messages' error in Amazon's words. A stream knows five exceptions only.
+fn write_failure(out: &mut Vec<u8>, data: &[u8]) {
+    let mut error = None;
+    // An `error` event without an error still is one.
+    let _ = Cursor::new(data).fields(|key, cursor| {
+        if key.is("error") {
+            error = observe::read_error(cursor)?;
+            return Ok::<(), ScanError>(());
+        }
+        cursor.skip().map(drop)
+    });
+    let error = error.unwrap_or_default();
+    let name = match failure::classify_error(200, &error) {
+        failure::RATE_LIMITED | failure::QUOTA_EXHAUSTED => "throttlingException",
+        failure::OVERLOADED => "serviceUnavailableException",
+        failure::TIMEOUT => "modelTimeoutException",
+        failure::INVALID_REQUEST | failure::CONTEXT_LENGTH | failure::TOO_LARGE => "validationException",
+        _ => "modelStreamErrorException",
+    };
+    eventstream::write_exception(out, name, json!({ "message": error.message }).to_string().as_bytes());
 }
 
 fn write_event(out: &mut Vec<u8>, name: &[u8], data: &[u8]) {
@@ -129,10 +231,14 @@ fn write_event(out: &mut Vec<u8>, name: &[u8], data: &[u8]) {
     out.extend_from_slice(b"\n");
 }
 
-/// Writes the event in a chunk: `{"bytes": "<base64>", "p": "<padding>"}`. What cannot be read is passed over.
+/// The event in a chunk: `{"bytes": "<base64>", "p": "<padding>"}`.
+pub(crate) fn unwrapped(chunk: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(field(chunk, "bytes").ok()??).ok()
+}
+
+/// Writes the event in a chunk. What cannot be read is passed over.
 fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
-    let Ok(Some(base64)) = field(data, "bytes") else { return };
-    let Ok(event) = STANDARD.decode(base64) else { return };
+    let Some(event) = unwrapped(data) else { return };
     let Ok(Some(name)) = field(&event, "type") else { return };
     write_event(out, name.as_bytes(), &event);
 }
@@ -252,5 +358,31 @@ mod tests {
         let out = Unwrapper::default().push(&frames);
         let expected = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n\n";
         assert_eq!(out, expected.as_bytes());
+    }
+
+    #[test]
+    fn a_caller_s_body_becomes_one_of_messages_and_back() {
+        let sent =
+            r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a","b"],"max_tokens":5,"messages":[ 1 ]}"#;
+        let (written, betas) = messages(sent.as_bytes(), "claude \"x\"", true).unwrap();
+        assert_eq!(written, r#"{"model":"claude \"x\"","stream":true,"max_tokens":5,"messages":[ 1 ]}"#);
+        assert_eq!(betas, "a,b");
+        assert_eq!(body(&written, Some(&betas)).unwrap(), sent);
+        assert!(messages(b"[]", "m", false).is_err());
+    }
+
+    #[test]
+    fn events_are_wrapped_as_they_come_and_an_error_ends_them() {
+        let events = "event: message_start\ndata: {\"type\":\"message_start\"}\n\n: comment\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        let mut wrapper = Wrapper::default();
+        let frames: Vec<u8> = events.as_bytes().chunks(7).flat_map(|piece| wrapper.push(piece)).collect();
+        assert!(wrapper.has_ended());
+        assert_eq!(Unwrapper::default().push(&frames), events.replace(": comment\n\n", ""));
+        let mut wrapper = Wrapper::default();
+        let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n";
+        let frames = wrapper.push(error.repeat(2).as_bytes());
+        let mut seen = Vec::new();
+        eventstream::Decoder::default().push(&frames, |event| seen.push((event.name.to_vec(), event.data.to_vec())));
+        assert_eq!(seen, [(b"serviceUnavailableException".to_vec(), br#"{"message":"busy"}"#.to_vec())]);
     }
 }

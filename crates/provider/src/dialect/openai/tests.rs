@@ -32,7 +32,14 @@ fn json_of(path: PathBuf) -> Option<Value> {
 }
 
 fn asked() -> Asked {
-    Asked { id: "7".to_owned(), created_at_s: 1, model: "m".to_owned(), include_usage: true, events: true }
+    Asked {
+        id: "7".to_owned(),
+        created_at_s: 1,
+        model: "m".to_owned(),
+        include_usage: true,
+        events: true,
+        base64: false,
+    }
 }
 
 fn events(body: &[u8]) -> Vec<Event> {

@@ -46,7 +46,14 @@ fn scenarios() -> Vec<Scenario> {
 }
 
 fn asked() -> Asked {
-    Asked { id: "01".to_owned(), created_at_s: 1_795_651_200, model: "m".to_owned(), include_usage: true, events: true }
+    Asked {
+        id: "01".to_owned(),
+        created_at_s: 1_795_651_200,
+        model: "m".to_owned(),
+        include_usage: true,
+        events: true,
+        base64: false,
+    }
 }
 
 /// The events of a stream, as the dialect's reader hands them out.

@@ -9,7 +9,7 @@ use crate::chat::{Citation, Content, Delta, Event, Signature, Stop, TokenLogprob
 use crate::dialect::gemini::answer::{
     WrittenCitations, base, candidate_end, signed_part, usage_metadata, write_call, write_source,
 };
-use crate::dialect::gemini::object;
+use crate::dialect::gemini::{array, object};
 use crate::failure;
 use crate::observe::StreamError;
 use crate::translate::{Asked, WriteStream};
@@ -68,11 +68,7 @@ impl Writer {
     }
 
     fn frame(&mut self, piece: &Value, out: &mut Vec<u8>) {
-        let opening: &[u8] = match (self.asked.events, self.has_written) {
-            (true, _) => b"data: ",
-            (false, false) => b"[",
-            (false, true) => b",\r\n",
-        };
+        let opening: &[u8] = if self.asked.events { b"data: " } else { array::opening(!self.has_written) };
         self.has_written = true;
         out.extend_from_slice(opening);
         out.extend_from_slice(piece.to_string().as_bytes());
@@ -83,7 +79,7 @@ impl Writer {
 
     fn close(&self, out: &mut Vec<u8>) {
         if !self.asked.events {
-            out.extend_from_slice(b"]");
+            out.extend_from_slice(array::CLOSING);
         }
     }
 
