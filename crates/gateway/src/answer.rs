@@ -103,7 +103,9 @@ fn mark(headers: &mut HeaderMap, call: &Call, attempts: usize) {
     headers.insert(INTERACTION_ID, id_value(call.public_id));
     if let Some(target) = &call.target {
         headers.insert(PROVIDER, target.provider.shown_as());
-        headers.insert(MODEL, target.shown_as.clone());
+        if !target.model.is_empty() {
+            headers.insert(MODEL, target.shown_as.clone());
+        }
     }
     if attempts > 0 {
         headers.insert(ATTEMPTS, HeaderValue::from(attempts));

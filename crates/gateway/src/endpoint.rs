@@ -24,8 +24,8 @@ pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/response
     `POST /v1/images/generations|edits|variations`, `POST /v1/audio/speech|transcriptions|translations`, \
     `POST /v1/rerank`, `POST /v2/rerank`, `POST /v1/messages/count_tokens`, `POST /v1/responses/input_tokens`, \
     `POST /v1beta/models/MODEL:countTokens|embedContent|batchEmbedContents`, `POST /model/MODEL/count-tokens`, \
-    `/v1/files`, `/v1/batches`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, `GET /health/live` and \
-    `GET /health/ready`";
+    `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, \
+    `GET /health/live` and `GET /health/ready`";
 
 /// Answers one request.
 pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
@@ -39,7 +39,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         Method::DELETE => Endpoint::of_delete(path, query),
         _ => None,
     };
-    if let Some(endpoint) = endpoint {
+    if let Some(endpoint) = endpoint.map(|endpoint| endpoint.for_caller(dialect_of(request.headers()))) {
         return stages::conduct(gateway, endpoint, request).await;
     }
     match (request.method(), request.uri().path()) {
@@ -49,7 +49,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
     }
 }
 
-/// The list of models has the same path in both dialects; Anthropic's clients always state their version.
+/// The list of models and files have the same paths in both dialects; Anthropic's clients always state their version.
 fn dialect_of(headers: &HeaderMap) -> Dialect {
     if headers.contains_key("anthropic-version") { Dialect::Anthropic } else { Dialect::Openai }
 }

@@ -21,7 +21,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 pub(crate) fn is_opaque(operation: Operation, is_content: bool, headers: &HeaderMap) -> bool {
     let is_other = !is(headers, JSON) && !is(headers, HTML);
     match operation {
-        Operation::Files => is_content,
+        Operation::Files | Operation::Batches => is_content,
         Operation::Speech => is_other,
         // Subtitles and plain texts.
         Operation::Transcription | Operation::Translation => {

@@ -152,9 +152,8 @@ impl Provider {
                 Dialect::Openai,
                 Kind::Openai | Kind::Azure | Kind::Sandbox,
             )
-            | (Of::Files | Of::Batches | Of::Realtime, Dialect::Openai, Kind::Openai | Kind::Azure) => {
-                Some(Dialect::Openai)
-            }
+            | (Of::Files | Of::Batches, Dialect::Openai, Kind::Openai | Kind::Azure) => Some(Dialect::Openai),
+            (Of::Files | Of::Batches, Dialect::Anthropic, Kind::Anthropic) => Some(Dialect::Anthropic),
             _ => None,
         }
     }
@@ -192,19 +191,23 @@ impl Provider {
                 "messages" => return Ok(self.fixed.messages.clone()),
                 "responses" => return Ok(self.fixed.responses.clone()),
                 "embeddings" => return Ok(self.fixed.embeddings.clone()),
-                "v2/rerank" => return self.second_version("/rerank"),
+                "rerank" | "v2/rerank" => return self.rerank(method),
                 method => format!("/{method}"),
             },
         };
         format!("{}{end}", self.root).parse().map_err(|_| CallError::Internal)
     }
 
-    /// A path of the second version of an API whose first has the base URL. Cohere's own API lies beside the one it has for
-    /// clients of OpenAI's, not below it.
-    fn second_version(&self, end: &str) -> Result<Uri, CallError> {
-        let before = self.root.strip_suffix("/v1").unwrap_or(&self.root);
-        let before = before.strip_suffix("/compatibility").unwrap_or(before);
-        format!("{before}/v2{end}").parse().map_err(|_| CallError::Internal)
+    /// Where texts are ranked. Cohere's own API lies beside the one it has for clients of OpenAI's, not below it, and its
+    /// second version beside the first.
+    fn rerank(&self, method: &str) -> Result<Uri, CallError> {
+        let root =
+            self.root.strip_suffix("/compatibility/v1").map_or(self.root.clone(), |before| format!("{before}/v1"));
+        let (before, version) = match method {
+            "rerank" => (root.as_str(), ""),
+            _ => (root.strip_suffix("/v1").unwrap_or(&root), "/v2"),
+        };
+        format!("{before}{version}/rerank").parse().map_err(|_| CallError::Internal)
     }
 
     /// The headers of a request, to which the caller's own may be added.

@@ -124,7 +124,7 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
         return Err(invalid(call, "uncompressed, as it was asked to be"));
     }
     if is_stream {
-        let reworded = AnswerStream::new(endpoint, call.spoken, call.asked(request, endpoint.events));
+        let reworded = AnswerStream::new(endpoint, call.spoken, || call.asked(request, endpoint.events));
         let media_type = reworded.is_some().then(|| answer::content_type(call.dialect, true, endpoint.events));
         let rewording = match reworded {
             Some(stream) => Rewording::Reword(Box::new(stream)),

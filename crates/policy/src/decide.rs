@@ -174,16 +174,20 @@ fn denied_by(rule: &AccessRule, message: &str) -> Denial {
 
 fn not_allowed(facts: &Facts<'_>, nearly: Option<(&AccessRule, &'static str)>) -> Denial {
     let team = &facts.principal.team;
+    let model = match facts.model {
+        "" => "that a provider chooses for a call without one".to_owned(),
+        model => format!("`{model}`"),
+    };
     let (rule, code, message) = match nearly {
         Some((rule, code::MODEL_NOT_ALLOWED)) => {
-            let message = format!("team `{team}` may not use the model `{}`", facts.model);
+            let message = format!("team `{team}` may not use the model {model}");
             (rule.id.clone(), code::MODEL_NOT_ALLOWED, message)
         }
         Some((rule, code)) => {
             (rule.id.clone(), code, format!("team `{team}` may not call the operation `{}`", facts.operation))
         }
         None => {
-            let message = format!("no access rule allows team `{team}` to call the model `{}`", facts.model);
+            let message = format!("no access rule allows team `{team}` to call the model {model}");
             ("builtin/default-deny".to_owned(), code::ACCESS_DENIED, message)
         }
     };

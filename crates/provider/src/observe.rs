@@ -221,6 +221,7 @@ fn is_chat_like(operation: Operation) -> bool {
 
 fn read_whole(dialect: Dialect, operation: Operation, reading: &mut Reading, body: &[u8]) {
     match (dialect, operation) {
+        (_, Operation::Files | Operation::Batches) => operations::read_whole(operation, reading, body),
         (_, Operation::Models) => reading.terminated = crate::scan::Cursor::new(body).skip().is_ok(),
         (Dialect::Openai, operation) if is_chat_like(operation) => openai::read_whole(reading, body),
         (Dialect::Openai, operation) => operations::read_whole(operation, reading, body),

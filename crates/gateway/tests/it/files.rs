@@ -119,3 +119,32 @@ async fn a_provider_is_named_where_several_keep_files_and_nobody_is_guessed() {
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (400, &"operation_not_supported".into()));
     assert!(answer.body.contains("`files`") && answer.body.contains("add one under `providers`"), "{}", answer.body);
 }
+
+#[tokio::test]
+async fn anthropic_keeps_files_and_batches_for_its_own_callers() {
+    let script = |request: &Received| match request.head.contains("/results") {
+        true => bytes("application/x-jsonl", b"{\"custom_id\":\"1\"}\n{\"custom_id\":\"2\"}\n"),
+        false => provider::json(200, r#"{"id":"x","type":"message_batch","processing_status":"ended"}"#),
+    };
+    let up = Provider::start(script).await;
+    let bench = Bench::start(settings(up.address)).await;
+    let version = [("anthropic-version", "2023-06-01"), ("anthropic-beta", "files-api-2025-04-14")];
+    for (method, path, operation) in [
+        (Method::GET, "/v1/files", Operation::Files),
+        (Method::DELETE, "/v1/files/file_1", Operation::Files),
+        (Method::POST, "/v1/messages/batches", Operation::Batches),
+        (Method::GET, "/v1/messages/batches/b_1/results", Operation::Batches),
+    ] {
+        let answer = bench.ask(method.clone(), path, &version).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-provider")), (200, "claude"), "{}", answer.body);
+        let head = up.received().pop().unwrap().head;
+        assert!(head.starts_with(&format!("{method} {path} http/1.1").to_lowercase()), "{head}");
+        assert!(head.contains("x-api-key: sk-operator") && head.contains("files-api-2025-04-14"), "{head}");
+        let record = bench.row(&answer).record;
+        assert_eq!((record.operation, record.outcome), (operation, Outcome::Success), "{path}");
+        assert_eq!(
+            (record.dialect, record.usage_source),
+            (tollgate_interaction::Dialect::Anthropic, UsageSource::None)
+        );
+    }
+}

@@ -79,6 +79,22 @@ async fn each_operation_reaches_its_path_and_becomes_a_row() {
 }
 
 #[tokio::test]
+async fn cohere_ranks_beside_its_api_for_clients_of_openai() {
+    let up = Provider::answering(provider::json(200, RANKED)).await;
+    let mut settings = settings(up.address);
+    settings.providers.retain(|provider| provider.name == "up");
+    settings.models.clear();
+    settings.providers[0].base_url.push_str("/compatibility/v1");
+    let bench = Bench::start(settings).await;
+    for path in ["/v1/rerank", "/v2/rerank"] {
+        let answer = bench.post(path, r#"{"model":"up/rank","query":"q","documents":["a"]}"#).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let head = up.received().pop().unwrap().head;
+        assert!(head.starts_with(&format!("post {path} ")), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_provider_does_instead_of_answering_is_a_failure_in_the_row() {
     let error = r#"{"error":{"message":"no such size","type":"invalid_request_error","code":"invalid_size"}}"#;
     let html = respond(200, "content-type: text/html\r\n", "<h1>welcome</h1>");

@@ -98,18 +98,34 @@ impl Endpoint {
             !part.is_empty() && part.bytes().all(is_plain) && part.bytes().any(|byte| byte != b'.')
         };
         let method = path.strip_prefix("/v1/")?;
-        let mut parts = method.split('/');
-        let operation = match (verb, parts.next()?, parts.next(), parts.next(), parts.next()) {
-            ("GET" | "POST", "files", None, None, None) => Operation::Files,
-            ("GET" | "DELETE", "files", Some(id), None, None) if is_id(id) => Operation::Files,
-            ("GET", "files", Some(id), Some("content"), None) if is_id(id) => Operation::Files,
-            ("GET" | "POST", "batches", None, None, None) => Operation::Batches,
-            ("GET", "batches", Some(id), None, None) if is_id(id) => Operation::Batches,
-            ("POST", "batches", Some(id), Some("cancel"), None) if is_id(id) => Operation::Batches,
+        let (dialect, kept) = match method.strip_prefix("messages/") {
+            Some(kept) => (Dialect::Anthropic, kept),
+            None => (Dialect::Openai, method),
+        };
+        let mut parts = kept.split('/');
+        let (kind, id, what) = (parts.next()?, parts.next(), parts.next());
+        if parts.next().is_some() || id.is_some_and(|id| !is_id(id)) {
+            return None;
+        }
+        let operation = match (verb, dialect, kind, id, what) {
+            ("GET" | "POST", Dialect::Openai, "files", None, None)
+            | ("GET" | "DELETE", Dialect::Openai, "files", Some(_), None)
+            | ("GET", Dialect::Openai, "files", Some(_), Some("content")) => Operation::Files,
+            ("GET" | "POST", _, "batches", None, None)
+            | ("GET", _, "batches", Some(_), None)
+            | ("POST", _, "batches", Some(_), Some("cancel"))
+            | ("GET", Dialect::Anthropic, "batches", Some(_), Some("results"))
+            | ("DELETE", Dialect::Anthropic, "batches", Some(_), None) => Operation::Batches,
             _ => return None,
         };
         let method = if query.is_empty() { method.to_owned() } else { format!("{method}?{query}") };
-        Some(Endpoint::new(Dialect::Openai, operation, method))
+        Some(Endpoint::new(dialect, operation, method))
+    }
+
+    /// The same request from a caller of `dialect`: OpenAI and Anthropic keep files at the same paths.
+    #[must_use]
+    pub fn for_caller(self, dialect: Dialect) -> Endpoint {
+        if self.operation == Operation::Files { Endpoint { dialect, ..self } } else { self }
     }
 
     fn of_amazon(path: &str) -> Option<Endpoint> {
@@ -159,11 +175,15 @@ impl Endpoint {
         if spoken == self.dialect { &self.method } else { usual_method(spoken, self.operation, stream) }
     }
 
-    /// Whether an answer holds what a caller once stored, which may be anything.
+    /// Whether an answer holds what a caller once stored, or what became of it, which may be anything.
     #[must_use]
     pub fn is_stored_content(&self) -> bool {
-        self.operation == Operation::Files
-            && self.method.split('?').next().is_some_and(|path| path.ends_with("/content"))
+        let path = self.method.split('?').next().unwrap_or_default();
+        match self.operation {
+            Operation::Files => path.ends_with("/content"),
+            Operation::Batches => path.ends_with("/results"),
+            _ => false,
+        }
     }
 }
 
@@ -283,6 +303,10 @@ mod tests {
         ] {
             assert_eq!(found(verb, path), None, "{verb} {path}");
         }
+        for (verb, path) in [("GET", "/v1/messages/batches/b/results"), ("DELETE", "/v1/messages/batches/b")] {
+            assert_eq!(found(verb, path), Some(Operation::Batches), "{verb} {path}");
+        }
+        assert_eq!(found("GET", "/v1/messages/files"), None);
         let listed = Endpoint::of_get("/v1/files", "limit=2&after=a", Dialect::Openai).unwrap();
         assert_eq!(listed.method, "files?limit=2&after=a");
         assert!(!listed.is_stored_content());

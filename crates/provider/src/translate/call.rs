@@ -85,17 +85,17 @@ enum Envelope {
 impl AnswerStream {
     /// The stream of a provider of dialect `from` for a caller of `endpoint`; `None` if the provider's own bytes will do.
     #[must_use]
-    pub fn new(endpoint: &Endpoint, from: Dialect, asked: Asked) -> Option<AnswerStream> {
+    pub fn new(endpoint: &Endpoint, from: Dialect, asked: impl FnOnce() -> Asked) -> Option<AnswerStream> {
         if from == endpoint.dialect {
             let is_array = from == Dialect::Gemini && !endpoint.events;
             let envelope = is_array.then(|| Envelope::Array(ArrayFrames::default()));
             return envelope.map(|envelope| AnswerStream { translator: None, envelope: Some(envelope) });
         }
         if !endpoint.is_invoke() {
-            let translator = StreamTranslator::new(from, endpoint.dialect, asked);
+            let translator = StreamTranslator::new(from, endpoint.dialect, asked());
             return Some(AnswerStream { translator: Some(translator), envelope: None });
         }
-        let translator = (from != Dialect::Anthropic).then(|| StreamTranslator::new(from, Dialect::Anthropic, asked));
+        let translator = (from != Dialect::Anthropic).then(|| StreamTranslator::new(from, Dialect::Anthropic, asked()));
         Some(AnswerStream { translator, envelope: Some(Envelope::Amazon(invoke::Wrapper::default())) })
     }
 
@@ -106,25 +106,25 @@ impl AnswerStream {
             Some(translator) => translator.push(chunk),
             None => chunk.clone(),
         };
-        self.enveloped(&said)
+        self.enveloped(said)
     }
 
     /// What is left when the body has ended as HTTP wants it to.
     #[must_use]
     pub fn finish(&mut self) -> Bytes {
         let said = self.translator.as_mut().map(StreamTranslator::finish).unwrap_or_default();
-        let said = self.enveloped(&said);
+        let said = self.enveloped(said);
         match &mut self.envelope {
             Some(Envelope::Array(frames)) => [said, frames.finish()].concat().into(),
             Some(Envelope::Amazon(_)) | None => said,
         }
     }
 
-    fn enveloped(&mut self, said: &[u8]) -> Bytes {
+    fn enveloped(&mut self, said: Bytes) -> Bytes {
         match &mut self.envelope {
-            Some(Envelope::Amazon(wrapper)) => wrapper.push(said),
-            Some(Envelope::Array(frames)) => frames.push(said),
-            None => Bytes::copy_from_slice(said),
+            Some(Envelope::Amazon(wrapper)) => wrapper.push(&said),
+            Some(Envelope::Array(frames)) => frames.push(&said),
+            None => said,
         }
     }
 
@@ -175,11 +175,11 @@ mod tests {
         let told = request_at(&endpoint, Dialect::Openai, body, "gpt", true, OnUnsupported::Refuse).unwrap();
         let told: Value = serde_json::from_slice(&told.body).unwrap();
         assert_eq!((&told["model"], &told["stream"]), (&"gpt".into(), &true.into()));
-        let mut stream = AnswerStream::new(&endpoint, Dialect::Anthropic, Asked::default()).unwrap();
+        let mut stream = AnswerStream::new(&endpoint, Dialect::Anthropic, Asked::default).unwrap();
         let frames = stream.push(&Bytes::from_static(MESSAGES.as_bytes()));
         assert!(stream.has_ended());
         assert_eq!(Unwrapper::default().push(&frames), MESSAGES);
-        let mut stream = AnswerStream::new(&endpoint, Dialect::Openai, Asked::default()).unwrap();
+        let mut stream = AnswerStream::new(&endpoint, Dialect::Openai, Asked::default).unwrap();
         let chunks = "data: {\"id\":\"c\",\"model\":\"gpt\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
         let frames = [stream.push(&Bytes::from_static(chunks.as_bytes())), stream.finish()].concat();
         let events = String::from_utf8(Unwrapper::default().push(&frames).to_vec()).unwrap();
@@ -190,8 +190,8 @@ mod tests {
     fn google_s_caller_gets_an_array_where_it_asked_for_no_events() {
         let array = Endpoint::of_post("/v1beta/models/m:streamGenerateContent", "").unwrap();
         let events = Endpoint::of_post("/v1beta/models/m:streamGenerateContent", "alt=sse").unwrap();
-        assert!(AnswerStream::new(&events, Dialect::Gemini, Asked::default()).is_none());
-        let mut stream = AnswerStream::new(&array, Dialect::Gemini, Asked::default()).unwrap();
+        assert!(AnswerStream::new(&events, Dialect::Gemini, Asked::default).is_none());
+        let mut stream = AnswerStream::new(&array, Dialect::Gemini, Asked::default).unwrap();
         let sse = "data: {\"a\":1}\r\n\r\ndata: {\"a\":2}\r\n\r\n";
         let mut out: Vec<u8> =
             sse.as_bytes().chunks(3).flat_map(|piece| stream.push(&Bytes::copy_from_slice(piece))).collect();
