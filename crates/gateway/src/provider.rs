@@ -152,7 +152,9 @@ impl Provider {
                 Dialect::Openai,
                 Kind::Openai | Kind::Azure | Kind::Sandbox,
             )
-            | (Of::Files | Of::Batches, Dialect::Openai, Kind::Openai | Kind::Azure) => Some(Dialect::Openai),
+            | (Of::Files | Of::Batches | Of::Realtime, Dialect::Openai, Kind::Openai | Kind::Azure) => {
+                Some(Dialect::Openai)
+            }
             (Of::Files | Of::Batches, Dialect::Anthropic, Kind::Anthropic) => Some(Dialect::Anthropic),
             _ => None,
         }
