@@ -139,6 +139,10 @@ pub(crate) fn refusal(call: &Call, error: &CallError, body: Bytes, attempts: usi
         Dialect::Bedrock => HeaderName::from_static("x-amzn-requestid"),
     };
     headers.insert(request_id, id_value(call.public_id));
+    if matches!(error, CallError::UpgradeRequired) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
     if matches!(error, CallError::Denied { .. }) {
         // Both official client libraries would otherwise try a 429 again, which a spent budget does not deserve.
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));

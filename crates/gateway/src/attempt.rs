@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
-use tollgate_interaction::{Candidate, Dialect};
+use tollgate_interaction::{Candidate, Dialect, Operation};
+use tollgate_provider::chat;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::sandbox::Sent;
 use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated, Unsupported};
-use tollgate_provider::{RequestHead, failure};
+use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
 use crate::error::{CallError, UpstreamVerdict};
@@ -37,6 +38,38 @@ pub(crate) struct Outbound<'a> {
     pub(crate) body: Bytes,
     pub(crate) on_unsupported: OnUnsupported,
     pub(crate) passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    /// There if the call is a conversation over a WebSocket.
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// What is asked of a provider that is to speak another protocol.
+pub(crate) struct Upgrade {
+    pub(crate) headers: HeaderMap,
+    /// The caller's query, but for what names the model; each with `&` before it.
+    pub(crate) query: String,
+}
+
+/// The caller's request as a translation reads it: once, however many targets are tried.
+#[derive(Default)]
+struct Reading(Option<Result<chat::Request, RequestError>>);
+
+impl Reading {
+    /// Whether a request to `endpoint` is a conversation as its own format has it: what else is translated is read together
+    /// with what it is written for.
+    fn serves(endpoint: &Endpoint) -> bool {
+        endpoint.operation == Operation::Chat && !endpoint.is_invoke()
+    }
+
+    /// The request, to be written in a provider's words. Whoever `is_last` to ask gets it without a copy.
+    fn take(&mut self, outbound: &Outbound<'_>, is_last: bool) -> Result<chat::Request, RequestError> {
+        let endpoint = outbound.endpoint;
+        let read = || translate::read(endpoint.dialect, &outbound.body, endpoint.address());
+        let read = self.0.take().unwrap_or_else(read);
+        if !is_last {
+            self.0 = Some(read.clone());
+        }
+        read
+    }
 }
 
 /// A request in the words of one target's provider.
@@ -64,7 +97,7 @@ pub(crate) struct TheirError {
     pub(crate) class: &'static str,
 }
 
-/// Calls `targets` in order.
+/// Calls `targets` in order. One that is passed over because it cannot say what is asked is no attempt.
 ///
 /// # Errors
 /// The [`Failure`] of the last one tried.
@@ -74,13 +107,17 @@ pub(crate) async fn call_first(
     targets: &[Arc<Target>],
 ) -> Result<AnswerHead, Failure> {
     let mut last = Failure::Own(CallError::Internal);
-    for target in targets.iter().take(call.gateway.settings.limits.attempts.max(1)) {
-        let worded = match word(call, outbound, target) {
+    let mut reading = Reading::default();
+    let mut attempts_left = call.gateway.settings.limits.attempts.max(1);
+    for (place, target) in targets.iter().enumerate() {
+        let worded = match word(call, outbound, &mut reading, target, place + 1 == targets.len()) {
             Ok(worded) => worded,
             Err(error) => {
-                // Another target's provider may be able to say it.
+                // Another target's provider may be able to say it. What a provider that was called said is better news.
                 note_refusal(call, target, &error);
-                last = Failure::Own(error);
+                if call.record.attempts.is_empty() {
+                    last = Failure::Own(error);
+                }
                 continue;
             }
         };
@@ -101,7 +138,8 @@ pub(crate) async fn call_first(
         };
         call.forget_answer();
         last = failure;
-        if is_final {
+        attempts_left -= 1;
+        if is_final || attempts_left == 0 {
             break;
         }
     }
@@ -110,25 +148,34 @@ pub(crate) async fn call_first(
 
 /// Puts the request into the words of `target`'s provider: the caller's own bytes with the model's name in its place or, if
 /// it speaks another format, a translation.
-fn word(call: &mut Call, outbound: &Outbound<'_>, target: &Target) -> Result<Worded, CallError> {
+fn word(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    reading: &mut Reading,
+    target: &Target,
+    is_last: bool,
+) -> Result<Worded, CallError> {
     let (operation, provider) = (call.record.operation, &target.provider);
     let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
     let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
     let path = provider.path(spoken, &target.model, method)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
+    if let Some(upgrade) = &outbound.upgrade {
+        let path = format!("{path}{}", upgrade.query).parse().map_err(|_| CallError::Internal)?;
+        return Ok(Worded { spoken, path, body: Bytes::new(), betas: String::new() });
+    }
     if spoken == call.dialect {
         let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
         return Ok(Worded { spoken, path, body, betas: String::new() });
     }
-    let translated = translate::request_at(
-        outbound.endpoint,
-        spoken,
-        &outbound.body,
-        &target.model,
-        outbound.head.stream,
-        outbound.on_unsupported,
-    );
+    let translated = if Reading::serves(outbound.endpoint) {
+        let request = reading.take(outbound, is_last).map_err(TranslateError::from);
+        request.and_then(|request| Ok(translate::write(spoken, request, &target.model, outbound.on_unsupported)?))
+    } else {
+        let (model, stream) = (&target.model, outbound.head.stream);
+        translate::request_at(outbound.endpoint, spoken, &outbound.body, model, stream, outbound.on_unsupported)
+    };
     match translated.and_then(|translated| Ok((translated, guardrails(outbound, spoken)?))) {
         Ok((Translated { body, mut dropped, betas }, guardrails)) => {
             dropped.extend(guardrails);
@@ -245,6 +292,10 @@ fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded, now_us: 
         headers.append(ANTHROPIC_BETA, betas);
     }
     provider.sign(&worded.path, &mut headers, &worded.body, now_us);
+    if let Some(upgrade) = &outbound.upgrade {
+        headers.remove(header::CONTENT_TYPE);
+        headers.extend(upgrade.headers.clone());
+    }
     upstream::request(outbound.verb.clone(), worded.path.clone(), headers, worded.body.clone())
 }
 
@@ -264,6 +315,8 @@ fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
 
 /// Reads an answer that is not one, and says whether it is the last word.
 async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: UpstreamVerdict) -> (Failure, bool) {
+    call.note_attempt(Some(head.status.as_u16()), None);
+    call.is_refused = true;
     let body = error_body(call).await;
     let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let class = failure::classify_named(head.status.as_u16(), amazons, &body);
@@ -271,13 +324,18 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
     call.note_attempt(Some(head.status.as_u16()), Some(class));
     match verdict {
         UpstreamVerdict::Throttled => target.health.throttled(call.now_us(), retry_after(&head.headers, &body)),
-        UpstreamVerdict::TryNext | UpstreamVerdict::Credentials => target.health.failed(call.now_us()),
+        UpstreamVerdict::TryNext | UpstreamVerdict::Misled | UpstreamVerdict::Credentials => {
+            target.health.failed(call.now_us())
+        }
         UpstreamVerdict::Refused | UpstreamVerdict::Answered => target.health.succeeded(),
     }
     let provider = call.provider_name();
     if verdict == UpstreamVerdict::Credentials {
         tracing::error!(%provider, status = head.status.as_u16(), "provider `{provider}` refuses the gateway's credentials");
         return (Failure::Own(CallError::UpstreamCredentials { provider }), false);
+    }
+    if verdict == UpstreamVerdict::Misled {
+        return (Failure::Own(CallError::UpstreamRedirect { provider, status: head.status.as_u16() }), false);
     }
     let is_final = verdict == UpstreamVerdict::Refused;
     if !is_readable(head.status.as_u16(), &body) {

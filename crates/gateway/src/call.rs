@@ -68,6 +68,8 @@ pub(crate) struct Call {
     pub(crate) body_wait: Duration,
     pub(crate) estimated_input_tokens: u64,
     pub(crate) has_answer_head: bool,
+    /// Whether that answer is an error, which nobody is charged for.
+    pub(crate) is_refused: bool,
     /// Status of the answer, once its head has gone to the caller.
     pub(crate) status_sent: Option<u16>,
     /// Bytes of its body that went to the caller.
@@ -124,6 +126,7 @@ impl Call {
             body_wait: Duration::ZERO,
             estimated_input_tokens: 0,
             has_answer_head: false,
+            is_refused: false,
             status_sent: None,
             sent_bytes: 0,
             is_draining: false,
@@ -384,7 +387,8 @@ impl Call {
 
     /// Lets go of a failed attempt's answer, so that the next one starts clean.
     pub(crate) fn forget_answer(&mut self) {
-        (self.upstream, self.observer, self.has_answer_head, self.is_opaque) = (None, None, false, false);
+        (self.upstream, self.observer) = (None, None);
+        (self.has_answer_head, self.is_refused, self.is_opaque) = (false, false, false);
         self.recording.take();
         self.record.ttft_us = None;
     }
@@ -401,6 +405,8 @@ impl Call {
         // A runtime that is shutting down drops what is spawned on it, which must not lead back here.
         !self.is_draining
             && self.upstream.is_some()
+            // A conversation that has not begun has no end to wait for.
+            && self.record.operation != Operation::Realtime
             && self.on_disconnect == OnDisconnect::Drain
             && !self.gateway.abort.is_cancelled()
             && !std::thread::panicking()

@@ -14,7 +14,7 @@ use tollgate_provider::dialect::{self, Endpoint};
 use crate::error::{CallError, own};
 use crate::readiness::Readiness;
 use crate::relay::Body;
-use crate::{Gateway, answer, stages};
+use crate::{Gateway, answer, realtime, stages};
 
 /// For the message of a 404.
 pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/responses`, `POST /v1/messages`, `POST /v1/embeddings`, \
@@ -24,11 +24,15 @@ pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/response
     `POST /v1/images/generations|edits|variations`, `POST /v1/audio/speech|transcriptions|translations`, \
     `POST /v1/rerank`, `POST /v2/rerank`, `POST /v1/messages/count_tokens`, `POST /v1/responses/input_tokens`, \
     `POST /v1beta/models/MODEL:countTokens|embedContent|batchEmbedContents`, `POST /model/MODEL/count-tokens`, \
-    `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/models`, `GET /v1beta/models`, `GET /health/live` and `GET /health/ready`";
+    `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, \
+    `GET /health/live` and `GET /health/ready`";
 
 /// Answers one request.
 pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    if path == realtime::PATH && request.method() == Method::GET {
+        return realtime::conduct(gateway, request).await;
+    }
     let endpoint = match *request.method() {
         Method::POST => Endpoint::of_post(path, query),
         Method::GET => Endpoint::of_get(path, query, dialect_of(request.headers())),
@@ -65,7 +69,7 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     const MAX_SHOWN: usize = 200;
     let shown: String = path.chars().take(MAX_SHOWN).collect();
     let allowed = match path {
-        "/health/live" | "/health/ready" => Some("`GET`"),
+        "/health/live" | "/health/ready" | realtime::PATH => Some("`GET`"),
         path if Endpoint::of_post(path, "").is_some() => Some("`POST`"),
         path if Endpoint::of_get(path, "", Dialect::Openai).is_some() => Some("`GET`"),
         _ => None,

@@ -5,6 +5,7 @@
 use http::StatusCode;
 use tollgate_interaction::Outcome;
 use tollgate_provider::translate::Unsupported;
+use tollgate_provider::websocket::FrameError;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
 
 /// Code of a call, or of a target, whose provider cannot do what was asked.
@@ -69,6 +70,22 @@ pub(crate) enum CallError {
     UpstreamCredentials { provider: String },
     #[error("provider `{provider}` answered with status {status} and no readable reason; retry")]
     UpstreamStatus { provider: String, status: u16 },
+    #[error(
+        "provider `{provider}` answered with a redirect (status {status}), which is not followed; correct its `base_url`"
+    )]
+    UpstreamRedirect { provider: String, status: u16 },
+    #[error("`/v1/realtime` is a WebSocket; connect with one over HTTP/1.1 (`upgrade: websocket`)")]
+    UpgradeRequired,
+    #[error("`{name}` is missing from the query; {expected}")]
+    QueryMissing { name: &'static str, expected: &'static str },
+    #[error("neither side said anything for {waited_ms} ms; connect again, or raise `timeouts.session_idle`")]
+    SessionIdle { waited_ms: u128 },
+    #[error("the conversation lasted {waited_ms} ms; connect again, or raise `timeouts.session_total`")]
+    SessionTooLong { waited_ms: u128 },
+    #[error("the caller's WebSocket frames cannot be read: {why}; look at the client library")]
+    FramesUnreadable { why: FrameError },
+    #[error("provider `{provider}` ended the conversation with code {code} ({reason}); connect again")]
+    UpstreamClosed { provider: String, code: u16, reason: String },
     #[error("the gateway is shutting down and broke the call off; retry")]
     Interrupted,
     #[error("the caller hung up before the answer was complete")]
@@ -107,6 +124,14 @@ impl CallError {
             CallError::UpstreamInvalid { .. } => "upstream_invalid_response",
             CallError::UpstreamCredentials { .. } => "upstream_credentials",
             CallError::UpstreamStatus { .. } => "upstream_error",
+            CallError::UpstreamRedirect { .. } => "upstream_redirect",
+            CallError::UpgradeRequired => "upgrade_required",
+            CallError::QueryMissing { .. } => "missing_field",
+            CallError::SessionIdle { .. } => "session_idle",
+            CallError::SessionTooLong { .. } => "session_too_long",
+            CallError::FramesUnreadable { why: FrameError::TooLong { .. } } => "message_too_large",
+            CallError::FramesUnreadable { why: FrameError::Protocol(_) } => "invalid_frame",
+            CallError::UpstreamClosed { .. } => "upstream_closed",
             CallError::Interrupted => "interrupted",
             CallError::HungUp => "client_disconnected",
             CallError::Internal => "internal",
@@ -132,6 +157,8 @@ impl CallError {
             CallError::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, ErrorKind::Invalid),
             CallError::BodyBroken
             | CallError::Header { .. }
+            | CallError::QueryMissing { .. }
+            | CallError::FramesUnreadable { .. }
             | CallError::Request(_)
             | CallError::Unsupported { .. }
             | CallError::OperationNotSupported { .. }
@@ -144,11 +171,17 @@ impl CallError {
             CallError::LogUnavailable | CallError::LogLost | CallError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)
             }
+            CallError::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, ErrorKind::Invalid),
+            CallError::SessionIdle { .. } | CallError::SessionTooLong { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, ErrorKind::Invalid)
+            }
             CallError::UpstreamTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unavailable),
             CallError::UpstreamUnreachable { .. }
             | CallError::UpstreamReset { .. }
             | CallError::UpstreamIncomplete { .. }
             | CallError::UpstreamInvalid { .. }
+            | CallError::UpstreamRedirect { .. }
+            | CallError::UpstreamClosed { .. }
             | CallError::UpstreamCredentials { .. } => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
             CallError::UpstreamStatus { status, .. } => of_upstream(*status),
             CallError::HungUp | CallError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ErrorKind::Internal),
@@ -208,6 +241,8 @@ pub(crate) enum UpstreamVerdict {
     TryNext,
     /// As `TryNext`, and this target wants to be left alone for a while.
     Throttled,
+    /// The provider sends the call elsewhere, where it does not go with the provider's key: another target may do better.
+    Misled,
     /// The gateway's key is at fault: another target may do better, and the provider's words are not for the caller.
     Credentials,
 }
@@ -222,7 +257,10 @@ impl UpstreamVerdict {
             StatusCode::REQUEST_TIMEOUT => UpstreamVerdict::TryNext,
             // Anthropic says 529 when it is overloaded.
             status if status.is_server_error() || status.as_u16() == 529 => UpstreamVerdict::TryNext,
+            // Only asked of those who are to speak another protocol.
+            StatusCode::SWITCHING_PROTOCOLS => UpstreamVerdict::Answered,
             status if status.is_success() => UpstreamVerdict::Answered,
+            status if status.is_redirection() => UpstreamVerdict::Misled,
             _ => UpstreamVerdict::Refused,
         }
     }
@@ -234,6 +272,8 @@ pub(crate) mod own {
 
     /// Alive, ready, or a list of models.
     pub(crate) const OK: StatusCode = StatusCode::OK;
+    /// A conversation begins.
+    pub(crate) const SWITCHED: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
     /// Not ready.
     pub(crate) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 }
@@ -258,6 +298,7 @@ mod tests {
         let verdict = |status| UpstreamVerdict::of(StatusCode::from_u16(status).unwrap());
         assert_eq!([200, 400, 404, 422].map(verdict)[1..], [UpstreamVerdict::Refused; 3]);
         assert_eq!([500, 503, 529, 408].map(verdict), [UpstreamVerdict::TryNext; 4]);
+        assert_eq!([302, 307].map(verdict), [UpstreamVerdict::Misled; 2]);
         assert_eq!((verdict(429), verdict(401)), (UpstreamVerdict::Throttled, UpstreamVerdict::Credentials));
     }
 }

@@ -22,6 +22,7 @@ mod patience;
 mod provider;
 mod random;
 mod readiness;
+mod realtime;
 mod recording;
 mod relay;
 mod route;

@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
+use http::header::UPGRADE;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::server::conn::auto;
@@ -80,7 +81,8 @@ async fn accept(gateway: &Arc<Gateway>, listener: &TcpListener, shutdown: &Cance
             next = next => next,
         };
         match (place, accepted) {
-            (Ok(place), Ok((stream, _))) => {
+            (Ok(permit), Ok((stream, _))) => {
+                let place = Place::take(gateway, permit);
                 let connection = converse(Arc::clone(gateway), Arc::clone(&builder), stream, shutdown.clone(), place);
                 gateway.tasks.spawn(connection);
             }
@@ -100,15 +102,18 @@ async fn converse(
     builder: Arc<auto::Builder<Spawner>>,
     stream: TcpStream,
     shutdown: CancellationToken,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) {
     let _ = stream.set_nodelay(true);
-    gateway.counters.connections.fetch_add(1, Ordering::Relaxed);
     let pulse = Arc::new(Pulse::default());
     let socket = Socket::new(stream, Arc::clone(&gateway), Arc::clone(&pulse));
     let service = {
         let (gateway, pulse) = (Arc::clone(&gateway), Arc::clone(&pulse));
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
+            if request.headers().contains_key(UPGRADE) {
+                // The connection may outlive HTTP.
+                request.extensions_mut().insert(place.clone());
+            }
             let presence = Presence::new(&pulse);
             let gateway = Arc::clone(&gateway);
             async move {
@@ -119,7 +124,7 @@ async fn converse(
         })
     };
     {
-        let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(socket, service));
         let mut stop = std::pin::pin!(shutdown.cancelled());
         let mut abort = std::pin::pin!(gateway.abort.cancelled());
         let mut is_stopping = false;
@@ -151,8 +156,31 @@ async fn converse(
         })
         .await;
     }
-    gateway.counters.connections.fetch_sub(1, Ordering::Relaxed);
-    drop(place);
+}
+
+/// The place of one connection among those that there may be, held until it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    _held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    gateway: Arc<Gateway>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(gateway: &Arc<Gateway>, permit: OwnedSemaphorePermit) -> Place {
+        gateway.counters.connections.fetch_add(1, Ordering::Relaxed);
+        Place { _held: Arc::new(Held { gateway: Arc::clone(gateway), _permit: permit }) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gateway.counters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Signs of life of one connection, looked at once a round instead of timed one by one.

@@ -16,6 +16,8 @@ use crate::upstream::{Connector, Pool};
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+/// The method of [`Operation::Realtime`]; the query names the model.
+pub(crate) const REALTIME: &str = "realtime";
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// A provider, ready to be called.
@@ -150,7 +152,9 @@ impl Provider {
                 Dialect::Openai,
                 Kind::Openai | Kind::Azure | Kind::Sandbox,
             )
-            | (Of::Files | Of::Batches, Dialect::Openai, Kind::Openai | Kind::Azure) => Some(Dialect::Openai),
+            | (Of::Files | Of::Batches | Of::Realtime, Dialect::Openai, Kind::Openai | Kind::Azure) => {
+                Some(Dialect::Openai)
+            }
             (Of::Files | Of::Batches, Dialect::Anthropic, Kind::Anthropic) => Some(Dialect::Anthropic),
             _ => None,
         }
@@ -163,6 +167,10 @@ impl Provider {
     /// [`CallError::Internal`] if the model's name makes no path, which percent-encoding rules out.
     pub(crate) fn path(&self, spoken: Dialect, model: &str, method: &str) -> Result<Uri, CallError> {
         let end = match (spoken, &self.api_version) {
+            (Dialect::Openai, Some(version)) if method == REALTIME => {
+                format!("/realtime?api-version={version}&deployment={}", aws::encoded_segment(model))
+            }
+            (Dialect::Openai, None) if method == REALTIME => format!("/realtime?model={}", aws::encoded_segment(model)),
             (Dialect::Openai | Dialect::Responses, Some(version)) => {
                 // What is kept belongs to the resource, and everything else to a deployment.
                 let is_kept = ["files", "batches", "responses"].iter().any(|kept| method.starts_with(kept));

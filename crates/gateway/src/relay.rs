@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
+use tollgate_provider::eventstream::WholeFrames;
 use tollgate_provider::translate::AnswerStream;
 use tollgate_provider::{Observation, UsageFilter, dialect};
 
@@ -117,6 +118,8 @@ pub(crate) enum Rewording {
     None,
     /// The usage that the gateway, not the caller, asked for is hidden.
     HideUsage(Box<UsageFilter>),
+    /// Nothing, but what goes out ends where one of Amazon's frames does.
+    WholeFrames(Box<WholeFrames>),
     /// It is put into the caller's format.
     Reword(Box<AnswerStream>),
 }
@@ -130,7 +133,27 @@ impl Rewording {
         match self {
             Rewording::None => chunk,
             Rewording::HideUsage(filter) => filter.push(chunk),
+            Rewording::WholeFrames(frames) => frames.push(chunk),
             Rewording::Reword(stream) => stream.push(&chunk),
+        }
+    }
+
+    /// What the stream should have been, if it cannot be read any further.
+    fn broken(&self) -> Option<&'static str> {
+        const SHORTER: &str = "a stream of events of at most 16 MiB each";
+        match self {
+            Rewording::None | Rewording::HideUsage(_) => None,
+            Rewording::WholeFrames(frames) => frames.is_broken().then_some("an undamaged stream of events"),
+            Rewording::Reword(stream) => stream.is_broken().then_some(SHORTER),
+        }
+    }
+
+    /// Whether the stream has ended within one of Amazon's frames.
+    fn is_midway(&self) -> bool {
+        match self {
+            Rewording::None | Rewording::HideUsage(_) => false,
+            Rewording::WholeFrames(frames) => frames.is_midway(),
+            Rewording::Reword(stream) => stream.is_midway(),
         }
     }
 
@@ -139,7 +162,7 @@ impl Rewording {
         match self {
             Rewording::HideUsage(filter) => filter.finish(),
             Rewording::Reword(stream) if is_whole => stream.finish(),
-            Rewording::None | Rewording::Reword(_) => Bytes::new(),
+            Rewording::None | Rewording::WholeFrames(_) | Rewording::Reword(_) => Bytes::new(),
         }
     }
 
@@ -148,7 +171,7 @@ impl Rewording {
         match self {
             Rewording::Reword(stream) if stream.has_ended() => End::Yes,
             Rewording::Reword(_) => End::No,
-            Rewording::None | Rewording::HideUsage(_) => end_in(dialect, operation, piece),
+            Rewording::None | Rewording::HideUsage(_) | Rewording::WholeFrames(_) => end_in(dialect, operation, piece),
         }
     }
 }
@@ -196,9 +219,13 @@ impl Relay {
             }
             let Some(call) = &mut self.call else { return Poll::Ready(None) };
             let end = match ready!(call.poll_chunk(cx)) {
-                Ok(Some(chunk)) => match self.pass(chunk) {
-                    Some(piece) => return Poll::Ready(Some(Ok(piece))),
-                    None => continue,
+                Ok(Some(chunk)) => match (self.pass(chunk), self.rewording.broken()) {
+                    (Some(piece), None) => return Poll::Ready(Some(Ok(piece))),
+                    (None, None) => continue,
+                    (piece, Some(expected)) => {
+                        self.take_back(piece.unwrap_or_default());
+                        Some(CallError::UpstreamInvalid { provider: self.provider.clone(), expected })
+                    }
                 },
                 Ok(None) => None,
                 // It had said that it was over: how the connection ended does not matter.
@@ -239,6 +266,14 @@ impl Relay {
         (!piece.is_empty()).then_some(piece)
     }
 
+    /// Puts a piece that was about to go out before what is held back.
+    fn take_back(&mut self, piece: Bytes) {
+        if let Some(call) = &mut self.call {
+            call.sent_bytes -= piece.len() as u64;
+        }
+        self.held = join(&piece, &self.held);
+    }
+
     /// Settles the call. `None` if that takes a while.
     fn close(&mut self, error: Option<CallError>) -> Option<Option<Result<Bytes, BrokenAnswer>>> {
         let mut call = self.call.take()?;
@@ -264,6 +299,7 @@ impl Relay {
     fn shortcoming(&self, observation: &Observation) -> Option<CallError> {
         // Some servers that speak OpenAI's dialect leave `[DONE]` out; that every choice has its reason to stop will do.
         let is_whole = observation.terminated || (self.is_stream() && !observation.finish_reasons.is_empty());
+        let is_whole = is_whole && (self.has_ended || !self.rewording.is_midway());
         let provider = self.provider.clone();
         match (is_whole || observation.error.is_some(), self.is_stream()) {
             (true, _) => None,
@@ -299,9 +335,8 @@ impl Relay {
     }
 
     fn is_between_events(&self, call: &Call, before: &[u8]) -> bool {
-        if matches!(self.rewording, Rewording::Reword(_)) || self.dialect == Dialect::Bedrock {
-            // A translator writes whole events only. Amazon's frames have nothing between them: behind half a frame a
-            // client sees a checksum that is wrong, which is an error as well.
+        if matches!(self.rewording, Rewording::Reword(_) | Rewording::WholeFrames(_)) {
+            // They let out whole events only.
             return true;
         }
         let sent = if before.is_empty() { call.recording.as_slice() } else { before };

@@ -178,6 +178,8 @@ pub struct Limits {
     pub recorded_response_bytes: usize,
     /// Bytes read after the caller has hung up.
     pub drain_bytes: usize,
+    /// One message on a WebSocket.
+    pub message_bytes: usize,
     /// Upstream calls made for one request.
     pub attempts: usize,
     /// Idle connections kept per provider.
@@ -196,6 +198,8 @@ impl Default for Limits {
             buffered_response_bytes: 8 * MIB,
             recorded_response_bytes: 32 * MIB,
             drain_bytes: 64 * MIB,
+            // OpenAI takes 15 MiB of sound in one.
+            message_bytes: 16 * MIB,
             attempts: 3,
             idle_connections: 256,
             connections: 10_000,
@@ -220,6 +224,10 @@ pub struct Timeouts {
     pub drain: Duration,
     /// An upstream connection that has not been used for this long is not used again.
     pub idle_connection: Duration,
+    /// For either side of a conversation over a WebSocket to say something, pings included.
+    pub session_idle: Duration,
+    /// For a whole conversation over a WebSocket.
+    pub session_total: Duration,
 }
 
 impl Default for Timeouts {
@@ -232,6 +240,9 @@ impl Default for Timeouts {
             request_body: Duration::from_secs(60),
             drain: Duration::from_secs(60),
             idle_connection: Duration::from_secs(50),
+            session_idle: Duration::from_secs(900),
+            // OpenAI ends them after an hour.
+            session_total: Duration::from_secs(4_000),
         }
     }
 }

@@ -11,7 +11,7 @@ use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
 
 use crate::call::{Call, blank};
-use crate::error::CallError;
+use crate::error::{CallError, UpstreamVerdict};
 use crate::intake::OWN_LABELS;
 use crate::{clock, random};
 
@@ -224,9 +224,12 @@ pub(crate) fn label(record: &mut Interaction, name: &str, value: String) {
 
 /// Settles a call that nobody waits for any more.
 pub(crate) fn abandon(call: &mut Call, error: &CallError) {
-    let was_called = !call.record.attempts.is_empty();
-    call.note_attempt(None, Some(error.code()));
-    let observation = was_called.then(|| call.observation(false));
+    // Whoever was asked for nothing, or refused, is owed nothing.
+    let is_charged = (call.upstream.is_some() || call.has_answer_head) && !call.is_refused;
+    if call.record.attempts.last().is_some_and(|attempt| attempt.error_class.is_none()) {
+        call.note_attempt(None, Some(error.code()));
+    }
+    let observation = is_charged.then(|| call.observation(false));
     end_unheard(call, error, observation);
 }
 
@@ -241,10 +244,10 @@ pub(crate) async fn drain(mut call: Box<Call>) {
         () = deadline => false,
     };
     call.upstream = None;
-    let broke = (!is_complete).then_some("client_disconnected");
+    let broke = (!is_complete || call.is_refused).then_some("client_disconnected");
     call.note_attempt(None, broke);
-    let observation = call.observation(is_complete);
-    end_unheard(&mut call, &CallError::HungUp, Some(observation));
+    let observation = (!call.is_refused).then(|| call.observation(is_complete));
+    end_unheard(&mut call, &CallError::HungUp, observation);
 }
 
 async fn read_to_end(call: &mut Call) -> bool {
@@ -252,6 +255,7 @@ async fn read_to_end(call: &mut Call) -> bool {
         match poll_fn(|cx| call.poll_head(cx)).await {
             Ok(head) => {
                 call.begin_answer(&head);
+                call.is_refused = UpstreamVerdict::of(head.status) != UpstreamVerdict::Answered;
             }
             Err(_) => return false,
         }

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tollgate_interaction::{Operation, Outcome, Payload};
+use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
 use tollgate_policy::decide::code::KEY_EXPIRED;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::failure;
@@ -96,12 +96,13 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
         body,
         on_unsupported: resolved.on_unsupported,
         passed_on: intake.passed_on,
+        upgrade: None,
     };
     let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
     Ok(receive(call, &outbound, answer).await?)
 }
 
-fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
+pub(crate) fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
     intake::read_headers(&parts.headers, call.gateway.settings.limits.header_bytes)
 }
 
@@ -128,6 +129,7 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
         let rewording = match reworded {
             Some(stream) => Rewording::Reword(Box::new(stream)),
             None if request.hides_usage() => Rewording::hide_usage(),
+            None if call.dialect == Dialect::Bedrock => Rewording::WholeFrames(Box::default()),
             None => Rewording::None,
         };
         let form = if endpoint.events { Form::Events } else { Form::Array };
@@ -244,7 +246,7 @@ async fn settle_as_set(call: &mut Call, ending: Ending) -> Result<Settlement, Ca
 }
 
 /// Ends a call in an error of the gateway's own.
-async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
+pub(crate) async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
     let body = answer::error_body(call.dialect, &error, Some(call.public_id));
     let mut ending = Ending::of_error(&error, Some(error.status().as_u16()), body.clone());
     if call.has_answer_head {
@@ -261,7 +263,7 @@ async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
 }
 
 /// Ends a call in the words of the provider.
-async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
+pub(crate) async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
     let TheirError { status, headers, body: received, class } = error;
     let reported = call.is_translated().then(|| failure::reported(status.as_u16(), &received)).flatten();
     let (body, form) = match &reported {

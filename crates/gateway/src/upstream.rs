@@ -25,7 +25,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-type Connection = http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Full<Bytes>>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connection = http1::Connection<Stream, Full<Bytes>>;
 type Answer = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
 
 /// Why an exchange failed.
@@ -150,7 +151,7 @@ impl Lease {
     pub(crate) fn send(self, request: Request<Full<Bytes>>) -> Exchange {
         let Lease { pool, mut link, is_reused } = self;
         let answer: Answer = Box::pin(link.sender.send_request(request));
-        Exchange { pool, link: Some(link), state: State::Waiting(answer), is_reused }
+        Exchange { pool, link: Some(link), is_over: false, state: State::Waiting(answer), is_reused }
     }
 }
 
@@ -167,10 +168,19 @@ impl Link {
 /// A request that has been handed to a connection.
 pub(crate) struct Exchange {
     pool: Arc<Pool>,
-    /// `None` once the connection has ended.
+    /// `None` once the connection is of no more use.
     link: Option<Link>,
+    /// Whether no more HTTP is spoken on the connection: it has ended, or changed its protocol.
+    is_over: bool,
     state: State,
     is_reused: bool,
+}
+
+/// A connection that speaks another protocol from now on.
+pub(crate) struct Switched {
+    pub(crate) stream: TokioIo<Stream>,
+    /// What was read of it with the head of the answer.
+    pub(crate) first: Bytes,
 }
 
 enum State {
@@ -247,16 +257,28 @@ impl Exchange {
     /// waker of their own, and waking this very task for each piece would be waste.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(link) = &mut self.link
-            && link.connection.as_mut().poll(cx).is_ready()
+            && !self.is_over
         {
             // How it ended reaches us through the answer or its body.
-            self.link = None;
+            self.is_over = link.connection.as_mut().poll(cx).is_ready();
         }
+    }
+
+    /// The connection itself, behind an answer that said it changes its protocol.
+    pub(crate) async fn into_switched(mut self) -> Option<Switched> {
+        std::future::poll_fn(|cx| {
+            self.drive(cx);
+            if self.is_over || self.link.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let http1::Parts { io, read_buf, .. } = Pin::into_inner(self.link?.connection).into_parts();
+        Some(Switched { stream: TokioIo::new(io), first: read_buf })
     }
 
     fn finish(&mut self) {
         self.state = State::Done;
         if let Some(mut link) = self.link.take()
+            && !self.is_over
             && link.is_alive()
         {
             self.pool.put_back(link);

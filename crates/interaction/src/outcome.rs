@@ -70,7 +70,7 @@ vocabulary! {
     UsageSource {
         /// The provider's final count.
         Provider = 0 => "provider",
-        /// The provider's count so far, of a call that did not end.
+        /// The provider's count so far, of a call that did not end; what was written beyond it is estimated.
         Partial = 1 => "partial",
         /// Counted by the gateway.
         Estimated = 2 => "estimated",

@@ -25,13 +25,14 @@ pub struct Usage {
     /// Part of the output that was spent on reasoning.
     #[n(5)]
     pub reasoning_output_tokens: Option<u64>,
-    /// Part of the input that was audio.
+    /// Part of the input that was audio. Where the provider tells how much of it was cached, that is left out: it costs
+    /// what cached tokens cost.
     #[n(6)]
     pub audio_input_tokens: Option<u64>,
     /// Part of the output that was audio.
     #[n(7)]
     pub audio_output_tokens: Option<u64>,
-    /// Part of the input that was images.
+    /// Part of the input that was images, less what was cached as for audio.
     #[n(8)]
     pub image_input_tokens: Option<u64>,
     /// Part of the output that was images.

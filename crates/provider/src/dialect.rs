@@ -14,7 +14,7 @@ mod usage_filter;
 
 use tollgate_interaction::Dialect;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, unescape};
 pub(crate) use head::asks_for_usage;
 pub use head::{RequestError, RequestHead, parse, parse_head, parse_head_at};
 pub(crate) use multipart::form_texts;

@@ -3,6 +3,8 @@
 //! wrong has lost its framing, so it is reported once, as an exception of our own, and nothing after it is read.
 //! Source: <https://smithy.io/2.0/aws/amazon-eventstream.html> (2026-11-26).
 
+use bytes::{Bytes, BytesMut};
+
 use crate::sse::Event;
 
 /// Total length, length of the headers, and the checksum of both.
@@ -89,6 +91,12 @@ impl Decoder {
         }
     }
 
+    /// Whether a frame has begun and not ended.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     fn read(&mut self, chunk: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<(), Corrupted> {
         let mut rest = chunk;
         // The rest of the frame that began in an earlier piece: only that one is copied.
@@ -114,6 +122,68 @@ impl Decoder {
         self.pending.extend_from_slice(rest);
         Ok(())
     }
+}
+
+/// Passes a stream on in whole frames, byte for byte: if it breaks off within one, or one is damaged, there is still room
+/// for a frame that says so. Feed it every chunk in order.
+#[derive(Debug, Default)]
+pub struct WholeFrames {
+    /// The beginning of a frame that has not ended.
+    pending: BytesMut,
+    failed: bool,
+}
+
+impl WholeFrames {
+    /// What may be passed on now; possibly empty.
+    #[must_use]
+    pub fn push(&mut self, chunk: Bytes) -> Bytes {
+        if self.failed {
+            return Bytes::new();
+        }
+        if self.pending.is_empty() {
+            let whole = self.whole_bytes(&chunk);
+            self.pending.extend_from_slice(&chunk[whole..]);
+            return chunk.slice(..whole);
+        }
+        self.pending.extend_from_slice(&chunk);
+        let pending = std::mem::take(&mut self.pending);
+        let whole = self.whole_bytes(&pending);
+        self.pending = pending;
+        self.pending.split_to(whole).freeze()
+    }
+
+    /// Whether a frame has begun and not ended.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether a frame made no sense. Nothing is passed on from it on.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.failed
+    }
+
+    /// Bytes of the whole and sound frames at the beginning of `bytes`.
+    fn whole_bytes(&mut self, bytes: &[u8]) -> usize {
+        let mut whole = 0;
+        loop {
+            let rest = bytes.get(whole..).unwrap_or_default();
+            match frame_bytes(rest) {
+                Ok(Some(length)) if rest.len() >= length && is_sound(&rest[..length]) => whole += length,
+                Ok(Some(length)) if rest.len() >= length => break self.failed = true,
+                Ok(_) => break,
+                Err(Corrupted(_)) => break self.failed = true,
+            }
+        }
+        whole
+    }
+}
+
+/// Whether the checksum of a whole frame is right.
+fn is_sound(frame: &[u8]) -> bool {
+    let (message, checksum) = frame.split_at(frame.len().saturating_sub(4));
+    number(checksum, 0) == Some(crc32fast::hash(message))
 }
 
 /// What is wrong with a frame.
@@ -143,10 +213,10 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// Hands out the event in a whole frame, whose prelude has been checked.
 fn read_frame(frame: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<(), Corrupted> {
-    let (message, checksum) = frame.split_at(frame.len().saturating_sub(4));
-    if number(checksum, 0) != Some(crc32fast::hash(message)) {
+    if !is_sound(frame) {
         return Err(Corrupted("the checksum of a frame is wrong; the provider's stream was damaged"));
     }
+    let message = frame.get(..frame.len().saturating_sub(4)).unwrap_or_default();
     let headers_bytes = number(message, 4).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
     let body = message.get(PRELUDE_BYTES..).unwrap_or_default();
     let (headers, data) = body.split_at(headers_bytes.min(body.len()));
@@ -334,6 +404,31 @@ mod tests {
             let checksum = crc32fast::hash(&frame).to_be_bytes();
             frame.extend_from_slice(&checksum);
             assert_eq!(decoded([frame.as_slice()]).len(), 1);
+        }
+    }
+
+    #[test]
+    fn frames_are_passed_on_whole_and_sound_or_not_at_all() {
+        let bytes = stream();
+        for size in 1..=bytes.len() {
+            let mut frames = WholeFrames::default();
+            let mut passed = Vec::new();
+            for piece in bytes.chunks(size) {
+                passed.extend_from_slice(&frames.push(Bytes::copy_from_slice(piece)));
+                let events = decoded([passed.as_slice()]);
+                assert!(events.iter().all(|(name, _)| name != CORRUPTED));
+                assert!(bytes.starts_with(&passed));
+            }
+            assert_eq!((passed.as_slice(), frames.is_broken()), (bytes.as_slice(), false));
+        }
+        let mut last = Vec::new();
+        write_event(&mut last, "messageStop", b"{}");
+        for at in 0..last.len() {
+            let mut damaged = last.clone();
+            damaged[at] ^= 1;
+            let mut frames = WholeFrames::default();
+            assert_eq!(frames.push([bytes.as_slice(), &damaged].concat().into()), bytes, "byte {at}");
+            assert!(frames.is_broken() && frames.push(bytes.clone().into()).is_empty(), "byte {at}");
         }
     }
 

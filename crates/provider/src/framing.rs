@@ -22,6 +22,15 @@ impl Decoder {
         }
     }
 
+    /// As [`Decoder::of`], but nothing is handed out behind an event that was too long.
+    pub(crate) fn halting(dialect: Dialect) -> Decoder {
+        match Decoder::of(dialect) {
+            Decoder::Sse(decoder) => Decoder::Sse(decoder.halting()),
+            // It halts anyway.
+            amazon @ Decoder::Amazon(_) => amazon,
+        }
+    }
+
     /// Reads the next bytes and hands out every event that ends in them.
     pub(crate) fn push(&mut self, chunk: &[u8], each: impl FnMut(sse::Event<'_>)) {
         match self {
@@ -36,6 +45,23 @@ impl Decoder {
             Decoder::Sse(decoder) => decoder.finish(each),
             // A frame states its length: half of one is nothing.
             Decoder::Amazon(_) => {}
+        }
+    }
+
+    /// Whether a frame has begun and not ended. Events of text may lack their end.
+    pub(crate) fn is_midway(&self) -> bool {
+        match self {
+            Decoder::Sse(_) => false,
+            Decoder::Amazon(decoder) => decoder.is_midway(),
+        }
+    }
+
+    /// Events that were too long to be read.
+    pub(crate) fn dropped(&self) -> u64 {
+        match self {
+            Decoder::Sse(decoder) => decoder.dropped(),
+            // Reported as an event of its own.
+            Decoder::Amazon(_) => 0,
         }
     }
 }

@@ -10,12 +10,14 @@ pub mod failure;
 mod framing;
 pub mod observe;
 pub mod price;
+pub mod realtime;
 pub mod sandbox;
 mod scan;
 pub mod sse;
 pub mod transcript;
 pub mod translate;
 mod usage;
+pub mod websocket;
 
 pub use dialect::{ErrorKind, ErrorShape, ModelEntry, RequestError, RequestHead, UsageFilter};
 pub use observe::{Observation, Observer, StreamError};

@@ -69,6 +69,7 @@ impl Observation {
 
     /// Fills in what the provider did not count, so that a call which was cut off is charged for what was written. A
     /// final count by the provider is left as it is, and a call that wrote nothing and reported nothing stays uncounted.
+    /// Where the provider had counted the input, that count stands and the whole is still partial.
     #[must_use]
     pub fn with_estimate(mut self, estimated_input_tokens: u64) -> Self {
         let written = self.output_chars.div_ceil(CHARS_PER_TOKEN);
@@ -77,9 +78,11 @@ impl Observation {
         if self.usage_source == UsageSource::Provider || !short || (self.usage.is_empty() && written == 0) {
             return self;
         }
-        self.usage.input_tokens.get_or_insert(estimated_input_tokens);
+        if self.usage.input_tokens.is_none() {
+            self.usage.input_tokens = Some(estimated_input_tokens);
+            self.usage_source = UsageSource::Estimated;
+        }
         self.usage.output_tokens = Some(counted.max(written));
-        self.usage_source = UsageSource::Estimated;
         self
     }
 }

@@ -72,6 +72,7 @@ pub struct Decoder {
     max_event_bytes: usize,
     overlong: bool,
     dropped: u64,
+    halts: bool,
     began: bool,
 }
 
@@ -92,8 +93,16 @@ impl Decoder {
             max_event_bytes,
             overlong: false,
             dropped: 0,
+            halts: false,
             began: false,
         }
+    }
+
+    /// Hands out nothing after an event that was dropped: for a reader to whom the rest makes no sense without it.
+    #[must_use]
+    pub fn halting(mut self) -> Self {
+        self.halts = true;
+        self
     }
 
     /// Reads the next bytes and hands out every event that ends in them.
@@ -146,6 +155,9 @@ impl Decoder {
 
     #[inline]
     fn dispatch(&mut self, block: &[u8], each: &mut impl FnMut(Event<'_>)) {
+        if self.halts && self.dropped > 0 {
+            return;
+        }
         let block = if self.began { block } else { block.strip_prefix(BYTE_ORDER_MARK).unwrap_or(block) };
         self.began = true;
         let (mut name, mut data): (&[u8], Option<&[u8]>) = (b"", None);
@@ -265,5 +277,10 @@ mod tests {
         }
         assert_eq!(data, [b"ok"]);
         assert_eq!(decoder.dropped(), 1);
+        let mut decoder = Decoder::new(20).halting();
+        let mut data = Vec::new();
+        decoder.push(b"data: a\n\ndata: 01234567890123456789", |event| data.push(event.data.to_vec()));
+        decoder.push(b"\n\ndata: b\n\n", |event| data.push(event.data.to_vec()));
+        assert_eq!((data, decoder.dropped()), (vec![b"a".to_vec()], 1));
     }
 }

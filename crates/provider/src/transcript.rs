@@ -2,6 +2,7 @@
 //! bodies and nothing else, so that whoever has the bytes has the conversation: it is derived when it is read and stored
 //! nowhere. It runs behind the request path and may build trees. What it cannot read it leaves out.
 
+mod realtime;
 mod responses;
 
 use std::borrow::Cow;
@@ -33,6 +34,10 @@ pub fn messages(request: &[u8], response: &[u8]) -> Vec<Message> {
     let mut turns = Turns::default();
     if let Ok(request) = Tree::read(request) {
         asked(&mut turns, &request);
+    }
+    if realtime::is_record(response) {
+        realtime::read(&mut turns, response);
+        return turns.0;
     }
     match Tree::read(response) {
         Ok(response) => answered(&mut turns, &response),

@@ -10,6 +10,7 @@ mod embeddings;
 mod fields;
 mod losses;
 pub(crate) mod markers;
+mod soundness;
 mod stream;
 
 use bytes::Bytes;
@@ -98,8 +99,30 @@ pub fn request(
     model: &str,
     on_unsupported: OnUnsupported,
 ) -> Result<Translated, TranslateError> {
-    let body: Value = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error))?;
-    let mut request = read_request(from, body, address)?;
+    Ok(write(to, read(from, body, address)?, model, on_unsupported)?)
+}
+
+/// Reads the body of a request: the first half of its translation, which is the same whoever it is written for.
+///
+/// # Errors
+/// [`RequestError`] names the field that is not what the dialect wants, or not what it says it is.
+pub fn read(from: Dialect, body: &[u8], address: Address<'_>) -> Result<Request, RequestError> {
+    let parsed = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error, body))?;
+    let request = read_request(from, parsed, address)?;
+    soundness::check(&request)?;
+    Ok(request)
+}
+
+/// Writes what [`read`] has read for a provider of dialect `to`, which knows the model as `model`.
+///
+/// # Errors
+/// [`Unsupported`] names the field of the caller's that the dialect cannot express.
+pub fn write(
+    to: Dialect,
+    mut request: Request,
+    model: &str,
+    on_unsupported: OnUnsupported,
+) -> Result<Translated, Unsupported> {
     model.clone_into(&mut request.model);
     let mut losses = Losses::new(to, on_unsupported);
     let body = write_request(to, request, &mut losses)?;

@@ -120,7 +120,7 @@ async fn a_stream_arrives_piece_by_piece_and_its_end_only_once_it_is_in_the_log(
 
 #[tokio::test]
 async fn a_stream_in_one_piece_is_a_stream_all_the_same() {
-    let script = vec![stream_head(), chunk(&CHUNKS.concat()), end()];
+    let script = vec![stream_head(), chunk(CHUNKS.concat()), end()];
     let up = Provider::answering(script).await;
     let bench = Bench::start(settings(up.address)).await;
     let body = r#"{"model":"up/small","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
@@ -220,7 +220,7 @@ async fn an_answer_too_large_to_hold_back_is_passed_on_and_recorded_as_far_as_th
     let stream = [
         stream_head(),
         chunk(CHUNKS[0]),
-        chunk(&format!("data: {{\"pad\":\"{long}\"}}\n\n")),
+        chunk(format!("data: {{\"pad\":\"{long}\"}}\n\n")),
         chunk(CHUNKS[2]),
         chunk(CHUNKS[1]),
         chunk(CHUNKS[3]),

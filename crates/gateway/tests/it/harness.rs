@@ -46,6 +46,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: String,
+    /// The same, where it is not text.
+    pub(crate) bytes: Bytes,
 }
 
 /// What the log holds of one call.
@@ -185,9 +187,10 @@ impl Bench {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (parts, body) = self.open(request).await.into_parts();
         let body = tokio::time::timeout(Duration::from_secs(20), body.collect()).await.expect("an end").unwrap();
+        let bytes = body.to_bytes();
         // Amazon's streams are binary.
-        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: parts.status, headers: parts.headers, body, bytes }
     }
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
@@ -278,14 +281,20 @@ impl Bench {
 
     /// The only row, once it is there.
     pub(crate) async fn only_row(&self) -> Row {
+        self.last_of(1).await
+    }
+
+    /// The last of exactly `count` rows, once it is there.
+    pub(crate) async fn last_of(&self, count: usize) -> Row {
         let started = Instant::now();
         loop {
             let mut rows = self.rows();
-            if let (1, Some(row)) = (rows.len(), rows.pop()) {
+            assert!(rows.len() <= count, "{} rows for {count} calls", rows.len());
+            if let (true, Some(row)) = (rows.len() == count, rows.pop()) {
                 return row;
             }
             assert!(started.elapsed() < Duration::from_secs(10), "no row was written");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -307,8 +316,9 @@ impl Bench {
             hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
         let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body, bytes }
     }
 }
 

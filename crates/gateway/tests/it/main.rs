@@ -4,15 +4,22 @@
 
 mod answers;
 mod bad_input;
+mod bad_requests;
 mod budget;
 mod counts;
 mod disconnect;
 mod files;
+mod golden;
+mod hang_up;
 mod harness;
 mod invoke;
+mod late_error;
 mod media;
 mod operations;
 mod provider;
+mod provider_faults;
+mod realtime;
 mod shutdown;
+mod talker;
 mod translation;
 mod upstream_faults;

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Step {
     Send(Bytes),
     Wait(Duration),
-    /// Until somebody calls [`Provider::go_on`].
+    /// Until somebody calls [`Provider::go_on`], or the gateway hangs up.
     Pause,
     /// Break the connection without a farewell.
     Reset,
@@ -32,31 +32,50 @@ pub(crate) struct Received {
 
 type Script = Arc<dyn Fn(&Received) -> Vec<Step> + Send + Sync>;
 
+/// How far a provider has come with all it was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Connections made to it.
+    pub(crate) connections: usize,
+    /// Pauses begun.
+    pub(crate) pauses: usize,
+    /// Pauses that ended because the gateway hung up.
+    pub(crate) broken_off: usize,
+    /// Answers given to their end.
+    pub(crate) finished: usize,
+}
+
 /// A running provider.
 pub(crate) struct Provider {
     pub(crate) address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
-    go_on: Arc<tokio::sync::Notify>,
-    connections: Arc<Mutex<usize>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    go_on: tokio::sync::Notify,
+    progress: Mutex<Progress>,
 }
 
 impl Provider {
     pub(crate) async fn start(script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let go_on = Arc::new(tokio::sync::Notify::new());
-        let connections = Arc::new(Mutex::new(0));
         let script: Script = Arc::new(script);
-        let (seen, resume, opened) = (Arc::clone(&received), Arc::clone(&go_on), Arc::clone(&connections));
+        let shared = Arc::new(Shared {
+            received: Mutex::default(),
+            go_on: tokio::sync::Notify::new(),
+            progress: Mutex::default(),
+        });
+        let served = Arc::clone(&shared);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                *opened.lock() += 1;
-                tokio::spawn(converse(stream, Arc::clone(&script), Arc::clone(&seen), Arc::clone(&resume)));
+                served.progress.lock().connections += 1;
+                tokio::spawn(converse(stream, Arc::clone(&script), Arc::clone(&served)));
             }
         });
-        Provider { address, received, go_on, connections }
+        Provider { address, shared }
     }
 
     /// Always answers the same.
@@ -65,34 +84,42 @@ impl Provider {
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
-        self.received.lock().clone()
+        self.shared.received.lock().clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
-        *self.connections.lock()
+        self.progress().connections
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        *self.shared.progress.lock()
+    }
+
+    /// Waits until it has come as far as `far` says.
+    pub(crate) async fn until(&self, far: impl Fn(Progress) -> bool) {
+        let started = std::time::Instant::now();
+        while !far(self.progress()) {
+            assert!(started.elapsed() < Duration::from_secs(10), "the provider is stuck at {:?}", self.progress());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub(crate) fn go_on(&self) {
-        self.go_on.notify_one();
+        self.shared.go_on.notify_one();
     }
 }
 
-async fn converse(
-    mut stream: TcpStream,
-    script: Script,
-    received: Arc<Mutex<Vec<Received>>>,
-    go_on: Arc<tokio::sync::Notify>,
-) -> Option<()> {
+async fn converse(mut stream: TcpStream, script: Script, shared: Arc<Shared>) -> Option<()> {
     stream.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
     loop {
         let request = read_request(&mut stream, &mut buffer).await?;
-        received.lock().push(request.clone());
+        shared.received.lock().push(request.clone());
         for step in script(&request) {
             match step {
                 Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
                 Step::Wait(wait) => tokio::time::sleep(wait).await,
-                Step::Pause => go_on.notified().await,
+                Step::Pause => pause(&mut stream, &shared).await?,
                 Step::Reset => {
                     stream.set_zero_linger().unwrap();
                     return None;
@@ -100,6 +127,21 @@ async fn converse(
                 Step::Close => return None,
                 Step::Hang => std::future::pending().await,
             }
+        }
+        shared.progress.lock().finished += 1;
+    }
+}
+
+/// `None` if the gateway hangs up meanwhile.
+async fn pause(stream: &mut TcpStream, shared: &Shared) -> Option<()> {
+    shared.progress.lock().pauses += 1;
+    let mut piece = [0];
+    tokio::select! {
+        () = shared.go_on.notified() => Some(()),
+        // Nothing but an end can come: nobody sends a second request before the first is answered.
+        _ = stream.read(&mut piece) => {
+            shared.progress.lock().broken_off += 1;
+            None
         }
     }
 }
@@ -139,7 +181,12 @@ pub(crate) fn json(status: u16, body: &str) -> Vec<Step> {
 
 /// The head of a stream of events.
 pub(crate) fn stream_head() -> Step {
-    Step::Send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".into())
+    stream_head_of("text/event-stream")
+}
+
+/// The head of a stream of another type.
+pub(crate) fn stream_head_of(content_type: &str) -> Step {
+    Step::Send(format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n").into())
 }
 
 /// A whole answer of any bytes.
@@ -149,8 +196,9 @@ pub(crate) fn bytes(content_type: &str, body: &[u8]) -> Vec<Step> {
 }
 
 /// One chunk of a chunked body.
-pub(crate) fn chunk(text: &str) -> Step {
-    Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into())
+pub(crate) fn chunk(piece: impl AsRef<[u8]>) -> Step {
+    let piece = piece.as_ref();
+    Step::Send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat().into())
 }
 
 /// The end of a chunked body.

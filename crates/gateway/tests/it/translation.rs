@@ -1,71 +1,27 @@
-//! Callers and providers that speak different formats. The requests and answers are the golden files of the provider crate,
-//! in which each format is held to its documentation; here it is checked that the right one meets the right one.
-
-use std::path::{Path, PathBuf};
+//! Callers and providers that speak different formats. What each says is held to its documentation by the provider crate;
+//! here it is checked that the right one meets the right one.
 
 use serde_json::Value;
 use tollgate_gateway::{Credentials, ProviderKind, Secret};
 use tollgate_interaction::{Dialect, Outcome, UsageSource};
-use tollgate_provider::eventstream;
 
-use crate::harness::{Answer, Bench, CHAT, MESSAGES, settings};
+use crate::golden::{self, Caller, PROVIDERS};
+use crate::harness::{Answer, Bench, CHAT, settings};
 use crate::provider::{self, Provider, Received, Step, bytes, chunk, end, json, stream_head};
-
-const PROVIDERS: [(&str, Dialect); 4] = [
-    ("up", Dialect::Openai),
-    ("claude", Dialect::Anthropic),
-    ("google", Dialect::Gemini),
-    ("amazon", Dialect::Bedrock),
-];
-
-fn golden(dialect: Dialect, file: &str) -> PathBuf {
-    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-        .join("../provider/golden")
-        .join(dialect.as_str())
-        .join("text")
-        .join(file)
-}
-
-fn read(dialect: Dialect, file: &str) -> String {
-    std::fs::read_to_string(golden(dialect, file)).unwrap()
-}
 
 /// The answer of a provider of `dialect` that says `Paris`.
 fn answer_of(dialect: Dialect, stream: bool) -> Vec<Step> {
-    match (dialect, stream) {
-        (_, false) => json(200, &read(dialect, "response.json")),
-        (Dialect::Bedrock, true) => {
-            let events: Vec<Value> = serde_json::from_str(&read(dialect, "response.events.json")).unwrap();
-            let mut frames = Vec::new();
-            for event in events {
-                let name = event["name"].as_str().unwrap();
-                eventstream::write_event(&mut frames, name, event["data"].to_string().as_bytes());
-            }
-            bytes("application/vnd.amazon.eventstream", &frames)
-        }
-        (_, true) => bytes("text/event-stream", read(dialect, "response.sse").as_bytes()),
+    if stream {
+        bytes(golden::stream_type(dialect), &golden::events(dialect, "text").concat())
+    } else {
+        json(200, &golden::answer(dialect, "text"))
     }
 }
 
 /// Path and body of the request of a caller of `dialect` for the capital of France.
 fn request_of(dialect: Dialect, model: &str, stream: bool) -> (String, String) {
-    let mut body: Value = serde_json::from_str(&read(dialect, "request.json")).unwrap();
-    let path = match dialect {
-        Dialect::Gemini if stream => {
-            return (format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"), body.to_string());
-        }
-        Dialect::Gemini => return (format!("/v1beta/models/{model}:generateContent"), body.to_string()),
-        Dialect::Bedrock => {
-            let method = if stream { "converse-stream" } else { "converse" };
-            return (format!("/model/{}/{method}", model.replace('/', "%2F")), body.to_string());
-        }
-        Dialect::Openai => CHAT,
-        Dialect::Anthropic => MESSAGES,
-        Dialect::Responses => "/v1/responses",
-    };
-    body["model"] = model.into();
-    body["stream"] = stream.into();
-    (path.to_owned(), body.to_string())
+    let (path, body) = golden::request(Caller { dialect, events: true }, "text", model, stream);
+    (path, body.to_string())
 }
 
 fn expected_path(provider: Dialect, stream: bool) -> &'static str {

@@ -196,3 +196,33 @@ async fn an_error_inside_a_stream_makes_a_failed_call_of_it() {
     assert!(answer.body.contains(error) && answer.body.matches("\"error\"").count() == 1, "{}", answer.body);
     assert_eq!(bench.row(&answer).record.outcome, Outcome::Failed);
 }
+
+/// Targets that cannot say what is asked are passed over, which is no attempt.
+#[tokio::test]
+async fn targets_that_cannot_say_it_use_up_no_attempts() {
+    let up = Provider::start(|request: &Received| match request.body.contains("large") {
+        true => json(500, r#"{"error":{"message":"oops","type":"server_error"}}"#),
+        false => json(200, provider::CHAT),
+    })
+    .await;
+    let mut set = settings(up.address);
+    set.limits.attempts = 2;
+    let claude = |number: usize| format!("claude/model-{number}");
+    let targets =
+        (0..4).map(claude).chain(["up/large".to_owned()]).chain((4..6).map(claude)).chain(["up/small".to_owned()]);
+    set.models[1].targets = targets.collect();
+    let bench = Bench::start(set).await;
+    let body = r#"{"model":"mixed","messages":[{"role":"user","content":"hi"}],"seed":7}"#;
+    let answer = bench.post(CHAT, body).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-attempts")), (200, "2"), "{}", answer.body);
+    let record = bench.row(&answer).record;
+    let refused = record.candidates.iter().filter(|tried| tried.rejected_because.is_some()).count();
+    assert_eq!((refused, record.attempts.len(), record.outcome), (6, 2, Outcome::Success));
+    // The last target is not reached: what the provider said about the one before it is what the caller hears.
+    let mut set = settings(up.address);
+    set.limits.attempts = 1;
+    set.models[1].targets = vec!["up/large".to_owned(), claude(0), "up/small".to_owned()];
+    let bench = Bench::start(set).await;
+    let answer = bench.post(CHAT, body).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["message"]), (500, &"oops".into()));
+}

@@ -208,7 +208,8 @@ fn usual_method(spoken: Dialect, operation: Operation, stream: bool) -> &'static
 }
 
 /// Undoes percent-encoding (RFC 3986 §2.1); client libraries encode the slash of `provider/model`.
-fn unescape(text: &str) -> String {
+#[must_use]
+pub fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -163,9 +163,12 @@ pub enum RequestError {
 
 impl RequestError {
     /// For a body that was checked to be JSON and yet cannot be held: it is nested too deeply.
-    pub(crate) fn unreadable(error: &serde_json::Error) -> Self {
+    pub(crate) fn unreadable(error: &serde_json::Error, body: &[u8]) -> Self {
         let reason = if error.is_syntax() { "it is nested too deeply, or no JSON" } else { "the text ends too early" };
-        RequestError::NotJson { field: "body".to_owned(), offset: error.column().saturating_sub(1), reason }
+        // Told as line and column, both from 1.
+        let lines = body.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+        let offset = lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
+        RequestError::NotJson { field: "body".to_owned(), offset, reason }
     }
 
     /// Stable code for the caller.
@@ -252,6 +255,11 @@ pub fn parse_head_at(
 ) -> Result<RequestHead, RequestError> {
     if operation == Operation::Models {
         return Ok(RequestHead::nameless(body));
+    }
+    if operation == Operation::Realtime {
+        // There is no body: the conversation comes later.
+        let model = Some((address.model.to_owned(), None));
+        return Ok(Reader { model, stream: Some(true), ..Reader::default() }.head(dialect, operation, body));
     }
     check_utf8(body)?;
     let mut reader = Reader::default();

@@ -35,7 +35,7 @@ pub fn request_at(
     if !matches!(endpoint.operation, Operation::Embeddings | Operation::CountTokens) {
         return super::request(from, to, body, endpoint.address(), model, on_unsupported);
     }
-    let body: Value = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error))?;
+    let body: Value = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error, body))?;
     let mut losses = Losses::new(to, on_unsupported);
     let body = match endpoint.operation {
         Operation::Embeddings => embeddings::request(from, to, body, model, &mut losses)?,
@@ -126,6 +126,24 @@ impl AnswerStream {
             Some(Envelope::Array(frames)) => frames.push(&said),
             None => said,
         }
+    }
+
+    /// Whether an event was too long to be read. Nothing more is written from there, and the caller has to be told.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        let is_translator = self.translator.as_ref().is_some_and(StreamTranslator::is_broken);
+        is_translator
+            || match &self.envelope {
+                Some(Envelope::Amazon(wrapper)) => wrapper.is_broken(),
+                Some(Envelope::Array(frames)) => frames.is_broken(),
+                None => false,
+            }
+    }
+
+    /// Whether what was pushed so far ends within a frame of known length, so that a body which ends here is cut.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        self.translator.as_ref().is_some_and(StreamTranslator::is_midway)
     }
 
     /// Whether the caller has been told that all has been said, or that it broke off.

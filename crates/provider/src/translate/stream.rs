@@ -39,7 +39,7 @@ impl StreamTranslator {
     #[must_use]
     pub fn new(from: Dialect, to: Dialect, asked: Asked) -> Self {
         StreamTranslator {
-            decoder: Decoder::of(from),
+            decoder: Decoder::halting(from),
             reader: read_stream(from),
             call_ids: CallIds::of(&asked.id),
             writer: write_stream(to, asked),
@@ -63,6 +63,19 @@ impl StreamTranslator {
         decoder.finish(|event| reader.read(event.name, event.data, events));
         reader.end(events);
         self.written()
+    }
+
+    /// Whether an event was too long to be read. What was written before it stands, nothing more will be, and the caller has
+    /// to be told.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.decoder.dropped() > 0
+    }
+
+    /// Whether what was pushed so far ends within a frame of known length, so that a body which ends here is cut.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        self.decoder.is_midway()
     }
 
     /// Whether the caller has been told that all has been said, or that it broke off.

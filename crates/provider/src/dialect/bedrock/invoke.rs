@@ -146,10 +146,16 @@ impl Unwrapper {
 
 /// Puts a stream of Messages events into the frames of `invoke-with-response-stream`. An `error` event becomes the
 /// exception that Amazon has for it, and nothing comes after it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wrapper {
     decoder: sse::Decoder,
     has_ended: bool,
+}
+
+impl Default for Wrapper {
+    fn default() -> Self {
+        Wrapper { decoder: sse::Decoder::default().halting(), has_ended: false }
+    }
 }
 
 impl Wrapper {
@@ -175,6 +181,12 @@ impl Wrapper {
             }
         });
         out.into()
+    }
+
+    /// Whether an event was too long to be read. Nothing more is written from there.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.decoder.dropped() > 0
     }
 
     /// Whether the caller has been told that all has been said, or that it broke off.

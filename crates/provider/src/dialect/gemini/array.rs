@@ -15,11 +15,17 @@ pub(crate) fn opening(is_first: bool) -> &'static [u8] {
 pub(crate) const CLOSING: &[u8] = b"]";
 
 /// Puts the data of server-sent events into an array.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ArrayFrames {
     decoder: sse::Decoder,
     has_written: bool,
     has_ended: bool,
+}
+
+impl Default for ArrayFrames {
+    fn default() -> Self {
+        ArrayFrames { decoder: sse::Decoder::default().halting(), has_written: false, has_ended: false }
+    }
 }
 
 impl ArrayFrames {
@@ -42,6 +48,11 @@ impl ArrayFrames {
         *has_ended = true;
         out.extend_from_slice(CLOSING);
         out.into()
+    }
+
+    /// Whether an event was too long to be read. Nothing more is written from there.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.decoder.dropped() > 0
     }
 
     pub(crate) fn has_ended(&self) -> bool {
