@@ -16,7 +16,7 @@ use tollgate_interaction::Dialect;
 pub use endpoint::Endpoint;
 pub(crate) use head::asks_for_usage;
 pub use head::{RequestError, RequestHead, parse_head, parse_head_at};
-pub use splice::with_model;
+pub use splice::{for_vertex, forwarded, with_model};
 pub use usage_filter::UsageFilter;
 
 /// What a caller should do about an error.

@@ -8,7 +8,7 @@ mod gemini;
 mod openai;
 mod responses;
 
-pub(crate) use openai::read_error;
+pub(crate) use openai::{read_base_resp, read_error};
 use tollgate_interaction::{Dialect, Operation, Usage, UsageSource, Usd};
 
 use crate::framing::Decoder;

@@ -18,6 +18,7 @@ pub(crate) use stream::{ReadStream, WriteStream};
 
 use crate::chat::{Answer, Request};
 use crate::dialect::{RequestError, anthropic, bedrock, gemini, openai, responses};
+use crate::preset::Quirks;
 
 /// What the path of a request says where the body does not: the model and whether a stream is wanted (Gemini, Bedrock).
 /// The other dialects say both in the body, and there this is not read.
@@ -87,11 +88,30 @@ pub fn request(
     model: &str,
     on_unsupported: OnUnsupported,
 ) -> Result<Translated, TranslateError> {
+    request_for(&Quirks::default(), from, to, body, address, model, on_unsupported)
+}
+
+/// As [`request`], for a provider with `quirks`.
+///
+/// # Errors
+/// [`TranslateError`] names the field.
+pub fn request_for(
+    quirks: &Quirks,
+    from: Dialect,
+    to: Dialect,
+    body: &[u8],
+    address: Address<'_>,
+    model: &str,
+    on_unsupported: OnUnsupported,
+) -> Result<Translated, TranslateError> {
     let body: Value = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error))?;
     let mut request = read_request(from, body, address)?;
     model.clone_into(&mut request.model);
     let mut losses = Losses::new(to, on_unsupported);
-    let body = write_request(to, request, &mut losses)?;
+    let mut body = write_request(to, request, &mut losses)?;
+    if to == Dialect::Openai {
+        quirks.adapt(&mut body);
+    }
     Ok(Translated { body: encode(&body), dropped: losses.into_dropped() })
 }
 
