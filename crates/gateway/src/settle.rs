@@ -153,7 +153,7 @@ fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settl
 fn count(call: &Call, record: &mut Interaction, observation: Observation) {
     let mut observation = observation.with_estimate(call.estimated_input_tokens);
     let was_cut = matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted);
-    if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
+    if observation.usage.is_empty() && was_cut && call.is_sent {
         // The provider has read the prompt, and will charge for it, even if nobody waited for the answer.
         observation.usage =
             Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
@@ -189,8 +189,9 @@ fn price(call: &Call, record: &mut Interaction) {
             at_us: record.started_at_us,
         })
     };
-    let served = record.model_served.as_deref().filter(|served| *served != target.model);
-    match served.map(at).and_then(Result::ok).map_or_else(|| at(&target.model), Ok) {
+    let asked = target.provider.priced(&target.model);
+    let served = record.model_served.as_deref().filter(|served| *served != asked);
+    match served.map(at).and_then(Result::ok).map_or_else(|| at(asked), Ok) {
         Ok(priced) => {
             record.cost_usd = Some(priced.cost);
             record.cost_source = CostSource::Catalog;

@@ -127,7 +127,7 @@ async fn receive(
     if is_stream {
         let rewording = match asked {
             Some(asked) => Rewording::translate(call.spoken, call.dialect, asked),
-            None if request.hides_usage() => Rewording::hide_usage(),
+            None if request.hides_usage() && asks_for_usage(call) => Rewording::hide_usage(),
             None => Rewording::None,
         };
         let head = answer::head(call, answer, form, None);
@@ -142,6 +142,11 @@ async fn receive(
         return Ok(Reply::Relayed { head, is_stream, first, rewording: Rewording::None });
     }
     whole(call, asked, form, answer).await
+}
+
+/// Whether the provider was asked for the usage of a stream. Where it sends that anyway, the caller sees it as well.
+fn asks_for_usage(call: &Call) -> bool {
+    call.target.as_ref().is_none_or(|target| target.provider.quirks.asks_for_usage())
 }
 
 /// Ends a call whose answer has been read.
@@ -262,8 +267,13 @@ async fn refuse(call: &mut Call, error: CallError) -> Response<Body> {
 
 /// Ends a call in the words of the provider.
 async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
-    let TheirError { status, headers, body: received, class } = error;
-    let reported = call.is_translated().then(|| failure::reported(status.as_u16(), &received)).flatten();
+    let TheirError { status, mut headers, body: received, class, retry_after } = error;
+    if let Some(wait) = retry_after.filter(|_| !headers.contains_key(http::header::RETRY_AFTER)) {
+        // Said in the body, or in headers that only clients of this provider know.
+        headers.insert(http::header::RETRY_AFTER, answer::seconds(wait));
+    }
+    let is_reworded = call.is_translated() || !failure::is_worded(call.dialect, &received);
+    let reported = is_reworded.then(|| failure::reported(status.as_u16(), &received)).flatten();
     let (body, form) = match &reported {
         Some(reported) => {
             (answer::reported(call, status, reported), Some(answer::content_type(call.dialect, false, true)))

@@ -5,9 +5,11 @@
 mod answers;
 mod bad_input;
 mod budget;
+mod compatible;
 mod disconnect;
 mod harness;
 mod provider;
 mod shutdown;
+mod tokens;
 mod translation;
 mod upstream_faults;
