@@ -328,8 +328,10 @@ impl RouteTable {
         if is_listed || self.providers.contains_key(provider) {
             return None;
         }
-        let how = match Presets::builtin().find(provider) {
-            Some(preset) => format!("`{}: {{}}` is enough", preset.name),
+        let preset = Presets::builtin().find(provider);
+        let how = match preset.map(|preset| (&preset.name, &preset.key)) {
+            Some((name, Some(key))) => format!("`{name}: {{}}` is enough with {key} in the gateway's environment"),
+            Some((name, None)) => format!("`{name}: {{}}` is enough"),
             None => "`openai` and `anthropic` need no more than OPENAI_API_KEY or ANTHROPIC_API_KEY in the gateway's \
                      environment"
                 .to_owned(),

@@ -200,7 +200,8 @@ impl Tokens {
 }
 
 fn unreachable(error: ExchangeError) -> TokenError {
-    tracing::debug!(%error, cause = ?std::error::Error::source(&error), "an exchange for an access token failed");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(%error, cause, "an exchange for an access token failed");
     TokenError::Unreachable
 }
 
@@ -260,6 +261,24 @@ mod tests {
         }
         assert_eq!(read(OK, b"{}").unwrap_err(), TokenError::Unreadable);
         assert_eq!(read(OK, b"<html>").unwrap_err(), TokenError::Unreadable);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_renewed_is_used_to_its_end() {
+        let source = TokenSource::MetadataServer { url: "http://127.0.0.1:1".into() };
+        let tokens = Tokens::new("vertex", &source, &Connector::new().unwrap()).unwrap();
+        assert_eq!(tokens.bearer(0).await.unwrap_err(), TokenError::Unreachable);
+        let now = Instant::now();
+        let value = HeaderValue::from_static("Bearer old");
+        let token = Token { value: value.clone(), renew_at: now, ends_at: now + Duration::from_secs(60) };
+        tokens.state.lock().token = Some(token);
+        assert_eq!(tokens.bearer(0).await.unwrap(), value);
+        let renew_at = tokens.state.lock().token.as_ref().map(|token| token.renew_at);
+        assert!(renew_at > Some(Instant::now()), "it is not tried again at once");
+        assert!(matches!(tokens.held(now + Duration::from_secs(30)), Held::Due(_)));
+        assert!(matches!(tokens.held(now + Duration::from_secs(60)), Held::None));
+        tokens.forget();
+        assert!(matches!(tokens.held(Instant::now()), Held::None));
     }
 
     #[test]
