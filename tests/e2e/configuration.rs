@@ -44,6 +44,13 @@ fn a_target_without_a_provider_is_named_with_its_place() {
 }
 
 #[test]
+fn a_preset_that_is_none_is_named_with_its_place_and_the_nearest() {
+    let said = refusal("providers:\n  fast: {preset: gorq, api_key: k}\n", None);
+    assert!(said.contains("line 2, column 18") && said.contains("`gorq`"), "{said}");
+    assert!(said.contains("did you mean `groq`?"), "{said}");
+}
+
+#[test]
 fn yaml_that_is_none_is_refused_with_its_place() {
     let said = refusal("server: {gateway: [\n", None);
     assert!(said.contains("line "), "{said}");

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use tollgate_policy::bundle::BundleError as SourceError;
 
-use super::{expand, mistake};
+use super::{Confidential, expand, mistake};
 
 /// The `control` section; only a sidecar reads it.
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -15,12 +15,13 @@ pub struct Control {
     pub url: Option<Spanned<String>>,
     /// API token of role `sidecar`; `${NAME}` takes it from the environment.
     #[schemars(with = "Option<String>")]
-    pub token: Option<Spanned<String>>,
+    pub token: Option<Confidential>,
 }
 
 impl Control {
     pub(super) fn expand(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
-        [&mut self.url, &mut self.token].into_iter().flatten().try_for_each(|value| expand(value, environment))
+        let written = [self.url.as_mut(), self.token.as_deref_mut()];
+        written.into_iter().flatten().try_for_each(|value| expand(value, environment))
     }
 
     pub(super) fn check(&self) -> Result<(), SourceError> {

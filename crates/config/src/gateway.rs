@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tollgate_gateway::{
-    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy,
-    Timeouts,
+    AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Strategy, Timeouts,
 };
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
+use tollgate_provider::preset::{Api, Preset};
 use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
-use crate::{Acknowledge, Config, Model, Provider, ProviderDialect};
+use crate::known::Known;
+use crate::{Acknowledge, Confidential, Config, Model, Provider, ProviderDialect};
 
 impl Config {
     /// How to reach the store named by [`crate::Log::store`].
@@ -20,17 +21,18 @@ impl Config {
     pub fn store_options(&self) -> StoreOptions {
         let (s3, azure, gcs) = (&self.log.s3, &self.log.azure, &self.log.gcs);
         let value = |written: &Option<serde_saphyr::Spanned<String>>| written.as_ref().map(|text| text.value.clone());
+        let secret = |written: &Option<Confidential>| written.as_ref().map(|text| text.value.clone());
         StoreOptions {
             s3: S3Options {
                 endpoint: value(&s3.endpoint),
                 region: s3.region.clone(),
                 access_key_id: value(&s3.access_key_id),
-                secret_access_key: value(&s3.secret_access_key),
+                secret_access_key: secret(&s3.secret_access_key),
             },
             azure: AzureOptions {
                 account: value(&azure.account),
-                access_key: value(&azure.access_key),
-                sas_token: value(&azure.sas_token),
+                access_key: secret(&azure.access_key),
+                sas_token: secret(&azure.sas_token),
                 endpoint: value(&azure.endpoint),
             },
             gcs: GcsOptions { service_account_file: value(&gcs.service_account_file) },
@@ -79,38 +81,43 @@ impl Config {
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let default_url = provider.default_url();
+    let Known { dialect, preset, base_url, credentials, region, project } = provider.known.clone();
+    let preset = preset.as_ref();
     ProviderSettings {
         name: name.to_owned(),
-        kind: match provider.dialect {
+        kind: match dialect {
             ProviderDialect::Openai => ProviderKind::Openai,
             ProviderDialect::Azure => ProviderKind::Azure,
             ProviderDialect::Anthropic => ProviderKind::Anthropic,
             ProviderDialect::Gemini => ProviderKind::Gemini,
+            ProviderDialect::Vertex => ProviderKind::Vertex,
             ProviderDialect::Bedrock => ProviderKind::Bedrock,
             ProviderDialect::Sandbox => ProviderKind::Sandbox,
         },
-        has_responses: provider.has_responses(),
+        has_responses: has_responses(provider, dialect, preset),
+        has: preset.map(|preset| preset.has.clone()),
+        quirks: preset.map(Preset::quirks).unwrap_or_default(),
         api_version: provider.api_version.clone(),
-        base_url: provider.base_url.as_ref().map_or(default_url, |url| url.value.clone()),
-        credentials: credentials(provider),
-        region: provider.region.clone(),
+        base_url,
+        credentials,
+        region,
+        project,
         tags: provider.tags.clone(),
-        models: offered(provider),
-        price_as: provider.price_as.clone(),
+        models: offered(provider, dialect),
+        price_as: provider.price_as.clone().or_else(|| Some(preset?.priced_as().to_owned())),
     }
 }
 
-fn credentials(provider: &Provider) -> Credentials {
-    if let Some(key) = &provider.api_key {
-        return Credentials::Key(Secret::new(key.value.clone()));
-    }
-    let Some(aws) = &provider.aws else { return Credentials::None };
-    Credentials::Aws {
-        access_key_id: aws.access_key_id.value.clone(),
-        secret_access_key: Secret::new(aws.secret_access_key.value.clone()),
-        session_token: aws.session_token.as_ref().map(|token| Secret::new(token.value.clone())),
-    }
+/// Whether it has the Responses API: as written, or else as its preset says, or if it is OpenAI itself or Azure.
+fn has_responses(provider: &Provider, dialect: ProviderDialect, preset: Option<&Preset>) -> bool {
+    let is_known_to = match preset {
+        Some(preset) => preset.has(Api::Responses),
+        None => {
+            let is_openai = dialect == ProviderDialect::Openai && provider.base_url.is_none();
+            is_openai || dialect == ProviderDialect::Azure
+        }
+    };
+    provider.responses.unwrap_or(is_known_to)
 }
 
 fn ack_mode(ack: Acknowledge) -> AckMode {
@@ -136,8 +143,8 @@ fn route(alias: &str, model: &Model) -> ModelRoute {
 }
 
 /// What `/v1/models` lists; a provider that lists nothing is asked for any model, but the sandbox knows its own.
-fn offered(provider: &Provider) -> Option<Vec<String>> {
-    match (provider.models.as_slice(), provider.dialect) {
+fn offered(provider: &Provider, dialect: ProviderDialect) -> Option<Vec<String>> {
+    match (provider.models.as_slice(), dialect) {
         ([], ProviderDialect::Sandbox) => Some(sandbox::MODELS.map(str::to_owned).to_vec()),
         ([], _) => None,
         (models, _) => Some(models.to_vec()),

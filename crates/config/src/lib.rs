@@ -4,8 +4,10 @@
 //! Both binaries read the same file; a sidecar ignores what only the all-in-one has. The types here are the file as
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
+mod confidential;
 mod control;
 mod gateway;
+mod known;
 mod log;
 mod model;
 mod provider;
@@ -19,11 +21,13 @@ use fs_err as fs;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
+use tollgate_provider::preset::Presets;
 
+pub use confidential::Confidential;
 pub use control::Control;
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
 pub use model::{Model, Strategy};
-pub use provider::{Provider, ProviderDialect};
+pub use provider::{AwsCredentials, EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
 pub use server::Server;
 pub use witness::Witness;
 
@@ -40,6 +44,8 @@ pub struct Config {
     #[schemars(with = "Option<String>")]
     pub metastore: Option<Spanned<String>>,
     /// Model providers by name. Default: those whose usual environment variables are set, and `sandbox`.
+    #[serde(deserialize_with = "provider::read")]
+    #[schemars(with = "BTreeMap<String, Provider>")]
     pub providers: BTreeMap<String, Provider>,
     /// Model aliases by name.
     pub models: BTreeMap<String, Model>,
@@ -76,6 +82,9 @@ pub enum ConfigError {
         /// What is wrong, and where.
         source: SourceError,
     },
+    /// There is no file, and the environment holds a mistake.
+    #[error("the environment's variables make no configuration: {0}")]
+    Environment(SourceError),
 }
 
 impl Config {
@@ -86,8 +95,10 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
         let Some(path) = path else {
             let mut config = Config { folder: PathBuf::from("."), ..Config::default() };
-            config.add_default_providers(|name| std::env::var(name).ok());
-            return Ok(config);
+            let environment = |name: &str| std::env::var(name).ok();
+            config.add_default_providers(Presets::builtin(), environment);
+            let completed = config.complete_providers(Presets::builtin(), &environment);
+            return completed.map(|()| config).map_err(ConfigError::Environment);
         };
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
@@ -104,6 +115,19 @@ impl Config {
         folder: PathBuf,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Config, SourceError> {
+        Config::parse_with(text, folder, Presets::builtin(), environment)
+    }
+
+    /// As [`Config::parse`], with another table of presets than the one that comes with the program.
+    ///
+    /// # Errors
+    /// [`SourceError`] with line, column and what was meant.
+    pub fn parse_with(
+        text: &str,
+        folder: PathBuf,
+        presets: &Presets,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, SourceError> {
         let mut config: Config = if text.trim().is_empty() {
             Config::default()
         } else {
@@ -115,30 +139,46 @@ impl Config {
         }
         config.log.expand(&environment)?;
         config.control.expand(&environment)?;
-        config.add_default_providers(environment);
+        config.add_default_providers(presets, &environment);
+        config.complete_providers(presets, &environment)?;
         config.server.check()?;
         config.log.check()?;
         config.control.check()?;
         config.witness.check()?;
-        for (name, provider) in &config.providers {
-            provider.check(name)?;
-        }
         for (alias, model) in &config.models {
             model.check(alias, &config.providers)?;
         }
         Ok(config)
     }
 
-    /// The sandbox is always there; OpenAI and Anthropic are if their usual variables are set and the file is silent.
-    fn add_default_providers(&mut self, environment: impl Fn(&str) -> Option<String>) {
-        self.providers.entry("sandbox".to_owned()).or_insert_with(Provider::sandbox);
-        for (name, dialect, variable) in [
-            ("openai", ProviderDialect::Openai, "OPENAI_API_KEY"),
-            ("anthropic", ProviderDialect::Anthropic, "ANTHROPIC_API_KEY"),
-        ] {
-            let Some(key) = environment(variable).filter(|key| !key.is_empty()) else { continue };
-            self.providers.entry(name.to_owned()).or_insert_with(|| Provider::with_key(dialect, key));
+    /// The sandbox is always there; OpenAI and Anthropic are if their usual variables are set and the file is silent. The
+    /// presets are if their variables are set and the file names no provider at all: whoever names some means these.
+    fn add_default_providers(&mut self, presets: &Presets, environment: impl Fn(&str) -> Option<String>) {
+        let names_none = self.providers.is_empty();
+        self.providers.entry("sandbox".to_owned()).or_insert_with(Provider::named_only);
+        let mut add = |name: &str, variable: &str| {
+            let Some(key) = environment(variable).filter(|key| !key.is_empty()) else { return };
+            self.providers.entry(name.to_owned()).or_insert_with(|| Provider::with_key(key));
+        };
+        add("openai", "OPENAI_API_KEY");
+        add("anthropic", "ANTHROPIC_API_KEY");
+        if names_none {
+            add("gemini", "GEMINI_API_KEY");
+            for preset in presets.iter() {
+                if let Some(variable) = &preset.key {
+                    add(&preset.name, variable);
+                }
+            }
         }
+    }
+
+    fn complete_providers(
+        &mut self,
+        presets: &Presets,
+        environment: &impl Fn(&str) -> Option<String>,
+    ) -> Result<(), SourceError> {
+        let Config { providers, folder, .. } = self;
+        providers.iter_mut().try_for_each(|(name, provider)| provider.complete(name, presets, folder, environment))
     }
 }
 
@@ -217,6 +257,7 @@ mod tests {
     fn a_variable_that_is_set_is_put_in() {
         let config = parse("providers:\n  openai: {dialect: openai, api_key: \"${KEY}\"}\n").unwrap();
         assert_eq!(config.providers["openai"].api_key.as_ref().unwrap().value, "secret");
+        assert!(!format!("{config:?}").contains("\"secret\""), "no key is printed");
     }
 
     #[test]

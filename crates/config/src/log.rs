@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use tollgate_flush::store;
 use tollgate_policy::bundle::BundleError as SourceError;
 
-use super::{expand, mistake};
+use super::{Confidential, expand, mistake};
 
 /// The `log` section.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -73,7 +73,7 @@ pub struct S3 {
     pub access_key_id: Option<Spanned<String>>,
     /// Secret access key.
     #[schemars(with = "Option<String>")]
-    pub secret_access_key: Option<Spanned<String>>,
+    pub secret_access_key: Option<Confidential>,
 }
 
 /// How to reach a container of Azure Blob Storage.
@@ -85,10 +85,10 @@ pub struct Azure {
     pub account: Option<Spanned<String>>,
     /// Key of the storage account.
     #[schemars(with = "Option<String>")]
-    pub access_key: Option<Spanned<String>>,
+    pub access_key: Option<Confidential>,
     /// Shared access signature, instead of a key.
     #[schemars(with = "Option<String>")]
-    pub sas_token: Option<Spanned<String>>,
+    pub sas_token: Option<Confidential>,
     /// URL of the blob service, if it is not `https://ACCOUNT.blob.core.windows.net`; `http://` is taken for loopback and
     /// private test servers.
     #[schemars(with = "Option<String>")]
@@ -152,16 +152,16 @@ impl Log {
     pub(super) fn expand(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
         let (s3, azure, gcs) = (&mut self.s3, &mut self.azure, &mut self.gcs);
         let values = [
-            &mut self.store,
-            &mut s3.endpoint,
-            &mut s3.access_key_id,
-            &mut s3.secret_access_key,
-            &mut azure.account,
-            &mut azure.access_key,
-            &mut azure.sas_token,
-            &mut azure.endpoint,
-            &mut gcs.service_account_file,
-            &mut self.witness_policy,
+            self.store.as_mut(),
+            s3.endpoint.as_mut(),
+            s3.access_key_id.as_mut(),
+            s3.secret_access_key.as_deref_mut(),
+            azure.account.as_mut(),
+            azure.access_key.as_deref_mut(),
+            azure.sas_token.as_deref_mut(),
+            azure.endpoint.as_mut(),
+            gcs.service_account_file.as_mut(),
+            self.witness_policy.as_mut(),
         ];
         values.into_iter().flatten().try_for_each(|value| expand(value, environment))
     }

@@ -1,54 +1,75 @@
-//! Model providers.
+//! Model providers, as written. What a field leaves open is filled in by [`crate::known`] when the file has been read.
 
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
+use tollgate_provider::preset::Presets;
 
-use super::{expand, mistake, unwritten};
+use super::confidential::Confidential;
+use super::known::Known;
+use super::{expand, unwritten};
 
 /// One entry of the `providers` section.
-#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Provider {
-    /// The wire format it speaks.
-    pub dialect: ProviderDialect,
+    /// The wire format it speaks. Default: that of its `preset`, or the one that is called as the provider is.
+    pub dialect: Option<ProviderDialect>,
+    /// The provider that it is, of those that are known by name: their address, the name of their key's variable, their
+    /// prices and their peculiarities. Default: the one that is called as this provider is, unless `dialect` is written.
+    #[schemars(schema_with = "preset_names")]
+    pub preset: Option<Spanned<String>>,
     /// Where it answers, version path included; default: the provider's own address.
     #[schemars(with = "Option<String>")]
-    #[serde(default)]
     pub base_url: Option<Spanned<String>>,
-    /// Its key; `${NAME}` takes it from the environment.
+    /// Its key; `${NAME}` takes it from the environment. Default: the provider's usual variable, where `base_url` is the
+    /// provider's own.
     #[schemars(with = "Option<String>")]
-    #[serde(default)]
-    pub api_key: Option<Spanned<String>>,
-    /// Access key for Amazon Bedrock, where there is no `api_key`.
-    #[serde(default)]
+    pub api_key: Option<Confidential>,
+    /// Access key for Amazon Bedrock, where there is no `api_key`. Default: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+    /// `AWS_SESSION_TOKEN`.
     pub aws: Option<AwsCredentials>,
+    /// The application that Microsoft Entra gives access tokens for Azure, where there is no `api_key`. Default:
+    /// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`.
+    pub azure: Option<EntraCredentials>,
+    /// The account that Google gives access tokens for Vertex AI. Default: the file that `GOOGLE_APPLICATION_CREDENTIALS`
+    /// names.
+    pub google: Option<GoogleCredentials>,
     /// Whether a server compatible with OpenAI also has the Responses API (`/responses`). Where it does not, callers of
     /// that are translated.
-    #[serde(default)]
     pub responses: Option<bool>,
     /// Azure's `api-version`, such as `2024-10-21`; without it the API without versions (`/openai/v1`) is used.
-    #[serde(default)]
     pub api_version: Option<String>,
-    /// Region it answers from, as you know it; for Amazon Bedrock also the one that is called.
-    #[serde(default)]
+    /// Region it answers from, as you know it; for Amazon Bedrock and Vertex AI also the one that is called (Vertex AI:
+    /// `europe-west4`, `eu`, `us` or `global`).
     pub region: Option<String>,
+    /// Google's project that calls to Vertex AI are made in. Default: that of the credentials, or `GOOGLE_CLOUD_PROJECT`.
+    pub project: Option<String>,
     /// Labels that policies can prefer, such as `open-weights`.
-    #[serde(default)]
     pub tags: Vec<String>,
     /// Models it offers, for `/v1/models` and for calls that name no provider.
-    #[serde(default)]
     pub models: Vec<String>,
-    /// Provider of the price catalogue whose prices apply; default: the dialect's own.
-    #[serde(default)]
+    /// Provider of the price catalogue whose prices apply; default: the preset's or the dialect's own.
     pub price_as: Option<String>,
+    /// Where the entry stands.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) at: Option<Location>,
+    /// What the entry comes to.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) known: Known,
 }
 
 /// Whose API a provider has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderDialect {
     /// OpenAI's, and every server compatible with it.
+    #[default]
     Openai,
     /// Azure OpenAI: `base_url` is the resource's, a model is the name of a deployment.
     Azure,
@@ -56,10 +77,31 @@ pub enum ProviderDialect {
     Anthropic,
     /// Google's Gemini API.
     Gemini,
+    /// Google Vertex AI, in `project` and `region`: Gemini's models, Anthropic's (`claude-…`) and others
+    /// (`meta/llama-…`).
+    Vertex,
     /// Amazon Bedrock, in `region`.
     Bedrock,
     /// The built-in fake that costs nothing and answers every format.
     Sandbox,
+}
+
+impl ProviderDialect {
+    /// All of them, by the name that the file has for each.
+    pub(crate) const ALL: [(&'static str, ProviderDialect); 7] = [
+        ("openai", ProviderDialect::Openai),
+        ("azure", ProviderDialect::Azure),
+        ("anthropic", ProviderDialect::Anthropic),
+        ("gemini", ProviderDialect::Gemini),
+        ("vertex", ProviderDialect::Vertex),
+        ("bedrock", ProviderDialect::Bedrock),
+        ("sandbox", ProviderDialect::Sandbox),
+    ];
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<ProviderDialect> {
+        ProviderDialect::ALL.iter().find(|(known, _)| *known == name).map(|(_, dialect)| *dialect)
+    }
 }
 
 /// Credentials of Amazon Web Services.
@@ -71,74 +113,106 @@ pub struct AwsCredentials {
     pub access_key_id: Spanned<String>,
     /// Secret half; `${NAME}` takes it from the environment.
     #[schemars(with = "String")]
-    pub secret_access_key: Spanned<String>,
+    pub secret_access_key: Confidential,
     /// Of temporary credentials.
     #[schemars(with = "Option<String>")]
     #[serde(default)]
-    pub session_token: Option<Spanned<String>>,
+    pub session_token: Option<Confidential>,
+}
+
+/// An application of Microsoft Entra.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntraCredentials {
+    /// Its directory: an id or a domain.
+    #[schemars(with = "String")]
+    pub tenant_id: Spanned<String>,
+    /// Its id.
+    #[schemars(with = "String")]
+    pub client_id: Spanned<String>,
+    /// Its secret; `${NAME}` takes it from the environment.
+    #[schemars(with = "String")]
+    pub client_secret: Confidential,
+    /// Who gives the tokens. Default: `https://login.microsoftonline.com`; the clouds of governments have others.
+    #[schemars(with = "Option<String>")]
+    #[serde(default)]
+    pub authority: Option<Spanned<String>>,
+    /// What the tokens are good for. Default: `https://cognitiveservices.azure.com/.default`.
+    #[serde(default)]
+    pub scope: Option<String>,
+}
+
+/// An account at Google; one of the three.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GoogleCredentials {
+    /// Path of a service account's key file, or of what `gcloud auth application-default login` left; relative to this
+    /// file.
+    #[schemars(with = "Option<String>")]
+    pub service_account_file: Option<Spanned<String>>,
+    /// The text of such a file; `${NAME}` takes it from the environment.
+    #[schemars(with = "Option<String>")]
+    pub service_account_json: Option<Confidential>,
+    /// Origin of the metadata server of a machine at Google: `http://metadata.google.internal`.
+    #[schemars(with = "Option<String>")]
+    pub metadata_server: Option<Spanned<String>>,
 }
 
 impl Provider {
-    /// The built-in fake as it is without a configuration.
-    pub(super) fn sandbox() -> Provider {
-        Provider {
-            dialect: ProviderDialect::Sandbox,
-            base_url: None,
-            api_key: None,
-            aws: None,
-            responses: None,
-            api_version: None,
-            region: None,
-            tags: Vec::new(),
-            models: Vec::new(),
-            price_as: None,
-        }
+    /// One that is as its name says.
+    pub(super) fn named_only() -> Provider {
+        Provider::default()
     }
 
-    /// The provider's own address, where the configuration names none.
-    pub(super) fn default_url(&self) -> String {
-        match self.dialect {
-            ProviderDialect::Openai => "https://api.openai.com/v1".to_owned(),
-            ProviderDialect::Anthropic => "https://api.anthropic.com/v1".to_owned(),
-            ProviderDialect::Gemini => "https://generativelanguage.googleapis.com/v1beta".to_owned(),
-            ProviderDialect::Bedrock => {
-                // Without a region there is no address, which the gateway refuses by name.
-                let region = self.region.as_deref();
-                region.map(|region| format!("https://bedrock-runtime.{region}.amazonaws.com")).unwrap_or_default()
-            }
-            // A resource of Azure's has an address of its own, which must be written.
-            ProviderDialect::Azure | ProviderDialect::Sandbox => String::new(),
-        }
-    }
-
-    /// Whether it has the Responses API: as written, or else if it is OpenAI itself or Azure.
-    pub(super) fn has_responses(&self) -> bool {
-        let is_openai = self.dialect == ProviderDialect::Openai && self.base_url.is_none();
-        self.responses.unwrap_or(is_openai || self.dialect == ProviderDialect::Azure)
-    }
-
-    pub(super) fn with_key(dialect: ProviderDialect, key: String) -> Provider {
-        Provider { dialect, api_key: Some(unwritten(key)), ..Provider::sandbox() }
+    pub(super) fn with_key(key: String) -> Provider {
+        Provider { api_key: Some(unwritten(key).into()), ..Provider::default() }
     }
 
     pub(super) fn expand(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
-        let aws = self.aws.as_mut().map(|aws| {
-            let AwsCredentials { access_key_id, secret_access_key, session_token } = aws;
-            [Some(access_key_id), Some(secret_access_key), session_token.as_mut()]
-        });
-        let written = [self.base_url.as_mut(), self.api_key.as_mut()].into_iter().chain(aws.into_iter().flatten());
-        written.flatten().try_for_each(|value| expand(value, environment))
+        let Provider { base_url, api_key, aws, azure, google, .. } = self;
+        let mut written: Vec<&mut Spanned<String>> = Vec::new();
+        written.extend(base_url.as_mut());
+        written.extend(api_key.as_deref_mut());
+        if let Some(AwsCredentials { access_key_id, secret_access_key, session_token }) = aws {
+            written.extend([access_key_id, &mut **secret_access_key]);
+            written.extend(session_token.as_deref_mut());
+        }
+        if let Some(EntraCredentials { tenant_id, client_id, client_secret, authority, .. }) = azure {
+            written.extend([tenant_id, client_id, &mut **client_secret]);
+            written.extend(authority.as_mut());
+        }
+        if let Some(GoogleCredentials { service_account_file, service_account_json, metadata_server }) = google {
+            written.extend(service_account_file.as_mut());
+            written.extend(service_account_json.as_deref_mut());
+            written.extend(metadata_server.as_mut());
+        }
+        written.into_iter().try_for_each(|value| expand(value, environment))
     }
 
-    pub(super) fn check(&self, name: &str) -> Result<(), SourceError> {
-        let Some(base_url) = &self.base_url else { return Ok(()) };
-        let refuse = |message: String| Err(mistake(base_url.referenced, message));
-        if self.dialect == ProviderDialect::Sandbox {
-            return refuse(format!("provider `{name}` is the built-in sandbox, which has no address; drop `base_url`"));
-        }
-        match url::Url::parse(&base_url.value) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
-            _ => refuse(format!("`{}` is not an http or https URL, which provider `{name}` needs", base_url.value)),
-        }
+    /// Works out what the entry comes to. `folder` is the file's.
+    pub(super) fn complete(
+        &mut self,
+        name: &str,
+        presets: &Presets,
+        folder: &Path,
+        environment: &impl Fn(&str) -> Option<String>,
+    ) -> Result<(), SourceError> {
+        self.known = Known::of(self, name, presets, folder, environment)?;
+        Ok(())
     }
+}
+
+/// Reads the section, and keeps where each entry stands.
+pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Provider>, D::Error> {
+    let written: BTreeMap<String, Spanned<Provider>> = BTreeMap::deserialize(deserializer)?;
+    let placed = |(name, spanned): (String, Spanned<Provider>)| {
+        (name, Provider { at: Some(spanned.referenced), ..spanned.value })
+    };
+    Ok(written.into_iter().map(placed).collect())
+}
+
+/// The names of all presets, for editors.
+fn preset_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names: Vec<&str> = Presets::builtin().names().collect();
+    schemars::json_schema!({"type": ["string", "null"], "enum": names})
 }

@@ -1,6 +1,8 @@
 //! Turns what a provider or the gateway has to say into the response the caller gets. Headers that concern the connection,
 //! or the operator's account, stay behind; the gateway's own say which record the call became.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tollgate_interaction::{Dialect, InteractionId, Usd};
@@ -143,11 +145,19 @@ pub(crate) fn refusal(call: &Call, error: &CallError, body: Bytes, attempts: usi
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
+    if let Some(wait) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, seconds(wait));
+    }
     if matches!(error, CallError::Denied { .. }) {
         // Both official client libraries would otherwise try a 429 again, which a spent budget does not deserve.
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response
+}
+
+/// Whole seconds, rounded up: `retry-after` knows no others (RFC 9110 §10.2.3).
+pub(crate) fn seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_millis().div_ceil(1_000).min(u128::from(u32::MAX)) as u64)
 }
 
 /// The response to a request for the list of models.

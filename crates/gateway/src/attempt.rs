@@ -21,6 +21,7 @@ use crate::provider::Provider;
 use crate::random;
 use crate::route::Target;
 use crate::sandbox::Play;
+use crate::settings::ProviderKind;
 use crate::upstream::{self, AnswerHead, ExchangeError, Lease, Pool, Upstream};
 
 /// Longest body of an error that is read. Providers' errors have a few hundred bytes.
@@ -95,6 +96,8 @@ pub(crate) struct TheirError {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) class: &'static str,
+    /// How long it wants to be left alone.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// Calls `targets` in order. One that is passed over because it cannot say what is asked is no attempt.
@@ -156,9 +159,11 @@ fn word(
     is_last: bool,
 ) -> Result<Worded, CallError> {
     let (operation, provider) = (call.record.operation, &target.provider);
-    let Some(spoken) = provider.spoken(call.dialect, operation) else { return Err(CallError::Internal) };
+    let Some(spoken) = provider.spoken(call.dialect, operation, &target.model) else {
+        return Err(CallError::Internal);
+    };
     let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
-    let path = provider.path(spoken, &target.model, method)?;
+    let path = provider.path(spoken, &target.model, method, outbound.head.stream)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
     if let Some(upgrade) = &outbound.upgrade {
@@ -166,12 +171,18 @@ fn word(
         return Ok(Worded { spoken, path, body: Bytes::new(), betas: String::new() });
     }
     if spoken == call.dialect {
-        let body = dialect::with_model(&outbound.body, outbound.head, &target.model);
+        let body = if is_claude_on_vertex(provider, spoken) {
+            dialect::for_vertex(&outbound.body, outbound.head)
+        } else {
+            dialect::forwarded(&outbound.body, outbound.head, &target.model, &provider.quirks)
+        };
         return Ok(Worded { spoken, path, body, betas: String::new() });
     }
     let translated = if Reading::serves(outbound.endpoint) {
         let request = reading.take(outbound, is_last).map_err(TranslateError::from);
-        request.and_then(|request| Ok(translate::write(spoken, request, &target.model, outbound.on_unsupported)?))
+        request.and_then(|request| {
+            Ok(translate::write(&provider.quirks, spoken, request, &target.model, outbound.on_unsupported)?)
+        })
     } else {
         let (model, stream) = (&target.model, outbound.head.stream);
         translate::request_at(outbound.endpoint, spoken, &outbound.body, model, stream, outbound.on_unsupported)
@@ -180,6 +191,7 @@ fn word(
         Ok((Translated { body, mut dropped, betas }, guardrails)) => {
             dropped.extend(guardrails);
             call.record.dropped = dropped;
+            let body = if is_claude_on_vertex(provider, spoken) { without_model(&body)? } else { body };
             Ok(Worded { spoken, path, body, betas })
         }
         Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
@@ -202,6 +214,17 @@ fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, U
         }
         _ => Ok(guardrails),
     }
+}
+
+/// Whether the path names the model of a request of the Messages API, which otherwise does itself.
+fn is_claude_on_vertex(provider: &Provider, spoken: Dialect) -> bool {
+    provider.kind == ProviderKind::Vertex && spoken == Dialect::Anthropic
+}
+
+/// A request that the gateway has written, as Vertex AI wants it.
+fn without_model(body: &Bytes) -> Result<Bytes, CallError> {
+    let head = dialect::parse_head(Dialect::Anthropic, Operation::Chat, body).map_err(CallError::Request)?;
+    Ok(dialect::for_vertex(body, &head))
 }
 
 /// Says on the record why a target was passed over.
@@ -231,21 +254,24 @@ async fn head_of(
             body: &worded.body,
         };
         let play = Play::start(&sent, random::number(), call.now_us());
-        call.upstream = Some(Upstream::Sandbox(play));
+        (call.upstream, call.is_sent) = (Some(Upstream::Sandbox(play)), true);
         return head(call).await.map_err(of_head);
     };
+    // Seldom enough to keep it out of every call's state, as is a new connection.
+    let bearer =
+        if target.provider.wants_token() { Box::pin(target.provider.bearer(call.now_us())).await? } else { None };
     if let Some(lease) = pool.idle() {
-        let request = build(outbound, &target.provider, &worded, call.now_us());
-        call.upstream = Some(Upstream::Http(lease.send(request)));
+        let request = build(outbound, &target.provider, &worded, bearer.as_ref(), call.now_us());
+        (call.upstream, call.is_sent) = (Some(Upstream::Http(lease.send(request))), true);
         match head(call).await {
             Err(HeadError::Stale) => {}
             answered => return answered.map_err(of_head),
         }
     }
-    // Seldom enough to keep it out of every call's state.
     let wait = call.gateway.settings.timeouts.connect;
     let lease = Box::pin(connect(call.provider_name(), wait, pool)).await?;
-    call.upstream = Some(Upstream::Http(lease.send(build(outbound, &target.provider, &worded, call.now_us()))));
+    let request = build(outbound, &target.provider, &worded, bearer.as_ref(), call.now_us());
+    (call.upstream, call.is_sent) = (Some(Upstream::Http(lease.send(request))), true);
     head(call).await.map_err(of_head)
 }
 
@@ -278,8 +304,17 @@ async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<L
     }
 }
 
-fn build(outbound: &Outbound<'_>, provider: &Provider, worded: &Worded, now_us: i64) -> Request<Full<Bytes>> {
+fn build(
+    outbound: &Outbound<'_>,
+    provider: &Provider,
+    worded: &Worded,
+    bearer: Option<&HeaderValue>,
+    now_us: i64,
+) -> Request<Full<Bytes>> {
     let mut headers = provider.headers();
+    if let Some(bearer) = bearer {
+        headers.insert(header::AUTHORIZATION, bearer.clone());
+    }
     for (name, value) in &outbound.passed_on {
         if is_meant_for(name.as_str(), provider, worded.spoken) {
             headers.insert((*name).clone(), (*value).clone());
@@ -321,27 +356,37 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
     let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let class = failure::classify_named(head.status.as_u16(), amazons, &body);
     let class = if class.is_empty() { "upstream_error" } else { class };
-    call.note_attempt(Some(head.status.as_u16()), Some(class));
-    match verdict {
-        UpstreamVerdict::Throttled => target.health.throttled(call.now_us(), retry_after(&head.headers, &body)),
-        UpstreamVerdict::TryNext | UpstreamVerdict::Misled | UpstreamVerdict::Credentials => {
-            target.health.failed(call.now_us())
+    // Some say with a status of 400 that they do not know the gateway's key.
+    let verdict = if class == failure::UNAUTHORIZED { UpstreamVerdict::Credentials } else { verdict };
+    let status = head.status.as_u16();
+    call.note_attempt(Some(status), Some(class));
+    let now_us = call.now_us();
+    let wait = wait(&head.headers, &body, now_us);
+    match (verdict, wait) {
+        (UpstreamVerdict::Throttled, wait) => target.health.throttled(now_us, wait),
+        (UpstreamVerdict::TryNext, Some(wait)) if head.headers.contains_key(header::RETRY_AFTER) => {
+            target.health.throttled(now_us, Some(wait));
         }
-        UpstreamVerdict::Refused | UpstreamVerdict::Answered => target.health.succeeded(),
+        (UpstreamVerdict::TryNext | UpstreamVerdict::Misled | UpstreamVerdict::Credentials, _) => {
+            target.health.failed(now_us);
+        }
+        (UpstreamVerdict::Refused | UpstreamVerdict::Answered, _) => target.health.succeeded(),
     }
     let provider = call.provider_name();
     if verdict == UpstreamVerdict::Credentials {
-        tracing::error!(%provider, status = head.status.as_u16(), "provider `{provider}` refuses the gateway's credentials");
+        target.provider.was_not_recognised();
+        tracing::error!(%provider, status, "provider `{provider}` refuses the gateway's credentials");
         return (Failure::Own(CallError::UpstreamCredentials { provider }), false);
     }
     if verdict == UpstreamVerdict::Misled {
         return (Failure::Own(CallError::UpstreamRedirect { provider, status: head.status.as_u16() }), false);
     }
     let is_final = verdict == UpstreamVerdict::Refused;
-    if !is_readable(head.status.as_u16(), &body) {
-        return (Failure::Own(CallError::UpstreamStatus { provider, status: head.status.as_u16() }), is_final);
+    let retry_after = wait.filter(|_| !is_final);
+    if !is_readable(status, &body) {
+        return (Failure::Own(CallError::UpstreamStatus { provider, status, retry_after }), is_final);
     }
-    (Failure::Theirs(TheirError { status: head.status, headers: head.headers, body, class }), is_final)
+    (Failure::Theirs(TheirError { status: head.status, headers: head.headers, body, class, retry_after }), is_final)
 }
 
 async fn error_body(call: &mut Call) -> Bytes {
@@ -361,8 +406,8 @@ fn is_readable(http_status: u16, body: &[u8]) -> bool {
 }
 
 /// How long the provider wants to be left alone.
-fn retry_after(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
+fn wait(headers: &HeaderMap, body: &[u8], now_us: i64) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let stated = failure::retry_after_ms(text("retry-after-ms"), text("retry-after"));
-    stated.or_else(|| failure::retry_after_in_body_ms(body)).map(Duration::from_millis)
+    let stated = failure::wait_by_headers_ms(text, now_us);
+    stated.or_else(|| failure::wait_by_body_ms(body)).map(Duration::from_millis)
 }

@@ -55,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) reserved: Option<Usd>,
     pub(crate) target: Option<Arc<Target>>,
     pub(crate) upstream: Option<Upstream>,
+    /// Whether the present attempt's request has gone out, so that it may be charged for.
+    pub(crate) is_sent: bool,
     /// Reads a stream in passing; a whole answer is read at its end.
     pub(crate) observer: Option<Observer>,
     /// Whether the answer is not for reading: sound, or a file.
@@ -116,6 +118,7 @@ impl Call {
             reserved: None,
             target: None,
             upstream: None,
+            is_sent: false,
             observer: None,
             is_opaque: false,
             recording: Recording::new(gateway.settings.limits.recorded_response_bytes),
@@ -237,6 +240,7 @@ impl Call {
     /// Notes that `target` is about to be called, in the format `spoken`.
     pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>, spoken: Dialect) {
         self.spoken = spoken;
+        self.is_sent = false;
         self.record.upstream_dialect = Some(spoken);
         self.attempt_started = Instant::now();
         if self.record.attempts.is_empty() {
@@ -244,7 +248,7 @@ impl Call {
             self.record.gateway_overhead_us = Some(clock::micros(before.saturating_sub(self.body_wait)));
         }
         self.record.provider = Some(target.provider.name.clone());
-        self.record.region.clone_from(&target.provider.region);
+        self.record.region.clone_from(&target.region);
         self.record.attempts.push(Attempt {
             provider: target.provider.name.clone(),
             model: target.model.clone(),

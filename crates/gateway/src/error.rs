@@ -2,11 +2,15 @@
 //! has a stable code, a message that names the object and says what to do, and a kind that tells the caller whether to
 //! fix, ask, wait or retry. Nothing here writes a provider's own error: those reach the caller as they came.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use tollgate_interaction::Outcome;
 use tollgate_provider::translate::Unsupported;
 use tollgate_provider::websocket::FrameError;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
+
+use crate::token::TokenError;
 
 /// Code of a call, or of a target, whose provider cannot do what was asked.
 pub(crate) const OPERATION_NOT_SUPPORTED: &str = "operation_not_supported";
@@ -66,10 +70,16 @@ pub(crate) enum CallError {
     UpstreamIncomplete { provider: String },
     #[error("provider `{provider}` answered with something that is not {expected}; report this to whoever runs it")]
     UpstreamInvalid { provider: String, expected: &'static str },
-    #[error("provider `{provider}` refused the gateway's own credentials; correct its `api_key` in the configuration")]
+    #[error(
+        "provider `{provider}` refused the gateway's own credentials; correct its credentials in the configuration"
+    )]
     UpstreamCredentials { provider: String },
+    #[error(
+        "provider `{provider}` wants an access token, and `{authority}` gave none: {source}; retry, or correct the provider's credentials"
+    )]
+    UpstreamToken { provider: String, authority: String, source: TokenError },
     #[error("provider `{provider}` answered with status {status} and no readable reason; retry")]
-    UpstreamStatus { provider: String, status: u16 },
+    UpstreamStatus { provider: String, status: u16, retry_after: Option<Duration> },
     #[error(
         "provider `{provider}` answered with a redirect (status {status}), which is not followed; correct its `base_url`"
     )]
@@ -123,6 +133,7 @@ impl CallError {
             CallError::UpstreamIncomplete { .. } => "upstream_incomplete",
             CallError::UpstreamInvalid { .. } => "upstream_invalid_response",
             CallError::UpstreamCredentials { .. } => "upstream_credentials",
+            CallError::UpstreamToken { .. } => "upstream_token",
             CallError::UpstreamStatus { .. } => "upstream_error",
             CallError::UpstreamRedirect { .. } => "upstream_redirect",
             CallError::UpgradeRequired => "upgrade_required",
@@ -182,6 +193,7 @@ impl CallError {
             | CallError::UpstreamInvalid { .. }
             | CallError::UpstreamRedirect { .. }
             | CallError::UpstreamClosed { .. }
+            | CallError::UpstreamToken { .. }
             | CallError::UpstreamCredentials { .. } => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
             CallError::UpstreamStatus { status, .. } => of_upstream(*status),
             CallError::HungUp | CallError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ErrorKind::Internal),
@@ -191,6 +203,11 @@ impl CallError {
     /// The status the caller gets.
     pub(crate) fn status(&self) -> StatusCode {
         self.answer().0
+    }
+
+    /// How long the caller had better wait, where a provider has said so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        if let CallError::UpstreamStatus { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// How such a call stands in the log.
@@ -254,7 +271,8 @@ impl UpstreamVerdict {
                 UpstreamVerdict::Credentials
             }
             StatusCode::TOO_MANY_REQUESTS => UpstreamVerdict::Throttled,
-            StatusCode::REQUEST_TIMEOUT => UpstreamVerdict::TryNext,
+            // The account there is empty, which says nothing about the next.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYMENT_REQUIRED => UpstreamVerdict::TryNext,
             // Anthropic says 529 when it is overloaded.
             status if status.is_server_error() || status.as_u16() == 529 => UpstreamVerdict::TryNext,
             // Only asked of those who are to speak another protocol.
@@ -297,7 +315,7 @@ mod tests {
     fn only_what_another_target_could_answer_is_tried_again() {
         let verdict = |status| UpstreamVerdict::of(StatusCode::from_u16(status).unwrap());
         assert_eq!([200, 400, 404, 422].map(verdict)[1..], [UpstreamVerdict::Refused; 3]);
-        assert_eq!([500, 503, 529, 408].map(verdict), [UpstreamVerdict::TryNext; 4]);
+        assert_eq!([500, 503, 529, 408, 402].map(verdict), [UpstreamVerdict::TryNext; 5]);
         assert_eq!([302, 307].map(verdict), [UpstreamVerdict::Misled; 2]);
         assert_eq!((verdict(429), verdict(401)), (UpstreamVerdict::Throttled, UpstreamVerdict::Credentials));
     }

@@ -32,6 +32,7 @@ mod settle;
 mod signals;
 mod socket;
 mod stages;
+mod token;
 mod unread;
 mod upstream;
 
@@ -41,6 +42,8 @@ pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
     AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
-    Strategy, Timeouts,
+    Strategy, Timeouts, TokenSource,
 };
+pub use token::GrantError;
+pub use token::google::{KeyFileError, read_credentials};
 pub use upstream::TlsError;

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tollgate_interaction::{Dialect, Operation};
 use tollgate_provider::aws;
+use tollgate_provider::preset::{Api, Quirks};
+use tollgate_provider::served::{self, Publisher};
 
 use crate::error::CallError;
 use crate::route::RouteError;
 use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings, Secret};
+use crate::token::Tokens;
 use crate::upstream::{Connector, Pool};
 
 /// Anthropic's API version where the caller states none.
@@ -33,6 +36,8 @@ pub(crate) struct Provider {
     pub(crate) is_local: bool,
     pub(crate) tags: Vec<String>,
     pub(crate) models: Option<Vec<String>>,
+    pub(crate) quirks: Quirks,
+    has: Option<Vec<Api>>,
     has_responses: bool,
     api_version: Option<String>,
     /// Path under which the API lies, without a slash at its end.
@@ -42,6 +47,8 @@ pub(crate) struct Provider {
     headers: HeaderMap,
     /// Signs each request, where that is how the provider wants it.
     credentials: Credentials,
+    /// Where it wants an access token.
+    tokens: Option<Tokens>,
     host: String,
     shown_as: HeaderValue,
 }
@@ -81,10 +88,21 @@ impl Provider {
         }
         let origin = Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query("/").build();
         let origin = origin.map_err(|_| bad_url())?;
-        let root = if base.path() == "/" { usual_root(settings) } else { base.path() };
+        let root = match settings.kind {
+            ProviderKind::Vertex => vertex_root(settings, base.path())?,
+            _ if base.path() == "/" => usual_root(settings).to_owned(),
+            _ => base.path().to_owned(),
+        };
         let path = |end: &str| format!("{root}{end}").parse::<Uri>().map_err(|_| bad_url());
         let pool =
             || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
+        let tokens = match &settings.credentials {
+            Credentials::Token(source) => Some(Tokens::new(&name, source, connector).map_err(|source| {
+                let provider = name.clone();
+                RouteError::Token { provider, source }
+            })?),
+            Credentials::None | Credentials::Key(_) | Credentials::Aws { .. } => None,
+        };
         Ok(Provider {
             kind: settings.kind,
             region: settings.region.clone(),
@@ -93,9 +111,10 @@ impl Provider {
             is_local: is_loopback(authority.host()),
             tags: settings.tags.clone(),
             models: settings.models.clone(),
+            quirks: settings.quirks,
+            has: settings.has.clone(),
             has_responses: settings.has_responses,
             api_version: settings.api_version.clone(),
-            root: root.to_owned(),
             fixed: FixedPaths {
                 chat: path("/chat/completions")?,
                 embeddings: path("/embeddings")?,
@@ -104,47 +123,59 @@ impl Provider {
             },
             headers: headers(settings, authority.as_str())?,
             credentials: settings.credentials.clone(),
+            tokens,
             host: authority.as_str().to_owned(),
             shown_as,
+            root,
             name,
         })
     }
 
-    /// The format in which the provider is spoken to for a caller of `dialect`; `None` if it has no such operation. Where
-    /// it is another than the caller's, the call is translated.
-    pub(crate) fn spoken(&self, dialect: Dialect, operation: Operation) -> Option<Dialect> {
+    /// The format in which the provider is spoken to about `model` for a caller of `dialect`; `None` if it has no such
+    /// operation. Where it is another than the caller's, the call is translated.
+    pub(crate) fn spoken(&self, dialect: Dialect, operation: Operation, model: &str) -> Option<Dialect> {
         if operation != Operation::Chat {
-            return self.spoken_beside_chat(dialect, operation);
+            return self.spoken_beside_chat(dialect, operation, model);
         }
         Some(match self.kind {
             ProviderKind::Sandbox => dialect,
             ProviderKind::Openai | ProviderKind::Azure if dialect == Dialect::Responses && self.has_responses => {
                 dialect
             }
-            ProviderKind::Openai | ProviderKind::Azure => Dialect::Openai,
+            ProviderKind::Openai | ProviderKind::Azure if self.offers(Api::Chat) => Dialect::Openai,
+            ProviderKind::Openai | ProviderKind::Azure => {
+                return self.has_responses.then_some(Dialect::Responses);
+            }
             ProviderKind::Anthropic => Dialect::Anthropic,
             ProviderKind::Gemini => Dialect::Gemini,
+            ProviderKind::Vertex => match Publisher::of(model).0 {
+                Publisher::Google => Dialect::Gemini,
+                Publisher::Anthropic => Dialect::Anthropic,
+                Publisher::Other => Dialect::Openai,
+            },
             ProviderKind::Bedrock => Dialect::Bedrock,
         })
     }
 
-    fn spoken_beside_chat(&self, dialect: Dialect, operation: Operation) -> Option<Dialect> {
+    fn spoken_beside_chat(&self, dialect: Dialect, operation: Operation, model: &str) -> Option<Dialect> {
         use Operation as Of;
         use ProviderKind as Kind;
         match (operation, dialect, self.kind) {
             (Of::Embeddings, Dialect::Openai | Dialect::Gemini, kind) => match kind {
-                Kind::Openai | Kind::Azure => Some(Dialect::Openai),
+                Kind::Openai | Kind::Azure => self.offers(Api::Embeddings).then_some(Dialect::Openai),
                 Kind::Gemini => Some(Dialect::Gemini),
                 Kind::Sandbox => Some(dialect),
-                Kind::Anthropic | Kind::Bedrock => None,
+                Kind::Anthropic | Kind::Bedrock | Kind::Vertex => None,
             },
             (Of::CountTokens, _, kind) => match kind {
                 Kind::Openai | Kind::Azure => self.has_responses.then_some(Dialect::Responses),
                 Kind::Anthropic => Some(Dialect::Anthropic),
                 Kind::Gemini => Some(Dialect::Gemini),
+                Kind::Vertex => (Publisher::of(model).0 == Publisher::Google).then_some(Dialect::Gemini),
                 Kind::Bedrock => Some(Dialect::Bedrock),
                 Kind::Sandbox => Some(dialect),
             },
+            (Of::Rerank, Dialect::Openai, Kind::Openai) => self.offers(Api::Rerank).then_some(Dialect::Openai),
             // Azure has other services for these two.
             (Of::Moderations | Of::Rerank, Dialect::Openai, Kind::Openai | Kind::Sandbox)
             | (
@@ -160,12 +191,37 @@ impl Provider {
         }
     }
 
+    /// Whether it has this, as far as that is known of it.
+    fn offers(&self, api: Api) -> bool {
+        self.has.as_ref().is_none_or(|has| has.contains(&api))
+    }
+
+    /// The name by which the price catalogue knows `model`.
+    pub(crate) fn priced<'a>(&self, model: &'a str) -> &'a str {
+        match self.kind {
+            ProviderKind::Vertex => Publisher::of(model).1,
+            ProviderKind::Bedrock => served::bedrock_id(model),
+            _ => model,
+        }
+    }
+
+    /// Where calls to `model` are served: the region that is called or, for a cross-region profile of Amazon's, the
+    /// geography it spans.
+    pub(crate) fn region_of(&self, model: &str) -> Option<String> {
+        let geography = (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten();
+        geography.map(str::to_owned).or_else(|| self.region.clone())
+    }
+
     /// Where a request for `model` goes, in origin form. `method` is the part of the path that says what is to be done, in
     /// the words of the dialect `spoken`.
     ///
     /// # Errors
     /// [`CallError::Internal`] if the model's name makes no path, which percent-encoding rules out.
-    pub(crate) fn path(&self, spoken: Dialect, model: &str, method: &str) -> Result<Uri, CallError> {
+    pub(crate) fn path(&self, spoken: Dialect, model: &str, method: &str, stream: bool) -> Result<Uri, CallError> {
+        if self.kind == ProviderKind::Vertex {
+            let path = format!("{}{}", self.root, served::vertex_path(model, method, stream));
+            return path.parse().map_err(|_| CallError::Internal);
+        }
         let end = match (spoken, &self.api_version) {
             (Dialect::Openai, Some(version)) if method == REALTIME => {
                 format!("/realtime?api-version={version}&deployment={}", aws::encoded_segment(model))
@@ -217,6 +273,33 @@ impl Provider {
         self.headers.clone()
     }
 
+    /// Whether calls need an access token.
+    pub(crate) fn wants_token(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// The value of `authorization` for a call, where the provider wants an access token. `now_us` is now.
+    ///
+    /// # Errors
+    /// [`CallError::UpstreamToken`] if there is none to be had.
+    pub(crate) async fn bearer(&self, now_us: i64) -> Result<Option<HeaderValue>, CallError> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        match tokens.bearer(now_us).await {
+            Ok(value) => Ok(Some(value)),
+            Err(source) => {
+                let (provider, authority) = (self.name.clone(), tokens.authority());
+                Err(CallError::UpstreamToken { provider, authority, source })
+            }
+        }
+    }
+
+    /// Notes that the provider has refused who the gateway says it is.
+    pub(crate) fn was_not_recognised(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.forget();
+        }
+    }
+
     /// Signs a request, if that is how the provider wants to be shown who calls. `at_us` is now.
     pub(crate) fn sign(&self, path: &Uri, headers: &mut HeaderMap, body: &[u8], at_us: i64) {
         let Credentials::Aws { access_key_id, secret_access_key, session_token } = &self.credentials else { return };
@@ -260,8 +343,17 @@ fn usual_root(settings: &ProviderSettings) -> &'static str {
         ProviderKind::Azure if settings.api_version.is_some() => "/openai",
         ProviderKind::Azure => "/openai/v1",
         ProviderKind::Gemini => "/v1beta",
-        ProviderKind::Bedrock => "",
+        ProviderKind::Bedrock | ProviderKind::Vertex => "",
     }
+}
+
+/// Everything at Vertex AI lies below a project and a location.
+fn vertex_root(settings: &ProviderSettings, path: &str) -> Result<String, RouteError> {
+    let (Some(project), Some(region)) = (&settings.project, &settings.region) else {
+        return Err(RouteError::Project { provider: settings.name.clone() });
+    };
+    let version = if path == "/" { "/v1" } else { path };
+    Ok(format!("{version}/projects/{}/locations/{}", aws::encoded_segment(project), aws::encoded_segment(region)))
 }
 
 /// Headers every request to a provider carries. Compressed answers are not asked for: they could not be read in passing.
@@ -282,7 +374,7 @@ fn headers(settings: &ProviderSettings, host: &str) -> Result<HeaderMap, RouteEr
         let key = key.reveal();
         let (name, text) = match settings.kind {
             ProviderKind::Anthropic => (X_API_KEY, key.to_owned()),
-            ProviderKind::Gemini => (X_GOOG_API_KEY, key.to_owned()),
+            ProviderKind::Gemini | ProviderKind::Vertex => (X_GOOG_API_KEY, key.to_owned()),
             ProviderKind::Azure => (API_KEY, key.to_owned()),
             ProviderKind::Openai | ProviderKind::Bedrock | ProviderKind::Sandbox => {
                 (header::AUTHORIZATION, format!("Bearer {key}"))

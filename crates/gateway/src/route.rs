@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::Prefer;
 use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
@@ -17,6 +18,7 @@ use crate::error::{CallError, OPERATION_NOT_SUPPORTED};
 use crate::health::Health;
 use crate::provider::Provider;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
+use crate::token::GrantError;
 use crate::upstream::{Connector, TlsError};
 
 /// Targets of providers that serve any name, remembered after their first use.
@@ -57,6 +59,22 @@ pub enum RouteError {
         /// The provider.
         provider: String,
     },
+    /// Vertex AI is called in a project and a region.
+    #[error(
+        "provider `{provider}` is Google Vertex AI and has no `project` or no `region`; name both, such as `region: europe-west4` or `global`"
+    )]
+    Project {
+        /// The provider.
+        provider: String,
+    },
+    /// A source of access tokens that is none.
+    #[error("provider `{provider}` cannot get access tokens; the cause says why")]
+    Token {
+        /// The provider.
+        provider: String,
+        /// What is wrong.
+        source: GrantError,
+    },
     /// A key that cannot stand in a header.
     #[error(
         "the `api_key` of provider `{provider}` holds characters that no header may hold; check it for line breaks"
@@ -93,6 +111,8 @@ pub(crate) struct Target {
     pub(crate) model: String,
     /// `provider/model`.
     pub(crate) name: String,
+    /// Where it is served, for the record.
+    pub(crate) region: Option<String>,
     pub(crate) health: Health,
     pub(crate) shown_as: HeaderValue,
     /// Price of a million tokens, for orders and reservations only.
@@ -325,13 +345,15 @@ impl RouteTable {
     }
 
     fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
+        let priced = provider.priced(model);
         Target {
             model: model.to_owned(),
             name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
+            region: provider.region_of(model),
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
-            input_price: self.catalog.input_price(&provider.price_name, model),
-            output_price: self.catalog.output_price(&provider.price_name, model),
+            input_price: self.catalog.input_price(&provider.price_name, priced),
+            output_price: self.catalog.output_price(&provider.price_name, priced),
             provider: Arc::clone(provider),
         }
     }
@@ -368,10 +390,15 @@ impl RouteTable {
         if is_listed || self.providers.contains_key(provider) {
             return None;
         }
-        Some(format!(
-            "no provider `{provider}` is configured: add it under `providers` (`openai` and `anthropic` need no more than \
-             OPENAI_API_KEY or ANTHROPIC_API_KEY in the gateway's environment); "
-        ))
+        let preset = Presets::builtin().find(provider);
+        let how = match preset.map(|preset| (&preset.name, &preset.key)) {
+            Some((name, Some(key))) => format!("`{name}: {{}}` is enough with {key} in the gateway's environment"),
+            Some((name, None)) => format!("`{name}: {{}}` is enough"),
+            None => "`openai` and `anthropic` need no more than OPENAI_API_KEY or ANTHROPIC_API_KEY in the gateway's \
+                     environment"
+                .to_owned(),
+        };
+        Some(format!("no provider `{provider}` is configured: add it under `providers` ({how}); "))
     }
 }
 
@@ -453,7 +480,7 @@ impl Target {
 
     /// Whether its provider can serve callers of `dialect` with an operation.
     fn has(&self, dialect: Dialect, operation: Operation) -> bool {
-        self.provider.spoken(dialect, operation).is_some()
+        self.provider.spoken(dialect, operation, &self.model).is_some()
     }
 
     fn price_order(&self) -> (bool, Usd) {

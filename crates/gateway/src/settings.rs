@@ -4,10 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::translate::OnUnsupported;
 
 /// A text that must not be printed: the key of a provider.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -42,6 +44,8 @@ pub enum ProviderKind {
     Anthropic,
     /// Google's Gemini API.
     Gemini,
+    /// Google's and Anthropic's models, and others, at Google Vertex AI.
+    Vertex,
     /// Amazon Bedrock.
     Bedrock,
     /// The built-in pretend provider, which speaks every dialect and calls nobody.
@@ -57,6 +61,7 @@ impl ProviderKind {
             ProviderKind::Azure => "azure",
             ProviderKind::Anthropic => "anthropic",
             ProviderKind::Gemini => "google",
+            ProviderKind::Vertex => "vertex",
             ProviderKind::Bedrock => "aws",
             ProviderKind::Sandbox => "sandbox",
         }
@@ -78,8 +83,15 @@ pub struct ProviderSettings {
     pub has_responses: bool,
     /// Azure's `api-version`; without one, its API without versions is used.
     pub api_version: Option<String>,
-    /// Where it runs, for the record; also the region that requests to Amazon are signed for.
+    /// Where it runs, for the record; also the region that requests to Amazon are signed for, and the one that Vertex AI
+    /// is asked to serve them in.
     pub region: Option<String>,
+    /// Project that calls to Vertex AI are made in.
+    pub project: Option<String>,
+    /// What it has besides what its kind says; `None` for all that the kind has.
+    pub has: Option<Vec<Api>>,
+    /// What sets it apart from others that speak OpenAI's format.
+    pub quirks: Quirks,
     /// Labels a policy can prefer.
     pub tags: Vec<String>,
     /// The models it serves; `None` for any name.
@@ -104,6 +116,53 @@ pub enum Credentials {
         secret_access_key: Secret,
         /// Of temporary credentials.
         session_token: Option<Secret>,
+    },
+    /// By an access token that is fetched, and fetched anew before it expires.
+    Token(TokenSource),
+}
+
+/// Where access tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// Google, for a service account, by an assertion signed with its key (RFC 7523).
+    ServiceAccount {
+        /// Whom the token is for.
+        client_email: String,
+        /// Name of the key.
+        private_key_id: String,
+        /// The key: PKCS #8 in PEM.
+        private_key: Secret,
+        /// URL that gives tokens.
+        token_url: String,
+    },
+    /// Google, for a person who has allowed it, by a refresh token (RFC 6749 §6).
+    AuthorizedUser {
+        /// The application that was allowed to.
+        client_id: String,
+        /// Its secret.
+        client_secret: Secret,
+        /// What the person's consent left.
+        refresh_token: Secret,
+        /// URL that gives tokens.
+        token_url: String,
+    },
+    /// The metadata server of the machine at Google on which this runs, for the machine's service account.
+    MetadataServer {
+        /// Its origin, such as `http://metadata.google.internal`.
+        url: String,
+    },
+    /// Microsoft Entra, for an application, by its secret (RFC 6749 §4.4).
+    Entra {
+        /// Origin of the authority, such as `https://login.microsoftonline.com`.
+        authority: String,
+        /// Directory of the application: an id or a domain.
+        tenant_id: String,
+        /// The application.
+        client_id: String,
+        /// Its secret.
+        client_secret: Secret,
+        /// What the token is to be good for.
+        scope: String,
     },
 }
 

@@ -160,7 +160,7 @@ fn count(call: &Call, record: &mut Interaction, observation: Observation) {
         Operation::Embeddings => was_cut || record.outcome == Outcome::Success,
         _ => false,
     };
-    if observation.usage.is_empty() && has_read_text && !record.attempts.is_empty() {
+    if observation.usage.is_empty() && has_read_text && call.is_sent {
         observation.usage =
             Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
@@ -199,8 +199,9 @@ fn price(call: &Call, record: &mut Interaction) {
             at_us: record.started_at_us,
         })
     };
-    let served = record.model_served.as_deref().filter(|served| *served != target.model);
-    match served.map(at).and_then(Result::ok).map_or_else(|| at(&target.model), Ok) {
+    let asked = target.provider.priced(&target.model);
+    let served = record.model_served.as_deref().filter(|served| *served != asked);
+    match served.map(at).and_then(Result::ok).map_or_else(|| at(asked), Ok) {
         Ok(priced) => {
             record.cost_usd = Some(priced.cost);
             record.cost_source = CostSource::Catalog;

@@ -128,7 +128,7 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
         let media_type = reworded.is_some().then(|| answer::content_type(call.dialect, true, endpoint.events));
         let rewording = match reworded {
             Some(stream) => Rewording::Reword(Box::new(stream)),
-            None if request.hides_usage() => Rewording::hide_usage(),
+            None if request.hides_usage() && asks_for_usage(call) => Rewording::hide_usage(),
             None if call.dialect == Dialect::Bedrock => Rewording::WholeFrames(Box::default()),
             None => Rewording::None,
         };
@@ -147,6 +147,11 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
         return Ok(Reply::Relayed { head, form: Form::Whole, first, rewording: Rewording::None });
     }
     whole(call, outbound, answer).await
+}
+
+/// Whether the provider was asked for the usage of a stream. Where it sends that anyway, the caller sees it as well.
+fn asks_for_usage(call: &Call) -> bool {
+    call.target.as_ref().is_none_or(|target| target.provider.quirks.asks_for_usage())
 }
 
 /// Ends a call whose answer has been read.
@@ -264,8 +269,13 @@ pub(crate) async fn refuse(call: &mut Call, error: CallError) -> Response<Body> 
 
 /// Ends a call in the words of the provider.
 pub(crate) async fn pass_on(call: &mut Call, error: TheirError) -> Response<Body> {
-    let TheirError { status, headers, body: received, class } = error;
-    let reported = call.is_translated().then(|| failure::reported(status.as_u16(), &received)).flatten();
+    let TheirError { status, mut headers, body: received, class, retry_after } = error;
+    if let Some(wait) = retry_after.filter(|_| !headers.contains_key(http::header::RETRY_AFTER)) {
+        // Said in the body, or in headers that only clients of this provider know.
+        headers.insert(http::header::RETRY_AFTER, answer::seconds(wait));
+    }
+    let is_reworded = call.is_translated() || !failure::is_worded(call.dialect, &received);
+    let reported = is_reworded.then(|| failure::reported(status.as_u16(), &received)).flatten();
     let (body, form) = match &reported {
         Some(reported) => {
             (answer::reported(call, status, reported), Some(answer::content_type(call.dialect, false, true)))

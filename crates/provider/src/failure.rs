@@ -1,9 +1,14 @@
 //! What a provider's refusal means, in a word the record keeps and routing acts on. It looks at the status first and at
 //! the provider's own words second; it does not decide whether to retry, only whether retrying could help.
 
+mod body;
+mod wait;
+
+use tollgate_interaction::Dialect;
+
 use crate::dialect::{ErrorKind, bedrock};
 use crate::observe;
-use crate::scan::{Cursor, Kind, ScanError, Tree};
+pub use wait::{wait_by_body_ms, wait_by_headers_ms};
 
 /// The request is malformed or asks for what the model cannot do.
 pub const INVALID_REQUEST: &str = "invalid_request";
@@ -34,7 +39,13 @@ pub const SERVER_ERROR: &str = "server_error";
 /// Anthropic: <https://platform.claude.com/docs/en/build-with-claude/context-windows>,
 /// <https://platform.claude.com/docs/en/api/errors> (2026-11-26). DeepSeek, vLLM, OpenRouter and others that speak OpenAI's
 /// dialect use the words that OpenAI once had; Amazon has its own.
-const WORDS: [(&str, &str); 7] = [
+/// Text Generation Inference: <https://huggingface.co/docs/text-generation-inference>; Cohere says it in a `message` alone.
+const WORDS: [(&str, &str); 11] = [
+    // xAI's answer to a wrong key.
+    ("Incorrect API key provided", UNAUTHORIZED),
+    ("too many tokens: size limit exceeded", CONTEXT_LENGTH),
+    ("`inputs` tokens + `max_new_tokens` must be <=", CONTEXT_LENGTH),
+    ("`inputs` must have less than", CONTEXT_LENGTH),
     ("maximum context length", CONTEXT_LENGTH),
     ("Input is too long", CONTEXT_LENGTH),
     ("maximum prompt length", CONTEXT_LENGTH),
@@ -47,7 +58,7 @@ const WORDS: [(&str, &str); 7] = [
 /// The class of a failed response; empty for a status below 400 whose body reports no error.
 #[must_use]
 pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
-    let error = read_error(http_status, body).ok().flatten();
+    let error = body::read(http_status, body);
     if http_status < 400 && error.is_none() {
         return "";
     }
@@ -59,7 +70,7 @@ pub fn classify(http_status: u16, body: &[u8]) -> &'static str {
 /// not.
 #[must_use]
 pub fn classify_named(http_status: u16, header: &str, body: &[u8]) -> &'static str {
-    let mut error = read_error(http_status, body).ok().flatten().unwrap_or_default();
+    let mut error = body::read(http_status, body).unwrap_or_default();
     if !header.is_empty() {
         bedrock::error_name(header).clone_into(&mut error.kind);
     }
@@ -90,10 +101,10 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         }
         _ => {}
     }
-    if let Some(class) = by_exception(error) {
+    if let Some(class) = by_word(code, &error.kind).or_else(|| by_exception(error)) {
         return class;
     }
-    if http_status == 400
+    if matches!(http_status, 400 | 422)
         && let Some((_, class)) = WORDS.iter().find(|(words, _)| error.message.contains(words))
     {
         return class;
@@ -102,6 +113,35 @@ pub fn classify_error(http_status: u16, error: &observe::StreamError) -> &'stati
         return class;
     }
     by_status(http_status).or_else(|| by_type(&error.kind, code)).unwrap_or(SERVER_ERROR)
+}
+
+/// Words of those who copy OpenAI's format, and of no one else; 2026-11-26.
+/// Moonshot <https://platform.moonshot.ai/docs/api/errors>, llama.cpp's server (its `tools/server`), Alibaba
+/// <https://www.alibabacloud.com/help/en/model-studio/error-code>, Zhipu and Z.ai
+/// <https://docs.z.ai/api-reference/api-code>, MiniMax <https://platform.minimax.io/docs/api-reference/errorcode>, whose
+/// numbers mean something within `base_resp` alone.
+fn by_word(code: &str, kind: &str) -> Option<&'static str> {
+    Some(match (kind, code) {
+        ("base_resp", "1000" | "1001" | "1024" | "1033") => SERVER_ERROR,
+        ("base_resp", "1002" | "1039" | "1041" | "2045" | "2056") => RATE_LIMITED,
+        ("base_resp", "1004" | "2049") => UNAUTHORIZED,
+        ("base_resp", "1008") => QUOTA_EXHAUSTED,
+        ("base_resp", "1026" | "1027") => CONTENT_FILTERED,
+        ("base_resp", _) => INVALID_REQUEST,
+        ("exceeded_current_quota_error", _) => QUOTA_EXHAUSTED,
+        ("rate_limit_reached_error", _) => RATE_LIMITED,
+        ("engine_overloaded_error", _) => OVERLOADED,
+        ("invalid_authentication_error" | "incorrect_api_key_error", _) => UNAUTHORIZED,
+        ("exceed_context_size_error", _) => CONTEXT_LENGTH,
+        (_, "Arrearage") => QUOTA_EXHAUSTED,
+        (_, "DataInspectionFailed" | "data_inspection_failed") => CONTENT_FILTERED,
+        (_, code) if code.starts_with("Throttling") => RATE_LIMITED,
+        (_, "1113") => QUOTA_EXHAUSTED,
+        (_, "1261") => CONTEXT_LENGTH,
+        (_, "1301") => CONTENT_FILTERED,
+        (_, "1302" | "1303" | "1305" | "1308") => RATE_LIMITED,
+        _ => return None,
+    })
 }
 
 /// Google says much in one status and tells the rest in words: <https://ai.google.dev/gemini-api/docs/troubleshooting>
@@ -197,25 +237,22 @@ pub fn may_retry(class: &str) -> bool {
     !matches!(class, INVALID_REQUEST | CONTEXT_LENGTH | CONTENT_FILTERED | TOO_LARGE)
 }
 
-/// Milliseconds to wait, from the values of `retry-after-ms` and `retry-after`. A date instead of seconds is left to
-/// the caller's own back-off, since this crate knows no time.
-#[must_use]
-pub fn retry_after_ms(retry_after_ms: Option<&str>, retry_after_s: Option<&str>) -> Option<u64> {
-    if let Some(wait_ms) = retry_after_ms.and_then(|text| text.trim().parse().ok()) {
-        return Some(wait_ms);
-    }
-    let (whole, fraction) = retry_after_s.map(str::trim).map(|text| text.split_once('.').unwrap_or((text, "")))?;
-    let whole: u64 = whole.parse().ok()?;
-    let thousandths: u64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<3}").get(..3)?.parse().ok()? };
-    whole.checked_mul(1_000)?.checked_add(thousandths)
-}
-
 /// The error a body reports, in the provider's words; `None` if it is not JSON to its end or reports none.
 #[must_use]
 pub fn reported(http_status: u16, body: &[u8]) -> Option<observe::StreamError> {
-    let error = read_error(http_status, body).ok().flatten()?;
+    let error = body::read(http_status, body)?;
     serde_json::from_slice::<serde::de::IgnoredAny>(body).ok()?;
     Some(error)
+}
+
+/// Whether `body` is an error as client libraries of `dialect` read one. Where it is not, such as `{"detail": …}` of a
+/// server that copies OpenAI's format, the caller is better told in its own dialect.
+#[must_use]
+pub fn is_worded(dialect: Dialect, body: &[u8]) -> bool {
+    match dialect {
+        Dialect::Openai | Dialect::Responses | Dialect::Anthropic | Dialect::Gemini => body::has_error_object(body),
+        Dialect::Bedrock => true,
+    }
 }
 
 /// What a caller should do about an error of `class`.
@@ -230,59 +267,6 @@ pub fn kind_of(class: &str) -> ErrorKind {
         RATE_LIMITED | QUOTA_EXHAUSTED => ErrorKind::Throttled,
         _ => ErrorKind::Unavailable,
     }
-}
-
-/// Milliseconds to wait by the body of an error: Google says it there and in no header, as `RetryInfo` among the details
-/// (<https://google.aip.dev/193>, 2026-11-26).
-#[must_use]
-pub fn retry_after_in_body_ms(body: &[u8]) -> Option<u64> {
-    let body = Tree::read(body).ok()?;
-    // Errors of a stream stand in a list.
-    let body = body.items().map_or(Some(&body), <[_]>::first)?;
-    let details = body.get("error")?.get("details")?.items()?;
-    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.text())?;
-    let seconds = delay.strip_suffix('s')?;
-    // A whole second's fraction is told to the nanosecond; the header's reader knows how to cut it.
-    retry_after_ms(None, Some(seconds))
-}
-
-/// The error a body reports, if it is JSON and reports one; Google puts that of a stream into a list. Amazon's errors have
-/// no field of their own: they are the body, whose `message` alone means nothing unless the status is that of an error.
-fn read_error(http_status: u16, body: &[u8]) -> Result<Option<observe::StreamError>, ScanError> {
-    let mut cursor = Cursor::new(body);
-    let mut error = None;
-    let (mut is_error, mut amazons) = (false, observe::StreamError::default());
-    let mut read = |cursor: &mut Cursor<'_>| {
-        if cursor.kind()? != Kind::Object {
-            return cursor.skip().map(drop);
-        }
-        cursor.fields(|key, cursor| {
-            if key.is("error") {
-                error = observe::read_error(cursor)?;
-            } else if key.is("object") {
-                is_error = cursor.text_or_skip()?.is_some_and(|object| object.is("error"));
-            } else if key.is("__type") {
-                let name = cursor.text_or_skip()?.map(|name| name.decode().into_owned()).unwrap_or_default();
-                bedrock::error_name(&name).clone_into(&mut amazons.kind);
-            } else if key.is("message") || key.is("Message") {
-                amazons.message = cursor.text_or_skip()?.map(|text| text.decode().into_owned()).unwrap_or_default();
-            } else {
-                cursor.skip()?;
-            }
-            Ok(())
-        })
-    };
-    match cursor.kind()? {
-        Kind::Object => read(&mut cursor)?,
-        Kind::Array => cursor.items(read)?,
-        _ => {}
-    }
-    // Mistral and older vLLM: the body itself is the error.
-    if is_error && error.is_none() {
-        error = observe::read_error(&mut Cursor::new(body))?;
-    }
-    let is_amazons = !amazons.kind.is_empty() || (http_status >= 400 && !amazons.message.is_empty());
-    Ok(error.or_else(|| is_amazons.then_some(amazons)))
 }
 
 #[cfg(test)]
@@ -363,17 +347,6 @@ mod tests {
     }
 
     #[test]
-    fn googles_wait_is_read_from_the_body() {
-        let error = r#"{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[
-            {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[]},
-            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.074824224s"}]}}"#;
-        assert_eq!(retry_after_in_body_ms(error.as_bytes()), Some(34_074));
-        assert_eq!(retry_after_in_body_ms(format!("[{error}]").as_bytes()), Some(34_074));
-        assert_eq!(retry_after_in_body_ms(error.replace("34.074824224s", "7s").as_bytes()), Some(7_000));
-        assert_eq!(retry_after_in_body_ms(b"[]"), None);
-    }
-
-    #[test]
     fn amazons_exceptions_are_known_by_their_names() {
         let body = |words: &str| format!(r#"{{"message":"{words}"}}"#).into_bytes();
         let cases = [
@@ -396,14 +369,5 @@ mod tests {
         assert_eq!(classify(200, br#"{"__type":"x#ThrottlingException"}"#), RATE_LIMITED);
         let late = observe::StreamError { kind: "throttlingException".to_owned(), ..Default::default() };
         assert_eq!(classify_error(200, &late), RATE_LIMITED);
-    }
-
-    #[test]
-    fn a_wait_is_read_in_either_unit() {
-        assert_eq!(retry_after_ms(Some("250"), Some("3")), Some(250));
-        assert_eq!(retry_after_ms(None, Some("3")), Some(3_000));
-        assert_eq!(retry_after_ms(None, Some("1.5")), Some(1_500));
-        assert_eq!(retry_after_ms(None, Some("Wed, 21 Oct 2015 07:28:00 GMT")), None);
-        assert_eq!(retry_after_ms(None, None), None);
     }
 }

@@ -9,7 +9,7 @@ mod openai;
 mod operations;
 mod responses;
 
-pub(crate) use openai::read_error;
+pub(crate) use openai::{read_base_resp, read_error};
 use tollgate_interaction::{Dialect, Operation, Usage, UsageSource, Usd};
 
 use crate::framing::Decoder;

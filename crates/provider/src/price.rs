@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use tollgate_interaction::{Usage, Usd};
 
-pub(crate) use calendar::civil_date;
+pub(crate) use calendar::{civil_date, days_since_1970};
 pub use check::{Finding, Severity, check};
 pub use diff::{Change, Diff, Verdict, diff};
 pub use document::{CatalogDocument, CatalogError};

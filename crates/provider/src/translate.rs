@@ -26,6 +26,7 @@ pub(crate) use stream::{ReadStream, WriteStream};
 
 use crate::chat::{Answer, Request};
 use crate::dialect::{RequestError, anthropic, bedrock, gemini, openai, responses};
+use crate::preset::Quirks;
 
 /// What the path of a request says where the body does not: the model and whether a stream is wanted (Gemini, Bedrock).
 /// The other dialects say both in the body, and there this is not read.
@@ -99,7 +100,7 @@ pub fn request(
     model: &str,
     on_unsupported: OnUnsupported,
 ) -> Result<Translated, TranslateError> {
-    Ok(write(to, read(from, body, address)?, model, on_unsupported)?)
+    Ok(write(&Quirks::default(), to, read(from, body, address)?, model, on_unsupported)?)
 }
 
 /// Reads the body of a request: the first half of its translation, which is the same whoever it is written for.
@@ -113,11 +114,12 @@ pub fn read(from: Dialect, body: &[u8], address: Address<'_>) -> Result<Request,
     Ok(request)
 }
 
-/// Writes what [`read`] has read for a provider of dialect `to`, which knows the model as `model`.
+/// Writes what [`read`] has read for a provider of dialect `to` with `quirks`, which knows the model as `model`.
 ///
 /// # Errors
 /// [`Unsupported`] names the field of the caller's that the dialect cannot express.
 pub fn write(
+    quirks: &Quirks,
     to: Dialect,
     mut request: Request,
     model: &str,
@@ -125,7 +127,10 @@ pub fn write(
 ) -> Result<Translated, Unsupported> {
     model.clone_into(&mut request.model);
     let mut losses = Losses::new(to, on_unsupported);
-    let body = write_request(to, request, &mut losses)?;
+    let mut body = write_request(to, request, &mut losses)?;
+    if to == Dialect::Openai {
+        quirks.adapt(&mut body);
+    }
     Ok(Translated { body: encode(&body), dropped: losses.into_dropped(), betas: String::new() })
 }
 

@@ -3,7 +3,7 @@
 
 use tollgate_interaction::{Usage, Usd};
 
-use crate::scan::{Cursor, Kind, ScanError};
+use crate::scan::{Cursor, Kind, ScanError, Text};
 
 /// What has been reported so far, still in the words of its dialect.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,11 @@ impl UsageReading {
         }
     }
 }
+
+/// Names that copies of OpenAI give to tokens read from a cache, beside `prompt_tokens_details`: DeepSeek
+/// (<https://api-docs.deepseek.com/guides/kv_cache>), Moonshot and Together
+/// (<https://platform.moonshot.ai/docs/api/chat>), Mistral and vLLM's metrics (<https://docs.mistral.ai/api>); 2026-11-26.
+const CACHED: [&str; 3] = ["prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"];
 
 /// `usage` of Chat Completions and Embeddings, and of those who copy them.
 /// Source: <https://platform.openai.com/docs/api-reference/chat/object> (2026-11-23).
@@ -69,13 +74,15 @@ impl OpenaiUsage {
                 usage.read_prompt_details(cursor)?;
             } else if key.is("completion_tokens_details") {
                 usage.read_completion_details(cursor)?;
-            } else if key.is("prompt_cache_hit_tokens") {
-                // DeepSeek's name for it: <https://api-docs.deepseek.com/guides/kv_cache>.
+            } else if CACHED.iter().any(|name| key.is(name)) {
                 usage.cached = usage.cached.or(cursor.count_or_skip()?);
+            } else if key.is("reasoning_tokens") {
+                // Where there are no details: Perplexity's Sonar, Together.
+                usage.reasoning = usage.reasoning.or(cursor.count_or_skip()?);
             } else if key.is("server_tool_use") {
                 usage.read_server_tools(cursor)?;
-            } else if key.is("cost") {
-                usage.cost = read_cost(cursor)?;
+            } else if let Some(read) = Cost::named(key) {
+                usage.cost = read.read(cursor)?.or(usage.cost);
             } else {
                 cursor.skip()?;
             }
@@ -90,7 +97,7 @@ impl OpenaiUsage {
         }
         cursor.fields(|key, cursor| {
             if key.is("cached_tokens") {
-                self.cached = cursor.count_or_skip()?;
+                self.cached = cursor.count_or_skip()?.or(self.cached);
             } else if key.is("cache_write_tokens") {
                 self.cache_write = cursor.count_or_skip()?;
             } else if key.is("audio_tokens") {
@@ -110,7 +117,7 @@ impl OpenaiUsage {
         }
         cursor.fields(|key, cursor| {
             if key.is("reasoning_tokens") {
-                self.reasoning = cursor.count_or_skip()?;
+                self.reasoning = cursor.count_or_skip()?.or(self.reasoning);
             } else if key.is("audio_tokens") {
                 self.completion_audio = cursor.count_or_skip()?;
             } else if key.is("image_tokens") {
@@ -273,23 +280,47 @@ impl AnthropicUsage {
     }
 }
 
-/// Reads `cost`: dollars as a number (OpenRouter: <https://openrouter.ai/docs/use-cases/usage-accounting>), or an object
-/// with `total_cost` (Perplexity: <https://docs.perplexity.ai/api-reference/chat-completions-post>), 2026-11-26.
-fn read_cost(cursor: &mut Cursor<'_>) -> Result<Option<Usd>, ScanError> {
-    match cursor.kind()? {
-        Kind::Number => Ok(cursor.raw()?.and_then(dollars)),
-        Kind::Object => {
-            let mut total = None;
-            cursor.fields(|key, cursor| {
-                if key.is("total_cost") {
-                    total = cursor.raw()?.and_then(dollars);
-                    return Ok(());
-                }
-                cursor.skip().map(drop)
-            })?;
-            Ok(total)
+/// How a provider says what a call costs, within its `usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// Dollars as a number (OpenRouter's `cost`: <https://openrouter.ai/docs/use-cases/usage-accounting>; DeepInfra's
+    /// `estimated_cost`: <https://docs.deepinfra.com/chat/overview>), or an object with `total_cost` (Perplexity's `cost`:
+    /// <https://docs.perplexity.ai/docs/agent-api>), 2026-11-26.
+    Dollars,
+    /// A whole number of units of 10⁻¹⁰ dollars (xAI: <https://docs.x.ai/developers/cost-tracking>, 2026-11-26).
+    Ticks,
+}
+
+impl Cost {
+    /// The way in which a field of this name says it; `None` if it is no cost.
+    pub(crate) fn named(key: Text<'_>) -> Option<Cost> {
+        if key.is("cost") || key.is("estimated_cost") {
+            return Some(Cost::Dollars);
         }
-        _ => cursor.skip().map(|_| None),
+        key.is("cost_in_usd_ticks").then_some(Cost::Ticks)
+    }
+
+    /// Reads the field's value; `None` if something else stands there.
+    pub(crate) fn read(self, cursor: &mut Cursor<'_>) -> Result<Option<Usd>, ScanError> {
+        const UNITS_PER_TICK: i128 = 100;
+        match (self, cursor.kind()?) {
+            (Cost::Ticks, Kind::Number) => {
+                Ok(cursor.count_or_skip()?.map(|ticks| Usd::new(i128::from(ticks) * UNITS_PER_TICK)))
+            }
+            (Cost::Dollars, Kind::Number) => Ok(cursor.raw()?.and_then(dollars)),
+            (Cost::Dollars, Kind::Object) => {
+                let mut total = None;
+                cursor.fields(|key, cursor| {
+                    if key.is("total_cost") {
+                        total = cursor.raw()?.and_then(dollars);
+                        return Ok(());
+                    }
+                    cursor.skip().map(drop)
+                })?;
+                Ok(total)
+            }
+            _ => cursor.skip().map(|_| None),
+        }
     }
 }
 
@@ -341,8 +372,32 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(dollars(text), expected.map(|text| text.parse().unwrap()), "{text}");
         }
-        let usage = br#"{"prompt_tokens":1,"cost":{"total_cost":0.25,"request_cost":0.1}}"#;
-        assert_eq!(OpenaiUsage::read(&mut Cursor::new(usage)).unwrap().unwrap().cost, Some("0.25".parse().unwrap()));
+        for (usage, cost) in [
+            (r#"{"prompt_tokens":1,"cost":{"total_cost":0.25,"request_cost":0.1}}"#, "0.25"),
+            (r#"{"prompt_tokens":1,"cost":0.00014,"cost_details":{"upstream_inference_cost":0.1}}"#, "0.00014"),
+            (r#"{"prompt_tokens":1,"estimated_cost":1.4e-05}"#, "0.000014"),
+            (r#"{"prompt_tokens":1,"cost_in_usd_ticks":37756000}"#, "0.0037756"),
+        ] {
+            let read = OpenaiUsage::read(&mut Cursor::new(usage.as_bytes())).unwrap().unwrap();
+            assert_eq!(read.cost, Some(cost.parse().unwrap()), "{usage}");
+        }
+    }
+
+    #[test]
+    fn cached_tokens_go_by_many_names() {
+        for cached in [
+            r#""prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36"#,
+            r#""cached_tokens":64"#,
+            r#""num_cached_tokens":64"#,
+            r#""num_cached_tokens":64,"prompt_tokens_details":null"#,
+            r#""cached_tokens":64,"prompt_tokens_details":{"cached_tokens":null}"#,
+            r#""prompt_tokens_details":{"cached_tokens":64},"cached_tokens":0"#,
+        ] {
+            let usage =
+                openai(&format!(r#"{{"prompt_tokens":100,{cached},"completion_tokens":5,"reasoning_tokens":3}}"#));
+            assert_eq!((usage.input_tokens, usage.cache_read_input_tokens), (Some(100), Some(64)), "{cached}");
+            assert_eq!(usage.reasoning_output_tokens, Some(3));
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Case {
     /// Texts of the answer, if the transcript is to be checked.
     assistant: Option<Vec<String>>,
     cost: Option<Cost>,
+    /// What the provider itself says the call costs, in dollars.
+    provider_cost_usd: Option<String>,
     failure_class: Option<String>,
 }
 
@@ -201,6 +203,20 @@ fn the_bill_is_exact() {
         let priced = catalog.cost(&call).unwrap();
         assert_eq!(priced.cost, usd.parse().unwrap(), "{} by {}", recording.name, priced.price_id);
     }
+}
+
+#[test]
+fn what_the_provider_says_it_costs_is_read() {
+    let mut checked = 0;
+    for recording in recordings().unwrap() {
+        let Some(expected) = &recording.case.provider_cost_usd else { continue };
+        checked += 1;
+        for (way, pieces) in replays(&recording.response) {
+            let said = observed(&recording, &pieces).cost;
+            assert_eq!(said, Some(expected.parse().unwrap()), "{} {way}", recording.name);
+        }
+    }
+    assert!(checked >= 5, "only {checked} cases state a cost of the provider's own");
 }
 
 #[test]

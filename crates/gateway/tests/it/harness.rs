@@ -21,6 +21,7 @@ use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
+use tollgate_provider::preset::Quirks;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_wal::{LogGap, TailItem, Wal, WalSettings};
 
@@ -82,6 +83,9 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         has_responses: false,
         api_version: None,
         region: Some("eu".into()),
+        project: None,
+        has: None,
+        quirks: Quirks::default(),
         tags: Vec::new(),
         models: None,
         price_as: Some("sandbox".into()),

@@ -1,11 +1,16 @@
-//! Changes a request without reading it again: the model's name is replaced where it stands, and a stream is asked for
-//! its usage. Every other byte reaches the provider as the caller sent it.
+//! Changes a request without reading it again: the model's name is replaced where it stands, or gives way to what Vertex AI
+//! wants there, and a stream is asked for its usage. Every other byte reaches the provider as the caller sent it.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::head::{RequestHead, UsageAt};
+use crate::preset::Quirks;
+
+/// What Vertex AI wants in place of the model, which its path names.
+/// Source: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude> (2026-11-26).
+const VERTEX_VERSION: &str = r#""anthropic_version":"vertex-2023-10-16""#;
 
 /// `body` with `new_model` in place of its model and, for an OpenAI stream, with a request for its usage. `head` must
 /// have been read from this very `body`. If nothing changes, no byte is copied. Where
@@ -13,12 +18,18 @@ use super::head::{RequestHead, UsageAt};
 /// [`UsageFilter`](super::UsageFilter).
 #[must_use]
 pub fn with_model(body: &Bytes, head: &RequestHead, new_model: &str) -> Bytes {
+    forwarded(body, head, new_model, &Quirks::default())
+}
+
+/// As [`with_model`], for a provider with `quirks`: one whose streams end with their usage anyway is not asked for it.
+#[must_use]
+pub fn forwarded(body: &Bytes, head: &RequestHead, new_model: &str, quirks: &Quirks) -> Bytes {
     let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
     if let Some(model_at) = head.model_at.clone().filter(|_| new_model != head.model) {
         let written = if head.is_form { in_form(new_model) } else { serde_json::Value::from(new_model).to_string() };
         edits.push((model_at, written));
     }
-    edits.extend(usage_edit(&head.usage_at));
+    edits.extend(usage_edit(&head.usage_at).filter(|_| quirks.asks_for_usage()));
     if edits.is_empty() {
         return body.clone();
     }
@@ -29,6 +40,22 @@ pub fn with_model(body: &Bytes, head: &RequestHead, new_model: &str) -> Bytes {
 /// The value of a form's field. A line break would begin the next part; no model's name has one.
 fn in_form(model: &str) -> String {
     model.replace(['\r', '\n'], " ")
+}
+
+/// `body`, a request of the Messages API, as Vertex AI wants it: without its model, and with the version of the API in
+/// place of that. `head` must have been read from this very `body`.
+#[must_use]
+pub fn for_vertex(body: &Bytes, head: &RequestHead) -> Bytes {
+    let Some(value) = head.model_at.clone() else { return body.clone() };
+    let member = name_of_member(body, value.start)..value.end;
+    apply(body, &[(member, VERTEX_VERSION.to_owned())])
+}
+
+/// Where the name of the member begins whose value begins at `value_at`. A name that reads `model` holds no quote, however
+/// it is escaped.
+fn name_of_member(body: &[u8], value_at: usize) -> usize {
+    let quote_before = |end: usize| memchr::memrchr(b'"', body.get(..end).unwrap_or_default());
+    quote_before(value_at).and_then(quote_before).unwrap_or(value_at)
 }
 
 fn usage_edit(usage_at: &UsageAt) -> Option<(Range<usize>, String)> {
@@ -76,6 +103,27 @@ mod tests {
         let (after, hides) = spliced(Dialect::Openai, body, "q\"uote");
         assert_eq!(after, body.replace(r#""a/b""#, r#""q\"uote""#));
         assert!(!hides);
+    }
+
+    #[test]
+    fn vertex_gets_the_version_in_place_of_the_model_and_every_other_byte() {
+        for (model, before) in
+            [(r#""mod\u0065l" :  "claude-sonnet-4-5@20250929""#, r#"{ "max_tokens":7, "#), (r#""model":"c""#, "{")]
+        {
+            let after = r#","messages":[{"role":"user","content":"\"model\":\"x\""}],"stream":true}"#;
+            let body = Bytes::from([before, model, after].concat());
+            let head = parse_head(Dialect::Anthropic, Operation::Chat, &body).unwrap();
+            let expected = [before, r#""anthropic_version":"vertex-2023-10-16""#, after].concat();
+            assert_eq!(for_vertex(&body, &head), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_provider_that_refuses_to_be_asked_for_usage_is_not() {
+        let mistral = crate::preset::Presets::builtin().find("mistral").unwrap().quirks();
+        let body = Bytes::from_static(br#"{"model":"m","stream":true,"messages":[]}"#);
+        let head = parse_head(Dialect::Openai, Operation::Chat, &body).unwrap();
+        assert_eq!(forwarded(&body, &head, "m", &mistral).as_ptr(), body.as_ptr());
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
     let mut usage = None;
     cursor.fields(|key, cursor| {
         if key.is("choices") {
-            choices = read_choices(reading, cursor)?;
+            choices = read_choices(reading, &mut usage, cursor)?;
         } else if key.is("service_tier") {
             reading.tier(cursor)?;
         } else if key.is("model") {
@@ -44,6 +44,8 @@ fn read_object(reading: &mut Reading, data: &[u8]) -> Result<(), ScanError> {
             reading.error = read_error(cursor)?.or(reading.error.take());
         } else if key.is("x_groq") {
             usage = read_groq(reading, cursor)?.or(usage);
+        } else if key.is("base_resp") {
+            reading.error = read_base_resp(cursor)?.or(reading.error.take());
         } else {
             cursor.skip()?;
         }
@@ -77,6 +79,26 @@ fn read_groq(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<Option<Op
     Ok(usage)
 }
 
+/// MiniMax's own word on how a call went, beside a status of 200; a code of zero is success.
+/// Source: <https://platform.minimax.io/docs/api-reference/errorcode> (2026-11-26).
+pub(crate) fn read_base_resp(cursor: &mut Cursor<'_>) -> Result<Option<StreamError>, ScanError> {
+    if cursor.kind()? != Kind::Object {
+        return cursor.skip().map(|_| None);
+    }
+    let mut error = StreamError { kind: "base_resp".to_owned(), ..StreamError::default() };
+    cursor.fields(|key, cursor| {
+        if key.is("status_code") {
+            error.code = cursor.count_or_skip()?.filter(|code| *code != 0).map(|code| code.to_string());
+        } else if key.is("status_msg") {
+            error.message = cursor.text_or_skip()?.map(|text| bounded(&text.decode())).unwrap_or_default();
+        } else {
+            cursor.skip()?;
+        }
+        Ok::<(), ScanError>(())
+    })?;
+    Ok(Some(error).filter(|error| error.code.is_some()))
+}
+
 pub(super) fn read_model(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
     if reading.model.is_some() {
         return cursor.skip().map(drop);
@@ -86,21 +108,30 @@ pub(super) fn read_model(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Resu
     Ok(())
 }
 
-fn read_choices(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<usize, ScanError> {
+fn read_choices(
+    reading: &mut Reading,
+    usage: &mut Option<OpenaiUsage>,
+    cursor: &mut Cursor<'_>,
+) -> Result<usize, ScanError> {
     if cursor.kind()? != Kind::Array {
         cursor.skip()?;
         return Ok(0);
     }
     let mut count = 0;
     cursor.items(|cursor| {
-        read_choice(reading, count, cursor)?;
+        read_choice(reading, count, usage, cursor)?;
         count += 1;
         Ok::<(), ScanError>(())
     })?;
     Ok(count)
 }
 
-fn read_choice(reading: &mut Reading, place: usize, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+fn read_choice(
+    reading: &mut Reading,
+    place: usize,
+    usage: &mut Option<OpenaiUsage>,
+    cursor: &mut Cursor<'_>,
+) -> Result<(), ScanError> {
     if cursor.kind()? != Kind::Object {
         return cursor.skip().map(drop);
     }
@@ -119,6 +150,9 @@ fn read_choice(reading: &mut Reading, place: usize, cursor: &mut Cursor<'_>) -> 
             reading.error = read_error(cursor)?.or(reading.error.take());
         } else if key.is("text") {
             read_written(reading, cursor)?;
+        } else if key.is("usage") {
+            // Moonshot's place for that of a stream: <https://platform.moonshot.ai/docs/api/chat> (2026-11-26).
+            *usage = OpenaiUsage::read(cursor)?.or(*usage);
         } else {
             cursor.skip()?;
         }

@@ -1,12 +1,12 @@
 //! Reads the events and bodies of OpenAI's Responses API. Deltas are counted as they pass; model, usage and ending stand
 //! in the response object that the last event holds, which is read like a whole body.
 
-use tollgate_interaction::Usage;
+use tollgate_interaction::{Usage, Usd};
 
 use super::openai::read_error;
 use super::{Reading, StreamError, bounded};
 use crate::scan::{Cursor, Kind, ScanError, Text};
-use crate::usage::UsageReading;
+use crate::usage::{Cost, UsageReading};
 
 /// The events that say something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn read_response(reading: &mut Reading, cursor: &mut Cursor<'_>, counts: bool) -
             let model = cursor.text_or_skip()?.filter(|model| !model.is_empty());
             reading.model = model.map(|model| model.decode().into_owned()).or(reading.model.take());
         } else if key.is("usage") {
-            found.usage = read_usage(cursor)?;
+            found.usage = read_usage(cursor, &mut reading.cost)?;
         } else if key.is("tool_usage") {
             read_nested(cursor, "web_search", |cursor| {
                 read_nested(cursor, "num_requests", |cursor| {
@@ -209,8 +209,9 @@ fn read_nested<'a>(
 }
 
 /// Source: <https://developers.openai.com/api/reference/resources/responses> (2026-11-26). Input includes cached tokens,
-/// output includes reasoning.
-fn read_usage(cursor: &mut Cursor<'_>) -> Result<Option<Usage>, ScanError> {
+/// output includes reasoning. Perplexity has names of its own for cached tokens
+/// (<https://docs.perplexity.ai/docs/agent-api>, 2026-11-26), and says what the call costs, as xAI and OpenRouter do.
+fn read_usage(cursor: &mut Cursor<'_>, cost: &mut Option<Usd>) -> Result<Option<Usage>, ScanError> {
     if cursor.kind()? != Kind::Object {
         cursor.skip()?;
         return Ok(None);
@@ -223,9 +224,9 @@ fn read_usage(cursor: &mut Cursor<'_>) -> Result<Option<Usage>, ScanError> {
             usage.output_tokens = cursor.count_or_skip()?;
         } else if key.is("input_tokens_details") && cursor.kind()? == Kind::Object {
             cursor.fields(|key, cursor| {
-                if key.is("cached_tokens") {
+                if key.is("cached_tokens") || key.is("cache_read_input_tokens") {
                     usage.cache_read_input_tokens = cursor.count_or_skip()?;
-                } else if key.is("cache_write_tokens") {
+                } else if key.is("cache_write_tokens") || key.is("cache_creation_input_tokens") {
                     usage.cache_write_5m_input_tokens = cursor.count_or_skip()?;
                 } else {
                     cursor.skip()?;
@@ -237,6 +238,8 @@ fn read_usage(cursor: &mut Cursor<'_>) -> Result<Option<Usage>, ScanError> {
                 usage.reasoning_output_tokens = cursor.count_or_skip()?;
                 Ok(())
             })?;
+        } else if let Some(said) = Cost::named(key) {
+            *cost = said.read(cursor)?.or(*cost);
         } else {
             cursor.skip()?;
         }

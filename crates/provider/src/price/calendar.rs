@@ -19,7 +19,7 @@ pub(crate) fn civil_date(days: i64) -> (i64, i64, i64) {
 }
 
 /// Days since 1970 of a date, the inverse of [`civil_date`].
-pub(super) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

@@ -8,7 +8,8 @@ use super::wire::{object, set, take_object};
 use crate::scan::Cursor;
 use crate::usage::{OpenaiUsage, UsageReading};
 
-/// Takes the counts out of an answer or a chunk: `usage`, or where Groq puts it while streaming.
+/// Takes the counts out of an answer, a chunk, or a choice of a chunk, which is Moonshot's place for them: `usage`, or
+/// where Groq puts it while streaming.
 pub(super) fn take(map: &mut Map<String, Value>) -> Option<Usage> {
     let usage = map.remove("usage").filter(Value::is_object);
     let usage = usage.or_else(|| take_object(map, "x_groq")?.remove("usage"))?;

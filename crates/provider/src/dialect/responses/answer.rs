@@ -161,8 +161,11 @@ pub(super) fn read_usage(response: &Map<String, Value>) -> Option<Usage> {
     Some(Usage {
         input_tokens: at("/input_tokens"),
         output_tokens: at("/output_tokens"),
-        cache_read_input_tokens: at("/input_tokens_details/cached_tokens"),
-        cache_write_5m_input_tokens: at("/input_tokens_details/cache_write_tokens"),
+        // Perplexity has the second names.
+        cache_read_input_tokens: at("/input_tokens_details/cached_tokens")
+            .or_else(|| at("/input_tokens_details/cache_read_input_tokens")),
+        cache_write_5m_input_tokens: at("/input_tokens_details/cache_write_tokens")
+            .or_else(|| at("/input_tokens_details/cache_creation_input_tokens")),
         reasoning_output_tokens: at("/output_tokens_details/reasoning_tokens"),
         web_search_calls: searches,
         other_tool_calls: count(is_other_tool),

@@ -71,6 +71,7 @@ impl Reader {
         if !sources.is_empty() {
             self.sources = sources;
         }
+        let mut of_choice = None;
         for (place, choice) in take_array(&mut chunk, "choices").into_iter().enumerate() {
             let Value::Object(mut given) = choice else { continue };
             let index = take_count(&mut given, "index").unwrap_or(place as u64);
@@ -80,12 +81,14 @@ impl Reader {
                 out.push(Event::Error(read_error(&error)));
                 return;
             }
+            of_choice = tokens::take(&mut given).or(of_choice);
             self.begin(out);
             let index = usize::try_from(index).unwrap_or(0);
             let choice = self.choices.entry(index).or_insert_with(|| Choice::new(index));
             choice.read(given, &self.sources, out);
         }
-        if let Some(usage) = tokens::take(&mut chunk).filter(|usage| self.usage.as_ref() != Some(usage)) {
+        let usage = tokens::take(&mut chunk).or(of_choice);
+        if let Some(usage) = usage.filter(|usage| self.usage.as_ref() != Some(usage)) {
             self.usage = Some(usage);
             self.begin(out);
             out.push(Event::Usage(usage));
@@ -120,6 +123,12 @@ fn take_error(name: &[u8], chunk: &mut Map<String, Value>) -> Option<StreamError
     let groq = chunk.get_mut("x_groq").and_then(Value::as_object_mut);
     if let Some(error) = groq.and_then(|groq| groq.remove("error")).filter(|error| !error.is_null()) {
         return Some(read_error(&error));
+    }
+    if let Some(base_resp) = chunk.get("base_resp") {
+        let text = base_resp.to_string();
+        if let Ok(Some(error)) = observe::read_base_resp(&mut Cursor::new(text.as_bytes())) {
+            return Some(error);
+        }
     }
     let is_error = name == b"error" || chunk.get("object").is_some_and(|object| object == "error");
     if !is_error {

@@ -29,12 +29,17 @@ fn an_answer_read_and_written_says_the_same() {
     }
 }
 
-/// Searches are billed beside the usage, in a field that a translated answer has not: they are counted by their items.
+/// Searches are billed beside the usage, in a field that a translated answer has not: they are counted by their items. A
+/// count of reasoning and counts of what was cached are always written, for client libraries demand them; Perplexity and
+/// xAI do not tell all.
 fn counted(mut answer: Answer) -> Answer {
     let is_search = |part: &Part| matches!(&part.content, Content::Native { kind, .. } if kind == "web_search_call");
     let searches = answer.choices.iter().flat_map(|choice| &choice.parts).filter(|part| is_search(part)).count() as u64;
     if let Some(usage) = &mut answer.usage {
         usage.web_search_calls = Some(searches).filter(|searches| *searches > 0);
+        usage.reasoning_output_tokens.get_or_insert(0);
+        usage.cache_read_input_tokens.get_or_insert(0);
+        usage.cache_write_5m_input_tokens.get_or_insert(0);
     }
     answer
 }
