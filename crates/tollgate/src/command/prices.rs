@@ -87,10 +87,10 @@ impl Checked {
 
     fn summary(&self) -> String {
         format!(
-            "{} providers, {} models, {} price rows: {} wrong, {} suspicious",
-            self.documents.len(),
-            self.models(),
-            self.rows(),
+            "{}, {}, {}: {} wrong, {} suspicious",
+            counted(self.documents.len(), "provider"),
+            counted(self.models(), "model"),
+            counted(self.rows(), "price row"),
             self.wrong(),
             self.findings.len() - self.wrong()
         )
@@ -106,6 +106,11 @@ impl Checked {
             "findings": self.findings,
         })
     }
+}
+
+/// `1 model`, `2 models`.
+fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// The line and column are in the cause.

@@ -10,7 +10,7 @@ use tollgate_provider::price::{
     Catalog, CatalogDocument, CatalogFiles, Change, Diff, Verdict, builtin_id, diff,
 };
 
-use super::Checked;
+use super::{Checked, counted};
 use super::check::documents_in_use;
 use crate::cli::Common;
 use crate::data_dir::DataDir;
@@ -126,11 +126,11 @@ async fn record(config: &Config, data: &DataDir, update: Option<&CatalogFiles>, 
 
 fn sentence(diff: &Diff) -> String {
     format!(
-        "{} models added, {} removed, {} prices changed; {} price rows where there were {}",
-        diff.added.len(),
+        "{} added, {} removed, {} changed; {} where there were {}",
+        counted(diff.added.len(), "model"),
         diff.removed.len(),
-        diff.changed.len(),
-        diff.rows_after,
+        counted(diff.changed.len(), "price"),
+        counted(diff.rows_after, "price row"),
         diff.rows_before
     )
 }
