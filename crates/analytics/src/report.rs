@@ -16,7 +16,7 @@ use tollgate_interaction::InteractionId;
 
 pub use recorded::{RecordedCall, recorded_calls};
 pub use shape::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, Corrections, CostDay, CostGroup, CostRow, Costs, Cursor, FilterValues,
+    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs, Cursor, FilterValues,
     Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message, Overview, Page,
     ParseCursorError, ReasonView, ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };

@@ -7,7 +7,7 @@ use serde_json::json;
 use tollgate_interaction::{InteractionId, Usd};
 
 use tollgate_analytics::report::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, Corrections, CostDay, CostGroup, CostRow, Costs, FilterValues, Group,
+    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs, FilterValues, Group,
     InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView, ReconciliationRow, SeriesPoint,
     TimeRange, Totals, UnpricedRow,
 };
@@ -243,6 +243,14 @@ pub(crate) fn detail() -> InteractionDetail {
             attempt("openai", "gpt-5-mini", "2026-11-23T15:51:20.190000Z", 1_480_000, None, Some(200)),
         ],
         tags: vec![("priority".into(), "critical".into()), ("ticket".into(), "CLM-20931".into())],
+        corrections: vec![CorrectionView {
+            at_us: NOW_US - 60_000_000,
+            actor: "console:admin:token-7f3a".into(),
+            reason: "the price of cached input was missing".into(),
+            old_cost_usd: Some(Usd::new(1_280_000_000)),
+            new_cost_usd: Usd::new(1_114_200_000),
+            price_id: "openai/gpt-5-mini@release".into(),
+        }],
         messages: vec![
             message("system", "You are a claims assistant. Answer in one paragraph and name the clause you rely on."),
             message(

@@ -415,6 +415,23 @@ pub struct AttemptView {
     pub cost_usd: Option<Usd>,
 }
 
+/// What a call costs by a later price catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorrectionView {
+    /// When it was corrected.
+    pub at_us: i64,
+    /// By whom.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What counted before.
+    pub old_cost_usd: Option<Usd>,
+    /// What counts since.
+    pub new_cost_usd: Usd,
+    /// Row of the price catalogue.
+    pub price_id: String,
+}
+
 /// One call, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InteractionDetail {
@@ -430,6 +447,8 @@ pub struct InteractionDetail {
     pub attempts: Vec<AttemptView>,
     /// The caller's own labels.
     pub tags: Vec<(String, String)>,
+    /// Corrections of its cost, the last one last; the other fields say what was recorded.
+    pub corrections: Vec<CorrectionView>,
     /// The conversation; empty if the payload is no longer kept or could not be read.
     pub messages: Vec<Message>,
     /// What the caller sent; `None` if it is not (or no longer) kept.
