@@ -179,7 +179,8 @@ fn write_in_place(path: &Path, content: &[u8]) -> std::io::Result<()> {
 pub fn read_prices(path: &Path) -> Result<CatalogFiles, PricesError> {
     let failed = |source| PricesError::Read { path: path.to_owned(), source };
     let paths = if fs::metadata(path).map_err(failed)?.is_dir() {
-        let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.map(|entry| Ok(entry?.path())).collect();
+        let entries: Result<Vec<PathBuf>, std::io::Error> =
+            fs::read_dir(path).map_err(failed)?.map(|entry| Ok(entry?.path())).collect();
         let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
         entries.map_err(failed)?.into_iter().filter(is_yaml).collect()
     } else {

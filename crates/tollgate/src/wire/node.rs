@@ -90,6 +90,7 @@ impl Node {
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
         let policy = read_policy(config)?;
         let witness_policy = super::read_witness_policy(config)?;
+        let book = config.price_book(data.path())?;
         // Before anything is bound: whoever can connect may expect an answer, and neither a log in use nor a lake of a newer
         // version gives one.
         let wal = Arc::new(Wal::open(config.wal_settings(data.join("wal"))).context("opening the write-ahead log")?);
@@ -114,7 +115,6 @@ impl Node {
         if let Some(policy) = policy {
             activate(policy, metastore.as_ref()).await?;
         }
-        let book = config.price_book(data.path())?;
         let first_key = first_key(metastore.as_ref()).await?;
         let control = Arc::new(ArcSwap::from_pointee(ControlSnapshot::compile(&metastore.control_document().await?)?));
 

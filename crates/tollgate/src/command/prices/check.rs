@@ -59,8 +59,8 @@ fn in_use(common: &Common, config: &Config) -> anyhow::Result<(Checked, serde_js
             terminal::note(&stale);
         }
     }
-    let json = serde_json::json!({"catalog_id": book.id(), "updated": updated, "own": own});
-    Ok((checked, json.as_object().cloned().unwrap_or_else(serde_json::Map::new)))
+    let json = [("catalog_id", book.id().into()), ("updated", updated.into()), ("own", own.into())];
+    Ok((checked, json.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()))
 }
 
 /// The documents that calls are priced by, without the operator's own rows.

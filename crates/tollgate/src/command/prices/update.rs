@@ -159,7 +159,7 @@ fn line(change: &Change) -> String {
 
 fn as_json(diff: &Diff, verdict: &Verdict, catalog_id: &str, is_put: bool) -> serde_json::Value {
     let large = match verdict {
-        Verdict::Accept => &[],
+        Verdict::Accept => [].as_slice(),
         Verdict::Refuse(reasons) => reasons.as_slice(),
     };
     serde_json::json!({"diff": diff, "large": large, "catalog_id": catalog_id, "updated": is_put})
