@@ -236,7 +236,10 @@ fn costs_of_every_class_of_usage_reconcile_to_the_last_digit() {
     for row in console.rows("select interaction_id, cost_usd, cost_source, price_id from interactions") {
         let id = row["interaction_id"].as_str().unwrap();
         assert_eq!(row["cost_usd"], json!(dollars(expected[id])), "{row}");
-        assert_eq!((&row["cost_source"], &row["price_id"]), (&json!("catalog"), &json!("bench/scripted@release+override")));
+        assert_eq!(
+            (&row["cost_source"], &row["price_id"]),
+            (&json!("catalog"), &json!("bench/scripted@release+override"))
+        );
     }
     let sum: i128 = expected.values().sum();
     let total = console.rows("select sum(cost_usd) as total from interactions").remove(0);
@@ -249,7 +252,9 @@ fn costs_of_every_class_of_usage_reconcile_to_the_last_digit() {
     assert_eq!(reconciled["provider_usd"], json!(short(stated)));
     assert_eq!(reconciled["catalog_usd"], json!(short(stated_by_catalogue)));
     let page = console.get("/costs?range=24h").text();
-    assert!(page.contains("Against the providers") && page.contains(&format!("+{}", short(stated - stated_by_catalogue))));
+    assert!(
+        page.contains("Against the providers") && page.contains(&format!("+{}", short(stated - stated_by_catalogue)))
+    );
     println!("{CALLS} calls cost {} USD, every one as computed", dollars(sum));
 }
 

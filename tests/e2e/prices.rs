@@ -119,7 +119,15 @@ fn an_update_is_shown_refused_if_it_is_drastic_and_taken_up_by_the_running_serve
     });
     let number = |name: &str| row[name].as_u64().unwrap().to_string();
     let explained: Value = serde_json::from_str(&tollgate.run(&[
-        "--json", "prices", "explain", "unpriced", "--provider", "sandbox", "--input", &number("input_tokens"), "--output",
+        "--json",
+        "prices",
+        "explain",
+        "unpriced",
+        "--provider",
+        "sandbox",
+        "--input",
+        &number("input_tokens"),
+        "--output",
         &number("output_tokens"),
     ]))
     .unwrap();
@@ -151,7 +159,8 @@ fn a_price_is_explained_by_row_step_and_sum() {
     let tollgate = Tollgate::at_rest(&[("tollgate.yaml", CONFIG)], &[]);
     let update = write(&tollgate, "sandbox.yaml", &sandbox_prices().1);
     assert!(prices(&tollgate, &["update", &update]).success);
-    let said = prices(&tollgate, &["explain", "sandbox/unlisted", "--input", "2000", "--cached", "500", "--output", "10"]);
+    let said =
+        prices(&tollgate, &["explain", "sandbox/unlisted", "--input", "2000", "--cached", "500", "--output", "10"]);
     assert!(said.success, "{}", said.errors);
     for expected in [
         "unpriced at sandbox, found by the alias `unlisted`",
@@ -168,7 +177,8 @@ fn a_price_is_explained_by_row_step_and_sum() {
     assert!(!said.success && said.errors.contains("openai") && said.errors.contains("--provider"), "{}", said.errors);
     let said = prices(&tollgate, &["explain", "gtp-5", "--provider", "openai"]);
     assert!(!said.success && said.errors.contains("did you mean `gpt-5`?"), "{}", said.errors);
-    let dated = prices(&tollgate, &["explain", "claude-sonnet-4-5-20250929", "--provider", "anthropic", "--tier", "batch"]);
+    let dated =
+        prices(&tollgate, &["explain", "claude-sonnet-4-5-20250929", "--provider", "anthropic", "--tier", "batch"]);
     assert!(dated.success && dated.out.contains("tier batch") && dated.out.contains("source    http"), "{}", dated.out);
 }
 
@@ -221,7 +231,8 @@ fn history_is_priced_again_by_appending_and_the_recorded_calls_stay() {
     tollgate.resume();
     let verified = tollgate.run(&["audit", "verify"]);
     println!("{verified}");
-    let total = "select sum(cost_usd) as now, sum(recorded_cost_usd) as recorded, count(corrected_at) as corrected from costs";
+    let total =
+        "select sum(cost_usd) as now, sum(recorded_cost_usd) as recorded, count(corrected_at) as corrected from costs";
     let sums = tollgate.console().rows(total).remove(0);
     assert_eq!(sums["corrected"], 3);
     assert_ne!(sums["now"], sums["recorded"]);

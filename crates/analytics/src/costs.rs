@@ -60,7 +60,8 @@ pub(crate) fn costs(interactions: Arc<LogTable>, corrections: &Arc<LogTable>) ->
 /// Of each corrected call, the last correction.
 fn newest(corrections: &Arc<LogTable>) -> Result<datafusion::logical_expr::LogicalPlan> {
     let source = provider_as_source(Arc::clone(corrections) as _);
-    let in_order = || vec![ident("at").sort(true, true), ident("epoch").sort(true, true), ident("seq").sort(true, true)];
+    let in_order =
+        || vec![ident("at").sort(true, true), ident("epoch").sort(true, true), ident("seq").sort(true, true)];
     LogicalPlanBuilder::scan(Table::PriceCorrections.folder(), source, None)?
         .aggregate(
             vec![ident("interaction_id")],

@@ -16,9 +16,9 @@ use tollgate_interaction::InteractionId;
 
 pub use recorded::{RecordedCall, recorded_calls};
 pub use shape::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs, Cursor, FilterValues,
-    Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message, Overview, Page,
-    ParseCursorError, ReasonView, ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
+    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
+    Cursor, FilterValues, Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message,
+    Overview, Page, ParseCursorError, ReasonView, ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
 
 use crate::error::ReportError;

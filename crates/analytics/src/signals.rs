@@ -21,9 +21,9 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tollgate_interaction::WriterId;
 use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::schema::Table;
-use tollgate_interaction::WriterId;
 use tollgate_lake::DataFile;
 use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use support::{MORNING_US, TestLog, call, calls, denied};
 use futures::TryStreamExt as _;
+use support::{MORNING_US, TestLog, call, calls, denied};
 use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, TimeRange, recorded_calls};
 use tollgate_analytics::{Analytics, AnalyticsSettings, QueryLimits, SqlError, output};
 use tollgate_flush::hot::{HotItem, HotRow};

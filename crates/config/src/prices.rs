@@ -154,7 +154,9 @@ pub fn keep_prices(data: &Path, update: Option<&CatalogFiles>) -> Result<(), Pri
     let path = data.join(PRICES_FILE);
     let failed = |source| PricesError::Keep { path: path.clone(), source };
     match update {
-        Some(update) => write_in_place(&path, &update.to_json().map_err(|error| failed(error.into()))?).map_err(failed)?,
+        Some(update) => {
+            write_in_place(&path, &update.to_json().map_err(|error| failed(error.into()))?).map_err(failed)?
+        }
         None => match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}

@@ -7,9 +7,9 @@ use serde_json::json;
 use tollgate_interaction::{InteractionId, Usd};
 
 use tollgate_analytics::report::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs, FilterValues, Group,
-    InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView, ReconciliationRow, SeriesPoint,
-    TimeRange, Totals, UnpricedRow,
+    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
+    FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
+    ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
 
 /// 2026-11-23T15:52:03.123456Z.

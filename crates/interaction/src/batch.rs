@@ -571,9 +571,13 @@ pub(crate) fn price_correction_columns() -> Vec<Column<EventRow<PriceCorrection>
             timestamps(rows.iter().map(|(_, event)| event.call_started_at_us))
         }),
         event_text!("team", "Team of that call", |event| &event.team),
-        column("old_cost_usd", schema::dollars(), true, "What counted before; NULL if it was not known", |rows: &[Row]| {
-            dollars(rows.iter().map(|(_, event)| event.old_cost_usd))
-        }),
+        column(
+            "old_cost_usd",
+            schema::dollars(),
+            true,
+            "What counted before; NULL if it was not known",
+            |rows: &[Row]| dollars(rows.iter().map(|(_, event)| event.old_cost_usd)),
+        ),
         column("new_cost_usd", schema::dollars(), false, "What counts since", |rows: &[Row]| {
             dollars(rows.iter().map(|(_, event)| Some(event.new_cost_usd)))
         }),

@@ -76,13 +76,8 @@ impl Table {
         Table::Interactions,
     ];
     /// The tables whose rows are records of their own, with a commitment and a place in a batch.
-    pub const RECORDS: [Table; 5] = [
-        Table::Interactions,
-        Table::ControlEvents,
-        Table::AccessEvents,
-        Table::LogGaps,
-        Table::PriceCorrections,
-    ];
+    pub const RECORDS: [Table; 5] =
+        [Table::Interactions, Table::ControlEvents, Table::AccessEvents, Table::LogGaps, Table::PriceCorrections];
 
     /// Its name in SQL, and its folder under the root of the store.
     #[must_use]

@@ -100,7 +100,10 @@ impl ControlPlane {
                 }
                 Err(error) => {
                     if reachable {
-                        tracing::warn!(error = format!("{error:#}"), "the control plane is away; the last keys and prices stay");
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "the control plane is away; the last keys and prices stay"
+                        );
                     }
                     reachable = false;
                 }

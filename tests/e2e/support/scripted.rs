@@ -63,7 +63,8 @@ fn chat(model: &str, usage: Value) -> Value {
 
 fn chat_stream(model: &str, usage: &Value) -> String {
     let chunk = |choices: Value, usage: Option<&Value>| {
-        let mut chunk = json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": choices});
+        let mut chunk =
+            json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": choices});
         chunk["usage"] = usage.cloned().unwrap_or(Value::Null);
         format!("data: {chunk}\n\n")
     };

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Html;
 use serde_json::{Map, Value};
 use tollgate_analytics::report::{
-    CorrectionView, AttemptView, Body, CandidateView, InteractionDetail, InteractionRow, Message, ReasonView,
+    AttemptView, Body, CandidateView, CorrectionView, InteractionDetail, InteractionRow, Message, ReasonView,
 };
 use tollgate_interaction::{InteractionId, Usd};
 

@@ -89,7 +89,11 @@ fn tables() -> Vec<TableSchema> {
     let costs = TableSchema {
         name: "costs",
         columns: vec![
-            beside("…", &DataType::Null, "Every column of interactions; cost_usd, cost_source and price_id by the last correction"),
+            beside(
+                "…",
+                &DataType::Null,
+                "Every column of interactions; cost_usd, cost_source and price_id by the last correction",
+            ),
             beside("recorded_cost_usd", &schema::dollars(), "What was recorded"),
             beside("corrected_at", &schema::timestamp(), "When it was corrected; NULL if it was not"),
         ],

@@ -204,14 +204,19 @@ mod tests {
         let order =
             RepriceOrder { from_us, to_us, mode: RepriceMode::DryRun, reason: String::new(), actor: String::new() };
         let mut tally = Tally::new(&order, book.id());
-        let calls = [call("m", Some("0.003")), call("m", Some("0.002")), call("m", None), call("x", Some("1")), call("x", None)];
-        let costs: Vec<Option<String>> = calls
-            .iter()
-            .map(|call| tally.add(call, again.price(call)).map(|priced| priced.cost.to_string()))
-            .collect();
+        let calls = [
+            call("m", Some("0.003")),
+            call("m", Some("0.002")),
+            call("m", None),
+            call("x", Some("1")),
+            call("x", None),
+        ];
+        let costs: Vec<Option<String>> =
+            calls.iter().map(|call| tally.add(call, again.price(call)).map(|priced| priced.cost.to_string())).collect();
         assert_eq!(costs, [None, Some("0.003".to_owned()), Some("0.003".to_owned()), None, None]);
         let result = tally.finish();
-        let counts = (result.unchanged, result.changed, result.newly_priced, result.no_longer_priced, result.still_unpriced);
+        let counts =
+            (result.unchanged, result.changed, result.newly_priced, result.no_longer_priced, result.still_unpriced);
         assert_eq!(counts, (1, 1, 1, 1, 1));
         assert_eq!((result.old_usd.to_string(), result.new_usd.to_string()), ("0.002".to_owned(), "0.006".to_owned()));
         let problem = result.by_model[1].problem.as_deref().unwrap();

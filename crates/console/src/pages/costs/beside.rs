@@ -74,11 +74,15 @@ pub(super) struct Reconciled {
 }
 
 pub(super) fn reconciled(report: &Costs) -> Vec<Reconciled> {
-    report.reconciliation.iter().map(|row| Reconciled {
-        difference: signed(row.provider_usd - row.catalog_usd),
-        agrees: row.provider_usd == row.catalog_usd,
-        row: row.clone(),
-    }).collect()
+    report
+        .reconciliation
+        .iter()
+        .map(|row| Reconciled {
+            difference: signed(row.provider_usd - row.catalog_usd),
+            agrees: row.provider_usd == row.catalog_usd,
+            row: row.clone(),
+        })
+        .collect()
 }
 
 /// One sentence on what was corrected; `None` if nothing was.

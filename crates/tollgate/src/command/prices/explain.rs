@@ -151,7 +151,10 @@ fn place(config: &Config, book: &PriceBook, args: &ExplainArgs) -> anyhow::Resul
         let names: Vec<&str> = book.catalog.providers().map(|(name, _)| name).collect();
         return of(provider, &args.model).with_context(|| {
             let known = names.iter().copied().chain(configured.iter().map(|known| known.name.as_str()));
-            format!("neither the configuration nor the catalogue has a provider `{provider}`{}", suggestion::phrase(provider, known))
+            format!(
+                "neither the configuration nor the catalogue has a provider `{provider}`{}",
+                suggestion::phrase(provider, known)
+            )
         });
     }
     if let Some((provider, model)) = args.model.split_once('/')
@@ -190,7 +193,9 @@ fn lines(explained: &Explanation, call: &Call<'_>, is_asked: bool) -> Vec<String
     let step = match explained.found_by {
         FoundBy::Id => "by its exact id".to_owned(),
         FoundBy::Alias => format!("by the alias `{}`", call.model),
-        FoundBy::Snapshot => format!("`{}` is a dated snapshot of it, and its file says that they cost the same", call.model),
+        FoundBy::Snapshot => {
+            format!("`{}` is a dated snapshot of it, and its file says that they cost the same", call.model)
+        }
     };
     let or = |value: &Option<String>, otherwise: &str| value.clone().unwrap_or_else(|| otherwise.to_owned());
     let mut lines = vec![
@@ -234,14 +239,7 @@ fn tier_title(tier: &Tier, applied: Option<u64>, is_told: bool) -> String {
 
 fn bill_line(line: &Line) -> String {
     let billed_as = line.billed_as.map(|class| format!(" (at the price of {class})")).unwrap_or_default();
-    format!(
-        "  {}: {} x {} / {} = {} USD{billed_as}",
-        line.class,
-        line.quantity,
-        line.rate,
-        line.per,
-        exact(line)
-    )
+    format!("  {}: {} x {} / {} = {} USD{billed_as}", line.class, line.quantity, line.rate, line.per, exact(line))
 }
 
 /// The amount of a line with all its digits: it is not rounded, only the total is.

@@ -6,12 +6,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tollgate_config::{Config, PRICES_FILE, keep_prices, kept_prices, read_prices};
 use tollgate_metastore::LOCAL_AUTHOR;
-use tollgate_provider::price::{
-    Catalog, CatalogDocument, CatalogFiles, Change, Diff, Verdict, builtin_id, diff,
-};
+use tollgate_provider::price::{Catalog, CatalogDocument, CatalogFiles, Change, Diff, Verdict, builtin_id, diff};
 
-use super::{Checked, counted};
 use super::check::documents_in_use;
+use super::{Checked, counted};
 use crate::cli::Common;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
@@ -119,7 +117,9 @@ async fn record(config: &Config, data: &DataDir, update: Option<&CatalogFiles>, 
         .context("the prices are in place, but the change could not be recorded; put them in place again later")?;
     terminal::note(&format!("catalogue {id} is in place"));
     if data.running_server().is_some() {
-        terminal::note("the running server takes it up within seconds; what was recorded stays: `tollgate prices reprice`");
+        terminal::note(
+            "the running server takes it up within seconds; what was recorded stays: `tollgate prices reprice`",
+        );
     }
     Ok(())
 }
