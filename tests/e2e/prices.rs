@@ -166,9 +166,9 @@ fn a_price_is_explained_by_row_step_and_sum() {
         "unpriced at sandbox, found by the alias `unlisted`",
         "row       sandbox/unpriced@release",
         "prices above 1000 input tokens (applied)",
-        "cache_read: 500 x 3 / 1000000 = 0.0015 USD (at the price of input)",
-        "input: 1500 x 3 / 1000000 = 0.0045 USD",
-        "output: 10 x 4 / 1000000 = 0.00004 USD",
+        "cache_read: 500 x 3.00 / 1000000 = 0.0015 USD (at the price of input)",
+        "input: 1500 x 3.00 / 1000000 = 0.0045 USD",
+        "output: 10 x 4.00 / 1000000 = 0.00004 USD",
         "total: 0.00604 USD",
     ] {
         assert!(said.out.contains(expected), "{expected}: {}", said.out);

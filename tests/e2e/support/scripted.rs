@@ -84,7 +84,7 @@ fn message(model: &str, usage: Value) -> Value {
 /// The input is told first, with one token of output, and everything again at the end, as Anthropic does.
 fn message_stream(model: &str, usage: &Value) -> String {
     let mut first = usage.clone();
-    first["output_tokens"] = 1.into();
+    first["output_tokens"] = usage["output_tokens"].as_u64().unwrap().min(1).into();
     let mut start = message(model, first);
     start["content"] = json!([]);
     start["stop_reason"] = Value::Null;

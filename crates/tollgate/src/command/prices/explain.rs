@@ -145,7 +145,8 @@ fn place(config: &Config, book: &PriceBook, args: &ExplainArgs) -> anyhow::Resul
             return Some(Place { list, model, region: found.region.clone() });
         }
         let list = Catalog::provider_name(provider).to_owned();
-        book.catalog.models(&list).next().is_some().then_some(Place { list, model, region: None })
+        let is_known = book.catalog.models(&list).next().is_some();
+        is_known.then_some(Place { list, model, region: None })
     };
     if let Some(provider) = &args.provider {
         let names: Vec<&str> = book.catalog.providers().map(|(name, _)| name).collect();
