@@ -222,7 +222,7 @@ mod tests {
         assert_eq!((price(&builtin, "m"), builtin.update.is_none()), (None, true));
         keep_prices(data.path(), Some(&files("groq.yaml", UPDATE))).unwrap();
         let updated = config.price_book(data.path()).unwrap();
-        assert_eq!(price(&updated, "m").as_deref(), Some("7"));
+        assert_eq!(price(&updated, "m").as_deref(), Some("7.00"));
         assert!(updated.catalog.input_price("openai", "gpt-5").is_some(), "other providers keep their prices");
         assert_ne!(updated.id(), builtin.id());
         keep_prices(data.path(), None).unwrap();
@@ -235,7 +235,7 @@ mod tests {
         std::fs::write(data.path().join("own.yaml"), UPDATE.replace("\"7\"", "\"5\"")).unwrap();
         let config = Config::parse("catalog: {prices: own.yaml}", data.path().to_owned(), |_| None).unwrap();
         let book = config.price_book_with(Some(files("groq.yaml", UPDATE)), Path::new("prices.json")).unwrap();
-        assert_eq!(price(&book, "m").as_deref(), Some("5"));
+        assert_eq!(price(&book, "m").as_deref(), Some("5.00"));
         assert!(book.id().contains('+'));
     }
 

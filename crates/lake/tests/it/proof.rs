@@ -288,9 +288,10 @@ async fn a_correction_of_a_price_is_proven_as_a_call_is() {
     assert_eq!(found.records, 4);
     let file = made.files("price_corrections").remove(0);
     made.rewrite("price_corrections", &file, |batch| {
-        let costs = batch.column_by_name("new_cost_usd").unwrap().as_primitive::<Decimal128Type>();
-        assert_eq!(costs.value(0), 2_500_000_000_001);
-        let lower = Decimal128Array::from(vec![costs.value(0) - 1]).with_data_type(costs.data_type().clone());
+        let costs = batch.column_by_name("new_cost_usd").unwrap();
+        let recorded = costs.as_primitive::<Decimal128Type>().value(0);
+        assert_eq!(recorded, 2_500_000_000_001);
+        let lower = Decimal128Array::from(vec![recorded - 1]).with_data_type(costs.data_type().clone());
         replaced(&batch, "new_cost_usd", Arc::new(lower))
     });
     made.assert_found(ProblemKind::RecordChanged, "price-2").await;

@@ -26,7 +26,7 @@ pub(crate) enum PricesCommand {
     /// seconds, and its sidecars after it.
     Update(update::UpdateArgs),
     /// Says which price applies to a call, where it is from, and what it makes of the tokens.
-    Explain(explain::ExplainArgs),
+    Explain(Box<explain::ExplainArgs>),
     /// Prices recorded calls by today's catalogue and appends a correction for each whose cost is another.
     Reprice(reprice::RepriceArgs),
 }
@@ -36,7 +36,7 @@ pub(crate) async fn run(common: Common, command: PricesCommand) -> anyhow::Resul
     match command {
         PricesCommand::Check { path } => check::run(&common, &config, path.as_deref()),
         PricesCommand::Update(args) => update::run(&common, &config, args).await,
-        PricesCommand::Explain(args) => explain::run(&common, &config, args),
+        PricesCommand::Explain(args) => explain::run(&common, &config, &args),
         PricesCommand::Reprice(args) => reprice::run(&common, &config, args).await,
     }
 }

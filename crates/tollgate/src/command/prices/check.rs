@@ -72,7 +72,7 @@ pub(super) fn documents_in_use(book: &PriceBook) -> anyhow::Result<Vec<CatalogDo
     let replaced: Vec<String> =
         documents.iter().map(|document| Catalog::provider_name(&document.provider).to_owned()).collect();
     let kept = Catalog::builtin_documents()?.into_iter();
-    documents.extend(kept.filter(|document| !replaced.iter().any(|name| *name == document.provider)));
+    documents.extend(kept.filter(|document| !replaced.contains(&document.provider)));
     documents.sort_by(|one, other| one.provider.cmp(&other.provider));
     Ok(documents)
 }

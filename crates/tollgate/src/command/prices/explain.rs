@@ -94,10 +94,10 @@ impl UsageArgs {
     }
 }
 
-pub(super) fn run(common: &Common, config: &Config, args: ExplainArgs) -> anyhow::Result<()> {
+pub(super) fn run(common: &Common, config: &Config, args: &ExplainArgs) -> anyhow::Result<()> {
     let data = DataDir::create(&common.data)?;
     let book = config.price_book(data.path())?;
-    let place = place(config, &book, &args)?;
+    let place = place(config, &book, args)?;
     let mut usage = args.usage.usage();
     let is_asked = !usage.is_empty();
     if is_asked {
