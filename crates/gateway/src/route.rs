@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
@@ -25,6 +26,9 @@ use crate::upstream::{Connector, TlsError};
 const MAX_REMEMBERED: usize = 4_096;
 /// Longest name of a model.
 const MAX_MODEL_BYTES: usize = 256;
+
+/// The price catalogue in force, which an update replaces.
+pub(crate) type Prices = Arc<ArcSwap<Catalog>>;
 
 /// Why the settings make no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -115,9 +119,8 @@ pub(crate) struct Target {
     pub(crate) region: Option<String>,
     pub(crate) health: Health,
     pub(crate) shown_as: HeaderValue,
-    /// Price of a million tokens, for orders and reservations only.
-    input_price: Option<Usd>,
-    output_price: Option<Usd>,
+    /// For orders and reservations: the price of a million tokens.
+    prices: Prices,
 }
 
 /// What a model's name stands for.
@@ -155,13 +158,13 @@ pub(crate) struct RouteTable {
     /// Targets of providers that list no models.
     remembered: RwLock<HashMap<String, Arc<Resolved>>>,
     listed: Vec<ModelEntry>,
-    catalog: Arc<Catalog>,
+    prices: Prices,
 }
 
 impl RouteTable {
     /// # Errors
     /// [`RouteError`] names the setting that makes no sense.
-    pub(crate) fn new(settings: &GatewaySettings, catalog: Arc<Catalog>) -> Result<Self, RouteError> {
+    pub(crate) fn new(settings: &GatewaySettings, prices: Prices) -> Result<Self, RouteError> {
         let connector = Connector::new()?;
         let mut table = RouteTable {
             providers: HashMap::new(),
@@ -169,18 +172,17 @@ impl RouteTable {
             whole_providers: BTreeMap::new(),
             remembered: RwLock::default(),
             listed: Vec::new(),
-            catalog,
+            prices,
         };
         for provider in &settings.providers {
             let built = Arc::new(Provider::new(provider, settings, &connector)?);
-            // Reading its prices takes milliseconds, which no call should pay.
-            table.catalog.prepare(&built.price_name);
             let whole = Arc::new(Resolved::single(Arc::new(table.target(&built, ""))));
             table.whole_providers.insert(provider.name.clone(), whole);
             if table.providers.insert(provider.name.clone(), built).is_some() {
                 return Err(RouteError::DuplicateProvider { name: provider.name.clone() });
             }
         }
+        table.prepare(&table.prices.load());
         table.add_listed_models(settings);
         for route in &settings.models {
             table.add_alias(route)?;
@@ -344,16 +346,26 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Reads the prices of every provider, which takes milliseconds that no call should pay.
+    pub(crate) fn prepare(&self, catalog: &Catalog) {
+        for provider in self.providers.values() {
+            catalog.prepare(&provider.price_name);
+        }
+    }
+
+    /// Under which name the price catalogue knows each provider, by the provider's own name.
+    pub(crate) fn price_names(&self) -> BTreeMap<String, String> {
+        self.providers.iter().map(|(name, provider)| (name.clone(), provider.price_name.clone())).collect()
+    }
+
     fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
-        let priced = provider.priced(model);
         Target {
             model: model.to_owned(),
             name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
             region: provider.region_of(model),
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
-            input_price: self.catalog.input_price(&provider.price_name, priced),
-            output_price: self.catalog.output_price(&provider.price_name, priced),
+            prices: Arc::clone(&self.prices),
             provider: Arc::clone(provider),
         }
     }
@@ -452,13 +464,13 @@ impl Resolved {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
                 ready.rotate_left(turn);
             }
-            Strategy::Cheapest => ready.sort_by_key(|target| target.price_order()),
+            Strategy::Cheapest => ready.sort_by_cached_key(|target| target.price_order()),
             Strategy::Fastest => ready.sort_by_key(|target| {
                 signals.targets.get(&target.name).filter(|seen| seen.calls > 0).map_or(u64::MAX, |seen| seen.p50_ms)
             }),
         }
         match prefer {
-            Some(Prefer::Cheapest) => ready.sort_by_key(|target| target.price_order()),
+            Some(Prefer::Cheapest) => ready.sort_by_cached_key(|target| target.price_order()),
             Some(Prefer::Tag(tag)) => ready.sort_by_key(|target| !target.provider.tags.contains(tag)),
             None => {}
         }
@@ -474,8 +486,10 @@ impl Target {
     /// What a call may cost at most, or is likely to; zero if the price is not known.
     pub(crate) fn estimate(&self, input_tokens: u64, output_tokens: u64) -> Usd {
         const MILLION: i128 = 1_000_000;
+        let (catalog, list) = (self.prices.load(), &self.provider.price_name);
         let part = |tokens: u64, price: Option<Usd>| i128::from(tokens) * price.unwrap_or(Usd::ZERO).get() / MILLION;
-        Usd::new(part(input_tokens, self.input_price) + part(output_tokens, self.output_price))
+        let input = part(input_tokens, catalog.input_price(list, &self.model));
+        Usd::new(input + part(output_tokens, catalog.output_price(list, &self.model)))
     }
 
     /// Whether its provider can serve callers of `dialect` with an operation.
@@ -484,6 +498,7 @@ impl Target {
     }
 
     fn price_order(&self) -> (bool, Usd) {
-        (self.input_price.is_none(), self.input_price.unwrap_or(Usd::ZERO))
+        let input_price = self.prices.load().input_price(&self.provider.price_name, &self.model);
+        (input_price.is_none(), input_price.unwrap_or(Usd::ZERO))
     }
 }

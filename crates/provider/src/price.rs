@@ -9,6 +9,7 @@ mod check;
 mod diff;
 mod document;
 mod explain;
+mod files;
 mod provider;
 mod rates;
 
@@ -17,11 +18,14 @@ use std::sync::{Arc, OnceLock};
 
 use tollgate_interaction::{Usage, Usd};
 
+use crate::served::{Publisher, bedrock_id};
+
 pub(crate) use calendar::{civil_date, days_since_1970};
 pub use check::{Finding, Severity, check};
 pub use diff::{Change, Diff, Verdict, diff};
 pub use document::{CatalogDocument, CatalogError};
-pub use explain::Explanation;
+pub use explain::{Explanation, Rate, Tier};
+pub use files::{CatalogFile, CatalogFiles, CatalogFilesError, builtin_id};
 pub use provider::FoundBy;
 use provider::{Found, Miss, Model, Price, Provider};
 pub use rates::Line;
@@ -171,6 +175,12 @@ impl Catalog {
         Ok(self)
     }
 
+    /// The name the catalogue itself uses for a provider, of whose names `provider` is one.
+    #[must_use]
+    pub fn provider_name(provider: &str) -> &str {
+        canonical(provider)
+    }
+
     /// The same catalogue with the operator's rows in place of those for the same provider and model.
     ///
     /// # Errors
@@ -226,6 +236,16 @@ impl Catalog {
         Ok(Priced { cost, price_id: row.id() })
     }
 
+    /// What a call costs for which `call.model` was asked and `served` answered: by the price of the model that answered, or
+    /// else, if the catalogue has none for it, of the one that was asked for.
+    ///
+    /// # Errors
+    /// [`PriceError`] says what is not known of the model that was asked for.
+    pub fn cost_as_served(&self, call: &Call<'_>, served: Option<&str>) -> Result<Priced, PriceError> {
+        let by_served = served.filter(|served| *served != call.model).map(|model| self.cost(&Call { model, ..*call }));
+        by_served.and_then(Result::ok).map_or_else(|| self.cost(call), Ok)
+    }
+
     /// Dollars per million ordinary input tokens by the newest row, for comparing models before a call.
     #[must_use]
     pub fn input_price(&self, provider_kind: &str, model: &str) -> Option<Usd> {
@@ -273,6 +293,12 @@ impl Catalog {
 
     /// `provider` is canonical.
     fn find<'a>(&'a self, provider: &str, model: &'a str) -> Option<Found<'a>> {
+        // Two name a model by more than its id.
+        let model = match provider {
+            "vertex" => Publisher::of(model).1,
+            "bedrock" => bedrock_id(model),
+            _ => model,
+        };
         let own = self.overrides.get(provider).and_then(|own| own.find(model));
         own.or_else(|| self.base(provider)?.find(model))
     }

@@ -91,7 +91,10 @@ mod tests {
             "/publishers/anthropic/models/claude-sonnet-4-5@20250929:streamRawPredict"
         );
         assert_eq!(vertex_path("a/../b", "chat/completions", false), "/endpoints/openapi/chat/completions");
-        assert_eq!(vertex_path("google/a/../b", "generateContent", false), "/publishers/google/models/a%2F..%2Fb:generateContent");
+        assert_eq!(
+            vertex_path("google/a/../b", "generateContent", false),
+            "/publishers/google/models/a%2F..%2Fb:generateContent"
+        );
     }
 
     #[test]

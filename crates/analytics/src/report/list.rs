@@ -4,7 +4,7 @@
 use datafusion::common::ScalarValue;
 use tollgate_interaction::InteractionId;
 
-use super::rows::{Answer, IN_RANGE, OF_MODEL, moment, range_parameters};
+use super::rows::{Answer, IN_RANGE, OF_MODEL, UNPRICED, moment, range_parameters};
 use super::shape::{Cursor, InteractionFilter, InteractionPage, InteractionRow, Page, TimeRange, US_PER_DAY};
 use crate::error::ReportError;
 use crate::session::Profile;
@@ -27,7 +27,7 @@ pub(super) async fn interactions(
     let limit = page.limit.clamp(1, MAX_ROWS);
     let (conditions, parameters) = conditions(filter, page.after);
     let sql = format!(
-        "SELECT {COLUMNS} FROM interactions WHERE {} ORDER BY started_at DESC, interaction_id DESC LIMIT {}",
+        "SELECT {COLUMNS} FROM costs WHERE {} ORDER BY started_at DESC, interaction_id DESC LIMIT {}",
         conditions.join(" AND "),
         limit + 1
     );
@@ -47,6 +47,9 @@ fn conditions(filter: &InteractionFilter, after: Option<Cursor>) -> (Vec<&'stati
     if let Some(range) = filter.range {
         conditions.push(IN_RANGE);
         parameters.extend(range_parameters(range));
+    }
+    if filter.unpriced {
+        conditions.push(UNPRICED);
     }
     let mut equal = |condition, name, value: &Option<String>| {
         if let Some(value) = value {
