@@ -20,6 +20,7 @@ mod configuration;
 mod kill;
 mod loop_around;
 mod rebuild;
+mod setup;
 mod sidecar;
 mod support;
 mod witness;

@@ -10,6 +10,7 @@ pub mod openapi;
 pub mod overview;
 pub mod reports;
 pub mod search;
+pub mod setup;
 pub mod sql;
 pub mod tail;
 mod tar;

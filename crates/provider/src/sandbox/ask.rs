@@ -116,11 +116,14 @@ fn choice(request: &Value) -> Choice {
     }
 }
 
+/// In either dialect: OpenAI's `response_format`, Anthropic's `output_config.format` and, as it was called before,
+/// `output_format`.
 fn json_schema(request: &Value) -> Option<Value> {
-    let format = field(request, "response_format");
+    let anthropic = request.get("output_format").unwrap_or_else(|| field(field(request, "output_config"), "format"));
+    let format = request.get("response_format").unwrap_or(anthropic);
     match field(format, "type").as_str()? {
         "json_object" => Some(Value::Object(serde_json::Map::new())),
-        "json_schema" => Some(field(field(format, "json_schema"), "schema").clone()),
+        "json_schema" => Some(field(format.get("json_schema").unwrap_or(format), "schema").clone()),
         _ => None,
     }
 }
