@@ -172,8 +172,8 @@ const CASES = {
   "status 429": refused(429),
   "status 500": refused(500),
   async "unknown key"(one) {
+    // What a stranger says of the call is not kept, so its row is counted at the end.
     await one.expect(401, one.headers, { key: "tg-unknown" });
-    await one.bad("denied", 401, "key_unknown");
   },
   async "unknown model"(one) {
     one.name = "nobody/nothing";
@@ -196,6 +196,9 @@ export async function run(clients) {
       }
     }
   }));
+  const denied = await query("select dialect from interactions where outcome = 'denied' and error_type = 'key_unknown'");
+  const strangers = clients.flatMap((client) => Object.keys(UPSTREAMS).map(() => client.dialect)).sort().join();
+  if (denied.map((row) => row.dialect).sort().join() !== strangers) failures.push(`rows of strangers: ${JSON.stringify(denied)}`);
   const total = clients.length * Object.keys(UPSTREAMS).length * Object.keys(CASES).length;
   console.log(`${total - failures.length} of ${total} cases passed`);
   if (failures.length) console.error(failures.join("\n"));

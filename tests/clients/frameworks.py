@@ -1,10 +1,14 @@
 """LangChain and LiteLLM against the gateway, in every API they speak, with providers that speak three; see `cases`."""
 
 import json
+import os
 
-import anthropic
+# LiteLLM would fetch prices from the internet when it is imported.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+import langchain_anthropic.chat_models as of_anthropic
+import langchain_openai.chat_models.base as of_openai
 import litellm
-import openai
 from cases import ABOUT, ARGUMENTS, GATEWAY, KEY, PNG, QUESTION, RESULT, SCHEMA, TOOL, run
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -13,20 +17,18 @@ from langchain_openai import ChatOpenAI
 FUNCTION = {"type": "function", "function": {"name": TOOL, "description": ABOUT, "parameters": ARGUMENTS}}
 
 
-def errors_of(package) -> dict:
-    return {
-        401: package.AuthenticationError,
-        404: package.NotFoundError,
-        429: package.RateLimitError,
-        500: package.InternalServerError,
-    }
+def errors_of(package, prefix: str, not_found: str, server: str) -> dict:
+    names = {401: "AuthenticationError", 404: not_found, 429: "RateLimitError", 500: server}
+    return {status: getattr(package, prefix + name) for status, name in names.items()}
 
 
 class LangChain:
     honours_retry_after = True
 
-    def __init__(self, name: str, dialect: str, package, build) -> None:
-        self.name, self.dialect, self.errors, self.build = name, dialect, errors_of(package), build
+    def __init__(self, name: str, dialect: str, package, vendor: str, build) -> None:
+        self.name, self.dialect, self.build = name, dialect, build
+        # Its own, each of them one of the vendor's too.
+        self.errors = errors_of(package, vendor, "ModelNotFoundError", "APIError")
 
     def model(self, case, headers, key=KEY, retries=0):
         return self.build(model=case.name, api_key=key, max_retries=retries, default_headers=headers)
@@ -65,7 +67,7 @@ class LiteLlm:
 
     def __init__(self, name: str, dialect: str, prefix: str, base: str) -> None:
         self.name, self.dialect, self.prefix, self.base = name, dialect, prefix, base
-        self.errors = errors_of(litellm)
+        self.errors = errors_of(litellm, "", "NotFoundError", "InternalServerError")
 
     def ask(self, case, headers, key=KEY, retries=0, content=QUESTION, messages=None, **more):
         return litellm.completion(
@@ -86,7 +88,9 @@ class LiteLlm:
     def tools(self, case, headers):
         turns = [{"role": "user", "content": QUESTION}]
         choice = {"type": "function", "function": {"name": TOOL}}
-        asked = self.ask(case, headers, messages=turns, tools=[FUNCTION], tool_choice=choice).choices[0].message
+        # From `gpt-5` in a name that is not in its own list it concludes that a tool cannot be chosen.
+        more = {"tool_choice": choice, "allowed_openai_params": ["tool_choice"]}
+        asked = self.ask(case, headers, messages=turns, tools=[FUNCTION], **more).choices[0].message
         (call,) = asked.tool_calls
         turns += [asked, {"role": "tool", "tool_call_id": call.id, "content": RESULT}]
         text = self.ask(case, headers, messages=turns, tools=[FUNCTION]).choices[0].message.content
@@ -120,9 +124,9 @@ def messages(**settings):
 
 
 run([
-    LangChain("langchain-openai chat", "openai", openai, chat),
-    LangChain("langchain-openai responses", "responses", openai, responses),
-    LangChain("langchain-anthropic", "anthropic", anthropic, messages),
+    LangChain("langchain-openai chat", "openai", of_openai, "OpenAI", chat),
+    LangChain("langchain-openai responses", "responses", of_openai, "OpenAI", responses),
+    LangChain("langchain-anthropic", "anthropic", of_anthropic, "Anthropic", messages),
     LiteLlm("litellm openai", "openai", "openai", GATEWAY + "/v1"),
     LiteLlm("litellm anthropic", "anthropic", "anthropic", GATEWAY),
 ])

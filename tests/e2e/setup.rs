@@ -9,7 +9,10 @@ use crate::support::{Mock, Node, Python, Tollgate};
 
 /// Starts a client that reads its settings from the environment, for settings of a tool that cannot run here.
 const STARTED: [(&str, &str); 3] = [
-    ("environment", "python3 -c 'import openai; print(openai.OpenAI().responses.create(model=\"MODEL\", input=\"Hello\").output_text)'"),
+    (
+        "environment",
+        "python3 -c 'import openai; print(openai.OpenAI().responses.create(model=\"{model}\", input=\"Hello\").output_text)'",
+    ),
     (
         "claude-code",
         "python3 -c 'import anthropic, os; print(anthropic.Anthropic().messages.create(model=os.environ[\"ANTHROPIC_MODEL\"], \
@@ -70,8 +73,7 @@ fn everything_on_the_setup_page_works_as_it_is_told() {
             let Some(mut command) = command(kind, id, text, model, node.folder()) else { continue };
             command.env("TOLLGATE_KEY", tollgate.key()).current_dir(node.folder());
             let output = command.output().unwrap();
-            let (printed, errors) =
-                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             assert!(output.status.success() && printed.trim().len() > 5, "{id}: {text}\n{printed}\n{errors}");
             calls += 1;
             tried.push(format!("{id}/{}", block["label"].as_str().unwrap()));
@@ -107,7 +109,7 @@ fn command(kind: &str, id: &str, text: &str, model: &str, folder: &Path) -> Opti
     };
     match kind {
         "shell" => Some(shell(text.replacen("curl", "curl --silent --fail", 1))),
-        "environment" => Some(shell(format!("{text}\n{}", named(&STARTED, id).replace("MODEL\"", &format!("{model}\""))))),
+        "environment" => Some(shell(format!("{text}\n{}", named(&STARTED, id).replace("{model}", model)))),
         "python" => Some(written("hello.py", text, &python)),
         "node" => Some(written("hello.mjs", text, Path::new("node"))),
         "file" => {
@@ -122,6 +124,7 @@ fn command(kind: &str, id: &str, text: &str, model: &str, folder: &Path) -> Opti
 /// The fields for Cursor, which has a window, are this gateway's address and the model.
 fn reaches_the_gateway(setup: &Value, gateway: &str) {
     let cursor = setup["clients"].as_array().unwrap().iter().find(|client| client["id"] == "cursor").unwrap();
-    let texts: Vec<&str> = cursor["blocks"].as_array().unwrap().iter().filter_map(|block| block["text"].as_str()).collect();
+    let texts: Vec<&str> =
+        cursor["blocks"].as_array().unwrap().iter().filter_map(|block| block["text"].as_str()).collect();
     assert_eq!(texts, [format!("{gateway}/v1").as_str(), "mock/claude-sonnet-4-5"]);
 }

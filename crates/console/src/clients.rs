@@ -90,11 +90,7 @@ pub enum Kind {
 
 macro_rules! block {
     ($label:literal, $kind:ident, $file:literal) => {
-        Block {
-            label: $label,
-            kind: Kind::$kind,
-            template: include_str!(concat!("../../../web/snippets/", $file)),
-        }
+        Block { label: $label, kind: Kind::$kind, template: include_str!(concat!("../../../web/snippets/", $file)) }
     };
 }
 
@@ -163,10 +159,7 @@ pub const CLIENTS: &[Client] = &[
         group: Group::Sdk,
         install: Some("pip install openai"),
         speaks: "Chat Completions or Responses",
-        blocks: &[
-            block!("Chat Completions", Python, "openai.py"),
-            block!("Responses", Python, "openai_responses.py"),
-        ],
+        blocks: &[block!("Chat Completions", Python, "openai.py"), block!("Responses", Python, "openai_responses.py")],
         notes: &[BOTH_APIS],
     },
     Client {
@@ -227,7 +220,9 @@ pub const CLIENTS: &[Client] = &[
             block!("langchain-openai", Python, "langchain_openai.py"),
             block!("langchain-anthropic", Python, "langchain_anthropic.py"),
         ],
-        notes: &["Either class reaches every model here. With `use_responses_api=True`, `ChatOpenAI` speaks Responses."],
+        notes: &[
+            "Either class reaches every model here. With `use_responses_api=True`, `ChatOpenAI` speaks Responses.",
+        ],
     },
     Client {
         id: "vercel-ai",
@@ -319,7 +314,9 @@ pub const CLIENTS: &[Client] = &[
         install: Some("npm install -g @google/gemini-cli"),
         speaks: "Gemini generateContent",
         blocks: &[block!("shell, before gemini", Environment, "gemini_cli.sh")],
-        notes: &["Choose Use Gemini API Key when it asks how to sign in; signing in with Google goes around the gateway."],
+        notes: &[
+            "Choose Use Gemini API Key when it asks how to sign in; signing in with Google goes around the gateway.",
+        ],
     },
 ];
 

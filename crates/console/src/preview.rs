@@ -194,7 +194,8 @@ fn access() -> Vec<(&'static str, String)> {
         is_active,
     };
     let keys = vec![key("billing service", true), key("old laptop", false)];
-    let models = ["sandbox/small", "assistant", "claude-eu/eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "the \"best\""];
+    let models =
+        ["sandbox/small", "assistant", "claude-eu/eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "the \"best\""];
     let models: Vec<String> = models.iter().map(|&model| model.to_owned()).collect();
     let setup = |created, client: &str, models| {
         let choice = Choice { client: Some(client.to_owned()), model: None };

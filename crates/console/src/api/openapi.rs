@@ -20,7 +20,8 @@ const TEAM: (&str, &str) = ("team", "Only of this team.");
 const MODEL: (&str, &str) = ("model", "Only with this model, requested or served.");
 const PROVIDER: (&str, &str) = ("provider", "Only answered by this provider.");
 const OUTCOME: (&str, &str) = ("outcome", "One of success, denied, failed, cancelled, interrupted, cached.");
-const DIALECT: (&str, &str) = ("dialect", "Only written in this format: openai, responses, anthropic, gemini, bedrock.");
+const DIALECT: (&str, &str) =
+    ("dialect", "Only written in this format: openai, responses, anthropic, gemini, bedrock.");
 const JSON: &str = "application/json";
 
 const OPERATIONS: &[Operation] = &[

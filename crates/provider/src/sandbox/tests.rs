@@ -36,9 +36,21 @@ fn the_same_call_gets_the_same_answer_and_another_seed_another_one() {
 fn an_answer_fits_the_schema_that_is_asked_for_in_either_dialect() {
     let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"year":{"type":"integer"}},"required":["city","year"]}"#;
     let asked = [
-        (Dialect::Openai, format!(r#","response_format":{{"type":"json_schema","json_schema":{{"name":"a","schema":{schema}}}}}"#), "/choices/0/message/content"),
-        (Dialect::Anthropic, format!(r#","output_config":{{"format":{{"type":"json_schema","schema":{schema}}}}}"#), "/content/0/text"),
-        (Dialect::Anthropic, format!(r#","output_format":{{"type":"json_schema","schema":{schema}}}"#), "/content/0/text"),
+        (
+            Dialect::Openai,
+            format!(r#","response_format":{{"type":"json_schema","json_schema":{{"name":"a","schema":{schema}}}}}"#),
+            "/choices/0/message/content",
+        ),
+        (
+            Dialect::Anthropic,
+            format!(r#","output_config":{{"format":{{"type":"json_schema","schema":{schema}}}}}"#),
+            "/content/0/text",
+        ),
+        (
+            Dialect::Anthropic,
+            format!(r#","output_format":{{"type":"json_schema","schema":{schema}}}"#),
+            "/content/0/text",
+        ),
     ];
     for (dialect, extra, place) in asked {
         let reply = json(&chat(dialect, &extra, &Script::default()));

@@ -47,9 +47,12 @@ mod tests {
 
     #[test]
     fn a_call_in_its_callers_words_is_no_translation() {
-        assert!(of(serde_json::json!({ "dialect": "openai", "upstream_dialect": "openai", "dropped": null })).is_none());
+        assert!(
+            of(serde_json::json!({ "dialect": "openai", "upstream_dialect": "openai", "dropped": null })).is_none()
+        );
         assert!(of(serde_json::json!({ "dialect": "openai", "upstream_dialect": null })).is_none(), "an older row");
-        let told = serde_json::json!({ "dialect": "openai", "upstream_dialect": "gemini", "dropped": ["seed", "user"] });
+        let told =
+            serde_json::json!({ "dialect": "openai", "upstream_dialect": "gemini", "dropped": ["seed", "user"] });
         let translation = of(told).unwrap();
         assert_eq!((translation.from, translation.to), ("OpenAI", "Gemini"));
         assert_eq!(translation.dropped, ["seed", "user"]);

@@ -71,11 +71,9 @@ pub(super) fn tokens(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<
         lines.extend(number(columns, name).map(|count| line(label, Some(count), true, Tone::Rank(1))));
     }
     lines.push(line("Output", row.output_tokens, false, Tone::Rank(0)));
-    for (label, name) in [
-        ("reasoning", "reasoning_output_tokens"),
-        ("audio", "audio_output_tokens"),
-        ("images", "image_output_tokens"),
-    ] {
+    for (label, name) in
+        [("reasoning", "reasoning_output_tokens"), ("audio", "audio_output_tokens"), ("images", "image_output_tokens")]
+    {
         lines.extend(number(columns, name).map(|count| line(label, Some(count), true, Tone::Rank(0))));
     }
     // Calls, not tokens: no bar beside them.
