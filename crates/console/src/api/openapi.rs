@@ -90,7 +90,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "get",
         path: "/api/v1/interactions/{id}/response",
-        summary: "What the caller was sent, byte for byte.",
+        summary: "What the provider answered, byte for byte: what the caller was sent, unless the call was translated.",
         role: "auditor",
         parameters: &[],
         content_types: &["application/octet-stream"],
