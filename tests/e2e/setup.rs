@@ -21,7 +21,8 @@ const STARTED: [(&str, &str); 3] = [
     (
         "gemini-cli",
         "python3 -c 'import os; from google import genai; \
-         print(genai.Client().models.generate_content(model=os.environ[\"GEMINI_MODEL\"], contents=\"Hello\").text)'",
+client = genai.Client(); \
+         print(client.models.generate_content(model=os.environ[\"GEMINI_MODEL\"], contents=\"Hello\").text)'",
     ),
 ];
 
