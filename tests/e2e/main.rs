@@ -22,6 +22,7 @@ mod kill;
 mod loop_around;
 mod prices;
 mod rebuild;
+mod setup;
 mod sidecar;
 mod support;
 mod witness;

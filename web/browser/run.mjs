@@ -7,6 +7,7 @@ import * as live from "./specs/live.mjs";
 import * as search from "./specs/search.mjs";
 import * as sql from "./specs/sql.mjs";
 import * as keys from "./specs/keys.mjs";
+import * as setup from "./specs/setup.mjs";
 import * as leave from "./specs/leave.mjs";
 
 const browser = await launch();
@@ -29,7 +30,7 @@ await check("login: the link works once", async () => {
   await page.context().close();
 });
 if (storageState) {
-  for (const spec of [live, search, pages, keyboard, theme, sql, keys, leave]) await spec.run(browser, storageState, SAMPLES);
+  for (const spec of [live, search, pages, keyboard, theme, sql, keys, setup, leave]) await spec.run(browser, storageState, SAMPLES);
 }
 await browser.close();
 process.exit(Math.min(summary(), 100));

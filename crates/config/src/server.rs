@@ -20,6 +20,9 @@ pub struct Server {
     pub console: Spanned<String>,
     /// Address of the console as its readers reach it, for links; default: the address it listens on.
     pub console_url: Option<String>,
+    /// Address of the gateway as its callers reach it, without a path, for the settings on `/setup`; default: the address
+    /// it listens on.
+    pub gateway_url: Option<String>,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Largest request head, in bytes.
@@ -41,6 +44,7 @@ impl Default for Server {
             gateway: unwritten("127.0.0.1:8080"),
             console: unwritten("127.0.0.1:8081"),
             console_url: None,
+            gateway_url: None,
             max_body_bytes: 32 * MEBIBYTE,
             max_header_bytes: 64 * 1024,
             max_connections: 10_000,

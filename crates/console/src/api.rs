@@ -11,6 +11,7 @@ pub mod overview;
 pub mod prices;
 pub mod reports;
 pub mod search;
+pub mod setup;
 pub mod sql;
 pub mod tail;
 mod tar;

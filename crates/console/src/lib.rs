@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod api;
 pub mod assets;
 pub mod chart;
+pub mod clients;
 pub mod edge;
 pub mod error;
 pub mod format;

@@ -110,6 +110,7 @@ impl Params {
             model: self.owned("model"),
             provider: self.owned("provider"),
             outcome: self.owned("outcome"),
+            dialect: self.owned("dialect"),
             id: self.get("id").map(str::to_ascii_lowercase),
             api_key_id: self.owned("key"),
             conversation_id: self.owned("conversation"),

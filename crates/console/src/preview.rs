@@ -13,7 +13,7 @@ use crate::pages::overview::{FirstSteps, OverviewPage};
 use crate::pages::problem::ProblemPage;
 use crate::pages::reports::ReportsPage;
 use crate::pages::search::{QueryForm, SearchPage};
-use crate::pages::setup::SetupPage;
+use crate::pages::setup::{Choice, SetupPage};
 use crate::pages::sql::{Cell, Column, QueryProblem, ResultTable, SqlPage, TableSchema};
 use crate::range::Range;
 use crate::sample;
@@ -194,7 +194,14 @@ fn access() -> Vec<(&'static str, String)> {
         is_active,
     };
     let keys = vec![key("billing service", true), key("old laptop", false)];
-    let models = vec!["sandbox/small".to_owned(), "assistant".to_owned()];
+    let models =
+        ["sandbox/small", "assistant", "claude-eu/eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "the \"best\""];
+    let models: Vec<String> = models.iter().map(|&model| model.to_owned()).collect();
+    let setup = |created, client: &str, models| {
+        let choice = Choice { client: Some(client.to_owned()), model: None };
+        let frame = shell("Setup", "/setup");
+        SetupPage::new(frame, created, "http://127.0.0.1:8080", models, choice).render().unwrap()
+    };
     let problem = ProblemPage {
         theme: None,
         status: 404,
@@ -206,16 +213,9 @@ fn access() -> Vec<(&'static str, String)> {
         links: vec![("/interactions".into(), "All interactions".into()), ("/".into(), "Overview".into())],
     };
     vec![
-        (
-            "setup",
-            SetupPage::new(shell("Setup", "/setup"), None, "http://127.0.0.1:8080", models.clone()).render().unwrap(),
-        ),
-        (
-            "setup-created",
-            SetupPage::new(shell("Setup", "/setup"), Some(created.clone()), "http://127.0.0.1:8080", models)
-                .render()
-                .unwrap(),
-        ),
+        ("setup", setup(None, "openai-python", models.clone())),
+        ("setup-created", setup(Some(created.clone()), "claude-code", models.clone())),
+        ("setup-cursor", setup(None, "cursor", models)),
         ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
         ("reports", ReportsPage::new(shell("Reports", "/reports"), sample::NOW_US).render().unwrap()),
         (

@@ -56,6 +56,7 @@ fn facts() -> Router<ConsoleState> {
         .route("/api/v1/interactions/{id}", get(api::interactions::show))
         .route("/api/v1/costs", get(api::costs::show))
         .route("/api/v1/integrity", get(api::integrity::show))
+        .route("/api/v1/setup", get(api::setup::show))
         .route("/api/v1/tail", get(api::tail::show))
 }
 

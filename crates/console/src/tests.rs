@@ -393,6 +393,28 @@ async fn a_key_is_shown_once_and_can_be_revoked() {
 }
 
 #[tokio::test]
+async fn setup_shows_people_what_it_tells_programs() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let told = console.get("/api/v1/setup?model=assistant", &cookie).await;
+    let told: serde_json::Value = serde_json::from_str(&told.text).unwrap();
+    for client in told["clients"].as_array().unwrap() {
+        let id = client["id"].as_str().unwrap();
+        let page = console.get(&format!("/setup?client={id}&model=assistant"), &cookie).await.text;
+        let page = page.replace("<b class=\"slot\">", "").replace("</b>", "");
+        for block in client["blocks"].as_array().unwrap() {
+            let text = crate::html::escape(block["text"].as_str().unwrap());
+            assert!(page.contains(&format!("<code>{text}</code>")), "{id}: {text}");
+        }
+        assert!(!page.contains("Create key"), "a viewer may not");
+    }
+    let refused = console.get("/setup?client=curl&model=a%22b", &cookie).await.text;
+    assert!(refused.contains("cannot stand in a program") && refused.contains("sandbox/small"), "{refused}");
+    let unknown = console.get("/setup?client=nobody", &cookie).await.text;
+    assert!(unknown.contains("pip install openai"), "{unknown}");
+}
+
+#[tokio::test]
 async fn a_viewer_sees_figures_but_nothing_that_was_said() {
     let console = console().await;
     let cookie = console.signed_in_as(Role::Viewer).await;

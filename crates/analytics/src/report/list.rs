@@ -15,7 +15,7 @@ const REPORT: &str = "interactions";
 const MAX_ROWS: usize = 1_000;
 
 /// The columns of [`InteractionRow`].
-pub(super) const COLUMNS: &str = "interaction_id, started_at, tenant, team, project, api_key_id, operation, stream, \
+pub(super) const COLUMNS: &str = "interaction_id, started_at, tenant, team, project, api_key_id, operation, dialect, upstream_dialect, stream, \
      model_requested, model_served, provider, decision, outcome, http_status, error_type, latency_us, ttft_us, \
      input_tokens, output_tokens, cost_usd";
 
@@ -61,6 +61,7 @@ fn conditions(filter: &InteractionFilter, after: Option<Cursor>) -> (Vec<&'stati
     equal(OF_MODEL, "model", &filter.model);
     equal("provider = $provider", "provider", &filter.provider);
     equal("outcome = $outcome", "outcome", &filter.outcome);
+    equal("dialect = $dialect", "dialect", &filter.dialect);
     equal("api_key_id = $api_key_id", "api_key_id", &filter.api_key_id);
     equal("conversation_id = $conversation_id", "conversation_id", &filter.conversation_id);
     let id = filter.id.as_ref().map(|id| id.trim().to_ascii_lowercase());
@@ -112,6 +113,8 @@ pub(super) fn rows(answer: &Answer) -> Result<Vec<InteractionRow>, ReportError> 
     let projects = answer.texts("project")?;
     let keys = answer.texts("api_key_id")?;
     let operations = answer.texts_or_empty("operation")?;
+    let dialects = answer.texts_or_empty("dialect")?;
+    let upstream_dialects = answer.texts("upstream_dialect")?;
     let streams = answer.flags("stream")?;
     let requested = answer.texts_or_empty("model_requested")?;
     let served = answer.texts("model_served")?;
@@ -136,6 +139,8 @@ pub(super) fn rows(answer: &Answer) -> Result<Vec<InteractionRow>, ReportError> 
             project: projects[at].clone(),
             api_key_id: keys[at].clone(),
             operation: operations[at].clone(),
+            dialect: dialects[at].clone(),
+            upstream_dialect: upstream_dialects[at].clone(),
             stream: streams[at],
             model_requested: requested[at].clone(),
             model_served: served[at].clone(),

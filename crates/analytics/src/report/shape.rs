@@ -228,6 +228,8 @@ pub struct InteractionFilter {
     pub outcome: Option<String>,
     /// Whose id starts with this text.
     pub id: Option<String>,
+    /// In this wire format, as its caller wrote it.
+    pub dialect: Option<String>,
     /// With this virtual key.
     pub api_key_id: Option<String>,
     /// Of this conversation.
@@ -303,6 +305,10 @@ pub struct InteractionRow {
     pub api_key_id: Option<String>,
     /// What was asked for.
     pub operation: String,
+    /// Wire format of the caller.
+    pub dialect: String,
+    /// Wire format spoken with the provider; `None` if none was called, or before that was recorded.
+    pub upstream_dialect: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// As the caller wrote it.

@@ -20,6 +20,8 @@ const TEAM: (&str, &str) = ("team", "Only of this team.");
 const MODEL: (&str, &str) = ("model", "Only with this model, requested or served.");
 const PROVIDER: (&str, &str) = ("provider", "Only answered by this provider.");
 const OUTCOME: (&str, &str) = ("outcome", "One of success, denied, failed, cancelled, interrupted, cached.");
+const DIALECT: (&str, &str) =
+    ("dialect", "Only written in this format: openai, responses, anthropic, gemini, bedrock.");
 const JSON: &str = "application/json";
 
 const OPERATIONS: &[Operation] = &[
@@ -60,6 +62,7 @@ const OPERATIONS: &[Operation] = &[
             MODEL,
             PROVIDER,
             OUTCOME,
+            DIALECT,
             ("cost", "`unknown`: only such as may have cost something and have no known cost."),
             ("id", "Only ids that start so."),
             ("key", "Only with this virtual key (its id)."),
@@ -88,7 +91,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "get",
         path: "/api/v1/interactions/{id}/response",
-        summary: "What the caller was sent, byte for byte.",
+        summary: "What the provider answered, byte for byte: what the caller was sent, unless the call was translated.",
         role: "auditor",
         parameters: &[],
         content_types: &["application/octet-stream"],
@@ -151,10 +154,18 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/setup",
+        summary: "What each client library and coding tool must be told to reach the gateway, as text to copy; no key is in it.",
+        role: "viewer",
+        parameters: &[("model", "The model that the texts ask for.")],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/tail",
         summary: "Calls as they settle, as server-sent events: `row`, `skipped`, `pulse`.",
         role: "viewer",
-        parameters: &[TEAM, MODEL, PROVIDER, OUTCOME, ("format", "json, html or pulse.")],
+        parameters: &[TEAM, MODEL, PROVIDER, OUTCOME, DIALECT, ("format", "json, html or pulse.")],
         content_types: &["text/event-stream"],
     },
     Operation {

@@ -52,6 +52,13 @@ pub fn latency(row: &InteractionRow) -> String {
     if was_interrupted(row) { UNKNOWN.to_owned() } else { format::duration_us(row.latency_us) }
 }
 
+/// How the call was translated, where its provider speaks another format than its caller.
+#[must_use]
+pub fn translated(row: &InteractionRow) -> Option<String> {
+    let spoken = row.upstream_dialect.as_deref().filter(|spoken| *spoken != row.dialect)?;
+    Some(format!("{} → {spoken}", row.dialect))
+}
+
 /// The provider, or a dash.
 #[must_use]
 pub fn provider(row: &InteractionRow) -> &str {

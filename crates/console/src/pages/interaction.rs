@@ -1,6 +1,9 @@
 //! `/interactions/{id}`: one call, whole. The decision and why, what was tried and when, tokens and cost, and, for those
 //! who may read it, what was said.
 
+mod translation;
+mod usage;
+
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -14,12 +17,13 @@ use tollgate_interaction::{InteractionId, Usd};
 
 use crate::access::{Need, Reader};
 use crate::access_log::purpose;
-use crate::chart::{Tone, bar};
 use crate::error::ConsoleError;
 use crate::format::{self, UNKNOWN};
 use crate::params::Params;
 use crate::shell::Shell;
 use crate::state::ConsoleState;
+use translation::Translation;
+use usage::TokenLine;
 
 /// Answers `GET /interactions/{id}`.
 ///
@@ -62,7 +66,9 @@ pub struct InteractionPage {
     cost_note: String,
     cost_exact: String,
     usage_note: String,
-    counted_by: String,
+    counted_by: &'static str,
+    provider_cost: Option<String>,
+    translation: Option<Translation>,
     answer_note: String,
     error_message: Option<String>,
     stamp: (&'static str, &'static str),
@@ -105,14 +111,6 @@ struct Step {
 }
 
 #[derive(Debug)]
-struct TokenLine {
-    label: &'static str,
-    tokens: Option<u64>,
-    is_part: bool,
-    bar: String,
-}
-
-#[derive(Debug)]
 struct RawBody {
     id: &'static str,
     title: &'static str,
@@ -142,17 +140,19 @@ impl InteractionPage {
         let may_read = shell.may_read_content;
         InteractionPage {
             cost: detail.corrections.last().map(|last| last.new_cost_usd).or(row.cost_usd),
-            cost_note: cost_note(&detail),
+            cost_note: usage::cost_note(&detail),
             cost_exact: row.cost_usd.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("${cost}")),
             usage_note: if row.stream { "streamed" } else { "in one piece" }.to_owned(),
-            counted_by: text(columns, "usage_source").unwrap_or_else(|| "nobody".to_owned()),
+            counted_by: usage::counted_by(text(columns, "usage_source").as_deref()),
+            provider_cost: usage::provider_cost(columns).map(|cost| format!("${cost}")),
+            translation: Translation::of(columns),
             answer_note: answer_note(row, columns),
             error_message: text(columns, "error_message"),
             stamp: stamp(&detail),
             decision_facts: decision_facts(columns),
             candidates: candidates(&detail),
             timeline: timeline(&detail),
-            tokens: tokens(row, columns),
+            tokens: usage::tokens(row, columns),
             entry: entry(row, columns),
             bodies: if may_read { bodies(&detail) } else { Vec::new() },
             no_messages: no_messages(&detail),
@@ -179,22 +179,6 @@ fn text(columns: &Map<String, Value>, name: &str) -> Option<String> {
 
 fn number(columns: &Map<String, Value>, name: &str) -> Option<u64> {
     columns.get(name)?.as_u64()
-}
-
-fn cost_note(detail: &InteractionDetail) -> String {
-    if !detail.corrections.is_empty() {
-        let recorded = detail.row.cost_usd.map_or_else(|| "no cost".to_owned(), format::usd);
-        return format!("corrected; {recorded} was recorded");
-    }
-    match (detail.row.cost_usd, text(&detail.columns, "cost_source").as_deref()) {
-        (None, _) if detail.attempts.is_empty() && !crate::pages::call::was_interrupted(&detail.row) => {
-            "no provider was called".to_owned()
-        }
-        (None, _) => "unknown, which is not zero".to_owned(),
-        (Some(_), Some("provider")) => "as the provider stated".to_owned(),
-        (Some(_), Some("catalog")) => "by the price catalogue".to_owned(),
-        (Some(_), _) => String::new(),
-    }
 }
 
 fn answer_note(row: &InteractionRow, columns: &Map<String, Value>) -> String {
@@ -305,31 +289,6 @@ fn parse_us(text: &str) -> Option<i64> {
     zoned.ok().or_else(|| text.parse::<chrono::NaiveDateTime>().ok().map(|time| time.and_utc().timestamp_micros()))
 }
 
-fn tokens(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<TokenLine> {
-    let largest = row.input_tokens.unwrap_or(0).max(row.output_tokens.unwrap_or(0)).max(1) as f64;
-    let line = |label, tokens: Option<u64>, is_part, tone| TokenLine {
-        label,
-        tokens,
-        is_part,
-        bar: tokens.map(|tokens| bar(tokens as f64 / largest, tone)).unwrap_or_default(),
-    };
-    let mut lines = vec![line("Input", row.input_tokens, false, Tone::Rank(1))];
-    for (label, name) in [
-        ("read from cache", "cache_read_input_tokens"),
-        ("written to cache, 5 min", "cache_write_5m_input_tokens"),
-        ("written to cache, 1 h", "cache_write_1h_input_tokens"),
-        ("audio", "audio_input_tokens"),
-        ("images", "image_input_tokens"),
-    ] {
-        lines.extend(number(columns, name).map(|tokens| line(label, Some(tokens), true, Tone::Rank(1))));
-    }
-    lines.push(line("Output", row.output_tokens, false, Tone::Rank(0)));
-    for (label, name) in [("reasoning", "reasoning_output_tokens"), ("audio", "audio_output_tokens")] {
-        lines.extend(number(columns, name).map(|tokens| line(label, Some(tokens), true, Tone::Rank(0))));
-    }
-    lines
-}
-
 fn entry(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<Fact> {
     let place = match (text(columns, "writer"), number(columns, "epoch"), number(columns, "seq")) {
         (Some(writer), Some(epoch), Some(seq)) => Some(format!("{writer} / {epoch} / {seq}")),
@@ -352,10 +311,11 @@ fn entry(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<Fact> {
         linked("Conversation", text(columns, "conversation_id"), "conversation"),
         fact("End user", text(columns, "user_ref")),
         plain("Source", text(columns, "source")),
-        plain("Dialect", text(columns, "dialect")),
+        plain("Format", text(columns, "dialect").map(|dialect| translation::format_name(&dialect).to_owned())),
         plain("Model asked for", Some(row.model_requested.clone()).filter(|model| !model.is_empty())),
         plain("Provider", row.provider.clone()),
         plain("Region", text(columns, "region")),
+        plain("Tier of service", text(columns, "service_tier")),
         fact("Price", text(columns, "price_id")),
         fact("Trace", text(columns, "trace_id")),
         fact("Commitment", text(columns, "record_commitment")),

@@ -1,4 +1,5 @@
-//! `/setup`: how to point a client at the gateway.
+//! `/setup`: how to point a client at the gateway. A key is shown only in the answer to the request that created it, and
+//! never inside a snippet.
 
 use askama::Template;
 use axum::Extension;
@@ -8,10 +9,15 @@ use axum::response::Html;
 
 use super::keys::{CreatedKeyView, create_key};
 use crate::access::Reader;
+use crate::clients::{self, CLIENTS, Client, Group, Values};
 use crate::error::ConsoleError;
 use crate::params::Params;
+use crate::range::parameter;
 use crate::shell::Shell;
 use crate::state::ConsoleState;
+
+/// The client that is shown where none is asked for.
+const FIRST: &str = "openai-python";
 
 /// Answers `GET /setup`.
 ///
@@ -20,31 +26,58 @@ use crate::state::ConsoleState;
 pub async fn show(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
+    params: Params,
 ) -> Result<Html<String>, ConsoleError> {
-    render(&state, &reader, None)
+    render(&state, &reader, &params, None)
 }
 
-/// Answers `POST /setup`: creates a key and shows it inside the snippets, this once.
+/// Answers `POST /setup`: creates a key and shows it, this once.
 ///
 /// # Errors
 /// `change_refused` if a name cannot be used.
 pub async fn create(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
+    params: Params,
     form: Bytes,
 ) -> Result<Html<String>, ConsoleError> {
     let created = create_key(&state, &reader, &Params::parse(&form)).await?;
-    render(&state, &reader, Some(created))
+    render(&state, &reader, &params, Some(created))
 }
 
 fn render(
     state: &ConsoleState,
     reader: &Reader,
+    params: &Params,
     created: Option<CreatedKeyView>,
 ) -> Result<Html<String>, ConsoleError> {
     let shell = reader.shell(state, "Setup", "/setup");
-    let page = SetupPage::new(shell, created, &state.settings.gateway_url, state.instruments.models());
+    let models = state.instruments.models();
+    let page = SetupPage::new(shell, created, &state.settings.gateway_url, models, Choice::read(params));
     Ok(Html(page.render()?))
+}
+
+/// What the reader chose.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Id of a client.
+    pub client: Option<String>,
+    /// Name of a model.
+    pub model: Option<String>,
+}
+
+impl Choice {
+    fn read(params: &Params) -> Choice {
+        Choice { client: params.owned("client"), model: params.owned("model") }
+    }
+}
+
+/// The model that snippets ask for: the one chosen, if it can stand in every snippet, or else the best for a first try.
+#[must_use]
+pub fn model(chosen: Option<&str>, models: &[String]) -> String {
+    let known = models.iter().map(String::as_str);
+    let found = chosen.into_iter().chain(known).find(|model| clients::is_plain(model));
+    found.unwrap_or("sandbox/small").to_owned()
 }
 
 /// The page.
@@ -54,73 +87,98 @@ pub struct SetupPage {
     shell: Shell,
     created: Option<CreatedKeyView>,
     gateway_url: String,
-    models: Vec<String>,
-    snippets: Vec<Snippet>,
+    /// The address is the one listened on, and that is no address to call.
+    is_everywhere: bool,
+    model: String,
+    /// A model was asked for that no snippet can hold.
+    refused_model: Option<String>,
+    models: Vec<ModelLink>,
+    groups: Vec<ClientGroup>,
+    client: &'static Client,
+    blocks: Vec<BlockView>,
+    here: String,
 }
 
-/// Code to copy.
 #[derive(Clone, Debug)]
-struct Snippet {
+struct ModelLink {
+    name: String,
+    /// `None` where the name can stand in no snippet.
+    href: Option<String>,
+    is_current: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ClientGroup {
     title: &'static str,
-    note: &'static str,
-    code: String,
+    clients: Vec<ClientLink>,
+}
+
+#[derive(Clone, Debug)]
+struct ClientLink {
+    name: &'static str,
+    href: String,
+    is_current: bool,
+}
+
+#[derive(Clone, Debug)]
+struct BlockView {
+    label: &'static str,
+    html: String,
+    is_field: bool,
 }
 
 impl SetupPage {
-    /// The page; snippets hold the key that was just created, if one was.
+    /// The page; `created` is shown this once.
     #[must_use]
-    pub fn new(shell: Shell, created: Option<CreatedKeyView>, gateway_url: &str, models: Vec<String>) -> Self {
-        let key = created.as_ref().map_or("$TOLLGATE_KEY", |created| created.secret.as_str()).to_owned();
-        let model = models.first().map_or("sandbox/small", String::as_str).to_owned();
+    pub fn new(
+        shell: Shell,
+        created: Option<CreatedKeyView>,
+        gateway_url: &str,
+        models: Vec<String>,
+        choice: Choice,
+    ) -> Self {
+        let refused_model = choice.model.clone().filter(|chosen| !clients::is_plain(chosen));
+        let model = model(choice.model.as_deref(), &models);
+        let client = choice.client.as_deref().and_then(clients::find).or_else(|| clients::find(FIRST));
+        let client = client.unwrap_or(&CLIENTS[0]);
+        let values = Values { gateway_url, model: &model };
+        let blocks = client.blocks.iter().map(|block| BlockView {
+            label: block.label,
+            html: block.html(values),
+            is_field: block.kind == clients::Kind::Field,
+        });
         SetupPage {
-            snippets: snippets(gateway_url, &key, &model),
+            blocks: blocks.collect(),
+            groups: Group::ALL.iter().map(|group| client_group(*group, client, choice.model.as_deref())).collect(),
+            models: models.into_iter().map(|name| model_link(name, client, &model)).collect(),
+            here: address(client.id, choice.model.as_deref()),
+            is_everywhere: ["://0.0.0.0", "://[::]"].iter().any(|any| gateway_url.contains(any)),
             gateway_url: gateway_url.to_owned(),
-            shell,
+            refused_model,
+            model,
+            client,
             created,
-            models,
+            shell,
         }
     }
 }
 
-fn snippets(url: &str, key: &str, model: &str) -> Vec<Snippet> {
-    vec![
-        Snippet {
-            title: "curl",
-            note: "any shell",
-            code: format!(
-                "curl {url}/v1/chat/completions \\\n  -H \"authorization: Bearer {key}\" \\\n  -H \"content-type: application/json\" \\\n  -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
-            ),
-        },
-        Snippet {
-            title: "OpenAI, Python",
-            note: "pip install openai",
-            code: format!(
-                "from openai import OpenAI\n\nclient = OpenAI(base_url=\"{url}/v1\", api_key=\"{key}\")\nanswer = client.chat.completions.create(\n    model=\"{model}\",\n    messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}],\n)\nprint(answer.choices[0].message.content)"
-            ),
-        },
-        Snippet {
-            title: "OpenAI, Node",
-            note: "npm install openai",
-            code: format!(
-                "import OpenAI from \"openai\";\n\nconst client = new OpenAI({{ baseURL: \"{url}/v1\", apiKey: \"{key}\" }});\nconst answer = await client.chat.completions.create({{\n  model: \"{model}\",\n  messages: [{{ role: \"user\", content: \"Hello\" }}],\n}});\nconsole.log(answer.choices[0].message.content);"
-            ),
-        },
-        Snippet {
-            title: "Anthropic, Python",
-            note: "pip install anthropic",
-            code: format!(
-                "from anthropic import Anthropic\n\nclient = Anthropic(base_url=\"{url}\", api_key=\"{key}\")\nanswer = client.messages.create(\n    model=\"{model}\",\n    max_tokens=256,\n    messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}],\n)\nprint(answer.content[0].text)"
-            ),
-        },
-        Snippet {
-            title: "Claude Code",
-            note: "environment",
-            code: format!("export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_AUTH_TOKEN={key}"),
-        },
-        Snippet {
-            title: "OpenAI variables",
-            note: "environment",
-            code: format!("export OPENAI_BASE_URL={url}/v1\nexport OPENAI_API_KEY={key}"),
-        },
-    ]
+fn address(client: &str, model: Option<&str>) -> String {
+    let model = model.map(|model| parameter("model", model)).unwrap_or_default();
+    format!("/setup?client={client}{model}")
+}
+
+fn client_group(group: Group, current: &Client, model: Option<&str>) -> ClientGroup {
+    let link = |client: &Client| ClientLink {
+        name: client.name,
+        href: format!("{}#client", address(client.id, model)),
+        is_current: client.id == current.id,
+    };
+    let clients = CLIENTS.iter().filter(|client| client.group == group).map(link).collect();
+    ClientGroup { title: group.title(), clients }
+}
+
+fn model_link(name: String, client: &Client, current: &str) -> ModelLink {
+    let href = clients::is_plain(&name).then(|| format!("{}#client", address(client.id, Some(&name))));
+    ModelLink { is_current: name == current, href, name }
 }

@@ -47,7 +47,8 @@ pub(super) fn events(scene: &Scene<'_>, answer: &Answer) -> Vec<Vec<u8>> {
     events.extend(deltas.iter().map(|delta| block_delta(delta)));
     events.push(event("content_block_stop", json!({ "index": 0 })));
     let delta = json!({ "stop_reason": stop_reason(answer), "stop_sequence": null });
-    events.push(event("message_delta", json!({ "delta": delta, "usage": { "output_tokens": answer.count() } })));
+    // Cumulative, as the first event's: all of it again, which some clients read here alone.
+    events.push(event("message_delta", json!({ "delta": delta, "usage": final_usage(scene, answer.count()) })));
     events.push(event("message_stop", json!({})));
     events
 }
@@ -101,6 +102,16 @@ fn usage(scene: &Scene<'_>, output_tokens: u64) -> Value {
         "cache_creation": { "ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0 },
         "output_tokens": output_tokens,
         "service_tier": "standard",
+    })
+}
+
+/// What the last event of a stream says of it; tiers and lifetimes of caches are told by the first alone.
+fn final_usage(scene: &Scene<'_>, output_tokens: u64) -> Value {
+    json!({
+        "input_tokens": scene.input_tokens - scene.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": scene.cached_tokens,
+        "output_tokens": output_tokens,
     })
 }
 

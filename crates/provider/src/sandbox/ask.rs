@@ -49,6 +49,8 @@ pub(super) struct Ask {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Vec<Tool>,
     pub(super) choice: Choice,
+    /// Whether the last message is what a tool answered.
+    pub(super) is_answered: bool,
     /// The JSON schema the answer must fit, `{}` for any object, if the caller wants JSON.
     pub(super) json_schema: Option<Value>,
     /// For embeddings: how long each vector is, if the caller said.
@@ -70,6 +72,7 @@ impl Ask {
         Ask {
             tools: tools(&request),
             choice: choice(&request),
+            is_answered: is_answered(&request),
             json_schema: json_schema(&request),
             base64: request.get("encoding_format").and_then(Value::as_str) == Some("base64"),
             dimensions,
@@ -116,11 +119,21 @@ fn choice(request: &Value) -> Choice {
     }
 }
 
+/// OpenAI has a role for what a tool answered, Anthropic a block in a user's message.
+fn is_answered(request: &Value) -> bool {
+    let Some(last) = field(request, "messages").as_array().and_then(|messages| messages.last()) else { return false };
+    let mut blocks = field(last, "content").as_array().into_iter().flatten();
+    last["role"] == "tool" || blocks.any(|block| block["type"] == "tool_result")
+}
+
+/// In either dialect: OpenAI's `response_format`, Anthropic's `output_config.format` and, as it was called before,
+/// `output_format`.
 fn json_schema(request: &Value) -> Option<Value> {
-    let format = field(request, "response_format");
+    let anthropic = request.get("output_format").unwrap_or_else(|| field(field(request, "output_config"), "format"));
+    let format = request.get("response_format").unwrap_or(anthropic);
     match field(format, "type").as_str()? {
         "json_object" => Some(Value::Object(serde_json::Map::new())),
-        "json_schema" => Some(field(field(format, "json_schema"), "schema").clone()),
+        "json_schema" => Some(field(format.get("json_schema").unwrap_or(format), "schema").clone()),
         _ => None,
     }
 }

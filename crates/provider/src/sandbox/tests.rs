@@ -33,6 +33,33 @@ fn the_same_call_gets_the_same_answer_and_another_seed_another_one() {
 }
 
 #[test]
+fn an_answer_fits_the_schema_that_is_asked_for_in_either_dialect() {
+    let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"year":{"type":"integer"}},"required":["city","year"]}"#;
+    let asked = [
+        (
+            Dialect::Openai,
+            format!(r#","response_format":{{"type":"json_schema","json_schema":{{"name":"a","schema":{schema}}}}}"#),
+            "/choices/0/message/content",
+        ),
+        (
+            Dialect::Anthropic,
+            format!(r#","output_config":{{"format":{{"type":"json_schema","schema":{schema}}}}}"#),
+            "/content/0/text",
+        ),
+        (
+            Dialect::Anthropic,
+            format!(r#","output_format":{{"type":"json_schema","schema":{schema}}}"#),
+            "/content/0/text",
+        ),
+    ];
+    for (dialect, extra, place) in asked {
+        let reply = json(&chat(dialect, &extra, &Script::default()));
+        let written: Value = serde_json::from_str(reply.pointer(place).unwrap().as_str().unwrap()).unwrap();
+        assert!(written["city"].is_string() && written["year"].is_u64(), "{extra}: {written}");
+    }
+}
+
+#[test]
 fn an_answer_mentions_the_prompt() {
     let reply = json(&chat(Dialect::Openai, "", &Script::default()));
     let content = reply["choices"][0]["message"]["content"].as_str().unwrap().to_lowercase();

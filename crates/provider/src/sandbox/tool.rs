@@ -21,6 +21,7 @@ fn chosen(ask: &Ask) -> Option<&Tool> {
         Choice::Never => None,
         Choice::Named(name) => ask.tools.iter().find(|tool| tool.name == *name),
         Choice::Any => ask.tools.first(),
+        Choice::Auto if ask.is_answered => None,
         Choice::Auto => {
             let last = ask.messages.last().filter(|message| message.role == "user")?;
             ask.tools.iter().find(|tool| last.content.contains(&tool.name))

@@ -106,6 +106,7 @@ impl Node {
         let gateway_listener = bind(options.gateway.as_ref(), &config.server.gateway.value).await?;
         let console_listener = bind(options.console.as_ref(), &config.server.console.value).await?;
         let gateway_url = format!("http://{}", gateway_listener.local_addr()?);
+        let reached_at = config.server.gateway_url.clone().unwrap_or_else(|| gateway_url.clone());
         let console_url = match &config.server.console_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", console_listener.local_addr()?),
@@ -210,7 +211,7 @@ impl Node {
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
-                gateway_url: gateway_url.clone(),
+                gateway_url: reached_at.trim_end_matches('/').to_owned(),
                 tenant: DEFAULT_TENANT.to_owned(),
                 secure_cookies: console_url.starts_with("https://"),
                 scratch_dir: data.join("scratch"),
