@@ -7,8 +7,10 @@ use bytes::Bytes;
 use tollgate_interaction::{
     CostSource, Decision, Event, Interaction, Outcome, Payload, Settled, Usage, UsageSource, Usd,
 };
+use tollgate_provider::tokens::{self, Estimate, Vocabulary};
 use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::call::{Call, blank};
 use crate::error::CallError;
@@ -110,7 +112,10 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
         label(&mut record, "response_recorded", kept);
     }
     if let Some(observation) = ending.observation {
-        count(call, &mut record, observation);
+        // A part of an answer says nothing about how long it was.
+        let is_whole = recorded_bytes >= ending.received_bytes;
+        let response: &[u8] = if is_whole { &ending.response.body } else { b"" };
+        count(call, &mut record, observation, response);
     }
     let settlement = Settlement { cost: record.cost_usd, attempts: record.attempts.len() };
     let (team, started_at_us) = (record.team.clone(), record.started_at_us);
@@ -150,13 +155,16 @@ fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settl
 }
 
 /// Enters what the answer said about itself, and its price.
-fn count(call: &Call, record: &mut Interaction, observation: Observation) {
-    let mut observation = observation.with_estimate(call.estimated_input_tokens);
+fn count(call: &Call, record: &mut Interaction, mut observation: Observation, response: &[u8]) {
     let was_cut = matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted);
-    if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
+    if observation.needs_estimate() {
+        let estimate = estimate(call, &observation, response);
+        observation = observation.with_estimate(estimate);
+    } else if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
         // The provider has read the prompt, and will charge for it, even if nobody waited for the answer.
+        let Estimate { input_tokens, .. } = estimate(call, &observation, response);
         observation.usage =
-            Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
+            Usage { input_tokens: Some(input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
     }
     record.usage = observation.usage;
@@ -170,6 +178,23 @@ fn count(call: &Call, record: &mut Interaction, observation: Observation) {
         attempt.input_tokens = record.usage.input_tokens;
         attempt.output_tokens = record.usage.output_tokens;
         attempt.cost_usd = record.cost_usd;
+    }
+}
+
+/// What the provider left uncounted, in its model's own tokens where they are known. Counting takes milliseconds, and the
+/// first time much longer: other calls of this thread go on meanwhile.
+fn estimate(call: &Call, observation: &Observation, response: &[u8]) -> Estimate {
+    let rough = Estimate {
+        input_tokens: call.estimated_input_tokens,
+        output_tokens: tokens::of_chars(observation.output_chars),
+    };
+    let model = call.target.as_ref().map(|target| target.model.as_str());
+    let Some(vocabulary) = model.and_then(Vocabulary::of_model) else { return rough };
+    let counted = || Estimate::counted(vocabulary, &call.request.body, response, rough);
+    // A runtime with one thread has none to hand its work to, and outside of any nobody waits.
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(counted),
+        _ => counted(),
     }
 }
 

@@ -8,11 +8,14 @@ pub mod dialect;
 pub mod eventstream;
 pub mod failure;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod observe;
 pub mod price;
 pub mod sandbox;
 mod scan;
 pub mod sse;
+pub mod tokens;
 pub mod transcript;
 pub mod translate;
 mod usage;
