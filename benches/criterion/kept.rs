@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use criterion::Criterion;
 use fs_err as fs;
 
-
 /// Criterion with results below `target/criterion`, settled in a few seconds.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()

@@ -81,7 +81,8 @@ fn openai() -> Vec<u8> {
 }
 
 fn anthropic() -> Vec<u8> {
-    let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " evidence"}});
+    let delta =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " evidence"}});
     repeated(
         &format!("event: content_block_delta\ndata: {delta}\n\n"),
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",

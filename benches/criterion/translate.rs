@@ -18,8 +18,32 @@ const BUDGET: f64 = 2.0;
 /// Four bytes to a token, as the gateway estimates.
 const REQUEST_BYTES: usize = 400_000;
 const WORDS: &[&str] = &[
-    "the", "report", "of", "quarter", "shows", "that", "revenue", "rose", "by", "four", "per", "cent", "while", "costs",
-    "fell", "and", "auditors", "ask", "for", "evidence", "\"approved\"", "in", "a", "letter", "über", "Prüfung",
+    "the",
+    "report",
+    "of",
+    "quarter",
+    "shows",
+    "that",
+    "revenue",
+    "rose",
+    "by",
+    "four",
+    "per",
+    "cent",
+    "while",
+    "costs",
+    "fell",
+    "and",
+    "auditors",
+    "ask",
+    "for",
+    "evidence",
+    "\"approved\"",
+    "in",
+    "a",
+    "letter",
+    "über",
+    "Prüfung",
 ];
 
 /// Measures and compares.
@@ -112,9 +136,7 @@ fn conversation() -> Value {
     messages.push(json!({"role": "user", "content": prose(200)}));
     let parameters = json!({"type": "object", "properties": {"path": {"type": "string"},
         "lines": {"type": "array", "items": {"type": "integer"}}}, "required": ["path"]});
-    let tool = |name: &str| {
-        json!({"type": "function", "function": {"name": name, "description": "Reads.", "parameters": parameters}})
-    };
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name, "description": "Reads.", "parameters": parameters}});
     json!({"model": "gpt-5", "messages": messages, "tools": [tool("read_file"), tool("search")],
         "max_completion_tokens": 4096})
 }

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::{beat, call};
 use crate::message::Wire;
+use crate::{beat, call};
 
 /// Answers everything with the same chat completion, until dropped.
 pub(crate) struct StaticUpstream {

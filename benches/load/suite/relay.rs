@@ -66,12 +66,7 @@ struct Measured {
     cpu: Option<Duration>,
 }
 
-async fn measure(
-    settings: &Settings,
-    stage: &Stage,
-    peer: Peer,
-    duration: Duration,
-) -> anyhow::Result<Measured> {
+async fn measure(settings: &Settings, stage: &Stage, peer: Peer, duration: Duration) -> anyhow::Result<Measured> {
     let mut running = peer.start(stage).await?;
     let target = running.target.carrying(&beat::request_body());
     let (warm_up, _) = load(&target, settings.warm_up()).await?;

@@ -4,13 +4,13 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tollgate_interaction::{
     CostSource, Decision, Event, Interaction, Outcome, Payload, Settled, Usage, UsageSource, Usd,
 };
 use tollgate_provider::tokens::{self, Estimate, Vocabulary};
 use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::call::{Call, blank};
 use crate::error::CallError;
@@ -163,8 +163,7 @@ fn count(call: &Call, record: &mut Interaction, mut observation: Observation, re
     } else if observation.usage.is_empty() && was_cut && !record.attempts.is_empty() {
         // The provider has read the prompt, and will charge for it, even if nobody waited for the answer.
         let Estimate { input_tokens, .. } = estimate(call, &observation, response);
-        observation.usage =
-            Usage { input_tokens: Some(input_tokens), output_tokens: Some(0), ..Usage::default() };
+        observation.usage = Usage { input_tokens: Some(input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
     }
     record.usage = observation.usage;

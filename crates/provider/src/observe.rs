@@ -146,8 +146,11 @@ impl Observer {
 
     /// Reads the next bytes.
     pub fn push(&mut self, chunk: &[u8]) {
+        let mut chunk = chunk;
         if let Form::Unknown { stream } = self.form {
-            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return };
+            // Of the white space before anything else nothing is read, whether it comes in a piece of its own or not.
+            chunk = chunk.trim_ascii_start();
+            let Some(first) = chunk.first() else { return };
             let is_json = matches!(first, b'{' | b'[');
             self.form =
                 if stream && !is_json { Form::Stream(Decoder::of(self.dialect)) } else { Form::Whole(Vec::new()) };

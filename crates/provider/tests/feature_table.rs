@@ -129,9 +129,8 @@ fn requests(out: &mut String) {
         writeln!(out, "{}|", "|---".repeat(columns.len())).unwrap();
         let scenarios = scenarios(caller);
         for (number, (title, _)) in GROUPS.iter().enumerate() {
-            let of_group = |scenario: &&Scenario| {
-                group(&scenario.name) == number && scenario.folder.join("request.json").exists()
-            };
+            let of_group =
+                |scenario: &&Scenario| group(&scenario.name) == number && scenario.folder.join("request.json").exists();
             let of_group: Vec<&Scenario> = scenarios.iter().filter(of_group).collect();
             if !of_group.is_empty() {
                 writeln!(out, "| **{title}** {}|", "| ".repeat(columns.len())).unwrap();
@@ -315,7 +314,8 @@ fn answers(out: &mut String) {
                     let found = read.get(what).map(Vec::as_slice).unwrap_or_default();
                     // A writer may join what stood apart, and add in brackets what has no form of its own.
                     let is_there = |said: &String| found.iter().any(|found| found == said || found.starts_with(said));
-                    let all = instances.iter().all(is_there) || (*what == "text" && found.concat() == instances.concat());
+                    let all =
+                        instances.iter().all(is_there) || (*what == "text" && found.concat() == instances.concat());
                     let entry = kept.entry((what, caller)).or_default();
                     entry.of += 1;
                     entry.there += usize::from(all);

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn openais_models_have_a_vocabulary_and_no_others() {
-        for model in ["gpt-5.1-2025-11-13", "openai/gpt-4o-mini", "ft:gpt-4o:acme::x", "o1", "o3-mini", "gpt-oss-120b"] {
+        for model in ["gpt-5.1-2025-11-13", "openai/gpt-4o-mini", "ft:gpt-4o:acme::x", "o1", "o3-mini", "gpt-oss-120b"]
+        {
             assert_eq!(Vocabulary::of_model(model), Some(Vocabulary::O200k), "{model}");
         }
         for model in ["gpt-4", "gpt-4-turbo", "gpt-3.5-turbo", "gpt-35-turbo", "text-embedding-3-small"] {
