@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tollgate_interaction::Dialect;
 
-use super::{Asked, read_stream, write_stream};
+use super::{Asked, CallIds, read_stream, write_stream};
 use crate::chat::{Content, Event, Stop};
 use crate::framing::Decoder;
 
@@ -29,6 +29,7 @@ pub struct StreamTranslator {
     decoder: Decoder,
     reader: Box<dyn ReadStream>,
     writer: Box<dyn WriteStream>,
+    call_ids: CallIds,
     events: Vec<Event>,
     unfinished: Unfinished,
     has_ended: bool,
@@ -41,6 +42,7 @@ impl StreamTranslator {
         StreamTranslator {
             decoder: Decoder::of(from),
             reader: read_stream(from),
+            call_ids: CallIds::of(&asked.id),
             writer: write_stream(to, asked),
             events: Vec::new(),
             unfinished: Unfinished::default(),
@@ -73,11 +75,12 @@ impl StreamTranslator {
 
     fn written(&mut self) -> Bytes {
         let mut out = Vec::new();
-        for event in self.events.drain(..) {
+        for mut event in self.events.drain(..) {
             if self.has_ended {
                 break;
             }
             self.has_ended = matches!(event, Event::End | Event::Error(_));
+            self.call_ids.name_next(&mut event);
             self.unfinished.note(&event);
             if event == Event::End {
                 self.unfinished.finish().for_each(|event| self.writer.write(event, &mut out));

@@ -11,7 +11,7 @@ use super::{answer, request, stream};
 use crate::chat::{Answer, Choice, Content, Delta, Event, Part};
 use crate::eventstream::{self, Decoder};
 use crate::observe::{Observer, whole};
-use crate::translate::{Address, Asked, Losses, OnUnsupported, ReadStream as _, WriteStream as _};
+use crate::translate::{Address, Losses, OnUnsupported, ReadStream as _, WriteStream as _};
 
 fn folders() -> Vec<PathBuf> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/bedrock");
@@ -101,7 +101,13 @@ fn a_request_is_written_as_it_was_read() {
     for folder in folders() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let Some(body) = json(&folder, "request.json") else { continue };
-        let asked = request::read(body.clone(), Address { model: "m", stream: true }).unwrap();
+        // A request alone is there for what becomes of it elsewhere.
+        if !folder.join("response.events.json").exists() {
+            continue;
+        }
+        // Only newer models take an instruction in the middle.
+        let model = if name == "system_midway" { "anthropic.claude-opus-4-8" } else { "m" };
+        let asked = request::read(body.clone(), Address { model, stream: true }).unwrap();
         let mut losses = Losses::new(Dialect::Bedrock, OnUnsupported::Drop);
         let written = request::write(asked, &mut losses).unwrap();
         match name.as_str() {
@@ -128,14 +134,13 @@ fn a_stream_says_what_the_whole_answer_says() {
 
 #[test]
 fn what_is_written_is_read_again_as_it_was() {
-    let asked = Asked { id: "abc".to_owned(), ..Asked::default() };
     for folder in folders() {
         let Some(body) = json(&folder, "response.json") else { continue };
         let mut expected = answer::read(body).unwrap();
         expected.model = String::new();
-        let again = answer::read(answer::write(expected.clone(), &asked)).unwrap();
+        let again = answer::read(answer::write(expected.clone())).unwrap();
         assert_eq!(again, expected, "{}", folder.display());
-        let mut writer = stream::Writer::new(asked.clone());
+        let mut writer = stream::Writer::default();
         let mut bytes = Vec::new();
         read(&frames(&folder)).into_iter().for_each(|event| writer.write(event, &mut bytes));
         assert_eq!(fold(read(&bytes)), expected, "{}", folder.display());
@@ -154,6 +159,9 @@ fn an_error_inside_a_stream_is_the_last_that_is_said() {
 fn the_observer_reads_both_forms_alike() {
     for folder in folders() {
         let turn = json(&folder, "turn.json").unwrap();
+        if !folder.join("response.events.json").exists() {
+            continue;
+        }
         let usage: Usage = serde_json::from_value(turn["usage"].clone()).unwrap();
         let reasons: Vec<String> = serde_json::from_value(turn["finish_reasons"].clone()).unwrap();
         let model = turn.get("model_served").and_then(Value::as_str);

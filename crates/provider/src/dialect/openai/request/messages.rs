@@ -6,7 +6,9 @@ use tollgate_interaction::Dialect;
 use super::read_cache;
 use crate::chat::{Content, Message, Part, Request, Role, Said, Signature, Source, ToolCall, ToolResult};
 use crate::dialect::RequestError;
+use crate::dialect::openai::answer::read_image;
 use crate::dialect::openai::thoughts;
+use crate::dialect::openai::wire::object;
 use crate::translate::Fields;
 
 /// Reads `turns` into the system prompt and the messages of `request`.
@@ -78,6 +80,16 @@ impl Reader<'_> {
             // A caller may send back the whole of what it got; the id stands for it.
             ["data", "transcript", "expires_at"].into_iter().for_each(|name| drop(audio.take(name)));
             self.request.others.extend(audio.rest());
+        }
+        // Pictures that the model drew, as OpenRouter and our own answers have them.
+        if let Some(Said { value, at }) = fields.array("images")? {
+            for (index, value) in value.into_iter().enumerate() {
+                let at = format!("{at}[{index}]");
+                match read_image(value.clone()) {
+                    Some(image) => parts.push(Part::new(image, at)),
+                    None => self.request.others.push(Said::new(value, at)),
+                }
+            }
         }
         if let Some(Said { value, at }) = fields.array("tool_calls")? {
             for (index, value) in value.into_iter().enumerate() {
@@ -297,11 +309,21 @@ fn take_signature(fields: &mut Fields, others: &mut Vec<Said<Value>>) -> Result<
     let Some(mut extra) = fields.object("extra_content")? else { return Ok(None) };
     let mut signature = None;
     if let Some(mut google) = extra.object("google")? {
-        signature = google.text("thought_signature")?.map(|text| Signature::unwrapped(text.value, Dialect::Openai));
+        signature = google.text("thought_signature")?.map(|text| read_signature(text.value));
         others.extend(google.rest());
     }
     others.extend(extra.rest());
     Ok(signature)
+}
+
+/// Reads the signature of a call: another provider's, or the endpoint's own in the object in which it stands.
+pub(in crate::dialect::openai) fn read_signature(text: String) -> Signature {
+    let read = Signature::unwrapped(text, Dialect::Openai);
+    if read.of != Dialect::Openai {
+        return read;
+    }
+    let own = object([("google", object([("thought_signature", read.text.into())]))]);
+    Signature { of: Dialect::Openai, text: own.to_string() }
 }
 
 /// Reads a URL: bytes if it is a data URL.

@@ -69,6 +69,7 @@ impl Reader<'_> {
             "message" => self.message(Fields::of(item, at)?),
             "function_call" => self.call(Fields::of(item, at)?),
             "function_call_output" => self.result(Fields::of(item, at)?),
+            "image_generation_call" if item.get("result").is_some_and(Value::is_string) => self.picture(item, at),
             "reasoning" if item.as_object().is_some_and(answer::says_thoughts) => self.thoughts(item, at),
             _ => {
                 let role = if belongs_to_user(&kind) { Role::User } else { Role::Assistant };
@@ -200,6 +201,16 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// A picture that the model drew.
+    fn picture(&mut self, item: Value, at: String) -> Result<(), RequestError> {
+        let mut fields = Fields::of(item, at.as_str())?;
+        let format = fields.text("output_format")?.map_or_else(|| "png".to_owned(), |format| format.value);
+        let source = Source::Base64 { media_type: format!("image/{format}"), base64: fields.required_text("result")? };
+        // How it was drawn is told of it, and asked of nobody.
+        self.add(Role::Assistant, vec![Part::new(Content::Image { source, detail: None }, at)]);
+        Ok(())
+    }
+
     fn result(&mut self, mut fields: Fields) -> Result<(), RequestError> {
         let at = fields.at().to_owned();
         let id = fields.required_text("call_id")?;
@@ -228,7 +239,7 @@ impl Reader<'_> {
         }
         self.request.others.extend(fields.rest());
         match read_thoughts(&mut known) {
-            Some(Content::Redacted(signature)) if signature.of == Dialect::Gemini => {
+            Some(Content::Redacted(signature)) if signature.is_of_call() => {
                 self.loose.push((id, at, signature));
                 // Keeps the place until its call is known.
                 let placeholder = Content::Thinking { text: String::new(), signature: None };
