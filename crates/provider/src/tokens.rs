@@ -131,11 +131,12 @@ mod tests {
     #[test]
     fn samples_stand_for_a_long_conversation_however_it_is_divided() {
         let sentence = "The auditors ask for evidence of who approved what, and when. Zwölf Prüfer fragen danach. ";
-        let each = Vocabulary::O200k.count(sentence) as f64;
-        for (length, texts) in [(20_000, 1), (500, 40), (7, 2_900), (1, 20_000)] {
+        for (length, texts) in [(12_000, 1), (500, 24), (1, 12_000)] {
             let text = sentence.repeat(length);
             let texts = vec![text.as_str(); texts];
             assert!(text.len() * texts.len() > 4 * MAX_COUNTED_BYTES);
+            let some = length.min(100);
+            let each = Vocabulary::O200k.count(&sentence.repeat(some)) as f64 / some as f64;
             let estimated = count(Vocabulary::O200k, &texts) as f64;
             let exact = each * (length * texts.len()) as f64;
             assert!((estimated / exact - 1.0).abs() < 0.02, "{length} × {}: {estimated} of {exact}", texts.len());

@@ -62,7 +62,7 @@ pub(crate) fn fuzz(names: &[String], seconds: u64) -> anyhow::Result<()> {
     tools::install_for_fuzzing()?;
     let build = target().join("fuzz");
     run(cargo()
-        .args(["build", "--locked", "--bins", "--manifest-path"])
+        .args(["build", "--bins", "--manifest-path"])
         .arg(root().join("fuzz/Cargo.toml"))
         .arg("--target-dir")
         .arg(target())
