@@ -102,7 +102,8 @@ fn every_crate_of_the_workspace_is_listed() {
         .0
         .into_keys()
         .filter(|name| {
-            name.starts_with("tollgate-") && !["tollgate-tests", "tollgate-benches"].contains(&name.as_str())
+            name.starts_with("tollgate-")
+                && !["tollgate-tests", "tollgate-benches", "tollgate-criterion"].contains(&name.as_str())
         })
         .filter(|name| !known.contains(name))
         .collect();

@@ -44,24 +44,42 @@ pub(crate) fn response_body() -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     address: SocketAddr,
+    /// Every header but the length, each line with its end.
+    headers: Arc<str>,
     request: Arc<[u8]>,
 }
 
 impl Target {
     /// The call as `address` wants it, with the headers that a peer needs beside the usual ones.
     pub(crate) fn new(address: SocketAddr, headers: &[(&str, &str)]) -> Target {
-        let body = request_body();
-        let mut request = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-             accept: application/json\r\nuser-agent: tollgate-benches\r\ncontent-length: {}\r\n",
-            body.len()
+        let mut lines = format!(
+            "host: {address}\r\ncontent-type: application/json\r\naccept: application/json\r\n\
+             user-agent: tollgate-benches\r\n"
         );
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            lines.push_str(&format!("{name}: {value}\r\n"));
         }
-        request.push_str("\r\n");
-        request.push_str(&body);
-        Target { address, request: request.into_bytes().into() }
+        Target { address, headers: lines.into(), request: Arc::default() }.carrying(&request_body())
+    }
+
+    /// The same with another body.
+    pub(crate) fn carrying(&self, body: &str) -> Target {
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\n{}content-length: {}\r\n\r\n{body}",
+            self.headers,
+            body.len()
+        );
+        Target { address: self.address, headers: Arc::clone(&self.headers), request: request.into_bytes().into() }
+    }
+
+    /// Where it goes.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its bytes.
+    pub(crate) fn request(&self) -> &[u8] {
+        &self.request
     }
 
     /// Makes the call once, on a connection of its own, and looks at the answer.

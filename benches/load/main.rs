@@ -4,6 +4,7 @@
 //! read them.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
+mod beat;
 mod call;
 mod dataset;
 mod drive;
@@ -83,6 +84,10 @@ enum Suite {
     Throughput,
     /// What a gateway adds to the latency of a call, at a fixed rate.
     Latency,
+    /// Processor time of forwarding a request of 100,000 tokens, beside nginx.
+    Forward,
+    /// What a gateway adds to the time that each piece of a stream takes.
+    Relay,
     /// Sizes of our binaries and the memory they take when idle.
     Footprint,
     /// Appends to the write-ahead log, beside what its disk can do. Needs no binary.
@@ -100,9 +105,11 @@ enum Suite {
 }
 
 impl Suite {
-    const ALL: [Suite; 9] = [
+    const ALL: [Suite; 11] = [
         Suite::Throughput,
         Suite::Latency,
+        Suite::Forward,
+        Suite::Relay,
         Suite::Footprint,
         Suite::Wal,
         Suite::Files,
@@ -168,6 +175,8 @@ async fn measure(settings: &Settings) -> anyhow::Result<bool> {
         let report: Report = match suite {
             Suite::Throughput => suite::throughput::run(settings, &stage).await?,
             Suite::Latency => suite::latency::run(settings, &stage).await?,
+            Suite::Forward => suite::forward::run(settings, &stage).await?,
+            Suite::Relay => suite::relay::run(settings, &stage).await?,
             Suite::Footprint => suite::footprint::run(settings, &stage).await?,
             Suite::Wal => suite::wal::run(settings, &stage).await?,
             Suite::Files => suite::files::run(settings, &stage)?,

@@ -2,9 +2,11 @@
 
 pub(crate) mod files;
 pub(crate) mod footprint;
+pub(crate) mod forward;
 pub(crate) mod ingest;
 pub(crate) mod latency;
 pub(crate) mod memory;
+pub(crate) mod relay;
 pub(crate) mod soak;
 pub(crate) mod throughput;
 pub(crate) mod verify;

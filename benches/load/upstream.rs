@@ -1,5 +1,5 @@
 //! The provider that every peer forwards to. The static one gives the same bytes to every request on a thread of its
-//! own: whatever it costs is not the peer's. `tollgate mock-provider` can stand in for it where the wire format of a
+//! own, or a stream to one that asks for it: whatever it costs is not the peer's. `tollgate mock-provider` can stand in for it where the wire format of a
 //! real provider matters more than the last microsecond.
 
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::call;
 use crate::message::Wire;
+use crate::{beat, call};
 
 /// Answers everything with the same chat completion, until dropped.
 pub(crate) struct StaticUpstream {
@@ -84,7 +84,11 @@ async fn answer_all(stream: TcpStream, answer: Arc<[u8]>) -> std::io::Result<()>
     stream.set_nodelay(true)?;
     let mut wire = Wire::new(stream);
     while let Some(message) = wire.read().await? {
-        wire.stream.write_all(&answer).await?;
+        if beat::asks_for_stream(&wire.body(&message)) {
+            beat::answer(&mut wire.stream).await?;
+        } else {
+            wire.stream.write_all(&answer).await?;
+        }
         if message.last {
             break;
         }

@@ -26,6 +26,7 @@ error_log stderr error;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
+    client_max_body_size 64m;
     keepalive_requests 1000000000;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;

@@ -5,9 +5,11 @@ use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tollgate_interaction::{
     CostSource, Decision, Event, Interaction, Operation, Outcome, Payload, Settled, Usage, UsageSource, Usd,
 };
+use tollgate_provider::tokens::{self, Estimate, Vocabulary};
 use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
 
@@ -111,7 +113,10 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
         label(&mut record, "response_recorded", kept);
     }
     if let Some(observation) = ending.observation {
-        count(call, &mut record, observation);
+        // A part of an answer says nothing about how long it was.
+        let is_whole = recorded_bytes >= ending.received_bytes;
+        let response: &[u8] = if is_whole { &ending.response.body } else { b"" };
+        count(call, &mut record, observation, response);
     }
     if is_unpriced(&record) {
         call.gateway.counters.unpriced.fetch_add(1, Ordering::Relaxed);
@@ -154,8 +159,7 @@ fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settl
 }
 
 /// Enters what the answer said about itself, and its price.
-fn count(call: &Call, record: &mut Interaction, observation: Observation) {
-    let mut observation = observation.with_estimate(call.estimated_input_tokens);
+fn count(call: &Call, record: &mut Interaction, mut observation: Observation, response: &[u8]) {
     let was_cut = matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted);
     // The provider has read the prompt, and will charge for it, even if nobody waited for the answer; and some of those who
     // embed a text do not say how long it was.
@@ -164,9 +168,12 @@ fn count(call: &Call, record: &mut Interaction, observation: Observation) {
         Operation::Embeddings => was_cut || record.outcome == Outcome::Success,
         _ => false,
     };
-    if observation.usage.is_empty() && has_read_text && call.is_sent {
-        observation.usage =
-            Usage { input_tokens: Some(call.estimated_input_tokens), output_tokens: Some(0), ..Usage::default() };
+    if observation.needs_estimate() {
+        let estimate = estimate(call, &observation, response);
+        observation = observation.with_estimate(estimate);
+    } else if observation.usage.is_empty() && has_read_text && call.is_sent {
+        let Estimate { input_tokens, .. } = estimate(call, &observation, response);
+        observation.usage = Usage { input_tokens: Some(input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
     }
     if let Some(seconds) = observation.audio_seconds.take() {
@@ -184,6 +191,23 @@ fn count(call: &Call, record: &mut Interaction, observation: Observation) {
         attempt.input_tokens = record.usage.input_tokens;
         attempt.output_tokens = record.usage.output_tokens;
         attempt.cost_usd = record.cost_usd;
+    }
+}
+
+/// What the provider left uncounted, in its model's own tokens where they are known. Counting takes milliseconds, and the
+/// first time much longer: other calls of this thread go on meanwhile.
+fn estimate(call: &Call, observation: &Observation, response: &[u8]) -> Estimate {
+    let rough = Estimate {
+        input_tokens: call.estimated_input_tokens,
+        output_tokens: tokens::of_chars(observation.output_chars),
+    };
+    let model = call.target.as_ref().map(|target| target.model.as_str());
+    let Some(vocabulary) = model.and_then(Vocabulary::of_model) else { return rough };
+    let counted = || Estimate::counted(vocabulary, &call.request.body, response, rough);
+    // A runtime with one thread has none to hand its work to, and outside of any nobody waits.
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(counted),
+        _ => counted(),
     }
 }
 

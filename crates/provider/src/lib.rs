@@ -8,6 +8,8 @@ pub mod dialect;
 pub mod eventstream;
 pub mod failure;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod observe;
 pub mod preset;
 pub mod price;
@@ -16,6 +18,7 @@ pub mod sandbox;
 mod scan;
 pub mod served;
 pub mod sse;
+pub mod tokens;
 pub mod transcript;
 pub mod translate;
 mod usage;

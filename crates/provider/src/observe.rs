@@ -15,10 +15,9 @@ use tollgate_interaction::{Dialect, Operation, Usage, UsageSource, Usd};
 use crate::framing::Decoder;
 use crate::scan::{Cursor, ScanError};
 use crate::sse::Event;
+use crate::tokens::{self, Estimate};
 use crate::usage::UsageReading;
 
-/// Characters counted as one token where the provider gave no final count.
-const CHARS_PER_TOKEN: u64 = 4;
 /// Choices whose finish reasons are kept apart; OpenAI's own limit for `n`.
 const MAX_CHOICES: usize = 128;
 /// Characters of a provider's error message that are kept.
@@ -67,22 +66,28 @@ impl Observation {
         sum_up(Reading { terminated: true, ..Reading::default() }, true)
     }
 
-    /// Fills in what the provider did not count, so that a call which was cut off is charged for what was written. A
-    /// final count by the provider is left as it is, and a call that wrote nothing and reported nothing stays uncounted.
-    /// Where the provider had counted the input, that count stands and the whole is still partial.
+    /// Whether the provider left uncounted what was read or written, so that the call must be estimated. A final count
+    /// by the provider stands, and a call that wrote nothing and reported nothing stays uncounted.
     #[must_use]
-    pub fn with_estimate(mut self, estimated_input_tokens: u64) -> Self {
-        let written = self.output_chars.div_ceil(CHARS_PER_TOKEN);
-        let counted = self.usage.output_tokens.unwrap_or(0);
-        let short = self.usage.input_tokens.is_none() || counted < written;
-        if self.usage_source == UsageSource::Provider || !short || (self.usage.is_empty() && written == 0) {
+    pub fn needs_estimate(&self) -> bool {
+        let written = tokens::of_chars(self.output_chars);
+        let is_short = self.usage.input_tokens.is_none() || self.usage.output_tokens.unwrap_or(0) < written;
+        self.usage_source != UsageSource::Provider && is_short && !(self.usage.is_empty() && written == 0)
+    }
+
+    /// Fills in what the provider did not count, if [`needs_estimate`](Self::needs_estimate), so that a call which was
+    /// cut off is charged for what was written. What the provider did count is kept unless less than what was written; a
+    /// call whose input it counted stays partial.
+    #[must_use]
+    pub fn with_estimate(mut self, estimate: Estimate) -> Self {
+        if !self.needs_estimate() {
             return self;
         }
         if self.usage.input_tokens.is_none() {
-            self.usage.input_tokens = Some(estimated_input_tokens);
+            self.usage.input_tokens = Some(estimate.input_tokens);
             self.usage_source = UsageSource::Estimated;
         }
-        self.usage.output_tokens = Some(counted.max(written));
+        self.usage.output_tokens = Some(self.usage.output_tokens.unwrap_or(0).max(estimate.output_tokens));
         self
     }
 }
@@ -154,8 +159,11 @@ impl Observer {
 
     /// Reads the next bytes.
     pub fn push(&mut self, chunk: &[u8]) {
+        let mut chunk = chunk;
         if let Form::Unknown { stream } = self.form {
-            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return };
+            // Of the white space before anything else nothing is read, whether it comes in a piece of its own or not.
+            chunk = chunk.trim_ascii_start();
+            let Some(first) = chunk.first() else { return };
             let is_json = matches!(first, b'{' | b'[');
             self.form =
                 if stream && !is_json { Form::Stream(Decoder::of(self.dialect)) } else { Form::Whole(Vec::new()) };

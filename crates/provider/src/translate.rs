@@ -24,7 +24,7 @@ pub use losses::{Losses, OnUnsupported, Unsupported};
 pub use stream::StreamTranslator;
 pub(crate) use stream::{ReadStream, WriteStream};
 
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, Format, Request, Said};
 use crate::dialect::{RequestError, anthropic, bedrock, gemini, openai, responses};
 use crate::preset::Quirks;
 
@@ -139,12 +139,28 @@ pub fn write(
 /// # Errors
 /// [`RequestError`] names the field that is not what the dialect wants.
 pub fn read_request(dialect: Dialect, body: Value, address: Address<'_>) -> Result<Request, RequestError> {
-    match dialect {
+    let request = match dialect {
         Dialect::Openai => openai::request::read(body),
         Dialect::Anthropic => anthropic::request::read(body),
         Dialect::Responses => responses::request::read(body),
         Dialect::Gemini => gemini::request::read(body, address),
         Dialect::Bedrock => bedrock::request::read(body, address),
+    }?;
+    check_schemas(&request)?;
+    Ok(request)
+}
+
+/// Some dialect has a schema as a text, another an older form of it: what all agree on is that it is an object.
+fn check_schemas(request: &Request) -> Result<(), RequestError> {
+    if let Some(tool) = request.tools.iter().find(|tool| !tool.parameters.is_object()) {
+        let expected = "the JSON schema of its arguments must be an object";
+        return Err(RequestError::Malformed { field: tool.at.clone(), expected });
+    }
+    match &request.format {
+        Some(Said { value: Format::JsonSchema { schema, .. }, at }) if !schema.is_object() => {
+            Err(RequestError::Malformed { field: at.clone(), expected: "its JSON schema must be an object" })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -221,4 +237,37 @@ pub(crate) fn write_stream(dialect: Dialect, asked: Asked) -> Box<dyn WriteStrea
 fn encode(body: &Value) -> Bytes {
     // `Value`'s own form of itself is always JSON.
     body.to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_that_is_no_object_is_refused_by_its_place() {
+        let bodies = [
+            (
+                Dialect::Openai,
+                r#"{"model":"m","messages":[],"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":[]}}}"#,
+            ),
+            (
+                Dialect::Openai,
+                r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"a","parameters":"x"}}]}"#,
+            ),
+            (
+                Dialect::Gemini,
+                r#"{"contents":[],"tools":[{"functionDeclarations":[{"name":"a","parametersJsonSchema":[]}]}]}"#,
+            ),
+            (
+                Dialect::Bedrock,
+                r#"{"messages":[],"toolConfig":{"tools":[{"toolSpec":{"name":"a","inputSchema":{"json":7}}}]}}"#,
+            ),
+        ];
+        for (dialect, body) in bodies {
+            let read =
+                read_request(dialect, serde_json::from_str(body).unwrap(), Address { model: "m", stream: false });
+            let Err(RequestError::Malformed { field, .. }) = read else { panic!("{body}: {read:?}") };
+            assert!(field.contains("tools") || field.contains("response_format"), "{field}");
+        }
+    }
 }

@@ -147,7 +147,9 @@ impl OpenaiUsage {
     fn normalise(&self) -> Usage {
         Usage {
             input_tokens: self.prompt,
-            output_tokens: self.completion.map(|completion| completion + self.reasoning_apart(completion)),
+            output_tokens: self
+                .completion
+                .map(|completion| completion.saturating_add(self.reasoning_apart(completion))),
             cache_read_input_tokens: self.cached,
             cache_write_5m_input_tokens: self.cache_write,
             cache_write_1h_input_tokens: None,
@@ -165,7 +167,10 @@ impl OpenaiUsage {
     /// where the three do not add up to exactly that, it is taken to be included, as OpenAI does.
     fn reasoning_apart(&self, completion: u64) -> u64 {
         match (self.prompt, self.total, self.reasoning) {
-            (Some(prompt), Some(total), Some(reasoning)) if prompt + completion + reasoning == total => reasoning,
+            (Some(prompt), Some(total), Some(reasoning)) => {
+                let sum = prompt.checked_add(completion).and_then(|sum| sum.checked_add(reasoning));
+                if sum == Some(total) { reasoning } else { 0 }
+            }
             _ => 0,
         }
     }

@@ -106,6 +106,14 @@ pub(crate) fn install_cargo_deny() -> anyhow::Result<Command> {
     Ok(Command::new(folder.join("bin/cargo-deny")))
 }
 
+/// Installs what `cargo xtask fuzz` needs: libFuzzer is C++ and comes as source with its crate.
+///
+/// # Errors
+/// If there is no compiler for it and none can be installed.
+pub(crate) fn install_for_fuzzing() -> anyhow::Result<()> {
+    debian("g++", Path::new("/usr/bin/c++"))
+}
+
 /// Installs what `cargo xtask bench` needs.
 ///
 /// # Errors

@@ -63,6 +63,20 @@ async fn a_stream_whose_caller_left_can_be_broken_off_and_is_estimated() {
     assert!(row.record.usage.input_tokens.is_some_and(|tokens| tokens > 0) && row.record.cost_usd.is_some());
 }
 
+/// With threads to hand its work to, as in the binaries.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_is_in_the_model_s_own_tokens_where_they_are_known() {
+    let up = Provider::answering(stream_with_a_pause()).await;
+    let mut cancelling = settings(up.address);
+    cancelling.on_disconnect = OnDisconnect::Cancel;
+    let bench = Bench::start(cancelling).await;
+    call_and_leave(&bench, &chat_stream("up/gpt-4o"), Some("hello")).await;
+    let record = bench.only_row().await.record;
+    assert_eq!((record.outcome, record.usage_source), (Outcome::Cancelled, UsageSource::Estimated));
+    // `hi` and `hello` are a token each; three stand around the message and three before the answer.
+    assert_eq!((record.usage.input_tokens, record.usage.output_tokens), (Some(1 + 3 + 3), Some(1)));
+}
+
 #[tokio::test]
 async fn a_caller_who_leaves_before_the_answer_begins_is_charged_too() {
     for on_disconnect in [OnDisconnect::Drain, OnDisconnect::Cancel] {

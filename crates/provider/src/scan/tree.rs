@@ -74,6 +74,13 @@ impl<'a> Tree<'a> {
         if let Node::Array(items) = &self.node { Some(items) } else { None }
     }
 
+    /// Names and values of an object.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn fields(&self) -> Option<impl Iterator<Item = (Cow<'a, str>, &Tree<'a>)>> {
+        let Node::Object(fields) = &self.node else { return None };
+        Some(fields.iter().map(|(name, value)| (name.decode(), value)))
+    }
+
     /// A non-negative whole number.
     pub(crate) fn count(&self) -> Option<u64> {
         if let Node::Other = self.node { whole_number(self.raw) } else { None }

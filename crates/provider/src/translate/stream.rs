@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tollgate_interaction::Dialect;
 
 use super::{Asked, CallIds, read_stream, write_stream};
-use crate::chat::Event;
+use crate::chat::{Content, Event, Stop};
 use crate::framing::Decoder;
 
 /// Reads the events of one dialect's stream.
@@ -31,6 +31,7 @@ pub struct StreamTranslator {
     writer: Box<dyn WriteStream>,
     call_ids: CallIds,
     events: Vec<Event>,
+    unfinished: Unfinished,
     has_ended: bool,
 }
 
@@ -44,6 +45,7 @@ impl StreamTranslator {
             call_ids: CallIds::of(&asked.id),
             writer: write_stream(to, asked),
             events: Vec::new(),
+            unfinished: Unfinished::default(),
             has_ended: false,
         }
     }
@@ -92,8 +94,86 @@ impl StreamTranslator {
             }
             self.has_ended = matches!(event, Event::End | Event::Error(_));
             self.call_ids.name_next(&mut event);
+            self.unfinished.note(&event);
+            if event == Event::End {
+                self.unfinished.finish().for_each(|event| self.writer.write(event, &mut out));
+            }
             self.writer.write(event, &mut out);
         }
         out.into()
+    }
+}
+
+/// What has begun in a stream and not ended. Some servers end a stream without saying why each answer did; the caller's
+/// dialect wants a reason all the same, or its client library takes the answer for one that was cut off.
+#[derive(Debug, Default)]
+struct Unfinished {
+    has_begun: bool,
+    /// Choice and part.
+    parts: Vec<(usize, usize)>,
+    /// Choices that stopped, and those that did not, with the reason that what they wrote suggests.
+    stopped: Vec<usize>,
+    open: Vec<(usize, Stop)>,
+}
+
+impl Unfinished {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Begin { .. } => self.has_begun = true,
+            Event::BeginPart { choice, part, content } => {
+                self.parts.push((*choice, *part));
+                let stop = if matches!(content, Content::ToolCall(_)) { Stop::ToolUse } else { Stop::End };
+                match self.open.iter_mut().find(|(open, _)| open == choice) {
+                    Some((_, known)) if stop == Stop::ToolUse => *known = stop,
+                    Some(_) => {}
+                    None => self.open.push((*choice, stop)),
+                }
+            }
+            Event::EndPart { choice, part } => self.parts.retain(|open| open != &(*choice, *part)),
+            Event::Stop { choice, .. } => self.stopped.push(*choice),
+            _ => {}
+        }
+    }
+
+    /// What is left to be said before the end.
+    fn finish(&mut self) -> impl Iterator<Item = Event> + use<> {
+        let parts = std::mem::take(&mut self.parts).into_iter();
+        let parts = parts.map(|(choice, part)| Event::EndPart { choice, part });
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|(choice, _)| !self.stopped.contains(choice));
+        if self.has_begun && self.stopped.is_empty() && open.is_empty() {
+            open.push((0, Stop::End));
+        }
+        parts.chain(open.into_iter().map(|(choice, stop)| Event::Stop { choice, stop }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_ends_without_a_reason_is_given_one() {
+        let stream = br#"data: {"type":"message_start","message":{"id":"a","model":"m","usage":{"input_tokens":2,"output_tokens":1}}}
+
+data: {"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"look","input":{}}}
+
+data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{}"}}
+
+data: {"type":"message_stop"}
+
+"#;
+        let reasons = [
+            (Dialect::Openai, r#""finish_reason":"tool_calls""#),
+            (Dialect::Gemini, r#""finishReason":"STOP""#),
+            (Dialect::Responses, r#""type":"response.completed""#),
+            (Dialect::Bedrock, r#""stopReason":"tool_use""#),
+        ];
+        for (caller, reason) in reasons {
+            let mut translator = StreamTranslator::new(Dialect::Anthropic, caller, Asked::default());
+            let seen = [translator.push(stream), translator.finish()].concat();
+            assert!(String::from_utf8_lossy(&seen).contains(reason), "{caller}: {}", String::from_utf8_lossy(&seen));
+            assert!(translator.has_ended());
+        }
     }
 }

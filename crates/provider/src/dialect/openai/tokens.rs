@@ -22,12 +22,13 @@ pub(super) fn take(map: &mut Map<String, Value>) -> Option<Usage> {
 pub(super) fn write(usage: &Usage) -> Value {
     let (input, output) = (usage.input_tokens.unwrap_or(0), usage.output_tokens.unwrap_or(0));
     let mut map = Map::new();
-    for (name, count) in [("prompt_tokens", input), ("completion_tokens", output), ("total_tokens", input + output)] {
+    let total = input.saturating_add(output);
+    for (name, count) in [("prompt_tokens", input), ("completion_tokens", output), ("total_tokens", total)] {
         map.insert(name.to_owned(), count.into());
     }
     let written = match (usage.cache_write_5m_input_tokens, usage.cache_write_1h_input_tokens) {
         (None, None) => None,
-        (short, long) => Some(short.unwrap_or(0) + long.unwrap_or(0)),
+        (short, long) => Some(short.unwrap_or(0).saturating_add(long.unwrap_or(0))),
     };
     let input = [
         ("cached_tokens", usage.cache_read_input_tokens),

@@ -173,7 +173,8 @@ fn write_usage(usage: &Usage) -> Option<Value> {
         return None;
     }
     let (input, output) = (usage.input_tokens.unwrap_or(0), usage.output_tokens.unwrap_or(0));
-    let written = usage.cache_write_5m_input_tokens.unwrap_or(0) + usage.cache_write_1h_input_tokens.unwrap_or(0);
+    let written = usage.cache_write_5m_input_tokens.unwrap_or(0);
+    let written = written.saturating_add(usage.cache_write_1h_input_tokens.unwrap_or(0));
     Some(json!({
         "input_tokens": input,
         "input_tokens_details": {
@@ -182,7 +183,7 @@ fn write_usage(usage: &Usage) -> Option<Value> {
         },
         "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_output_tokens.unwrap_or(0)},
-        "total_tokens": input + output,
+        "total_tokens": input.saturating_add(output),
     }))
 }
 

@@ -215,7 +215,7 @@ impl Choice {
     fn cite(&mut self, part: usize, mut citation: Citation) {
         if let Some(Open::Text(start)) = self.opened(part) {
             let start = *start;
-            citation.span = citation.span.map(|(from, to)| (start + from, start + to));
+            citation.span = citation.span.map(|(from, to)| (start.saturating_add(from), start.saturating_add(to)));
         }
         self.cited.push(citation);
     }
