@@ -10,6 +10,7 @@ mod embeddings;
 mod fields;
 mod losses;
 pub(crate) mod markers;
+pub(crate) mod search;
 mod soundness;
 mod stream;
 
