@@ -236,8 +236,8 @@ pub(crate) fn write_stream(dialect: Dialect, asked: Asked) -> Box<dyn WriteStrea
 }
 
 fn encode(body: &Value) -> Bytes {
-    // `Value`'s own form of itself is always JSON.
-    body.to_string().into()
+    // A value whose names are texts can always be written; its own form of itself is the same JSON, written more slowly.
+    serde_json::to_vec(body).unwrap_or_else(|_| body.to_string().into_bytes()).into()
 }
 
 #[cfg(test)]

@@ -251,3 +251,37 @@ fn a_call_that_was_cut_off_is_charged_for_what_was_written() {
         assert_ne!(after.usage_source, UsageSource::None, "{}", recording.name);
     }
 }
+
+/// Found by fuzzing.
+#[test]
+fn white_space_before_an_answer_is_nothing_whichever_piece_it_comes_in() {
+    let stream = b" data: {\"model\":\"m\",\"choices\":[]}\n\n".as_slice();
+    let observed = |pieces: &[&[u8]]| {
+        let mut observer = Observer::new(Dialect::Openai, Operation::Chat, true);
+        pieces.iter().for_each(|piece| observer.push(piece));
+        observer.finish(true)
+    };
+    let whole = observed(&[stream]);
+    assert_eq!(whole.model_served.as_deref(), Some("m"));
+    for cut in 0..stream.len() {
+        let (before, after) = stream.split_at(cut);
+        assert_eq!(observed(&[before, after]), whole, "cut at {cut}");
+    }
+}
+
+/// Found by fuzzing.
+#[test]
+fn counts_that_no_model_can_reach_do_not_wrap() {
+    let most = u64::MAX;
+    let body = format!(
+        r#"{{"choices":[],"usage":{{"prompt_tokens":{most},"completion_tokens":{most},"total_tokens":1,"completion_tokens_details":{{"reasoning_tokens":3}}}}}}"#
+    );
+    let usage = observe::whole(Dialect::Openai, Operation::Chat, body.as_bytes()).usage;
+    assert_eq!((usage.input_tokens, usage.output_tokens), (Some(most), Some(most)));
+    let answer = tollgate_provider::chat::Answer { usage: Some(usage), ..Default::default() };
+    for &caller in Dialect::ALL {
+        let asked = tollgate_provider::translate::Asked::default();
+        let written = tollgate_provider::translate::write_answer(caller, answer.clone(), &asked).to_string();
+        assert!(written.contains(&most.to_string()), "{caller}: {written}");
+    }
+}
