@@ -5,6 +5,7 @@
 mod kept;
 mod pricing;
 #[path = "../load/report.rs"]
+#[expect(dead_code, reason = "the load suites say more")]
 mod report;
 mod sse;
 mod translate;

@@ -13,7 +13,7 @@ use support::{MORNING_US, TestLog, call, calls, denied};
 use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, TimeRange, recorded_calls};
 use tollgate_analytics::{Analytics, AnalyticsSettings, QueryLimits, SqlError, output};
 use tollgate_flush::hot::{HotItem, HotRow};
-use tollgate_interaction::{EventId, Governance, Outcome, PriceCorrection, Usd};
+use tollgate_interaction::{EventId, Governance, Operation, Outcome, PriceCorrection, UsageSource, Usd};
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
@@ -257,6 +257,26 @@ async fn one_call_is_shown_with_everything_that_was_said() {
     }
     let unknown = call(77).interaction.interaction_id;
     assert!(analytics.interaction(unknown).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_providers_ask_nothing_for_is_not_unpriced() {
+    let log = TestLog::new().await;
+    let of = |number, operation, usage_source| {
+        let mut call = call(number);
+        (call.interaction.operation, call.interaction.usage_source) = (operation, usage_source);
+        call.interaction.cost_usd = None;
+        call
+    };
+    log.settle(vec![
+        of(1, Operation::CountTokens, UsageSource::None),
+        of(2, Operation::Files, UsageSource::None),
+        // Some bill judgements by the token, and say how many there were; speech costs money, whether it is counted or not.
+        of(3, Operation::Moderations, UsageSource::Provider),
+        of(4, Operation::Speech, UsageSource::None),
+    ]);
+    let overview = analytics(&log).overview(today(), Bucket::Hour).await.unwrap();
+    assert_eq!((overview.totals.calls, overview.totals.unpriced), (4, 2));
 }
 
 #[tokio::test]

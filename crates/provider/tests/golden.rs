@@ -45,6 +45,9 @@ struct Expected {
     error: Option<ExpectedError>,
     terminated: bool,
     output_chars: u64,
+    /// Where audio is counted in seconds.
+    #[serde(default)]
+    audio_seconds: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,8 +135,16 @@ fn every_response_is_read_alike_however_it_is_cut() {
     let recordings = recordings().unwrap();
     assert!(recordings.len() >= 20, "only {} cases were found", recordings.len());
     for recording in &recordings {
-        let Expected { model_served, usage, usage_source, finish_reasons, error, terminated, output_chars } =
-            &recording.case.expected;
+        let Expected {
+            model_served,
+            usage,
+            usage_source,
+            finish_reasons,
+            error,
+            terminated,
+            output_chars,
+            audio_seconds,
+        } = &recording.case.expected;
         let error = error.as_ref().map(|error| StreamError {
             kind: error.kind.clone(),
             code: error.code.clone(),
@@ -149,7 +160,7 @@ fn every_response_is_read_alike_however_it_is_cut() {
             output_chars: *output_chars,
             service_tier: None,
             cost: None,
-            audio_seconds: None,
+            audio_seconds: audio_seconds.clone(),
         };
         let plain = |observed: Observation| Observation { service_tier: None, cost: None, ..observed };
         for (way, pieces) in replays(&recording.response) {

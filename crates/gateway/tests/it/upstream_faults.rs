@@ -212,7 +212,7 @@ async fn targets_that_cannot_say_it_use_up_no_attempts() {
         (0..4).map(claude).chain(["up/large".to_owned()]).chain((4..6).map(claude)).chain(["up/small".to_owned()]);
     set.models[1].targets = targets.collect();
     let bench = Bench::start(set).await;
-    let body = r#"{"model":"mixed","messages":[{"role":"user","content":"hi"}],"seed":7}"#;
+    let body = r#"{"model":"mixed","messages":[{"role":"user","content":"hi"}],"logit_bias":{"1":1}}"#;
     let answer = bench.post(CHAT, body).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-attempts")), (200, "2"), "{}", answer.body);
     let record = bench.row(&answer).record;
