@@ -4,6 +4,7 @@
 //! before the last bytes go out, once.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -130,7 +131,7 @@ pub(super) async fn converse(call: Box<Call>, upgrade: OnUpgrade, switched: Swit
     let limit = call.gateway.settings.limits.recorded_response_bytes;
     let (listener, record) = (Listener::default(), Some(Record::new(limit)));
     let mut session = Session { call, listener, record };
-    let gateway = std::sync::Arc::clone(&session.call.gateway);
+    let gateway = Arc::clone(&session.call.gateway);
     let joined = tokio::select! {
         () = gateway.abort.cancelled() => None,
         upgraded = tokio::time::timeout(PARTING, upgrade) => upgraded.ok().and_then(Result::ok),
@@ -199,7 +200,7 @@ impl Session {
         C: AsyncRead + AsyncWrite + Unpin,
         P: AsyncRead + AsyncWrite + Unpin,
     {
-        let gateway = std::sync::Arc::clone(&self.call.gateway);
+        let gateway = Arc::clone(&self.call.gateway);
         let timeouts = &gateway.settings.timeouts;
         let mut total = std::pin::pin!(tokio::time::sleep(timeouts.session_total));
         let mut idle = std::pin::pin!(tokio::time::sleep(timeouts.session_idle));
@@ -264,7 +265,7 @@ impl Session {
         R: AsyncRead + AsyncWrite + Unpin,
         W: AsyncRead + AsyncWrite + Unpin,
     {
-        let gateway = std::sync::Arc::clone(&self.call.gateway);
+        let gateway = Arc::clone(&self.call.gateway);
         let mut has_ended = false;
         let rest = async {
             while self.listener.is_answering() {

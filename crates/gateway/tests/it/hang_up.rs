@@ -222,13 +222,13 @@ async fn what_was_counted_before_a_caller_left_is_kept_and_the_rest_is_estimated
     let mut stage = Stage::set(OnDisconnect::Cancel, false).await;
     let caller = Caller { dialect: Dialect::Openai, events: true };
     let (path, body) = golden::request(caller, "text", "claude/small", true);
-    // The first event counts the prompt; by the fourth a word has come.
-    let events = golden::events(Dialect::Anthropic, "text");
-    let spoken = events.iter().position(|event| event.windows(10).any(|piece| piece == b"text_delta")).unwrap();
-    let steps = streamed(Dialect::Anthropic, "text", Moment::After(spoken + 1));
-    let record = stage.leave(&(path, body.to_string()), steps).await.record;
-    assert_eq!((record.usage_source, record.usage.input_tokens), (UsageSource::Partial, Some(21)));
-    assert!(record.usage.output_tokens > Some(0));
+    // The first event counts 25 tokens read and one written; 32 characters follow, and no count of them.
+    let events = golden::events(Dialect::Anthropic, "message_stream_cut");
+    let head = stream_head_of(golden::stream_type(Dialect::Anthropic));
+    let steps = [head].into_iter().chain(events.iter().map(chunk)).chain([Step::Pause]);
+    let record = stage.leave(&(path, body.to_string()), steps.collect()).await.record;
+    assert_eq!((record.usage_source, record.usage.input_tokens), (UsageSource::Partial, Some(25)));
+    assert_eq!(record.usage.output_tokens, Some(8));
 }
 
 #[tokio::test]
