@@ -162,15 +162,6 @@ impl Provider {
         self.has.as_ref().is_none_or(|has| has.contains(&api))
     }
 
-    /// The name by which the price catalogue knows `model`.
-    pub(crate) fn priced<'a>(&self, model: &'a str) -> &'a str {
-        match self.kind {
-            ProviderKind::Vertex => Publisher::of(model).1,
-            ProviderKind::Bedrock => served::bedrock_id(model),
-            _ => model,
-        }
-    }
-
     /// Where calls to `model` are served: the region that is called or, for a cross-region profile of Amazon's, the
     /// geography it spans.
     pub(crate) fn region_of(&self, model: &str) -> Option<String> {

@@ -283,15 +283,14 @@ impl RouteTable {
     }
 
     fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
-        let priced = provider.priced(model);
         Target {
             model: model.to_owned(),
             region: provider.region_of(model),
             name: format!("{}/{model}", provider.name),
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
-            input_price: self.catalog.input_price(&provider.price_name, priced),
-            output_price: self.catalog.output_price(&provider.price_name, priced),
+            input_price: self.catalog.input_price(&provider.price_name, model),
+            output_price: self.catalog.output_price(&provider.price_name, model),
             provider: Arc::clone(provider),
         }
     }

@@ -189,9 +189,8 @@ fn price(call: &Call, record: &mut Interaction) {
             at_us: record.started_at_us,
         })
     };
-    let asked = target.provider.priced(&target.model);
-    let served = record.model_served.as_deref().filter(|served| *served != asked);
-    match served.map(at).and_then(Result::ok).map_or_else(|| at(asked), Ok) {
+    let served = record.model_served.as_deref().filter(|served| *served != target.model);
+    match served.map(at).and_then(Result::ok).map_or_else(|| at(&target.model), Ok) {
         Ok(priced) => {
             record.cost_usd = Some(priced.cost);
             record.cost_source = CostSource::Catalog;
