@@ -18,7 +18,6 @@ use std::sync::{Arc, OnceLock};
 
 use tollgate_interaction::{Usage, Usd};
 
-use crate::served::{Publisher, bedrock_id};
 
 pub(crate) use calendar::{civil_date, days_since_1970};
 pub use check::{Finding, Severity, check};
@@ -30,6 +29,8 @@ pub use provider::FoundBy;
 use provider::{Found, Miss, Model, Price, Provider};
 pub use rates::Line;
 use rates::{Class, Gap};
+
+use crate::served;
 
 /// What is priced.
 #[derive(Clone, Copy, Debug)]
@@ -291,14 +292,19 @@ impl Catalog {
         Ok(Row { provider, found, price })
     }
 
-    /// `provider` is canonical.
+    /// `provider` is canonical. A model that the operator has named as it is called comes first; Amazon's and Google's names
+    /// for one may say more than which model it is.
     fn find<'a>(&'a self, provider: &str, model: &'a str) -> Option<Found<'a>> {
-        // Two name a model by more than its id.
-        let model = match provider {
-            "vertex" => Publisher::of(model).1,
-            "bedrock" => bedrock_id(model),
+        let id = match provider {
+            "bedrock" => served::bedrock_id(model),
+            "vertex" => served::Publisher::of(model).1,
             _ => model,
         };
+        let by_id = || if id == model { None } else { self.find_exactly(provider, id) };
+        self.find_exactly(provider, model).or_else(by_id)
+    }
+
+    fn find_exactly<'a>(&'a self, provider: &str, model: &'a str) -> Option<Found<'a>> {
         let own = self.overrides.get(provider).and_then(|own| own.find(model));
         own.or_else(|| self.base(provider)?.find(model))
     }

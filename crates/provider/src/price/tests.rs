@@ -315,3 +315,22 @@ fn an_update_takes_the_place_of_a_file() {
     assert_eq!(catalog.limits("groq", "m").unwrap().context_tokens, Some(8));
     assert!(catalog.models("openai").count() > 50);
 }
+
+#[test]
+fn a_name_that_says_more_than_the_model_is_priced_as_the_model() {
+    let catalog = Catalog::builtin().unwrap();
+    let usage = tokens(1_000_000, 0);
+    let cost = |provider: &str, model: &str| catalog.cost(&call(provider, model, &usage)).map(|priced| priced.cost);
+    let claude = "anthropic.claude-sonnet-4-5-20250929-v1:0";
+    for arn in ["inference-profile/global.", "inference-profile/eu.", "foundation-model/"] {
+        let (_, prefix) = arn.split_once('/').unwrap();
+        let name = format!("arn:aws:bedrock:eu-central-1:123456789012:{arn}{claude}");
+        assert_eq!(cost("aws", &name).unwrap(), cost("bedrock", &format!("{prefix}{claude}")).unwrap(), "{arn}");
+    }
+    assert_ne!(cost("aws", &format!("global.{claude}")), cost("aws", &format!("eu.{claude}")));
+    let application = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/abc";
+    assert!(matches!(cost("aws", application), Err(PriceError::UnknownModel { .. })));
+    let plain = cost("vertex", "claude-sonnet-4-5@20250929").unwrap();
+    assert_eq!(cost("vertex", "anthropic/claude-sonnet-4-5@20250929").unwrap(), plain);
+    assert_eq!(cost("vertex", "google/gemini-2.5-flash").unwrap(), cost("vertex", "gemini-2.5-flash").unwrap());
+}
