@@ -30,8 +30,9 @@ pub(crate) fn costs(interactions: Arc<LogTable>, corrections: &Arc<LogTable>) ->
     let calls = LogicalPlanBuilder::scan(Table::Interactions.folder(), provider_as_source(interactions), None)?;
     let is_corrected = !corrections.is_empty();
     let calls = if is_corrected {
-        let on = (vec![Column::from_name("interaction_id")], vec![Column::from_name(CORRECTED_CALL)]);
-        calls.join(newest(corrections)?, JoinType::Left, on, None)?
+        // The corrections stand on the left, which the engine holds in memory while the calls pass by.
+        let on = (vec![Column::from_name(CORRECTED_CALL)], vec![Column::from_name("interaction_id")]);
+        newest(corrections)?.join(calls.build()?, JoinType::Right, on, None)?
     } else {
         calls
     };
@@ -58,7 +59,7 @@ pub(crate) fn costs(interactions: Arc<LogTable>, corrections: &Arc<LogTable>) ->
 }
 
 /// Of each corrected call, the last correction.
-fn newest(corrections: &Arc<LogTable>) -> Result<datafusion::logical_expr::LogicalPlan> {
+fn newest(corrections: &Arc<LogTable>) -> Result<LogicalPlanBuilder> {
     let source = provider_as_source(Arc::clone(corrections) as _);
     let in_order =
         || vec![ident("at").sort(true, true), ident("epoch").sort(true, true), ident("seq").sort(true, true)];
@@ -76,8 +77,7 @@ fn newest(corrections: &Arc<LogTable>) -> Result<datafusion::logical_expr::Logic
             ident(CORRECTED_COST),
             ident(CORRECTED_PRICE),
             ident(CORRECTED_AT),
-        ])?
-        .build()
+        ])
 }
 
 fn moment() -> DataType {

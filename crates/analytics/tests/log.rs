@@ -378,6 +378,9 @@ async fn costs_count_with_the_last_correction_and_interactions_stay_as_recorded(
     assert_eq!((stated.catalog_usd, stated.provider_usd), (Usd::new(1_500_000_000), Usd::new(1_600_000_000)));
     let overview = analytics.overview(today(), Bucket::Hour).await.unwrap();
     assert_eq!(overview.totals.cost_usd, costs.total.cost_usd);
+    let page = analytics.interactions(&InteractionFilter::default(), Page::default()).await.unwrap();
+    let listed: Vec<_> = page.rows.iter().map(|row| row.cost_usd).collect();
+    assert_eq!(listed, [Some(Usd::new(1_500_000_000)), Some(Usd::from_dollars(3)), Some(Usd::from_dollars(2))]);
     // So do budgets: call 1 and 3 are of one team, call 2 of the other.
     let signals = analytics.signals(MORNING_US + 3 * MINUTE_US).await.unwrap();
     assert_eq!(signals.team_spend["kyc"], Usd::new(2_001_500_000_000));

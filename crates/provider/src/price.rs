@@ -18,7 +18,6 @@ use std::sync::{Arc, OnceLock};
 
 use tollgate_interaction::{Usage, Usd};
 
-
 pub(crate) use calendar::{civil_date, days_since_1970};
 pub use check::{Finding, Severity, check};
 pub use diff::{Change, Diff, Verdict, diff};
