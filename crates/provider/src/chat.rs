@@ -3,9 +3,13 @@
 //! one can say is kept beside it ([`Request::others`], [`Content::Native`]) so that it is refused or dropped by name, and
 //! never lost unsaid. A call whose dialect is the provider's never comes here: its bytes pass as they are.
 
+pub(crate) mod search;
 mod signature;
+mod tier;
 
+pub use search::WebSearch;
 use serde_json::Value;
+pub use tier::Tier;
 use tollgate_interaction::{Dialect, Usage};
 
 use crate::observe::StreamError;
@@ -39,6 +43,8 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// Functions the model may call.
     pub tools: Vec<Tool>,
+    /// Whether it may search the web by itself.
+    pub web_search: Option<Said<WebSearch>>,
     /// Whether it must, may or may not call one.
     pub tool_choice: Option<Said<ToolChoice>>,
     /// Whether it may call several at once.
@@ -72,7 +78,8 @@ pub struct Request {
     /// Tier of service asked for, in the caller's dialect's words.
     pub service_tier: Option<Said<String>>,
     /// Fields that tell the provider how to keep, label or route the call and change nothing about the answer, such as
-    /// `metadata` or `store`: never a reason to refuse; listed as dropped where they cannot be passed on.
+    /// `metadata` or `store`, and wishes that nobody promises to grant, such as `verbosity`: never a reason to refuse; listed
+    /// as dropped where they cannot be passed on (ADR 0007).
     pub hints: Vec<Said<Value>>,
     /// Fields with meaning that nothing above can hold. Refused, or dropped by name.
     pub others: Vec<Said<Value>>,
@@ -243,7 +250,7 @@ pub enum Source {
 /// A call of a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {
-    /// Links the call with its result. Made up by the reader where the dialect has none.
+    /// Links the call with its result. Empty in an answer whose provider gave none; whoever translates it makes one up.
     pub id: String,
     /// Name of the function.
     pub name: String,
@@ -451,8 +458,8 @@ pub struct Answer {
     pub choices: Vec<Choice>,
     /// Tokens, normalised: input includes cached tokens, output includes reasoning.
     pub usage: Option<Usage>,
-    /// Tier that served it, in the provider's words.
-    pub service_tier: Option<String>,
+    /// Tier that served it, if it is one that another dialect could name.
+    pub service_tier: Option<Tier>,
 }
 
 /// One of the answers.
@@ -485,7 +492,11 @@ pub enum Stop {
     Paused,
     /// The context window was full.
     ContextFull,
-    /// In words of the provider's that fit none of these.
+    /// The model called a tool in a way that is no call: whatever it wrote is not an answer.
+    MalformedCall,
+    /// The model wrote what its provider could not read, or failed on the way.
+    MalformedAnswer,
+    /// In words of the provider's that fit none of these. The answer may not be whole.
     Other(String),
 }
 
@@ -556,8 +567,8 @@ pub enum Event {
     },
     /// Tokens, so far or in all; a later one replaces an earlier one.
     Usage(Usage),
-    /// The tier that served it, in the provider's words.
-    ServiceTier(String),
+    /// The tier that served it. Comes straight after the beginning where it is known by then.
+    ServiceTier(Tier),
     /// All has been said. Comes once, last, unless there was an error.
     End,
     /// The provider reports an error instead of an end.

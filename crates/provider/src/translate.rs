@@ -3,11 +3,14 @@
 //! and not one for each other dialect. What the target cannot express is refused with the field's path, or dropped by name
 //! where the operator allows it; nothing is lost unsaid.
 
+mod call_ids;
 mod fields;
 mod losses;
+pub(crate) mod markers;
 mod stream;
 
 use bytes::Bytes;
+use call_ids::CallIds;
 use serde_json::Value;
 use tollgate_interaction::Dialect;
 
@@ -148,13 +151,14 @@ pub fn read_answer(dialect: Dialect, body: Value) -> Result<Answer, AnswerError>
 
 /// Writes a whole answer in `dialect`.
 #[must_use]
-pub fn write_answer(dialect: Dialect, answer: Answer, asked: &Asked) -> Value {
+pub fn write_answer(dialect: Dialect, mut answer: Answer, asked: &Asked) -> Value {
+    CallIds::of(&asked.id).name_all(&mut answer);
     match dialect {
         Dialect::Openai => openai::answer::write(answer, asked),
         Dialect::Anthropic => anthropic::answer::write(answer, asked),
         Dialect::Responses => responses::answer::write(answer, asked),
         Dialect::Gemini => gemini::answer::write(answer, asked),
-        Dialect::Bedrock => bedrock::answer::write(answer, asked),
+        Dialect::Bedrock => bedrock::answer::write(answer),
     }
 }
 
@@ -174,7 +178,7 @@ pub(crate) fn write_stream(dialect: Dialect, asked: Asked) -> Box<dyn WriteStrea
         Dialect::Anthropic => Box::new(anthropic::stream::Writer::new(asked)),
         Dialect::Responses => Box::new(responses::stream::Writer::new(asked)),
         Dialect::Gemini => Box::new(gemini::stream::Writer::new(asked)),
-        Dialect::Bedrock => Box::new(bedrock::stream::Writer::new(asked)),
+        Dialect::Bedrock => Box::<bedrock::stream::Writer>::default(),
     }
 }
 

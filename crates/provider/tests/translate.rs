@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_interaction::{Dialect, Operation, Usage, UsageSource};
 use tollgate_provider::observe::Observer;
 use tollgate_provider::translate::{self, Address, Asked, OnUnsupported, StreamTranslator};
@@ -25,6 +25,15 @@ struct Turn {
     usage: Usage,
     finish_reasons: Vec<String>,
     model_served: Option<String>,
+    /// Names of the models at providers of these dialects, where the name decides what is written; else `m`.
+    #[serde(default)]
+    models: BTreeMap<Dialect, String>,
+}
+
+impl Turn {
+    fn model(&self, target: Dialect) -> &str {
+        self.models.get(&target).map_or("m", String::as_str)
+    }
 }
 
 struct Scenario {
@@ -157,7 +166,8 @@ fn every_request_is_translated_or_refused_by_name() {
         for &target in Dialect::ALL.iter().filter(|target| **target != scenario.dialect) {
             cases += 1;
             let folder = scenario.folder.join(format!("to_{}", target.as_str()));
-            let ask = |on| translate::request(scenario.dialect, target, body, address(), "m", on);
+            let model = scenario.turn.model(target);
+            let ask = |on| translate::request(scenario.dialect, target, body, address(), model, on);
             match ask(OnUnsupported::Refuse) {
                 Ok(translated) => {
                     if folder.join("refused.txt").exists() {
@@ -268,6 +278,8 @@ fn what_is_written_to_a_caller_reads_as_the_same_words_and_stop() {
             let written = translate::write_answer(caller, meant.clone(), &asked());
             let read = match translate::read_answer(caller, written) {
                 Ok(read) => read,
+                // What is no answer is told as a failed response.
+                Err(error) if error.at == "status" && upstream.name == "malformed_call" => continue,
                 Err(error) => {
                     faults.push(format!("{} to {caller}: {error}", upstream.folder.display()));
                     continue;
@@ -311,6 +323,332 @@ fn words(answer: &tollgate_provider::chat::Answer) -> Vec<String> {
         said
     };
     answer.choices.iter().map(of_choice).collect()
+}
+
+/// The bytes of a translated stream.
+fn translated(upstream: &Scenario, caller: Dialect) -> Option<Vec<u8>> {
+    let mut translator = StreamTranslator::new(upstream.dialect, caller, asked());
+    let mut seen = translator.push(upstream.stream.as_ref()?).to_vec();
+    seen.extend_from_slice(&translator.finish());
+    Some(seen)
+}
+
+/// Name and data of every event of a stream, in whichever framing.
+fn events(dialect: Dialect, stream: &[u8]) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut events = Vec::new();
+    let mut add = |name: &[u8], data: &[u8]| events.push((text(name), text(data)));
+    match dialect {
+        Dialect::Bedrock => eventstream::Decoder::default().push(stream, |event| add(event.name, event.data)),
+        _ => {
+            let mut decoder = tollgate_provider::sse::Decoder::default();
+            decoder.push(stream, |event| add(event.name, event.data));
+        }
+    }
+    events
+}
+
+/// The error event of a dialect, by which its clients tell that the stream has failed.
+fn is_error(dialect: Dialect, (name, data): &(String, String)) -> bool {
+    let data: Value = serde_json::from_str(data).unwrap_or_default();
+    match dialect {
+        Dialect::Openai | Dialect::Gemini => data["error"]["message"].is_string(),
+        Dialect::Anthropic => name == "error" && data["error"]["type"].is_string(),
+        Dialect::Responses => name == "error" && data["error"]["message"].is_string(),
+        Dialect::Bedrock => name.ends_with("Exception") && data["message"].is_string(),
+    }
+}
+
+#[test]
+fn a_late_error_is_an_error_to_every_caller_and_to_the_books() {
+    let (scenarios, mut cases) = (scenarios(), 0);
+    for upstream in scenarios.values().filter(|scenario| scenario.name.starts_with("late_error")) {
+        let what = upstream.folder.display();
+        let mut observer = Observer::new(upstream.dialect, Operation::Chat, true);
+        observer.push(upstream.stream.as_ref().unwrap());
+        assert!(observer.finish(true).error.is_some(), "{what}: the provider's stream has failed");
+        for &caller in Dialect::ALL.iter().filter(|caller| **caller != upstream.dialect) {
+            cases += 1;
+            let stream = translated(upstream, caller).unwrap();
+            let seen = events(caller, &stream);
+            let errors = seen.iter().filter(|event| is_error(caller, event)).count();
+            assert_eq!(errors, 1, "{what} to {caller}: {seen:?}");
+            // What follows is at most the word that the whole has failed.
+            let (last, data) = seen.last().unwrap();
+            let is_last = is_error(caller, seen.last().unwrap()) || last == "response.failed";
+            assert!(is_last, "{what} to {caller} ends with {last} {data}");
+            let mut observer = Observer::new(caller, Operation::Chat, true);
+            observer.push(&stream);
+            let observed = observer.finish(true);
+            assert!(observed.error.is_some() && observed.finish_reasons.is_empty(), "{what} to {caller}: {observed:?}");
+        }
+    }
+    assert!(cases >= 4 * Dialect::ALL.len(), "every dialect fails late in some scenario");
+}
+
+#[test]
+fn every_stream_begins_once_and_ends_once_in_its_dialects_way() {
+    for upstream in scenarios().values().filter(|scenario| !scenario.name.starts_with("late_error")) {
+        for &caller in Dialect::ALL.iter().filter(|caller| **caller != upstream.dialect) {
+            let Some(stream) = translated(upstream, caller) else { continue };
+            let seen = events(caller, &stream);
+            let what = format!("{} to {caller}: {seen:?}", upstream.folder.display());
+            let named = |name: &str| seen.iter().filter(|(given, _)| given == name).count();
+            let done = seen.iter().filter(|(_, data)| data == "[DONE]").count();
+            let last = seen.last().map_or("", |(name, _)| name.as_str());
+            match caller {
+                Dialect::Openai => assert_eq!(done, 1, "{what}"),
+                Dialect::Anthropic => {
+                    assert_eq!(
+                        (named("message_start"), named("message_delta"), named("message_stop")),
+                        (1, 1, 1),
+                        "{what}"
+                    );
+                    assert_eq!(last, "message_stop", "{what}");
+                }
+                Dialect::Responses => {
+                    assert_eq!((named("response.created"), done), (1, 0), "{what}");
+                    let endings = ["response.completed", "response.incomplete", "response.failed"];
+                    assert!(
+                        endings.contains(&last) && endings.iter().map(|ending| named(ending)).sum::<usize>() == 1,
+                        "{what}"
+                    );
+                    for (number, (name, data)) in seen.iter().enumerate() {
+                        let data: Value = serde_json::from_str(data).unwrap();
+                        let said = (data["type"].as_str(), data["sequence_number"].as_u64());
+                        assert_eq!(said, (Some(name.as_str()), Some(number as u64)), "{what}");
+                    }
+                }
+                Dialect::Gemini => assert!(last.is_empty() && done == 0, "{what}"),
+                Dialect::Bedrock => {
+                    assert_eq!((named("messageStart"), named("messageStop")), (1, 1), "{what}");
+                    assert!(named("metadata") <= 1, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn words_are_passed_on_as_they_come() {
+    let scenarios = scenarios();
+    for &provider in Dialect::ALL {
+        let upstream = &scenarios[&(provider, "text".to_owned())];
+        let stream = upstream.stream.as_ref().unwrap();
+        let first = stream.windows(2).position(|pair| pair == b"Pa").unwrap();
+        let rest = stream.windows(2).rposition(|pair| pair == b"is" || pair == b"ri").unwrap();
+        assert!(first < rest, "`{provider}` says it in two pieces");
+        for &caller in Dialect::ALL.iter().filter(|caller| **caller != provider) {
+            let mut translator = StreamTranslator::new(provider, caller, asked());
+            let mut seen = Vec::new();
+            // To the end of the event in which the first piece stands, whatever follows.
+            let until = match provider {
+                Dialect::Bedrock => stream.len() - 1,
+                _ => first + stream[first..].windows(2).position(|pair| pair == b"\n\n").unwrap() + 2,
+            };
+            seen.extend_from_slice(&translator.push(&stream[..until]));
+            assert!(seen.windows(2).any(|pair| pair == b"Pa"), "{provider} to {caller} holds words back");
+        }
+    }
+}
+
+/// Anthropic's clients add every delta to the block it names: one of another kind breaks them.
+#[test]
+fn every_delta_of_messages_fits_its_block() {
+    let fits = |block: &str, delta: &str| match delta {
+        "text_delta" | "citations_delta" => block == "text",
+        "thinking_delta" | "signature_delta" => block == "thinking",
+        "input_json_delta" => block == "tool_use",
+        _ => false,
+    };
+    for upstream in scenarios().values().filter(|scenario| scenario.dialect != Dialect::Anthropic) {
+        let Some(stream) = translated(upstream, Dialect::Anthropic) else { continue };
+        let mut open: Option<(u64, String)> = None;
+        let mut next = 0;
+        for (name, data) in events(Dialect::Anthropic, &stream) {
+            let data: Value = serde_json::from_str(&data).unwrap();
+            let what = format!("{}: {data}", upstream.folder.display());
+            match name.as_str() {
+                "content_block_start" => {
+                    assert!(open.is_none() && data["index"] == next, "{what}");
+                    open = Some((next, data["content_block"]["type"].as_str().unwrap().to_owned()));
+                    next += 1;
+                }
+                "content_block_delta" => {
+                    let (index, block) = open.as_ref().unwrap();
+                    assert!(data["index"] == *index && fits(block, data["delta"]["type"].as_str().unwrap()), "{what}");
+                }
+                "content_block_stop" => assert_eq!(data["index"], open.take().unwrap().0, "{what}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Output without what can only be known at one end of a stream: where the signature of a call came too late it follows it.
+fn plain_output(response: &Value) -> Value {
+    let items = response["output"].as_array().unwrap().iter();
+    let items = items.filter(|item| !item["id"].as_str().is_some_and(|id| id.starts_with("rs_call")));
+    let without_ids = items.cloned().map(|mut item| {
+        item.as_object_mut().unwrap().remove("id");
+        item
+    });
+    without_ids.collect()
+}
+
+#[test]
+fn a_response_says_the_same_whole_and_streamed_in_the_same_order() {
+    for upstream in scenarios().values().filter(|scenario| scenario.dialect != Dialect::Responses) {
+        let (Some(body), Some(stream)) = (&upstream.answer, translated(upstream, Dialect::Responses)) else { continue };
+        let whole = translate::answer(upstream.dialect, Dialect::Responses, body, &asked()).unwrap();
+        let whole: Value = serde_json::from_slice(&whole).unwrap();
+        let (_, last) = events(Dialect::Responses, &stream).pop().unwrap();
+        let last: Value = serde_json::from_str(&last).unwrap();
+        let what = upstream.folder.display();
+        assert_eq!(plain_output(&last["response"]), plain_output(&whole), "{what}");
+        for field in ["status", "incomplete_details", "error"] {
+            assert_eq!(last["response"][field], whole[field], "{what}: {field}");
+        }
+        let known = [json!(null), json!("max_output_tokens"), json!("content_filter")];
+        assert!(known.contains(&whole["incomplete_details"]["reason"]), "{what}");
+    }
+}
+
+/// Every text that lets a provider recognise its own thoughts.
+fn signatures(value: &Value, found: &mut Vec<String>) {
+    let names = ["thoughtSignature", "thought_signature", "signature", "encrypted_content", "redactedContent"];
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                match value {
+                    Value::String(text) if names.contains(&name.as_str()) && !text.is_empty() => {
+                        found.push(text.clone())
+                    }
+                    value => signatures(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| signatures(item, found)),
+        _ => {}
+    }
+}
+
+/// The next request of a caller that sends back the answer it was given, as client libraries do, and the results of calls.
+fn second_turn(caller: Dialect, answer: &Value) -> Value {
+    let each = |items: &Value, pointer: &str, name: &str, made: &dyn Fn(&Value) -> Value| -> Vec<Value> {
+        let items = items.as_array().cloned().unwrap_or_default();
+        items
+            .iter()
+            .filter(|item| item["type"] == name || item.get(name).is_some())
+            .map(|item| made(item.pointer(pointer).unwrap()))
+            .collect()
+    };
+    match caller {
+        Dialect::Openai => {
+            let message = &answer["choices"][0]["message"];
+            let results = each(
+                &message["tool_calls"],
+                "/id",
+                "function",
+                &|id| json!({"role": "tool", "tool_call_id": id, "content": "ok"}),
+            );
+            let mut messages = vec![json!({"role": "user", "content": "Go."}), message.clone()];
+            messages.extend(results);
+            json!({"model": "m", "messages": messages})
+        }
+        Dialect::Anthropic => {
+            let results = each(
+                &answer["content"],
+                "/id",
+                "tool_use",
+                &|id| json!({"type": "tool_result", "tool_use_id": id, "content": "ok"}),
+            );
+            json!({"model": "m", "max_tokens": 9, "messages": [
+                {"role": "user", "content": "Go."}, {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": results},
+            ]})
+        }
+        Dialect::Responses => {
+            let mut input = vec![json!({"role": "user", "content": "Go."})];
+            input.extend(answer["output"].as_array().unwrap().iter().cloned());
+            input.extend(each(
+                &answer["output"],
+                "/call_id",
+                "function_call",
+                &|id| json!({"type": "function_call_output", "call_id": id, "output": "ok"}),
+            ));
+            json!({"model": "m", "input": input})
+        }
+        Dialect::Gemini => {
+            let content = &answer["candidates"][0]["content"];
+            let results = each(
+                &content["parts"],
+                "/functionCall",
+                "functionCall",
+                &|call| json!({"functionResponse": {"id": call["id"], "name": call["name"], "response": {"output": "ok"}}}),
+            );
+            json!({"contents": [{"role": "user", "parts": [{"text": "Go."}]}, content, {"role": "user", "parts": results}]})
+        }
+        Dialect::Bedrock => {
+            let message = &answer["output"]["message"];
+            let results = each(
+                &message["content"],
+                "/toolUse/toolUseId",
+                "toolUse",
+                &|id| json!({"toolResult": {"toolUseId": id, "content": [{"text": "ok"}]}}),
+            );
+            json!({"messages": [{"role": "user", "content": [{"text": "Go."}]}, message, {"role": "user", "content": results}]})
+        }
+    }
+}
+
+#[test]
+fn what_a_provider_signed_comes_back_to_it_on_the_second_turn_of_every_caller() {
+    let mut cases = 0;
+    for upstream in scenarios().values() {
+        let Some(body) = &upstream.answer else { continue };
+        let mut signed = Vec::new();
+        signatures(&serde_json::from_slice(body).unwrap(), &mut signed);
+        for &caller in Dialect::ALL.iter().filter(|caller| **caller != upstream.dialect) {
+            let answer = translate::answer(upstream.dialect, caller, body, &asked()).unwrap();
+            let request = second_turn(caller, &serde_json::from_slice(&answer).unwrap()).to_string();
+            let back =
+                translate::request(caller, upstream.dialect, request.as_bytes(), address(), "m", OnUnsupported::Refuse);
+            let what = format!("{} by a caller of {caller}", upstream.folder.display());
+            // A signature of no words and no call has no place in some dialects; every other comes back as it was.
+            let back = back.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let mut given = Vec::new();
+            signatures(&serde_json::from_slice(&back.body).unwrap(), &mut given);
+            for signature in &signed {
+                assert!(given.contains(signature), "{what}: {signature} is not among {given:?}\n{request}");
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases >= 40, "only {cases} signatures");
+}
+
+#[test]
+fn ids_of_calls_differ_from_answer_to_answer() {
+    let scenarios = scenarios();
+    for (dialect, name) in [(Dialect::Openai, "tool_calls_without_ids"), (Dialect::Gemini, "tool_calls_without_ids")] {
+        let upstream = &scenarios[&(dialect, name.to_owned())];
+        let ids = |id: &str| -> Vec<Value> {
+            let asked = Asked { id: id.to_owned(), ..asked() };
+            let body =
+                translate::answer(dialect, Dialect::Anthropic, upstream.answer.as_ref().unwrap(), &asked).unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let blocks = body["content"].as_array().unwrap().iter();
+            blocks.filter(|block| block["type"] == "tool_use").map(|block| block["id"].clone()).collect()
+        };
+        let (first, second) =
+            (ids("01938c2e-7b1a-7c3d-9e4f-0123456789ab"), ids("01938c2e-7b1a-7c3d-9e4f-0123456789ac"));
+        assert!(first.len() > 1 && first.iter().all(|id| !second.contains(id)), "{first:?} {second:?}");
+        let stream = translated(upstream, Dialect::Anthropic).unwrap();
+        let stream = String::from_utf8(stream).unwrap();
+        for id in ids("golden") {
+            assert!(stream.contains(id.as_str().unwrap()), "{id} in {stream}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,17 @@ use super::Signature;
 /// What a wrapped signature begins with.
 const MARK: &str = "tollgate:";
 
+/// What the signature of a call begins with that a copy of Chat Completions has given: the object in which it stands there
+/// (`extra_content`), which tells it from the signature of a thought.
+const OPENAI_CALL: &str = r#"{"google":"#;
+
 impl Signature {
+    /// Whether it is that of a call and not of a thought. Where a dialect has no place for it at the call it travels as an
+    /// encrypted thought beside the call, and finds its way back by this. Gemini has encrypted thoughts in no other form.
+    pub(crate) fn is_of_call(&self) -> bool {
+        self.of == Dialect::Gemini || (self.of == Dialect::Openai && self.text.starts_with(OPENAI_CALL))
+    }
+
     /// The text that stands for it in a conversation of dialect `own`: as it is if it is that dialect's own, else
     /// `tollgate:<dialect>:<text>`.
     pub(crate) fn wrapped(&self, own: Dialect) -> String {
@@ -36,6 +46,15 @@ mod tests {
         assert_eq!(travelling, "tollgate:gemini:CiQ:a==");
         assert_eq!(Signature::unwrapped(travelling, Dialect::Anthropic), signature);
         assert_eq!(signature.wrapped(Dialect::Gemini), "CiQ:a==");
+    }
+
+    #[test]
+    fn the_signature_of_a_call_is_told_from_that_of_a_thought() {
+        let signature = |of, text: &str| Signature { of, text: text.to_owned() };
+        assert!(signature(Dialect::Gemini, "CiQ=").is_of_call());
+        assert!(signature(Dialect::Openai, r#"{"google":{"thought_signature":"CiQ="}}"#).is_of_call());
+        assert!(!signature(Dialect::Openai, r#"{"data":"CiQ=","format":"anthropic-claude-v1"}"#).is_of_call());
+        assert!(!signature(Dialect::Anthropic, "EqQB").is_of_call());
     }
 
     #[test]

@@ -56,6 +56,11 @@ pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
+/// Whether Claude, as `model` names it wherever it runs, takes messages of the system in the middle of a conversation.
+pub(super) fn takes_system_midway(model: &str) -> bool {
+    model.find("claude-").is_some_and(|at| models::Model::of(&model[at..]).system_midway)
+}
+
 /// An object of `fields`, which are moved into it where `json!` would copy them.
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()

@@ -3,6 +3,7 @@
 //! <https://platform.openai.com/docs/api-reference/models/list> (2026-11-23).
 
 pub(crate) mod answer;
+pub(super) mod models;
 pub(crate) mod request;
 pub(crate) mod stream;
 #[cfg(test)]

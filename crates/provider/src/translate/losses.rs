@@ -1,5 +1,5 @@
 //! What the provider's dialect cannot express: refused with the field's path or, where the operator allows it, dropped and
-//! listed.
+//! listed. Hints are listed alone.
 
 use tollgate_interaction::Dialect;
 
@@ -61,7 +61,8 @@ impl Losses {
         }
     }
 
-    /// The field at `at`, which changes nothing about the answer, is not passed on.
+    /// The field at `at` is a hint, which changes nothing about the answer or which nobody promises to grant (ADR 0007), and
+    /// is not passed on, or not as it was. It is listed, and never a reason to refuse.
     pub fn note(&mut self, at: &str) {
         if !self.dropped.iter().any(|dropped| dropped == at) {
             self.dropped.push(at.to_owned());

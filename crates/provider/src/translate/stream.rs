@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tollgate_interaction::Dialect;
 
-use super::{Asked, read_stream, write_stream};
+use super::{Asked, CallIds, read_stream, write_stream};
 use crate::chat::Event;
 use crate::framing::Decoder;
 
@@ -29,6 +29,7 @@ pub struct StreamTranslator {
     decoder: Decoder,
     reader: Box<dyn ReadStream>,
     writer: Box<dyn WriteStream>,
+    call_ids: CallIds,
     events: Vec<Event>,
     has_ended: bool,
 }
@@ -40,6 +41,7 @@ impl StreamTranslator {
         StreamTranslator {
             decoder: Decoder::of(from),
             reader: read_stream(from),
+            call_ids: CallIds::of(&asked.id),
             writer: write_stream(to, asked),
             events: Vec::new(),
             has_ended: false,
@@ -71,11 +73,12 @@ impl StreamTranslator {
 
     fn written(&mut self) -> Bytes {
         let mut out = Vec::new();
-        for event in self.events.drain(..) {
+        for mut event in self.events.drain(..) {
             if self.has_ended {
                 break;
             }
             self.has_ended = matches!(event, Event::End | Event::Error(_));
+            self.call_ids.name_next(&mut event);
             self.writer.write(event, &mut out);
         }
         out.into()

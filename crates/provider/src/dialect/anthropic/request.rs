@@ -11,5 +11,6 @@ mod write;
 mod write_content;
 
 pub(crate) use read::read;
+pub(in crate::dialect) use write::goes_on_without_a_thought;
 pub(crate) use write::write;
 pub(super) use write_content::{input, wrapped};

@@ -35,14 +35,16 @@ pub(super) struct Held {
 pub(super) fn write(stop: Option<Stop>, held: Held) -> (&'static str, Value) {
     let reason = match stop {
         Some(Stop::StopText(sequence)) => return ("stop_sequence", sequence.map_or(Value::Null, Value::String)),
-        Some(Stop::Length) => "max_tokens",
+        // In words of another provider's that say no more than that it did not come to its end.
+        Some(Stop::Length | Stop::Other(_)) => "max_tokens",
         Some(Stop::ToolUse) => "tool_use",
-        Some(Stop::Filtered | Stop::Refused) => "refusal",
+        // What is no answer must not look like one: there is no nearer word for a call that could not be read.
+        Some(Stop::Filtered | Stop::Refused | Stop::MalformedCall | Stop::MalformedAnswer) => "refusal",
         Some(Stop::Paused) => "pause_turn",
         Some(Stop::ContextFull) => "model_context_window_exceeded",
-        Some(Stop::End | Stop::Other(_)) | None if held.refusal => "refusal",
-        Some(Stop::End | Stop::Other(_)) | None if held.call => "tool_use",
-        Some(Stop::End | Stop::Other(_)) | None => "end_turn",
+        Some(Stop::End) | None if held.refusal => "refusal",
+        Some(Stop::End) | None if held.call => "tool_use",
+        Some(Stop::End) | None => "end_turn",
     };
     (reason, Value::Null)
 }

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 use tollgate_interaction::Usage;
 
+use crate::chat::Tier;
 use crate::scan::Cursor;
 use crate::usage::AnthropicUsage;
 
@@ -16,7 +17,7 @@ pub(super) fn read_over(known: &mut AnthropicUsage, usage: &Value) {
 }
 
 /// `usage` of a message. Both totals must be there, known or not.
-pub(super) fn whole(usage: &Usage, service_tier: Option<&str>) -> Value {
+pub(super) fn whole(usage: &Usage, service_tier: Option<Tier>) -> Value {
     let mut written = Map::new();
     written.insert("input_tokens".to_owned(), uncached(usage).unwrap_or(0).into());
     write_caches(usage, &mut written);
@@ -25,7 +26,7 @@ pub(super) fn whole(usage: &Usage, service_tier: Option<&str>) -> Value {
         written.insert("cache_creation".to_owned(), creation);
     }
     write_output(usage, &mut written);
-    if let Some(tier) = service_tier.and_then(tier) {
+    if let Some(tier) = service_tier.and_then(tier_word) {
         written.insert("service_tier".to_owned(), tier.into());
     }
     written.into()
@@ -75,11 +76,11 @@ fn uncached(usage: &Usage) -> Option<u64> {
 }
 
 /// The tier in this dialect's words, if it has one for it.
-fn tier(word: &str) -> Option<&'static str> {
-    match word {
-        "standard" | "default" | "on_demand" => Some("standard"),
-        "priority" => Some("priority"),
-        "batch" => Some("batch"),
-        _ => None,
+fn tier_word(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::Standard => Some("standard"),
+        Tier::Priority => Some("priority"),
+        Tier::Batch => Some("batch"),
+        Tier::Flex | Tier::Reserved => None,
     }
 }

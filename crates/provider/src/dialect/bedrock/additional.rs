@@ -7,9 +7,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::chat::{Effort, Reasoning, Request, Said, ToolChoice};
+use crate::chat::{CacheFor, Effort, Reasoning, Request, Said, ToolChoice};
 use crate::dialect::RequestError;
-use crate::translate::{Fields, Losses, Unsupported};
+use crate::translate::{Fields, Losses, Unsupported, markers};
 
 /// Whose words a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,45 @@ impl Family {
     /// Whether it is Claude.
     pub(super) fn is_claude(self) -> bool {
         matches!(self, Family::Claude | Family::ClaudeByBudget)
+    }
+
+    /// Whether it will be told in tokens how much to think.
+    pub(super) fn thinks_by_budget(self, reasoning: Option<&Said<Reasoning>>) -> bool {
+        match self {
+            Family::ClaudeByBudget => true,
+            Family::Claude => reasoning.is_some_and(|said| said.value.budget_tokens.is_some()),
+            Family::Nova | Family::GptOss | Family::Other => false,
+        }
+    }
+
+    /// Takes out of `request` the markers of the cache that the model would refuse.
+    /// Source: <https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html> (2026-11-26).
+    pub(super) fn keep_markers(self, request: &mut Request, losses: &mut Losses) {
+        let takes_any = self.is_claude() || self == Family::Nova;
+        for tool in request.tools.iter_mut().filter(|_| !self.is_claude()) {
+            if tool.cache.take().is_some() {
+                losses.note(&tool.at);
+            }
+        }
+        let messages = request.messages.iter_mut().flat_map(|message| &mut message.parts);
+        for part in request.system.iter_mut().chain(messages).filter(|part| part.cache.is_some()) {
+            match self {
+                Family::Claude | Family::ClaudeByBudget => {}
+                // Nova keeps what it caches for five minutes, and knows no other time.
+                Family::Nova if part.cache == Some(CacheFor::FiveMinutes) => {}
+                Family::Nova => {
+                    part.cache = Some(CacheFor::FiveMinutes);
+                    losses.note(&part.at);
+                }
+                Family::GptOss | Family::Other => {
+                    part.cache = None;
+                    losses.note(&part.at);
+                }
+            }
+        }
+        if takes_any {
+            markers::keep_last(request, losses);
+        }
     }
 }
 
@@ -233,14 +272,14 @@ pub(super) fn write_reasoning(
         Family::Nova => {
             let mut config = json!({ "type": if is_off { "disabled" } else { "enabled" } });
             if let (Some(effort), false) = (effort, is_off) {
-                config["maxReasoningEffort"] = three_efforts(effort).into();
+                config["maxReasoningEffort"] = three_efforts(effort, &at, losses).into();
             }
             fields.insert("reasoningConfig".to_owned(), config);
         }
         Family::GptOss if is_off => losses.lose(&at, "a model that does not think")?,
         Family::GptOss => {
             if let Some(effort) = effort {
-                fields.insert("reasoning_effort".to_owned(), three_efforts(effort).into());
+                fields.insert("reasoning_effort".to_owned(), three_efforts(effort, &at, losses).into());
             }
         }
         // It thinks or does not think, whatever it is told.
@@ -249,12 +288,13 @@ pub(super) fn write_reasoning(
     Ok(None)
 }
 
-fn three_efforts(effort: Effort) -> &'static str {
-    match effort {
-        Effort::None | Effort::Minimal | Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High | Effort::ExtraHigh | Effort::Max => "high",
+/// The nearest of three levels; where it is another than was asked for, that is listed.
+fn three_efforts(effort: Effort, at: &str, losses: &mut Losses) -> &'static str {
+    let known = effort.clamp(Effort::Low, Effort::High);
+    if known != effort {
+        losses.note(at);
     }
+    known.as_str()
 }
 
 fn write_claude(
@@ -290,7 +330,12 @@ fn write_claude(
         thinking.insert("display".to_owned(), if shown { "summarized" } else { "omitted" }.into());
     }
     fields.insert("thinking".to_owned(), Value::Object(thinking));
-    Ok(if family == Family::Claude { effort } else { None })
+    let Some(effort) = effort.filter(|_| family == Family::Claude) else { return Ok(None) };
+    if effort < Effort::Low {
+        losses.note(at);
+    }
+    // Claude's least word.
+    Ok(Some(effort.max(Effort::Low)))
 }
 
 /// Tokens to think with, which must be fewer than the answer may have in all. A number of the caller's own is not

@@ -7,9 +7,9 @@ use tollgate_interaction::Dialect;
 use super::block::{self, Block};
 use super::media::Medium;
 use super::usage;
-use crate::chat::{Answer, Choice, Content, Part, Source, Stop, ToolCall};
+use crate::chat::{Answer, Choice, Content, Part, Source, Stop, Tier, ToolCall};
 use crate::dialect::RequestError;
-use crate::translate::{AnswerError, Asked};
+use crate::translate::AnswerError;
 
 /// Reads a whole answer.
 ///
@@ -56,8 +56,8 @@ pub(super) fn invoked_model(body: &Value) -> Option<String> {
 }
 
 /// The tier that served it.
-pub(super) fn read_tier(body: &Value) -> Option<String> {
-    Some(body.get("serviceTier")?.get("type")?.as_str()?.to_owned())
+pub(super) fn read_tier(body: &Value) -> Option<Tier> {
+    Tier::from_word(body.get("serviceTier")?.get("type")?.as_str()?)
 }
 
 /// Why an answer ended, and at which stop text, if the caller asked for that field.
@@ -72,6 +72,8 @@ pub(super) fn read_stop(reason: &str, fields: Option<&Value>) -> Stop {
         }
         "guardrail_intervened" | "content_filtered" => Stop::Filtered,
         "model_context_window_exceeded" => Stop::ContextFull,
+        "malformed_tool_use" => Stop::MalformedCall,
+        "malformed_model_output" => Stop::MalformedAnswer,
         other => Stop::Other(other.to_owned()),
     }
 }
@@ -79,17 +81,15 @@ pub(super) fn read_stop(reason: &str, fields: Option<&Value>) -> Stop {
 /// The word for a reason, of the nine that clients know.
 pub(super) fn stop_word(stop: &Stop) -> &'static str {
     match stop {
-        Stop::End | Stop::Paused => "end_turn",
-        Stop::Length => "max_tokens",
+        Stop::End => "end_turn",
+        // What may not be whole was cut at some length.
+        Stop::Length | Stop::Paused | Stop::Other(_) => "max_tokens",
         Stop::StopText(_) => "stop_sequence",
         Stop::ToolUse => "tool_use",
         Stop::Filtered | Stop::Refused => "content_filtered",
         Stop::ContextFull => "model_context_window_exceeded",
-        Stop::Other(reason) => match reason.as_str() {
-            "malformed_model_output" => "malformed_model_output",
-            "malformed_tool_use" => "malformed_tool_use",
-            _ => "end_turn",
-        },
+        Stop::MalformedCall => "malformed_tool_use",
+        Stop::MalformedAnswer => "malformed_model_output",
     }
 }
 
@@ -102,25 +102,27 @@ pub(super) fn stop_fields(stop: &Stop) -> Option<Value> {
 }
 
 /// The tier, if it is one of Bedrock's.
-pub(super) fn tier(tier: &str) -> Option<Value> {
-    matches!(tier, "priority" | "default" | "flex" | "reserved").then(|| json!({ "type": tier }))
-}
-
-/// Id of a call: the provider's, else one made of the answer's.
-pub(super) fn call_id(id: String, asked: &Asked, index: usize) -> String {
-    if id.is_empty() { block::tool_id(format!("tooluse_{}_{index}", asked.id)) } else { block::tool_id(id) }
+pub(super) fn tier(tier: Tier) -> Option<Value> {
+    let word = match tier {
+        Tier::Standard => "default",
+        Tier::Priority => "priority",
+        Tier::Flex => "flex",
+        Tier::Reserved => "reserved",
+        Tier::Batch => return None,
+    };
+    Some(json!({ "type": word }))
 }
 
 /// Writes a whole answer. Converse gives one: of several the first.
-pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
+pub(crate) fn write(answer: Answer) -> Value {
     let Answer { id: _, created_at_s: _, model: _, choices, usage, service_tier } = answer;
     let Choice { parts, stop, logprobs: _ } = choices.into_iter().next().unwrap_or_default();
     let mut content = Vec::with_capacity(parts.len());
-    for (index, part) in parts.into_iter().enumerate() {
+    for part in parts {
         if let Content::ToolCall(ToolCall { signature: Some(signature), .. }) = &part.content {
             content.push(block::redacted(signature));
         }
-        content.extend(write_block(part.content, asked, index));
+        content.extend(write_block(part.content));
     }
     let stop = stop.unwrap_or(Stop::End);
     let mut body = Map::new();
@@ -133,14 +135,14 @@ pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
     if let Some(fields) = stop_fields(&stop) {
         body.insert("additionalModelResponseFields".to_owned(), fields);
     }
-    if let Some(tier) = service_tier.as_deref().and_then(tier) {
+    if let Some(tier) = service_tier.and_then(tier) {
         body.insert("serviceTier".to_owned(), tier);
     }
     Value::Object(body)
 }
 
 /// A part of an answer as a block; `None` for what Converse has no block for.
-fn write_block(content: Content, asked: &Asked, index: usize) -> Option<Value> {
+fn write_block(content: Content) -> Option<Value> {
     Some(match content {
         Content::Text { text, citations } => block::cited(text, citations),
         Content::Refusal(text) => json!({ "text": text }),
@@ -150,7 +152,7 @@ fn write_block(content: Content, asked: &Asked, index: usize) -> Option<Value> {
                 "" => json!({}),
                 _ => Value::String(arguments),
             });
-            json!({ "toolUse": { "toolUseId": call_id(id, asked, index), "name": name, "input": input } })
+            json!({ "toolUse": { "toolUseId": block::tool_id(id), "name": name, "input": input } })
         }
         Content::Thinking { text, signature } => block::thinking(text, signature.as_ref()),
         Content::Redacted(signature) => block::redacted(&signature),
@@ -193,7 +195,7 @@ mod tests {
     fn what_other_dialects_say_is_put_in_converses_words() {
         let signature = Some(Signature { of: Dialect::Gemini, text: "Cg".to_owned() });
         let (name, arguments) = ("look".to_owned(), "{oops".to_owned());
-        let call = ToolCall { id: String::new(), name, arguments, signature: signature.clone() };
+        let call = ToolCall { id: "call|1".to_owned(), name, arguments, signature: signature.clone() };
         let contents = [
             Content::Thinking { text: "hm".to_owned(), signature },
             Content::Refusal("No.".to_owned()),
@@ -206,18 +208,17 @@ mod tests {
         let answer = Answer {
             choices: vec![Choice { parts, stop, logprobs: Vec::new() }],
             usage: Some(usage),
-            service_tier: Some("scale".to_owned()),
+            service_tier: Some(Tier::Batch),
             ..Answer::default()
         };
-        let asked = Asked { id: "abc".to_owned(), ..Asked::default() };
         assert_eq!(
-            write(answer, &asked),
+            write(answer),
             json!({
                 "output": {"message": {"role": "assistant", "content": [
                     {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "tollgate:gemini:Cg"}}},
                     {"text": "No."},
                     {"reasoningContent": {"redactedContent": "dG9sbGdhdGU6Z2VtaW5pOkNn"}},
-                    {"toolUse": {"toolUseId": "tooluse_abc_2", "name": "look", "input": "{oops"}},
+                    {"toolUse": {"toolUseId": "call_1", "name": "look", "input": "{oops"}},
                 ]}},
                 "stopReason": "stop_sequence",
                 "usage": {"inputTokens": 21, "outputTokens": 2, "totalTokens": 23},

@@ -17,7 +17,7 @@ pub(super) use written::{base, candidate_end, signed_part, usage_metadata, write
 
 use super::proto::{take, take_count, take_items, take_text};
 use super::usage;
-use crate::chat::{Answer, Choice, Content, Part, Stop, TokenLogprob};
+use crate::chat::{Answer, Choice, Content, Part, Stop, Tier, TokenLogprob};
 use crate::observe::StreamError;
 use crate::translate::AnswerError;
 
@@ -42,13 +42,12 @@ pub(crate) fn read(body: Value) -> Result<Answer, AnswerError> {
         usage: None,
         service_tier: head.service_tier,
     };
-    let mut calls = 0;
     let mut queries = 0;
     for (place, candidate) in take_items(&mut body, "candidates").into_iter().enumerate() {
         let candidate = Candidate::take(candidate, place);
         queries += candidate.grounding.queries();
         let index = candidate.index.min(place);
-        let choice = read_choice(candidate, answer.id.as_deref(), &mut calls);
+        let choice = read_choice(candidate);
         answer.choices.insert(index, choice);
     }
     if let Some(refused) = refusal(&mut body)
@@ -73,15 +72,15 @@ pub(super) struct Head {
     pub(super) id: Option<String>,
     pub(super) model: String,
     pub(super) usage: Option<Counted>,
-    pub(super) service_tier: Option<String>,
+    pub(super) service_tier: Option<Tier>,
 }
 
 impl Head {
     pub(super) fn take(body: &mut Value) -> Head {
         let metadata = take(body, "usageMetadata");
         // Vertex AI says by what kind of traffic it was served.
-        let service_tier =
-            metadata.as_ref().and_then(|metadata| metadata.get("trafficType")?.as_str().map(str::to_owned));
+        let traffic = metadata.as_ref().and_then(|metadata| metadata.get("trafficType")).and_then(Value::as_str);
+        let service_tier = traffic.and_then(Tier::from_word);
         Head {
             id: take_text(body, "responseId"),
             model: take_text(body, "modelVersion").unwrap_or_default(),
@@ -138,7 +137,7 @@ impl Candidate {
     }
 }
 
-fn read_choice(candidate: Candidate, id: Option<&str>, calls: &mut usize) -> Choice {
+fn read_choice(candidate: Candidate) -> Choice {
     let Candidate { parts, finish_reason, grounding, logprobs, .. } = candidate;
     let mut read = Vec::with_capacity(parts.len());
     // Where each of Google's parts that holds text ended up: citations name Google's.
@@ -146,7 +145,7 @@ fn read_choice(candidate: Candidate, id: Option<&str>, calls: &mut usize) -> Cho
     let mut has_call = false;
     for part in parts {
         places.push(read.len());
-        let Some(part) = read_part(part, id, calls) else { continue };
+        let Some(part) = read_part(part) else { continue };
         has_call |= matches!(part.kind, PartKind::Call(_));
         read.extend(part.into_contents().map(|content| Part::new(content, "")));
     }
@@ -169,8 +168,14 @@ pub(super) fn stop(reason: String, has_call: bool) -> Stop {
         | "IMAGE_SAFETY"
         | "IMAGE_PROHIBITED_CONTENT"
         | "IMAGE_RECITATION"
+        | "LANGUAGE"
+        | "ESCALATION"
+        | "PUP_LIMITED_DISABLED"
         | "MODEL_ARMOR" => Stop::Filtered,
-        "CONTINUATION" => Stop::Paused,
+        // It could be continued, but only with a token that no other dialect has a place for.
+        "CONTINUATION" => Stop::Length,
+        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" => Stop::MalformedCall,
+        "MALFORMED_RESPONSE" => Stop::MalformedAnswer,
         _ => Stop::Other(reason),
     }
 }

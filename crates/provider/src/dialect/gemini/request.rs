@@ -14,7 +14,7 @@ pub(crate) use written::write;
 
 use super::proto::Proto;
 use super::schema;
-use crate::chat::{Request, Said, Tool, ToolChoice};
+use crate::chat::{Request, Said, Tool, ToolChoice, WebSearch};
 use crate::dialect::RequestError;
 use crate::translate::Address;
 
@@ -74,7 +74,12 @@ fn read_tools(body: &mut Proto, request: &mut Request) -> Result<(), RequestErro
                 read_declaration(declaration, request)?;
             }
         }
-        // Google's own tools.
+        if let Some(search) = tool.message("googleSearch")? {
+            let at = search.at().to_owned();
+            request.others.extend(search.rest());
+            request.web_search = Some(Said::new(WebSearch::default(), at));
+        }
+        // Google's other tools.
         request.others.extend(tool.rest());
     }
     Ok(())

@@ -180,19 +180,17 @@ fn what_is_written_is_read_back_whole_and_in_pieces() {
     for (name, folder) in scenarios() {
         let Some(body) = json_file(&folder.join("response.json")) else { continue };
         let Ok(stream) = fs::read(folder.join("response.sse")) else { continue };
-        // A refusal and words of no other's are told differently, and searches are not told at all.
-        if matches!(name.as_str(), "refusal" | "malformed_call" | "server_tool") {
+        // A refusal is told differently, searches are not told at all, and some traffic has no name elsewhere.
+        if matches!(name.as_str(), "refusal" | "server_tool" | "tier_off_peak") {
             continue;
         }
-        let mut read = answer::read(body).unwrap();
+        let read = answer::read(body).unwrap();
         let asked = Asked { id: "made-up".to_owned(), events: true, ..Asked::default() };
-        assert_eq!(answer::read(answer::write(read.clone(), &asked)).unwrap(), read.clone(), "{name}");
+        assert_eq!(answer::read(answer::write(read.clone(), &asked)).unwrap(), read, "{name}");
         let mut writer = stream::Writer::new(asked);
         let mut out = Vec::new();
         events(&stream).into_iter().for_each(|event| writer.write(event, &mut out));
         let read_back = fold(events(&out));
-        // Begun streams know their tier at the end, in the same words.
-        read.service_tier = read_back.service_tier.clone();
         assert_eq!(read_back, read, "{name}");
     }
 }
@@ -267,11 +265,11 @@ fn calls_without_ids_are_linked_by_order_and_name() {
     assert_eq!(ids, [("call_1", None), ("call_0", None), ("call_2", Some(true))]);
     let answered = answer::read(json_file(&folder.join("response.json")).unwrap()).unwrap();
     let Content::ToolCall(call) = &answered.choices[0].parts[1].content else { panic!("no call") };
-    assert!(call.id.starts_with("call_") && call.id.ends_with("_1") && call.id.len() > 10, "{}", call.id);
+    assert_eq!(call.id, "", "whoever translates the answer names it");
 }
 
 #[test]
-fn a_call_of_another_model_is_marked_and_foreign_thoughts_are_lost_by_name() {
+fn a_call_of_another_model_is_marked_and_foreign_thoughts_are_listed() {
     let foreign = super::write_signature(&crate::chat::Signature { of: Dialect::Anthropic, text: "s".to_owned() });
     let body = json!({"contents": [
         {"role": "user", "parts": [{"text": "Hi"}]},
@@ -282,15 +280,12 @@ fn a_call_of_another_model_is_marked_and_foreign_thoughts_are_lost_by_name() {
         ]}
     ]});
     let read = read_request(body, "gemini-3-pro-preview");
-    let mut refusing = Losses::new(Dialect::Gemini, OnUnsupported::Refuse);
-    let refused = request::write(read.clone(), &mut refusing).unwrap_err();
-    assert_eq!(refused.field, "contents[1].parts[0]");
-    let mut dropping = Losses::new(Dialect::Gemini, OnUnsupported::Drop);
-    let written = request::write(read, &mut dropping).unwrap();
+    let mut losses = Losses::new(Dialect::Gemini, OnUnsupported::Refuse);
+    let written = request::write(read, &mut losses).unwrap();
     let calls = &written["contents"][1]["parts"];
     assert_eq!(calls[0]["thoughtSignature"], "skip_thought_signature_validator");
     assert!(calls[1].get("thoughtSignature").is_none());
-    assert_eq!(dropping.into_dropped(), ["contents[1].parts[0]"]);
+    assert_eq!(losses.into_dropped(), ["contents[1].parts[0]"]);
 }
 
 #[test]
@@ -448,5 +443,7 @@ fn thought_is_asked_for_by_level_or_by_tokens_as_the_generation_wants_it() {
         let mut losses = Losses::new(Dialect::Gemini, OnUnsupported::Refuse);
         let written = request::write(asked, &mut losses).unwrap();
         assert_eq!(written["generationConfig"]["thinkingConfig"], expected, "{model}");
+        let is_nearest = effort.is_some_and(|effort| effort < Effort::Low) && model.contains("gemini-3");
+        assert_eq!(!losses.into_dropped().is_empty(), is_nearest, "{model}: a level of another name is listed");
     }
 }

@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use tollgate_interaction::Dialect;
 pub(crate) use write::write;
-pub(super) use write::{annotation, call_id, finish_reason, service_tier, write_image, write_logprobs};
+pub(super) use write::{annotation, finish_reason, service_tier, write_image, write_logprobs};
 
 use super::wire::{take_array, take_count, take_object, take_text};
 use super::{request, thoughts, tokens};
-use crate::chat::{Answer, Choice, Citation, Content, Part, Signature, Source, Stop, TokenLogprob, ToolCall};
+use crate::chat::{Answer, Choice, Citation, Content, Part, Signature, Source, Stop, Tier, TokenLogprob, ToolCall};
 use crate::translate::AnswerError;
 
 /// Reads a provider's answer.
@@ -26,14 +26,13 @@ pub(crate) fn read(body: Value) -> Result<Answer, AnswerError> {
         return Err(AnswerError { at: "choices".to_owned(), expected: "an array" });
     }
     let sources = take_sources(&mut body);
-    let mut made_up = 0;
     let mut choices = Vec::new();
     for (place, choice) in take_array(&mut body, "choices").into_iter().enumerate() {
         let Value::Object(mut choice) = choice else {
             return Err(AnswerError { at: format!("choices[{place}]"), expected: "an object" });
         };
         let index = take_count(&mut choice, "index").unwrap_or(place as u64);
-        choices.push((index, read_choice(choice, &sources, &mut made_up)));
+        choices.push((index, read_choice(choice, &sources)));
     }
     choices.sort_by_key(|(index, _)| *index);
     Ok(Answer {
@@ -42,11 +41,11 @@ pub(crate) fn read(body: Value) -> Result<Answer, AnswerError> {
         model: take_text(&mut body, "model").unwrap_or_default(),
         choices: choices.into_iter().map(|(_, choice)| choice).collect(),
         usage: tokens::take(&mut body),
-        service_tier: take_text(&mut body, "service_tier"),
+        service_tier: take_text(&mut body, "service_tier").and_then(|word| Tier::from_word(&word)),
     })
 }
 
-fn read_choice(mut choice: Map<String, Value>, sources: &[Citation], made_up: &mut usize) -> Choice {
+fn read_choice(mut choice: Map<String, Value>, sources: &[Citation]) -> Choice {
     let mut message = take_object(&mut choice, "message").unwrap_or_default();
     let mut parts = thoughts::take(&mut message);
     parts.extend(take_content(&mut message));
@@ -54,10 +53,10 @@ fn read_choice(mut choice: Map<String, Value>, sources: &[Citation], made_up: &m
     parts.extend(take_audio(&mut message));
     parts.extend(take_array(&mut message, "images").into_iter().filter_map(read_image));
     for call in take_array(&mut message, "tool_calls") {
-        parts.extend(read_call(call, made_up));
+        parts.extend(read_call(call));
     }
     if let Some(function) = take_object(&mut message, "function_call") {
-        parts.push(Content::ToolCall(read_function(function, None, None, made_up)));
+        parts.push(Content::ToolCall(read_function(function, None, None)));
     }
     let mut citations: Vec<Citation> =
         take_array(&mut message, "annotations").into_iter().filter_map(read_annotation).collect();
@@ -141,35 +140,32 @@ pub(super) fn sound_type(bytes: &[u8]) -> &'static str {
     }
 }
 
-fn read_call(call: Value, made_up: &mut usize) -> Option<Content> {
+fn read_call(call: Value) -> Option<Content> {
     let Value::Object(mut call) = call else { return None };
     if call.get("type").is_some_and(|kind| kind == "custom") {
-        *made_up += 1;
         let value = Value::Object(call);
         return Some(Content::Native { dialect: Dialect::Openai, kind: "custom".to_owned(), value });
     }
     let (id, signature) = (take_text(&mut call, "id"), take_signature(&mut call));
     let function = take_object(&mut call, "function")?;
-    Some(Content::ToolCall(read_function(function, id, signature, made_up)))
+    Some(Content::ToolCall(read_function(function, id, signature)))
 }
 
 /// Takes the signature of a call.
 pub(super) fn take_signature(call: &mut Map<String, Value>) -> Option<Signature> {
     let mut extra = take_object(call, "extra_content")?;
     let text = take_text(&mut take_object(&mut extra, "google")?, "thought_signature")?;
-    Some(Signature::unwrapped(text, Dialect::Openai))
+    Some(request::read_signature(text))
 }
 
-fn read_function(
-    mut function: Map<String, Value>,
-    id: Option<String>,
-    signature: Option<Signature>,
-    made_up: &mut usize,
-) -> ToolCall {
-    let id = id.unwrap_or_else(|| format!("call_{made_up}"));
-    *made_up += 1;
+fn read_function(mut function: Map<String, Value>, id: Option<String>, signature: Option<Signature>) -> ToolCall {
     let arguments = read_arguments(function.remove("arguments"));
-    ToolCall { id, name: take_text(&mut function, "name").unwrap_or_default(), arguments, signature }
+    ToolCall {
+        id: id.unwrap_or_default(),
+        name: take_text(&mut function, "name").unwrap_or_default(),
+        arguments,
+        signature,
+    }
 }
 
 /// Arguments are a text of JSON; some servers send the object itself.
@@ -226,14 +222,21 @@ pub(super) fn take_stop(choice: &mut Map<String, Value>, parts: &[Content]) -> O
 /// Why a choice ended. Several servers say `stop` where they called a tool; vLLM says beside it which text it stopped at.
 pub(super) fn read_stop(word: String, stop_text: Option<String>, calls: bool, refused: bool) -> Stop {
     match word.as_str() {
-        "stop" | "end_turn" | "eos" if calls => Stop::ToolUse,
-        "stop" | "end_turn" | "eos" if refused => Stop::Refused,
-        "stop" | "end_turn" | "eos" => stop_text.map_or(Stop::End, |text| Stop::StopText(Some(text))),
-        "length" | "max_tokens" => Stop::Length,
-        "tool_calls" | "function_call" => Stop::ToolUse,
+        "stop" | "end_turn" | "eos" | "eos_token" | "complete" | "COMPLETE" if calls => Stop::ToolUse,
+        "stop" | "end_turn" | "eos" | "eos_token" | "complete" | "COMPLETE" if refused => Stop::Refused,
+        "stop" | "end_turn" | "eos" | "eos_token" | "complete" | "COMPLETE" => {
+            stop_text.map_or(Stop::End, |text| Stop::StopText(Some(text)))
+        }
+        "stop_sequence" => Stop::StopText(stop_text),
+        "length" | "max_tokens" | "MAX_TOKENS" => Stop::Length,
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" => Stop::ToolUse,
         "content_filter" => Stop::Filtered,
         // Mistral's: the model's own limit.
         "model_length" => Stop::ContextFull,
+        // OpenRouter's and Mistral's.
+        "error" => Stop::MalformedAnswer,
+        // Google's, in full `function_call_filter: MALFORMED_FUNCTION_CALL`.
+        _ if word.starts_with("function_call_filter") => Stop::MalformedCall,
         _ => Stop::Other(word),
     }
 }

@@ -7,17 +7,17 @@
 mod messages;
 mod write;
 
-pub(super) use messages::read_source;
+pub(super) use messages::{read_signature, read_source};
 use serde_json::{Value, json};
 pub(super) use write::signed;
 pub(crate) use write::write;
 
-use crate::chat::{CacheFor, Effort, Format, Reasoning, Request, Said, Tool, ToolChoice};
+use crate::chat::{CacheFor, Effort, Format, Reasoning, Request, Said, Tool, ToolChoice, WebSearch, search};
 use crate::dialect::RequestError;
 use crate::translate::Fields;
 
-/// Fields that keep, label or route a call and change nothing about its answer.
-const HINTS: [&str; 8] = [
+/// Fields that keep, label or route a call and change nothing about its answer, and wishes that nobody promises to grant.
+const HINTS: [&str; 9] = [
     "metadata",
     "store",
     "prompt_cache_key",
@@ -26,6 +26,7 @@ const HINTS: [&str; 8] = [
     "safety_identifier",
     "stream_options",
     "usage",
+    "verbosity",
 ];
 
 /// Reads a caller's request.
@@ -40,6 +41,7 @@ pub(crate) fn read(body: Value) -> Result<Request, RequestError> {
     read_sampling(&mut fields, &mut request)?;
     read_form(&mut fields, &mut request)?;
     read_reasoning(&mut fields, &mut request)?;
+    read_search(&mut fields, &mut request)?;
     read_labels(&mut fields, &mut request)?;
     messages::read(turns, &mut request)?;
     request.others.extend(fields.rest().filter(|other| !says_nothing(other)));
@@ -51,7 +53,6 @@ fn says_nothing(other: &Said<Value>) -> bool {
     match other.at.as_str() {
         "logit_bias" => other.value == json!({}),
         "modalities" => other.value == json!(["text"]),
-        "verbosity" => other.value == "medium",
         "logprobs" => other.value == false,
         "top_logprobs" => other.value == 0,
         _ => false,
@@ -245,6 +246,18 @@ fn read_effort(word: String, at: String, reasoning: &mut Reasoning, places: &mut
     }
 }
 
+fn read_search(fields: &mut Fields, request: &mut Request) -> Result<(), RequestError> {
+    let Some(mut options) = fields.object("web_search_options")? else { return Ok(()) };
+    let search = WebSearch {
+        depth: options.text("search_context_size")?.filter(|depth| depth.value != "medium"),
+        place: search::take_place(&mut options, &mut request.others)?,
+        ..WebSearch::default()
+    };
+    request.web_search = Some(Said::new(search, options.at()));
+    request.others.extend(options.rest());
+    Ok(())
+}
+
 fn read_labels(fields: &mut Fields, request: &mut Request) -> Result<(), RequestError> {
     request.user = match fields.text("user")? {
         Some(user) => Some(user),
@@ -255,6 +268,7 @@ fn read_labels(fields: &mut Fields, request: &mut Request) -> Result<(), Request
         let Some(hint) = fields.said(name) else { continue };
         let says_nothing = match name {
             "store" => hint.value == false,
+            "verbosity" => hint.value == "medium",
             "metadata" => hint.value == json!({}),
             // Whether the caller sees the usage chunk is the answer writer's to know.
             "stream_options" => hint.value.as_object().is_some_and(|map| map.keys().all(|key| key == "include_usage")),

@@ -10,7 +10,7 @@ use tollgate_interaction::{Dialect, Operation, Usage};
 
 use super::{answer, request, stream};
 use crate::chat::{
-    Answer, Choice, Citation, CitedDocument, CitedPlace, Content, Delta, Event, Part, Request, Signature, Stop,
+    Answer, Choice, Citation, CitedDocument, CitedPlace, Content, Delta, Event, Part, Request, Signature, Stop, Tier,
     ToolCall,
 };
 use crate::framing::Decoder;
@@ -140,7 +140,7 @@ fn a_stream_says_what_the_whole_answer_says() {
         whole.created_at_s = None;
         let mut streamed = fold(events(&fs::read(folder.join("response.sse")).unwrap()));
         // A server may leave it out of the chunks.
-        streamed.service_tier = streamed.service_tier.or_else(|| whole.service_tier.clone());
+        streamed.service_tier = streamed.service_tier.or(whole.service_tier);
         differences.compare(&name, &streamed, &whole);
     }
     differences.assert_none();
@@ -154,13 +154,13 @@ fn an_answer_that_is_written_is_read_as_what_it_was() {
         let whole = answer::read(whole).unwrap();
         let written = answer::write(whole.clone(), &asked());
         let mut read = answer::read(written).unwrap();
-        read.service_tier.clone_from(&whole.service_tier);
+        read.service_tier = whole.service_tier;
         differences.compare(&name, &unmarked(read), &unmarked(whole.clone()));
         let stream = write_stream(events(&fs::read(folder.join("response.sse")).unwrap()), asked());
         let mut read = fold(events(&stream));
         read.created_at_s = whole.created_at_s;
         // One that OpenAI does not have is not written.
-        read.service_tier.clone_from(&whole.service_tier);
+        read.service_tier = whole.service_tier;
         differences.compare(&format!("{name} as a stream"), &unmarked(read), &unmarked(whole));
     }
     differences.assert_none();
@@ -189,7 +189,7 @@ fn the_observer_says_what_the_turn_says_of_both_forms() {
             assert_eq!(observed.usage, usage, "{name} {file}");
             assert_eq!(json!(observed.finish_reasons), turn["finish_reasons"], "{name} {file}");
             assert_eq!(json!(observed.model_served), turn["model_served"], "{name} {file}");
-            assert_eq!(observed.error.is_some(), name == "late_error", "{name} {file}");
+            assert_eq!(observed.error.is_some(), name.starts_with("late_error"), "{name} {file}");
         }
     }
 }
@@ -363,7 +363,6 @@ fn calls_are_told_apart_with_and_without_numbers() {
         for (part, (name, arguments)) in calls.into_iter().zip(expected) {
             let Content::ToolCall(call) = &part.content else { panic!("{part:?}") };
             assert_eq!((call.name.as_str(), call.arguments.as_str()), (name, arguments), "{way:?}");
-            assert!(!call.id.is_empty());
         }
     }
 }
@@ -421,17 +420,21 @@ fn the_same_signature_travels_in_a_stream() {
 }
 
 #[test]
-fn a_cited_document_has_no_address_but_a_place_in_the_answer() {
+fn a_cited_page_has_a_place_in_the_answer_and_a_document_is_not_made_one() {
     let cited = Citation {
-        url: None,
+        url: Some("https://example.com/facts".to_owned()),
         title: Some("Facts".to_owned()),
         quote: Some("The sky is blue.".to_owned()),
         span: None,
-        document: Some(CitedDocument { index: 0, place: CitedPlace::Chars(20, 36) }),
+        document: None,
     };
-    let parts = [Content::text("Über: "), Content::Text { text: "Blue.".to_owned(), citations: vec![cited.clone()] }];
+    // There is no annotation without an address, and none is invented.
+    let document = Some(CitedDocument { index: 0, place: CitedPlace::Chars(20, 36) });
+    let in_document = Citation { url: None, document, ..cited.clone() };
+    let citations = vec![in_document.clone(), cited.clone()];
+    let parts = [Content::text("Über: "), Content::Text { text: "Blue.".to_owned(), citations: citations.clone() }];
     let expected = json!([{"type": "url_citation", "url_citation":
-        {"url": "", "title": "Facts", "start_index": 6, "end_index": 11, "content": "The sky is blue."}}]);
+        {"url": "https://example.com/facts", "title": "Facts", "start_index": 6, "end_index": 11, "content": "The sky is blue."}}]);
     let whole = parts.iter().map(|content| Part::new(content.clone(), "")).collect();
     let choice = Choice { parts: whole, stop: None, logprobs: Vec::new() };
     let written = answer::write(Answer { choices: vec![choice], ..Answer::default() }, &asked());
@@ -440,7 +443,9 @@ fn a_cited_document_has_no_address_but_a_place_in_the_answer() {
     for (part, text) in ["Über: ", "Blue."].into_iter().enumerate() {
         let piece = |delta| Event::Continue { choice: 0, part, delta };
         events.push(Event::BeginPart { choice: 0, part, content: Content::text("") });
-        events.extend((part == 1).then(|| piece(Delta::Citation(cited.clone()))));
+        if part == 1 {
+            events.extend(citations.iter().map(|cited| piece(Delta::Citation(cited.clone()))));
+        }
         events.push(piece(Delta::Text(text.to_owned())));
         events.push(Event::EndPart { choice: 0, part });
     }
@@ -449,6 +454,51 @@ fn a_cited_document_has_no_address_but_a_place_in_the_answer() {
     let last = stream.trim_end().rsplit("data: ").nth(1).unwrap();
     let last: Value = serde_json::from_str(last).unwrap();
     assert_eq!(last["choices"][0]["delta"]["annotations"], expected);
+}
+
+#[test]
+fn sources_told_before_their_text_are_its_own() {
+    let annotation = json!({"type": "url_citation", "url_citation": {"url": "https://example.com/a", "title": "A"}});
+    let stream = [delta(json!({"annotations": [annotation]})), delta(json!({"content": "Yes."})), finish("stop")];
+    let answer = fold(chunks(&stream));
+    let Content::Text { citations, .. } = &answer.choices[0].parts[0].content else { panic!("{answer:?}") };
+    assert_eq!(citations[0].url.as_deref(), Some("https://example.com/a"));
+}
+
+#[test]
+fn the_tier_stands_in_every_chunk_once_it_is_known() {
+    let stream = write_stream(
+        vec![
+            Event::Begin { id: None, model: String::new(), usage: None },
+            Event::ServiceTier(Tier::Priority),
+            Event::BeginPart { choice: 0, part: 0, content: Content::text("Hi") },
+            Event::EndPart { choice: 0, part: 0 },
+            Event::Stop { choice: 0, stop: Stop::End },
+            Event::Usage(Usage { input_tokens: Some(1), output_tokens: Some(1), ..Usage::default() }),
+            Event::End,
+        ],
+        asked(),
+    );
+    let stream = String::from_utf8(stream).unwrap();
+    let chunks: Vec<&str> = stream.lines().filter(|line| line.starts_with("data: {")).collect();
+    assert_eq!(chunks.len(), 4, "{stream}");
+    assert!(chunks.iter().all(|chunk| chunk.contains(r#""service_tier":"priority""#)), "{stream}");
+}
+
+#[test]
+fn an_ending_that_is_none_does_not_look_like_one() {
+    let cases = [
+        ("eos_token", Stop::End, "stop"),
+        ("function_call_filter: MALFORMED_FUNCTION_CALL", Stop::MalformedCall, "content_filter"),
+        ("error", Stop::MalformedAnswer, "content_filter"),
+        ("insufficient_system_resource", Stop::Other("insufficient_system_resource".to_owned()), "length"),
+    ];
+    for (word, stop, written) in cases {
+        let whole = json!({"choices": [{"index": 0, "message": {"content": ""}, "finish_reason": word}]});
+        let read = answer::read(whole).unwrap();
+        assert_eq!(read.choices[0].stop, Some(stop), "{word}");
+        assert_eq!(answer::write(read, &asked())["choices"][0]["finish_reason"], written, "{word}");
+    }
 }
 
 #[test]
@@ -489,7 +539,8 @@ fn no_json_brings_a_reader_down() {
 #[test]
 fn items_of_lists_that_grow_have_an_index() {
     for (name, folder) in scenarios() {
-        let stream = write_stream(events(&fs::read(folder.join("response.sse")).unwrap()), asked());
+        let Ok(stream) = fs::read(folder.join("response.sse")) else { continue };
+        let stream = write_stream(events(&stream), asked());
         let stream = String::from_utf8(stream).unwrap();
         let mut annotated = 0;
         for chunk in stream.lines().filter_map(|line| line.strip_prefix("data: {")) {

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use tollgate_interaction::{Dialect, Usage};
 
 use super::content::{read_citation, read_logprobs, read_thoughts, take_items, take_text};
-use super::output::{self, Envelope};
-use crate::chat::{Answer, Choice, Content, Part, Source, Stop, TokenLogprob, ToolCall};
+use super::output::{self, Envelope, Status};
+use crate::chat::{Answer, Choice, Content, Part, Source, Stop, Tier, TokenLogprob, ToolCall};
 use crate::translate::{AnswerError, Asked};
 
 /// Items by which the model waits for the caller, besides calls of functions.
@@ -44,7 +44,7 @@ pub(crate) fn read(body: Value) -> Result<Answer, AnswerError> {
         model: take_text(&mut body, "model"),
         choices: vec![choice],
         usage,
-        service_tier: Some(take_text(&mut body, "service_tier")).filter(|tier| !tier.is_empty()),
+        service_tier: Tier::from_word(&take_text(&mut body, "service_tier")),
     })
 }
 
@@ -174,26 +174,24 @@ fn is_other_tool(item: &Value) -> bool {
     item.get("type").and_then(Value::as_str).is_some_and(|kind| BILLED.contains(&kind))
 }
 
-/// Writes an answer as a response object. Several answers become one after the other: the API has one.
+/// Writes an answer as a response object. Of several answers the first: the API has one, and a caller cannot have asked for
+/// more.
 pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
     let id = answer.id.unwrap_or_else(|| format!("resp_{}", asked.id));
     let mut output = Output { items: Vec::new(), content: Vec::new(), refusal: false, seed: &asked.id };
-    let mut ended = ("completed", None);
-    for choice in answer.choices {
-        output.choice(choice.parts, &choice.logprobs);
-        ended = output::status(choice.stop, output.refusal);
-        output.close_message(ended.0);
-    }
+    let Choice { parts, stop, logprobs } = answer.choices.into_iter().next().unwrap_or_default();
+    output.choice(parts, &logprobs);
+    let status = Status::of(stop.as_ref(), output.refusal);
+    output.close_message(status.item_word());
     let envelope = Envelope {
         id: &id,
         created_at_s: answer.created_at_s.unwrap_or(asked.created_at_s),
         model: if answer.model.is_empty() { &asked.model } else { &answer.model },
-        status: ended.0,
-        incomplete: ended.1,
-        error: Value::Null,
+        status,
+        error: if status == Status::Failed { output::malformed() } else { Value::Null },
         output: output.items,
         usage: answer.usage,
-        service_tier: answer.service_tier.as_deref(),
+        service_tier: answer.service_tier,
     };
     envelope.into_value()
 }

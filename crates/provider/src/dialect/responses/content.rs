@@ -44,18 +44,20 @@ pub(super) fn read_citation(annotation: &Value) -> Option<Citation> {
 }
 
 /// Writes a citation of a text of `length` characters. A source on the web is cited for a part of the text, a document at
-/// a place in it; the API has no field for the quoted words.
-pub(super) fn write_citation(citation: Citation, length: u64) -> Value {
+/// a place in it; the API has no field for the quoted words. `None` for one that names neither.
+pub(super) fn write_citation(citation: Citation, length: u64) -> Option<Value> {
     let (start, end) = citation.span.unwrap_or((0, length));
     let title = citation.title.unwrap_or_default();
-    match (citation.url, citation.document) {
+    match (citation.url.filter(|url| !url.is_empty()), citation.document) {
         (Some(url), _) => {
-            json!({"type": "url_citation", "start_index": start, "end_index": end, "url": url, "title": title})
+            Some(json!({"type": "url_citation", "start_index": start, "end_index": end, "url": url, "title": title}))
         }
-        (None, document) => {
-            let file_id = document.map_or_else(String::new, |document| format!("document_{}", document.index));
-            json!({"type": "file_citation", "file_id": file_id, "filename": title, "index": end})
+        (None, Some(document)) => {
+            // Which of the documents of the request it was: they have no other id here.
+            let file_id = format!("document_{}", document.index);
+            Some(json!({"type": "file_citation", "file_id": file_id, "filename": title, "index": end}))
         }
+        (None, None) => None,
     }
 }
 

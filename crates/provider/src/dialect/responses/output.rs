@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tollgate_interaction::{Dialect, Usage};
 
 use super::content::{object, write_citation, write_logprobs};
-use crate::chat::{Citation, Signature, Stop, TokenLogprob};
+use crate::chat::{Citation, Signature, Stop, Tier, TokenLogprob};
+use crate::failure;
 
 /// What a response object says.
 #[derive(Debug)]
@@ -13,25 +14,27 @@ pub(super) struct Envelope<'a> {
     pub(super) id: &'a str,
     pub(super) created_at_s: i64,
     pub(super) model: &'a str,
-    pub(super) status: &'static str,
-    /// Why it is incomplete.
-    pub(super) incomplete: Option<String>,
+    pub(super) status: Status,
     pub(super) error: Value,
     pub(super) output: Vec<Value>,
     pub(super) usage: Option<Usage>,
-    pub(super) service_tier: Option<&'a str>,
+    pub(super) service_tier: Option<Tier>,
 }
 
 impl Envelope<'_> {
     pub(super) fn into_value(self) -> Value {
+        let incomplete = match self.status {
+            Status::Incomplete(reason) => json!({ "reason": reason }),
+            Status::InProgress | Status::Completed | Status::Failed => Value::Null,
+        };
         let mut response = json!({
             "id": self.id,
             "object": "response",
             "created_at": self.created_at_s,
-            "status": self.status,
+            "status": self.status.word(),
             "background": false,
             "error": self.error,
-            "incomplete_details": self.incomplete.map(|reason| json!({ "reason": reason })),
+            "incomplete_details": incomplete,
             "instructions": null,
             "max_output_tokens": null,
             "model": self.model,
@@ -52,36 +55,116 @@ impl Envelope<'_> {
             "metadata": {},
         });
         response["output"] = Value::Array(self.output);
-        if let Some(tier) = self.service_tier.and_then(tier) {
+        if let Some(tier) = self.service_tier.and_then(tier_word) {
             response["service_tier"] = Value::from(tier);
         }
         response
     }
 }
 
-/// OpenAI's word for a tier of service: its client library knows no other. Those of others that mean none of its are left out.
-fn tier(name: &str) -> Option<&'static str> {
-    const OWN: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
-    match name {
-        "standard" | "on_demand" | "ON_DEMAND" => Some("default"),
-        "ON_DEMAND_PRIORITY" => Some("priority"),
-        "ON_DEMAND_FLEX" => Some("flex"),
-        _ => OWN.into_iter().find(|own| *own == name),
+/// OpenAI's word for a tier of service: its client library knows no other.
+fn tier_word(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::Standard => Some("default"),
+        Tier::Priority => Some("priority"),
+        Tier::Flex => Some("flex"),
+        Tier::Reserved => Some("scale"),
+        Tier::Batch => None,
     }
 }
 
-/// The status of a response that ended with `stop`, and why it is incomplete if it is. `refusal` says whether it holds a
-/// refusal apart from its text: then the refusal is the answer, and nothing is missing.
-pub(super) fn status(stop: Option<Stop>, refusal: bool) -> (&'static str, Option<String>) {
-    let reason = match stop {
-        None | Some(Stop::End | Stop::StopText(_) | Stop::ToolUse) => return ("completed", None),
-        Some(Stop::Refused) if refusal => return ("completed", None),
-        Some(Stop::Length | Stop::ContextFull) => "max_output_tokens".to_owned(),
-        Some(Stop::Filtered | Stop::Refused) => "content_filter".to_owned(),
-        Some(Stop::Paused) => "paused".to_owned(),
-        Some(Stop::Other(reason)) => reason,
-    };
-    ("incomplete", Some(reason))
+/// How a response stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It is being written.
+    InProgress,
+    /// All has been said.
+    Completed,
+    /// For this reason not all has been said. The client libraries know two of ours: `max_output_tokens` and
+    /// `content_filter`.
+    Incomplete(&'static str),
+    /// What came is no answer.
+    Failed,
+}
+
+impl Status {
+    /// The status of a response that ended with `stop`. `refusal` says whether it holds a refusal apart from its text: then
+    /// the refusal is the answer, and nothing is missing. An answer that may not be whole was cut at some length.
+    pub(super) fn of(stop: Option<&Stop>, refusal: bool) -> Status {
+        match stop {
+            None | Some(Stop::End | Stop::StopText(_) | Stop::ToolUse) => Status::Completed,
+            Some(Stop::Refused) if refusal => Status::Completed,
+            Some(Stop::Length | Stop::ContextFull | Stop::Paused | Stop::Other(_)) => {
+                Status::Incomplete("max_output_tokens")
+            }
+            Some(Stop::Filtered | Stop::Refused) => Status::Incomplete("content_filter"),
+            Some(Stop::MalformedCall | Stop::MalformedAnswer) => Status::Failed,
+        }
+    }
+
+    /// Its word, of a response.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Status::InProgress => "in_progress",
+            Status::Completed => "completed",
+            Status::Incomplete(_) => "incomplete",
+            Status::Failed => "failed",
+        }
+    }
+
+    /// Its word, of an item: one cannot fail.
+    pub(super) fn item_word(self) -> &'static str {
+        match self {
+            Status::Failed => "incomplete",
+            Status::InProgress | Status::Completed | Status::Incomplete(_) => self.word(),
+        }
+    }
+}
+
+/// The error of a response whose answer is none.
+pub(super) fn malformed() -> Value {
+    error("server_error", "the model called a tool, or answered, in a form that its provider could not read; try again")
+}
+
+/// The error of a failed response.
+pub(super) fn error(code: &str, message: &str) -> Value {
+    json!({ "code": code, "message": message })
+}
+
+/// The code of an error as a failed response has it: the client libraries know no others than those of the reference, of
+/// which these can be an answer's. `class` is ours of what the provider reported as `code`.
+pub(super) fn error_code<'a>(code: Option<&'a str>, class: &str) -> &'a str {
+    const OWN: [&str; 21] = [
+        "server_error",
+        "rate_limit_exceeded",
+        "invalid_prompt",
+        "data_residency_mismatch",
+        "bio_policy",
+        "misalignment_policy_violation",
+        "vector_store_timeout",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_base64_image",
+        "invalid_image_url",
+        "image_too_large",
+        "image_too_small",
+        "image_parse_error",
+        "image_content_policy_violation",
+        "invalid_image_mode",
+        "image_file_too_large",
+        "unsupported_image_media_type",
+        "empty_image_file",
+        "failed_to_download_image",
+        "image_file_not_found",
+    ];
+    match (code.filter(|code| OWN.contains(code)), class) {
+        (Some(code), _) => code,
+        (None, failure::RATE_LIMITED | failure::QUOTA_EXHAUSTED) => "rate_limit_exceeded",
+        (None, failure::INVALID_REQUEST | failure::CONTEXT_LENGTH | failure::CONTENT_FILTERED | failure::TOO_LARGE) => {
+            "invalid_prompt"
+        }
+        (None, _) => "server_error",
+    }
 }
 
 /// Tokens as the API counts them; it knows no count that is not known.
@@ -117,7 +200,7 @@ pub(super) fn message(id: &str, status: &str, content: Vec<Value>) -> Value {
 /// Text in a message.
 pub(super) fn text(text: String, citations: Vec<Citation>, logprobs: &[TokenLogprob]) -> Value {
     let length = text.chars().count() as u64;
-    let annotations: Vec<Value> = citations.into_iter().map(|citation| write_citation(citation, length)).collect();
+    let annotations = citations.into_iter().filter_map(|citation| write_citation(citation, length)).collect();
     annotated_text(text, annotations, logprobs)
 }
 

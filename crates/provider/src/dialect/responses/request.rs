@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 pub(crate) use writer::write;
 
-use crate::chat::{Effort, Format, Reasoning, Request, Said, Tool, ToolChoice};
+use crate::chat::{Effort, Format, Reasoning, Request, Said, Tool, ToolChoice, WebSearch, search};
 use crate::dialect::RequestError;
 use crate::translate::Fields;
 
@@ -22,6 +22,9 @@ const HINTS: [&str; 7] = [
     "stream_options",
     "client_metadata",
 ];
+/// Names of the search of the web.
+const SEARCHES: [&str; 4] =
+    ["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"];
 /// Fields any of which can stand for an absent `input`.
 const STAND_INS: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
 
@@ -65,11 +68,33 @@ fn read_tools(fields: &mut Fields, request: &mut Request) -> Result<(), RequestE
         let at = format!("tools[{index}]");
         match tool.get("type").and_then(Value::as_str) {
             Some("function") => request.tools.push(read_function(tool, at, &mut request.others)?),
+            Some(kind) if SEARCHES.contains(&kind) && request.web_search.is_none() => {
+                request.web_search = Some(read_search(tool, at, &mut request.others)?);
+            }
             Some(_) => request.others.push(Said::new(tool, at)),
             None => return Err(RequestError::Malformed { field: at, expected: "send a tool with a `type`" }),
         }
     }
     Ok(())
+}
+
+fn read_search(tool: Value, at: String, others: &mut Vec<Said<Value>>) -> Result<Said<WebSearch>, RequestError> {
+    let mut fields = Fields::of(tool, at)?;
+    fields.take("type");
+    let mut search = WebSearch {
+        depth: fields.text("search_context_size")?.filter(|depth| depth.value != "medium"),
+        place: search::take_place(&mut fields, others)?,
+        ..WebSearch::default()
+    };
+    if let Some(mut filters) = fields.object("filters")? {
+        search.allowed_domains = search::take_domains(&mut filters, "allowed_domains")?;
+        others.extend(filters.rest());
+    }
+    let at = fields.at().to_owned();
+    others.extend(
+        fields.rest().filter(|field| field.value != json!(true) || !field.at.ends_with(".external_web_access")),
+    );
+    Ok(Said::new(search, at))
 }
 
 fn read_function(tool: Value, at: String, others: &mut Vec<Said<Value>>) -> Result<Tool, RequestError> {
@@ -152,8 +177,8 @@ fn read_text_options(fields: &mut Fields, request: &mut Request) -> Result<(), R
         request.format = read.map(|read| Said::new(read, at));
         request.others.extend(format.rest());
     }
-    // `medium` is the default.
-    request.others.extend(text.said("verbosity").filter(|verbosity| verbosity.value != json!("medium")));
+    // A wish that nobody promises to grant; `medium` is the default.
+    request.hints.extend(text.said("verbosity").filter(|verbosity| verbosity.value != json!("medium")));
     request.others.extend(text.rest());
     Ok(())
 }

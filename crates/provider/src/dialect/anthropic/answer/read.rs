@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::{stop, usage};
 use super::block::read_block;
-use crate::chat::{Answer, Choice, Part};
+use crate::chat::{Answer, Choice, Part, Tier};
 use crate::translate::AnswerError;
 use crate::usage::{AnthropicUsage, UsageReading};
 
@@ -31,7 +31,7 @@ pub(crate) fn read(body: Value) -> Result<Answer, AnswerError> {
     if let Some(counted) = &counted {
         usage::read_over(&mut usage, counted);
     }
-    let service_tier = counted.and_then(|mut usage| text(usage.get_mut("service_tier").map(Value::take)));
+    let tier = counted.as_ref().and_then(|usage| usage.get("service_tier")).and_then(Value::as_str);
     let usage = UsageReading::Anthropic(usage).normalise();
     Ok(Answer {
         id: text(message.remove("id")),
@@ -39,6 +39,6 @@ pub(crate) fn read(body: Value) -> Result<Answer, AnswerError> {
         model: text(message.remove("model")).unwrap_or_default(),
         choices: vec![Choice { parts, stop, logprobs: Vec::new() }],
         usage: (!usage.is_empty()).then_some(usage),
-        service_tier,
+        service_tier: tier.and_then(Tier::from_word),
     })
 }

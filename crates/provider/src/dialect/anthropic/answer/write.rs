@@ -27,7 +27,7 @@ pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
         ("content", blocks.into()),
         ("stop_reason", reason.into()),
         ("stop_sequence", sequence),
-        ("usage", usage::whole(&usage.unwrap_or_default(), service_tier.as_deref())),
+        ("usage", usage::whole(&usage.unwrap_or_default(), service_tier)),
     ])
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::read_content::{Seen, read_cache, read_content, read_object};
 use super::thinking;
-use crate::chat::{Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice};
+use crate::chat::{Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice, WebSearch, search};
 use crate::dialect::RequestError;
 use crate::translate::Fields;
 
@@ -15,7 +15,7 @@ const HINTS: [&str; 4] = ["diagnostics", "user_profile_id", "workspace_id", "ant
 
 pub(crate) fn read(body: Value) -> Result<Request, RequestError> {
     let mut fields = Fields::of(body, "")?;
-    let mut seen = Seen { others: Vec::new(), names: HashMap::new() };
+    let mut seen = Seen { others: Vec::new(), names: HashMap::new(), search: None, marked_search: None };
     let mut request = Request {
         model: fields.text("model")?.map(|model| model.value).unwrap_or_default(),
         stream: fields.flag("stream")?.is_some_and(|stream| stream.value),
@@ -34,8 +34,11 @@ pub(crate) fn read(body: Value) -> Result<Request, RequestError> {
     read_output_config(&mut fields, &mut request, &mut seen)?;
     thinking::read(&mut fields, &mut request, &mut seen)?;
     read_automatic_cache(&mut fields, &mut request)?;
-    read_labels(&mut fields, &mut request)?;
+    read_labels(&mut fields, &mut request, &mut seen)?;
     seen.others.extend(fields.rest());
+    request.web_search = seen.search;
+    // The marker's place is that of a tool, and this is none of ours.
+    request.hints.extend(seen.marked_search.map(|at| Said::new(Value::Null, format!("{at}.cache_control"))));
     request.others = seen.others;
     Ok(request)
 }
@@ -80,7 +83,7 @@ fn read_messages(fields: &mut Fields, seen: &mut Seen) -> Result<Vec<Message>, R
 fn adopt_signatures(parts: &mut Vec<Part>) {
     let mut at = 0;
     while at < parts.len() {
-        let foreign = matches!(&parts[at].content, Content::Redacted(signature) if signature.of == tollgate_interaction::Dialect::Gemini);
+        let foreign = matches!(&parts[at].content, Content::Redacted(signature) if signature.is_of_call());
         let unsigned = |part: Option<&Part>| {
             part.is_some_and(|part| matches!(&part.content, Content::ToolCall(call) if call.signature.is_none()))
         };
@@ -103,6 +106,10 @@ fn read_tools(fields: &mut Fields, seen: &mut Seen) -> Result<Vec<Tool>, Request
     for (index, tool) in value.into_iter().enumerate() {
         let at = format!("{at}[{index}]");
         let kind = tool.get("type").and_then(Value::as_str).unwrap_or("custom");
+        if kind.starts_with("web_search_") && seen.search.is_none() {
+            seen.search = Some(read_search(tool, at, seen)?);
+            continue;
+        }
         if kind != "custom" {
             // One of the provider's own.
             seen.others.push(Said::new(tool, at));
@@ -111,6 +118,26 @@ fn read_tools(fields: &mut Fields, seen: &mut Seen) -> Result<Vec<Tool>, Request
         tools.push(read_tool(tool, at, seen)?);
     }
     Ok(tools)
+}
+
+fn read_search(tool: Value, at: String, seen: &mut Seen) -> Result<Said<WebSearch>, RequestError> {
+    let mut fields = Fields::of(tool, at)?;
+    ["type", "name"].into_iter().for_each(|name| drop(fields.take(name)));
+    if read_cache(&mut fields)?.is_some() {
+        seen.marked_search = Some(fields.at().to_owned());
+    }
+    let search = WebSearch {
+        allowed_domains: search::take_domains(&mut fields, "allowed_domains")?,
+        blocked_domains: search::take_domains(&mut fields, "blocked_domains")?,
+        max_uses: fields.count("max_uses")?,
+        depth: None,
+        place: search::take_place(&mut fields, &mut seen.others)?,
+    };
+    let at = fields.at().to_owned();
+    // Called by the model itself, and there from the beginning: as everywhere.
+    let says_nothing = |field: &Said<Value>| field.value == json!(["direct"]) || field.value == json!(false);
+    seen.others.extend(fields.rest().filter(|field| !says_nothing(field)));
+    Ok(Said::new(search, at))
 }
 
 fn read_tool(tool: Value, at: String, seen: &mut Seen) -> Result<Tool, RequestError> {
@@ -212,7 +239,17 @@ fn read_automatic_cache(fields: &mut Fields, request: &mut Request) -> Result<()
     Ok(())
 }
 
-fn read_labels(fields: &mut Fields, request: &mut Request) -> Result<(), RequestError> {
+/// Whether `context_management` only says which of the model's own thoughts of earlier turns it shall see again, as Claude
+/// Code does with every call. Another provider's model never sees them.
+fn only_clears_thoughts(management: &Value) -> bool {
+    let is_of_thoughts =
+        |edit: &Value| edit.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("clear_thinking_"));
+    let edits = management.get("edits").and_then(Value::as_array);
+    management.as_object().is_some_and(|fields| fields.len() == 1)
+        && edits.is_some_and(|edits| edits.iter().all(is_of_thoughts))
+}
+
+fn read_labels(fields: &mut Fields, request: &mut Request, seen: &mut Seen) -> Result<(), RequestError> {
     // The form of the body, on Bedrock and Vertex.
     fields.take("anthropic_version");
     if let Some(mut metadata) = fields.object("metadata")? {
@@ -220,8 +257,11 @@ fn read_labels(fields: &mut Fields, request: &mut Request) -> Result<(), Request
         request.hints.extend(metadata.rest());
     }
     request.hints.extend(HINTS.iter().filter_map(|name| fields.said(name)));
-    if let Some(speed) = fields.said("speed").filter(|speed| speed.value != "standard") {
-        request.others.push(speed);
+    // How fast, at which price: not what.
+    request.hints.extend(fields.said("speed").filter(|speed| speed.value != "standard"));
+    if let Some(edits) = fields.said("context_management") {
+        let of_thoughts = only_clears_thoughts(&edits.value);
+        if of_thoughts { request.hints.push(edits) } else { seen.others.push(edits) }
     }
     Ok(())
 }

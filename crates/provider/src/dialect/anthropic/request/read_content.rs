@@ -6,7 +6,7 @@ use serde_json::Value;
 use tollgate_interaction::Dialect;
 
 use super::super::citation;
-use crate::chat::{CacheFor, Citation, Content, Part, Said, Signature, Source, ToolCall, ToolResult};
+use crate::chat::{CacheFor, Citation, Content, Part, Said, Signature, Source, ToolCall, ToolResult, WebSearch};
 use crate::dialect::RequestError;
 use crate::translate::Fields;
 
@@ -16,6 +16,10 @@ pub(super) struct Seen {
     pub(super) others: Vec<Said<Value>>,
     /// Names of the functions called so far, by the call's id.
     pub(super) names: HashMap<String, String>,
+    /// The search of the web, which stands among the tools.
+    pub(super) search: Option<Said<WebSearch>>,
+    /// Path of that tool, if a prefix up to it is to be cached.
+    pub(super) marked_search: Option<String>,
 }
 
 /// Reads a text or an array of blocks.

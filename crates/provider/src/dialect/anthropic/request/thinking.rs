@@ -87,7 +87,7 @@ pub(super) fn write(
             Ok(plain)
         }
         (Thinking::Budget, _) | (Thinking::Either, Some(_)) => write_budget(reasoning, at, limit, model, plain, losses),
-        (Thinking::Either | Thinking::Adaptive, _) => Ok(write_adaptive(reasoning, limit, model, plain)),
+        (Thinking::Either | Thinking::Adaptive, _) => Ok(write_adaptive(reasoning, at, limit, model, plain, losses)),
     }
 }
 
@@ -111,10 +111,14 @@ fn write_off(
     }
     // An effort says how much is spent on the answer, too.
     let effort = reasoning.effort.filter(|effort| *effort != Effort::None && model.thinking != Thinking::Budget);
-    let effort = effort.map(|effort| word(effort, model));
+    let effort = effort.map(|effort| word(effort, model, at, losses));
     match model.off {
         Off::Disabled => Ok(Written { thinking: Some(json!({ "type": "disabled" })), effort, ..plain }),
-        Off::BetweenTools => Ok(Written { thinking: Some(json!({ "type": "between_tools" })), effort, ..plain }),
+        Off::BetweenTools => {
+            // As near to not thinking as it comes.
+            losses.note(at);
+            Ok(Written { thinking: Some(json!({ "type": "between_tools" })), effort, ..plain })
+        }
         Off::Never => {
             losses.lose(at, format!("no thinking: `{name}` always thinks"))?;
             Ok(Written { effort, on: true, ..plain })
@@ -153,13 +157,20 @@ fn write_budget(
     Ok(Written { thinking: Some(thinking), effort: None, max_tokens, budget: true, on: true })
 }
 
-fn write_adaptive(reasoning: &Reasoning, limit: Option<u64>, model: Model, plain: Written) -> Written {
+fn write_adaptive(
+    reasoning: &Reasoning,
+    at: &str,
+    limit: Option<u64>,
+    model: Model,
+    plain: Written,
+    losses: &mut Losses,
+) -> Written {
     let effort = reasoning.effort.or(reasoning.budget_tokens.map(Effort::of_budget));
     let spent = effort.unwrap_or(Effort::High).budget_tokens();
     let max_tokens = limit.unwrap_or(plain.max_tokens.saturating_add(spent).min(model.max_output_tokens));
     // An effort alone leaves it to the model whether to think; where the caller's dialect has nothing but efforts it means both.
     let thinking = with_display(json!({ "type": "adaptive" }), reasoning.shown);
-    let effort = effort.map(|effort| word(effort, model));
+    let effort = effort.map(|effort| word(effort, model, at, losses));
     Written { thinking: Some(thinking), effort, max_tokens, budget: false, on: true }
 }
 
@@ -170,13 +181,17 @@ fn with_display(mut thinking: Value, shown: Option<bool>) -> Value {
     thinking
 }
 
-/// The word for an effort; the next lower one where the model has no such level.
-fn word(effort: Effort, model: Model) -> &'static str {
-    match effort {
-        Effort::None | Effort::Minimal | Effort::Low => Effort::Low.as_str(),
-        Effort::ExtraHigh if !model.extra_high => Effort::High.as_str(),
-        Effort::Medium | Effort::High | Effort::ExtraHigh | Effort::Max => effort.as_str(),
+/// The word for an effort; the nearest one where the model has no such level, which is listed.
+fn word(effort: Effort, model: Model, at: &str, losses: &mut Losses) -> &'static str {
+    let known = match effort {
+        Effort::None | Effort::Minimal | Effort::Low => Effort::Low,
+        Effort::ExtraHigh if !model.extra_high => Effort::High,
+        Effort::Medium | Effort::High | Effort::ExtraHigh | Effort::Max => effort,
+    };
+    if known != effort {
+        losses.note(at);
     }
+    known.as_str()
 }
 
 /// `output_config`, of the effort and the form of the answer.

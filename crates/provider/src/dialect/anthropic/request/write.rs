@@ -3,8 +3,8 @@
 //!
 //! **Turns.** Messages of one role become one turn; the results of tools come first in theirs, as the dialect wants it.
 //! **Messages of the system in the middle** may stand only right behind a turn of the user, and only newer models take them:
-//! one that stands before a turn of the user is said behind it. For other models it is refused; where the operator lets
-//! fields be dropped, what is dropped is its rank, and its words become the user's.
+//! one that stands before a turn of the user is said behind it. For other models its words become the user's, as for every
+//! provider without such messages, and what it lost, its rank, is listed.
 
 use serde_json::{Map, Value, json};
 use tollgate_interaction::Dialect;
@@ -14,14 +14,20 @@ use super::super::object;
 use super::sampling::Sampled;
 use super::thinking::{self, Written};
 use super::write_content::{cache_control, shortened, write_parts, write_system};
-use crate::chat::{Content, Format, Message, Request, Role, Said, Tool, ToolChoice};
-use crate::translate::{Losses, Unsupported};
+use crate::chat::{Content, Format, Message, Request, Role, Said, Tier, Tool, ToolChoice, WebSearch, search};
+use crate::translate::{Losses, Unsupported, markers};
 
 pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
     let model = Model::of(&request.model);
-    if model.thinking == Thinking::Budget && goes_on_without_a_thought(&request.messages) {
+    let by_budget = match model.thinking {
+        Thinking::Budget => true,
+        Thinking::Either => request.reasoning.as_ref().is_some_and(|said| said.value.budget_tokens.is_some()),
+        Thinking::Never | Thinking::Adaptive => false,
+    };
+    if by_budget && goes_on_without_a_thought(&request.messages) {
         request.reasoning.take().iter().for_each(|reasoning| losses.note(&reasoning.at));
     }
+    markers::keep_last(&mut request, losses);
     let limit = request.max_output_tokens.as_ref().map(|limit| limit.value);
     let thinking = thinking::write(request.reasoning.as_ref(), limit, &request.model, model, losses)?;
     lose_unknown(&request, losses)?;
@@ -41,7 +47,8 @@ pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, 
         put("system", write_system(request.system, losses)?);
     }
     put("messages", write_messages(request.messages, model, losses)?.into());
-    let tools = write_tools(request.tools, model, losses)?;
+    let mut tools = write_tools(request.tools, model, losses)?;
+    tools.extend(request.web_search.map(|search| write_search(search.value, losses)));
     if !tools.is_empty() {
         put("tools", tools.into());
         if let Some(choice) = tool_choice {
@@ -57,7 +64,7 @@ pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, 
     if let Some(user) = request.user {
         put("metadata", json!({ "user_id": user.value }));
     }
-    if let Some(tier) = write_tier(request.service_tier, losses)? {
+    if let Some(tier) = write_tier(request.service_tier, losses) {
         put("service_tier", tier.into());
     }
     if request.stream {
@@ -69,8 +76,9 @@ pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, 
 
 /// Whether results of tools answer a turn of the model's that does not begin with a thought of its own, as callers of dialects
 /// without signatures send it. With a budget of thinking the API refuses that ("Expected `thinking` … but found `tool_use`"), so
-/// that this step goes on without: <https://platform.claude.com/docs/en/build-with-claude/extended-thinking> (2026-11-26).
-fn goes_on_without_a_thought(messages: &[Message]) -> bool {
+/// that this step goes on without; a model that thinks as it sees fit does not mind. The same holds on Bedrock.
+/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>, `…/adaptive-thinking` (2026-11-26).
+pub(in crate::dialect) fn goes_on_without_a_thought(messages: &[Message]) -> bool {
     let answers = |message: &Message| {
         message.role == Role::User && message.parts.iter().any(|part| matches!(part.content, Content::ToolResult(_)))
     };
@@ -93,9 +101,8 @@ fn goes_on_without_a_thought(messages: &[Message]) -> bool {
 
 /// What this dialect cannot say at all.
 fn lose_unknown(request: &Request, losses: &mut Losses) -> Result<(), Unsupported> {
-    if let Some(seed) = &request.seed {
-        losses.lose(&seed.at, "a seed")?;
-    }
+    // A seed asks for the same answer again as far as it can be had, and is promised by nobody.
+    request.seed.iter().for_each(|seed| losses.note(&seed.at));
     for penalty in [&request.frequency_penalty, &request.presence_penalty].into_iter().flatten() {
         // Zero is no penalty.
         if penalty.value.abs() > f64::EPSILON {
@@ -126,15 +133,14 @@ fn write_stop(stop: Option<Said<Vec<String>>>, losses: &mut Losses) -> Result<Op
     Ok((!texts.is_empty()).then(|| texts.into()))
 }
 
-fn write_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Result<Option<&'static str>, Unsupported> {
-    let Some(Said { value, at }) = tier else { return Ok(None) };
-    match value.as_str() {
-        // What there is without a word.
-        "auto" => Ok(None),
-        "default" | "standard" | "standard_only" => Ok(Some("standard_only")),
-        other => {
-            losses.lose(&at, format!("the service tier `{other}`"))?;
-            Ok(None)
+/// Without a word, capacity that was bought is used where there is some.
+fn write_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Option<&'static str> {
+    let Said { value, at } = tier?;
+    match Tier::from_word(&value) {
+        Some(Tier::Standard) => Some("standard_only"),
+        Some(Tier::Priority | Tier::Flex | Tier::Batch | Tier::Reserved) | None => {
+            losses.note(&at);
+            None
         }
     }
 }
@@ -163,6 +169,25 @@ fn write_tools(tools: Vec<Tool>, model: Model, losses: &mut Losses) -> Result<Ve
         written.push(tool.into());
     }
     Ok(written)
+}
+
+/// The oldest version of the tool, which every model that searches knows.
+fn write_search(search: WebSearch, losses: &mut Losses) -> Value {
+    let WebSearch { allowed_domains, blocked_domains, max_uses, depth, place } = search;
+    depth.iter().for_each(|depth| losses.note(&depth.at));
+    let mut tool = json!({ "type": "web_search_20250305", "name": "web_search" });
+    if let Some(most) = max_uses {
+        tool["max_uses"] = most.value.into();
+    }
+    for (name, domains) in [("allowed_domains", allowed_domains), ("blocked_domains", blocked_domains)] {
+        if let Some(domains) = domains {
+            tool[name] = domains.value.into();
+        }
+    }
+    if let Some(place) = place {
+        tool["user_location"] = search::location(place.value);
+    }
+    tool
 }
 
 fn is_name(name: &str) -> bool {
@@ -250,8 +275,8 @@ fn write_messages(messages: Vec<Message>, model: Model, losses: &mut Losses) -> 
             losses.lose(&name.at, "the name of a speaker")?;
         }
         if role == Role::System && !model.system_midway {
-            let at = parts.first().map(|part| part.at.clone()).unwrap_or_default();
-            losses.lose(&at, "a message of the system in the middle of the conversation")?;
+            // What is lost is its rank.
+            parts.iter().for_each(|part| losses.note(&part.at));
             role = Role::User;
         }
         let blocks = write_parts(parts, losses)?;

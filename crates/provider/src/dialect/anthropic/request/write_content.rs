@@ -43,7 +43,8 @@ pub(super) fn write_parts(parts: Vec<Part>, losses: &mut Losses) -> Result<Vec<V
     let mut blocks = Vec::with_capacity(parts.len());
     for Part { content, at, cache } in parts {
         if let Content::ToolCall(ToolCall { signature: Some(_), .. }) = &content {
-            losses.lose(&at, "thinking of another provider")?;
+            // Another provider's. The call is whole without it.
+            losses.note(&at);
         }
         let can_be_marked =
             !matches!(content, Content::Thinking { .. } | Content::Redacted(_) | Content::Native { .. });
@@ -92,8 +93,9 @@ fn write_block(content: Content, at: &str, losses: &mut Losses) -> Result<Option
             object([("type", "redacted_thinking".into()), ("data", text.into())])
         }
         Content::Native { dialect: Dialect::Anthropic, kind: _, value } => value,
+        // Another provider's, or without what would prove that they are this one's: nobody can read them.
         Content::Thinking { .. } | Content::Redacted(_) => {
-            losses.lose(at, "thinking of another provider")?;
+            losses.note(at);
             return Ok(None);
         }
         Content::Audio(_) | Content::Video(_) | Content::Native { .. } => {

@@ -7,7 +7,7 @@ use tollgate_interaction::Dialect;
 
 use super::super::answer::read_block;
 use super::super::{citation, stop, usage};
-use crate::chat::{Content, Delta, Event, Signature, ToolCall};
+use crate::chat::{Content, Delta, Event, Signature, Tier, ToolCall};
 use crate::observe::StreamError;
 use crate::translate::ReadStream;
 use crate::usage::{AnthropicUsage, UsageReading};
@@ -74,9 +74,8 @@ impl Reader {
         let id = Some(text(&mut message, "id")).filter(|id| !id.is_empty());
         let model = text(&mut message, "model");
         out.push(Event::Begin { id, model, usage: (!usage.is_empty()).then_some(usage) });
-        if let Some(tier) = counted.get("service_tier").and_then(Value::as_str) {
-            out.push(Event::ServiceTier(tier.to_owned()));
-        }
+        let tier = counted.get("service_tier").and_then(Value::as_str).and_then(Tier::from_word);
+        out.extend(tier.map(Event::ServiceTier));
     }
 
     fn begin_block(&mut self, event: &mut Map<String, Value>, out: &mut Vec<Event>) {

@@ -13,7 +13,7 @@ use tollgate_interaction::Usage;
 use super::super::answer::{holds, message_id, redacted, wrap, write_block};
 use super::super::stop::Held;
 use super::super::{citation, object, stop, usage};
-use crate::chat::{Content, Delta, Event, Signature, Stop, ToolCall};
+use crate::chat::{Content, Delta, Event, Signature, Stop, Tier, ToolCall};
 use crate::failure;
 use crate::observe::StreamError;
 use crate::translate::{Asked, WriteStream};
@@ -24,7 +24,7 @@ pub(crate) struct Writer {
     /// `message_start`, as long as it is not written.
     start: Start,
     usage: Usage,
-    service_tier: Option<String>,
+    service_tier: Option<Tier>,
     /// Parts in the order they began; the first is on the wire.
     parts: VecDeque<Part>,
     next_index: u64,
@@ -114,7 +114,7 @@ impl Writer {
             ("content", Value::Array(Vec::new())),
             ("stop_reason", Value::Null),
             ("stop_sequence", Value::Null),
-            ("usage", usage::whole(&self.usage, self.service_tier.as_deref())),
+            ("usage", usage::whole(&self.usage, self.service_tier)),
         ]);
         write_event(out, "message_start", [("message", message)]);
     }

@@ -169,6 +169,45 @@ fn a_budget_must_fit() {
 }
 
 #[test]
+fn what_changes_nothing_about_the_answer_is_listed_and_never_refused() {
+    let request = read(json!({
+        "model": "m", "speed": "fast", "messages": [{ "role": "user", "content": "Hi" }],
+        "context_management": { "edits": [{ "type": "clear_thinking_20251015", "keep": "all" }] },
+    }))
+    .unwrap();
+    assert_eq!(request.others, []);
+    let foreign = Signature { of: Dialect::Responses, text: "gA".to_owned() };
+    let thoughts =
+        [Content::Thinking { text: "t".to_owned(), signature: None }, Content::Redacted(foreign), Content::text("A")];
+    let parts = thoughts.into_iter().enumerate().map(|(index, content)| Part::new(content, format!("p[{index}]")));
+    let mut asked = Request {
+        seed: Some(Said::new(7, "seed")),
+        service_tier: Some(Said::new("flex".to_owned(), "service_tier")),
+        hints: vec![Said::new(json!("low"), "verbosity")],
+        ..asking("claude-opus-4-7")
+    };
+    asked.messages.push(Message { role: Role::Assistant, parts: parts.collect(), name: None });
+    let mut losses = Losses::new(Dialect::Anthropic, OnUnsupported::Refuse);
+    let body = write(asked, &mut losses).unwrap();
+    assert_eq!(body["messages"][1]["content"], "A");
+    assert_eq!(losses.into_dropped(), ["seed", "verbosity", "p[0]", "p[1]", "service_tier"]);
+}
+
+#[test]
+fn a_level_that_a_model_does_not_have_is_listed() {
+    let cases = [
+        ("claude-opus-4-6", Effort::ExtraHigh, vec!["reasoning_effort"]),
+        ("claude-opus-4-7", Effort::ExtraHigh, vec![]),
+        ("claude-opus-4-7", Effort::Minimal, vec!["reasoning_effort"]),
+        ("claude-sonnet-5-5", Effort::None, vec!["reasoning_effort"]),
+    ];
+    for (model, effort, listed) in cases {
+        let reasoning = Reasoning { effort: Some(effort), ..Reasoning::default() };
+        assert_eq!(written(thinking(model, reasoning, None)).1, listed, "{model} {effort:?}");
+    }
+}
+
+#[test]
 fn values_out_of_range_are_named() {
     let said = |value: f64, at: &str| Some(Said::new(value, at));
     assert_eq!(refused(Request { temperature: said(1.5, "temperature"), ..asking("m") }).1, "a temperature above 1");
@@ -208,7 +247,8 @@ fn an_instruction_in_the_middle_stands_behind_the_users_turn() {
         body["messages"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
     assert_eq!((roles, lost.len()), (vec!["user", "assistant", "user", "system"], 0));
     let older = || Request { messages: messages(), ..asking("claude-sonnet-4-5") };
-    assert_eq!(refused(older()).0, "messages[2].content");
+    // Its rank is lost, not the call.
+    assert!(write(older(), &mut Losses::new(Dialect::Anthropic, OnUnsupported::Refuse)).is_ok());
     let (body, lost) = written(older());
     assert_eq!(lost, ["messages[2].content"]);
     let texts = json!([{ "type": "text", "text": "Now be brief." }, { "type": "text", "text": "Bye" }]);

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
-use tollgate_interaction::Dialect;
 
-use crate::chat::{CacheFor, Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice};
+use crate::chat::{CacheFor, Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice, WebSearch};
 use crate::dialect::RequestError;
 use crate::dialect::bedrock::additional;
 use crate::dialect::bedrock::block::{self, Block};
 use crate::translate::{Address, Fields, read_text};
 
+/// Nova's search of the web.
+pub(super) const GROUNDING: &str = "nova_grounding";
 /// The one field of a model's answer that a request of ours asks for.
 const STOP_SEQUENCE: &str = "/stop_sequence";
 
@@ -99,14 +100,14 @@ fn read_messages(fields: &mut Fields, request: &mut Request) -> Result<(), Reque
     Ok(())
 }
 
-/// Gives calls back the signatures that Gemini keeps at the call: our answers carry them as encrypted thoughts right before
+/// Gives calls back the signatures that Google keeps at the call: our answers carry them as encrypted thoughts right before
 /// it, or right after it where the signature came late.
 fn adopt_signatures(parts: &mut Vec<Part>) {
     let mut at = 0;
     while let Some(part) = parts.get(at) {
-        let is_geminis = matches!(&part.content, Content::Redacted(signature) if signature.of == Dialect::Gemini);
+        let is_of_call = matches!(&part.content, Content::Redacted(signature) if signature.is_of_call());
         let call = [at + 1, at.wrapping_sub(1)].into_iter().find(|near| parts.get(*near).is_some_and(is_unsigned_call));
-        let Some(call) = call.filter(|_| is_geminis) else {
+        let Some(call) = call.filter(|_| is_of_call) else {
             at += 1;
             continue;
         };
@@ -183,7 +184,13 @@ fn read_tool(mut tool: Fields, request: &mut Request) -> Result<(), RequestError
         request.others.extend(spec.rest());
         request.tools.push(Tool { name, description, parameters, strict, cache: None, at });
     }
-    // A tool of the provider's own.
+    if let Some(system) = tool.said("systemTool") {
+        match system.value == serde_json::json!({ "name": GROUNDING }) {
+            true => request.web_search = Some(Said::new(WebSearch::default(), system.at)),
+            // Another tool of the provider's own.
+            false => request.others.push(system),
+        }
+    }
     request.others.extend(tool.rest());
     Ok(())
 }
@@ -257,7 +264,7 @@ mod tests {
             "guardrailConfig": {"guardrailIdentifier": "g"},
             "promptVariables": {"a": {"text": "b"}},
             "inferenceConfig": {"maxTokens": 5, "beams": 3},
-            "toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]},
+            "toolConfig": {"tools": [{"systemTool": {"name": "nova_other"}}, {"systemTool": {"name": "nova_grounding"}}]},
             "additionalModelRequestFields": {"top_k": 3, "anthropic_beta": ["x"]},
             "additionalModelResponseFieldPaths": ["/stop_sequence"],
             "requestMetadata": {"ticket": "A-1"},
@@ -280,6 +287,7 @@ mod tests {
         );
         let hints: Vec<&str> = request.hints.iter().map(|hint| hint.at.as_str()).collect();
         assert_eq!(hints, ["requestMetadata", "performanceConfig"]);
+        assert_eq!(request.web_search.map(|search| search.at).as_deref(), Some("toolConfig.tools[1].systemTool"));
         assert_eq!((request.model.as_str(), request.stream), ("m", true));
         assert!(
             matches!(&request.messages[0].parts[1].content, Content::Native { kind, .. } if kind == "guardContent")

@@ -1,14 +1,19 @@
 //! Writes a request of Converse. Turns alternate there, so neighbours of one role become one message. `tool_choice: none`
 //! has no word: the tools are left out instead, unless the conversation holds calls, which Converse takes only together
 //! with tools; then Claude is told in its own words, and other models cannot be told. For a conversation with calls and
-//! without tools the called names are declared as tools that are not available any more.
+//! without tools the called names are declared as tools that are not available any more. Messages of the system in the
+//! middle are Claude's newer models' alone; for others their words become the user's, and what they lost, their rank, is
+//! listed.
 
 use serde_json::{Map, Value, json};
 
 use super::super::additional::{self, Family};
 use super::super::block;
 use super::super::media::Names;
-use crate::chat::{Content, Format, Message, Request, Role, Said, Tool, ToolChoice};
+use super::read::GROUNDING;
+use crate::chat::{Content, Format, Message, Request, Role, Said, Tier, Tool, ToolChoice, WebSearch};
+use crate::dialect::anthropic::request::goes_on_without_a_thought;
+use crate::dialect::anthropic::takes_system_midway;
 use crate::translate::{Losses, Unsupported};
 
 mod part;
@@ -17,13 +22,19 @@ mod part;
 ///
 /// # Errors
 /// [`Unsupported`] names what Converse, or the model behind it, cannot express.
-pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+    let family = Family::of(&request.model);
+    family.keep_markers(&mut request, losses);
+    if family.thinks_by_budget(request.reasoning.as_ref()) && goes_on_without_a_thought(&request.messages) {
+        request.reasoning.take().iter().for_each(|reasoning| losses.note(&reasoning.at));
+    }
     let Request {
         model,
         stream: _,
         system,
         messages,
         tools,
+        web_search,
         tool_choice,
         parallel_tool_calls,
         format,
@@ -43,8 +54,9 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         hints,
         others,
     } = request;
-    let family = Family::of(&model);
-    lose(seed, "a seed", losses)?;
+    let system_midway = takes_system_midway(&model);
+    // A seed asks for the same answer again as far as it can be had, and is promised by nobody.
+    seed.iter().for_each(|seed| losses.note(&seed.at));
     lose(frequency_penalty, "a frequency penalty", losses)?;
     lose(presence_penalty, "a presence penalty", losses)?;
     lose(logprobs, "log probabilities", losses)?;
@@ -59,7 +71,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     let mut body = Map::new();
     let called = called_names(&messages);
     let max_tokens = max_output_tokens.as_ref().map(|most| most.value);
-    body.insert("messages".to_owned(), write_messages(messages, family, losses)?.into());
+    body.insert("messages".to_owned(), write_messages(messages, family, system_midway, losses)?.into());
     if !system.is_empty() {
         body.insert("system".to_owned(), part::write_system(system, losses)?.into());
     }
@@ -72,6 +84,9 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     if let Some(config) = toolbox.write(&mut more, losses)? {
         body.insert("toolConfig".to_owned(), config);
     }
+    if let Some(search) = web_search {
+        write_search(search, family, &mut body, losses)?;
+    }
     additional::write_top_k(top_k, family, &mut more, losses)?;
     let effort = additional::write_reasoning(reasoning, family, max_tokens, &mut more, losses)?;
     let mut output = Map::new();
@@ -79,8 +94,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         output.insert("textFormat".to_owned(), format);
     }
     if let Some(effort) = effort {
-        // Claude's least word is `low`.
-        output.insert("effort".to_owned(), effort.max(crate::chat::Effort::Low).as_str().into());
+        output.insert("effort".to_owned(), effort.as_str().into());
     }
     if !output.is_empty() {
         body.insert("outputConfig".to_owned(), output.into());
@@ -93,7 +107,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         body.insert("additionalModelResponseFieldPaths".to_owned(), json!(["/stop_sequence"]));
     }
     write_hints(hints, &mut body, losses);
-    if let Some(tier) = write_tier(service_tier, losses)? {
+    if let Some(tier) = write_tier(service_tier, losses) {
         body.insert("serviceTier".to_owned(), json!({ "type": tier }));
     }
     Ok(Value::Object(body))
@@ -119,11 +133,21 @@ fn called_names(messages: &[Message]) -> Vec<String> {
     names
 }
 
-fn write_messages(messages: Vec<Message>, family: Family, losses: &mut Losses) -> Result<Vec<Value>, Unsupported> {
+fn write_messages(
+    messages: Vec<Message>,
+    family: Family,
+    system_midway: bool,
+    losses: &mut Losses,
+) -> Result<Vec<Value>, Unsupported> {
     let mut written: Vec<(Role, Vec<Value>)> = Vec::with_capacity(messages.len());
     let mut names = Names::default();
-    for Message { role, parts, name } in messages {
+    for Message { mut role, parts, name } in messages {
         lose(name, "the name of a speaker", losses)?;
+        if role == Role::System && !system_midway {
+            // What is lost is its rank.
+            parts.iter().for_each(|part| losses.note(&part.at));
+            role = Role::User;
+        }
         let mut blocks = Vec::with_capacity(parts.len());
         for part in parts {
             part::write(part, role, family, &mut names, &mut blocks, losses)?;
@@ -208,7 +232,8 @@ impl Toolbox {
             more.insert("tool_choice".to_owned(), additional::tool_choice(choice, true));
             return Ok(Some(Value::Object(config)));
         }
-        lose(one_at_a_time, "one call at a time", losses)?;
+        // A wish: whoever can take one call at a time can take the first of several.
+        one_at_a_time.iter().for_each(|one| losses.note(&one.at));
         let choice = match choice.map(|choice| choice.value) {
             None | Some(ToolChoice::None) => None,
             Some(ToolChoice::Auto) => Some(json!({ "auto": {} })),
@@ -220,6 +245,27 @@ impl Toolbox {
         }
         Ok(Some(Value::Object(config)))
     }
+}
+
+/// Only Nova searches the web by itself.
+fn write_search(
+    search: Said<WebSearch>,
+    family: Family,
+    body: &mut Map<String, Value>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    let Said { value: search, at } = search;
+    if family != Family::Nova {
+        return losses.lose(&at, "a search of the web, which only Amazon's Nova does");
+    }
+    search.lose_domains(losses)?;
+    search.note_wishes(losses);
+    let tool = json!({ "systemTool": { "name": GROUNDING } });
+    let config = body.entry("toolConfig").or_insert_with(|| json!({ "tools": [] }));
+    if let Some(tools) = config.get_mut("tools").and_then(Value::as_array_mut) {
+        tools.push(tool);
+    }
+    Ok(())
 }
 
 fn stubs(names: Vec<String>) -> Vec<Value> {
@@ -295,20 +341,19 @@ fn labels_fit(labels: &Map<String, Value>) -> bool {
         && labels.iter().all(|(name, value)| !name.is_empty() && fits(name) && value.as_str().is_some_and(fits))
 }
 
-fn write_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Result<Option<&'static str>, Unsupported> {
-    let Some(Said { value, at }) = tier else { return Ok(None) };
-    Ok(match value.as_str() {
-        // As the provider sees fit: what it does anyway.
-        "auto" => None,
-        "default" | "standard" | "standard_only" => Some("default"),
-        "priority" => Some("priority"),
-        "flex" => Some("flex"),
-        "reserved" => Some("reserved"),
-        _ => {
-            losses.lose(&at, format!("the tier `{value}`"))?;
+fn write_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Option<&'static str> {
+    let Said { value, at } = tier?;
+    match Tier::from_word(&value) {
+        Some(Tier::Standard) => Some("default"),
+        Some(Tier::Priority) => Some("priority"),
+        Some(Tier::Flex) => Some("flex"),
+        // Capacity bought from another provider is none here.
+        Some(Tier::Reserved) if value == "reserved" => Some("reserved"),
+        Some(Tier::Reserved | Tier::Batch) | None => {
+            losses.note(&at);
             None
         }
-    })
+    }
 }
 
 #[cfg(test)]

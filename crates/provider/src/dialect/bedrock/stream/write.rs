@@ -10,15 +10,14 @@ use super::super::block::{self, SIGNER};
 use super::super::citation;
 use super::super::media::Medium;
 use super::super::usage;
-use crate::chat::{Content, Delta, Event, Signature, Source, ToolCall};
+use crate::chat::{Content, Delta, Event, Signature, Source, Tier, ToolCall};
 use crate::observe::StreamError;
-use crate::translate::{Asked, WriteStream};
+use crate::translate::WriteStream;
 use crate::{eventstream, failure};
 
 /// Writes one stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Writer {
-    asked: Asked,
     has_begun: bool,
     /// The part whose block is being written.
     open: Option<Open>,
@@ -27,7 +26,7 @@ pub(crate) struct Writer {
     /// Number of the next block.
     next_block: usize,
     usage: Option<Usage>,
-    service_tier: Option<String>,
+    service_tier: Option<Tier>,
 }
 
 /// The part that is open.
@@ -43,19 +42,6 @@ struct Open {
 }
 
 impl Writer {
-    /// For the caller of a call.
-    pub(crate) fn new(asked: Asked) -> Self {
-        Writer {
-            asked,
-            has_begun: false,
-            open: None,
-            waiting: Vec::new(),
-            next_block: 0,
-            usage: None,
-            service_tier: None,
-        }
-    }
-
     fn begin(&mut self, out: &mut Vec<u8>) {
         if !self.has_begun {
             self.has_begun = true;
@@ -113,7 +99,7 @@ impl Writer {
             }
             Content::ToolCall(ToolCall { id, name, arguments, signature }) => {
                 signature.iter().for_each(|signature| self.lone_block(signature, out));
-                let id = answer::call_id(id, &self.asked, self.next_block);
+                let id = block::tool_id(id);
                 self.start(json!({ "toolUse": { "toolUseId": id, "name": name } }), out);
                 self.add(Delta::Arguments(arguments), out);
             }
@@ -202,7 +188,7 @@ impl Writer {
         let mut metadata = Map::new();
         metadata.insert("usage".to_owned(), usage::write(&usage));
         metadata.insert("metrics".to_owned(), json!({ "latencyMs": 0 }));
-        if let Some(tier) = self.service_tier.as_deref().and_then(answer::tier) {
+        if let Some(tier) = self.service_tier.and_then(answer::tier) {
             metadata.insert("serviceTier".to_owned(), tier);
         }
         send(out, "metadata", &Value::Object(metadata));
@@ -271,7 +257,7 @@ mod tests {
     use crate::chat::Stop;
 
     fn frames(events: Vec<Event>) -> Vec<(String, Value)> {
-        let mut writer = Writer::new(Asked { id: "abc".to_owned(), ..Asked::default() });
+        let mut writer = Writer::default();
         let mut bytes = Vec::new();
         events.into_iter().for_each(|event| writer.write(event, &mut bytes));
         let mut frames = Vec::new();
@@ -293,7 +279,7 @@ mod tests {
     fn call(name: &str) -> Content {
         Content::ToolCall(ToolCall {
             name: name.to_owned(),
-            id: String::new(),
+            id: format!("tooluse_{name}"),
             arguments: String::new(),
             signature: None,
         })
@@ -316,14 +302,14 @@ mod tests {
             Event::EndPart { choice: 0, part: 1 },
             Event::Usage(Usage { input_tokens: Some(1), output_tokens: Some(2), ..Usage::default() }),
             Event::Stop { choice: 0, stop: Stop::ToolUse },
-            Event::ServiceTier("flex".to_owned()),
+            Event::ServiceTier(Tier::Flex),
             Event::End,
         ]);
         let expected = [
             ("messageStart", json!({"role": "assistant"})),
             (
                 "contentBlockStart",
-                json!({"start": {"toolUse": {"toolUseId": "tooluse_abc_0", "name": "a"}}, "contentBlockIndex": 0}),
+                json!({"start": {"toolUse": {"toolUseId": "tooluse_a", "name": "a"}}, "contentBlockIndex": 0}),
             ),
             ("contentBlockDelta", json!({"delta": {"toolUse": {"input": "{\"x\":"}}, "contentBlockIndex": 0})),
             ("contentBlockDelta", json!({"delta": {"toolUse": {"input": "1}"}}, "contentBlockIndex": 0})),
@@ -335,7 +321,7 @@ mod tests {
             ("contentBlockStop", json!({"contentBlockIndex": 1})),
             (
                 "contentBlockStart",
-                json!({"start": {"toolUse": {"toolUseId": "tooluse_abc_2", "name": "b"}}, "contentBlockIndex": 2}),
+                json!({"start": {"toolUse": {"toolUseId": "tooluse_b", "name": "b"}}, "contentBlockIndex": 2}),
             ),
             ("contentBlockDelta", json!({"delta": {"toolUse": {"input": "{}"}}, "contentBlockIndex": 2})),
             ("contentBlockStop", json!({"contentBlockIndex": 2})),

@@ -37,9 +37,8 @@ impl ReadPart {
     }
 }
 
-/// Reads a part; `None` if it says nothing. Calls without an id get one of the answer's id and their number, so that those
-/// of two answers in one conversation differ.
-pub(in crate::dialect::gemini) fn read_part(mut part: Value, id: Option<&str>, calls: &mut usize) -> Option<ReadPart> {
+/// Reads a part; `None` if it says nothing.
+pub(in crate::dialect::gemini) fn read_part(mut part: Value) -> Option<ReadPart> {
     if let Some(kind) = native_kind(&part) {
         let content = Content::Native { dialect: Dialect::Gemini, kind: kind.to_owned(), value: part };
         return Some(ReadPart { kind: PartKind::Whole(content), signature: None });
@@ -47,7 +46,7 @@ pub(in crate::dialect::gemini) fn read_part(mut part: Value, id: Option<&str>, c
     let signature = take_text(&mut part, "thoughtSignature").map(read_signature);
     let thought = take(&mut part, "thought") == Some(Value::Bool(true));
     if let Some(call) = take(&mut part, "functionCall") {
-        let call = read_call(call, id, calls);
+        let call = read_call(call);
         return Some(ReadPart { kind: PartKind::Call(call), signature });
     }
     if let Some(content) = read_media(&mut part) {
@@ -62,15 +61,9 @@ pub(in crate::dialect::gemini) fn read_part(mut part: Value, id: Option<&str>, c
     Some(ReadPart { kind, signature })
 }
 
-fn read_call(mut call: Value, id: Option<&str>, calls: &mut usize) -> ToolCall {
-    let number = *calls;
-    *calls += 1;
-    let made_up = || match id {
-        Some(id) => format!("call_{id}_{number}"),
-        None => format!("call_{number}"),
-    };
+fn read_call(mut call: Value) -> ToolCall {
     ToolCall {
-        id: take_text(&mut call, "id").filter(|id| !id.is_empty()).unwrap_or_else(made_up),
+        id: take_text(&mut call, "id").unwrap_or_default(),
         name: take_text(&mut call, "name").unwrap_or_default(),
         arguments: argument_text(take(&mut call, "args")),
         signature: None,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tollgate_interaction::Usage;
 
 use super::{WrittenCitations, logprobs};
-use crate::chat::{Answer, Choice, Content, Part, Signature, Source, Stop, TokenLogprob, ToolCall};
+use crate::chat::{Answer, Choice, Content, Part, Signature, Source, Stop, Tier, TokenLogprob, ToolCall};
 use crate::dialect::gemini::{arguments_object, bytes, object, usage, write_signature};
 use crate::translate::Asked;
 
@@ -15,7 +15,7 @@ pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
     let mut body = base(&model, id.as_deref(), asked);
     if let Value::Object(fields) = &mut body {
         fields.insert("candidates".to_owned(), candidates);
-        fields.extend(usage.map(|usage| ("usageMetadata".to_owned(), usage_metadata(&usage, service_tier.as_deref()))));
+        fields.extend(usage.map(|usage| ("usageMetadata".to_owned(), usage_metadata(&usage, service_tier))));
     }
     body
 }
@@ -27,14 +27,14 @@ pub(in crate::dialect::gemini) fn base(model: &str, id: Option<&str>, asked: &As
 }
 
 /// `usageMetadata`, with Vertex AI's word for the tier where there is one.
-pub(in crate::dialect::gemini) fn usage_metadata(usage: &Usage, service_tier: Option<&str>) -> Value {
+pub(in crate::dialect::gemini) fn usage_metadata(usage: &Usage, service_tier: Option<Tier>) -> Value {
     let mut metadata = usage::write(usage);
     let traffic = match service_tier {
-        Some("default" | "standard") => Some("ON_DEMAND"),
-        Some("flex") => Some("ON_DEMAND_FLEX"),
-        Some("priority") => Some("ON_DEMAND_PRIORITY"),
-        Some(word) if word.starts_with("ON_DEMAND") || word == "PROVISIONED_THROUGHPUT" => Some(word),
-        _ => None,
+        Some(Tier::Standard) => Some("ON_DEMAND"),
+        Some(Tier::Flex) => Some("ON_DEMAND_FLEX"),
+        Some(Tier::Priority) => Some("ON_DEMAND_PRIORITY"),
+        Some(Tier::Reserved) => Some("PROVISIONED_THROUGHPUT"),
+        Some(Tier::Batch) | None => None,
     };
     if let (Some(traffic), Value::Object(fields)) = (traffic, &mut metadata) {
         fields.insert("trafficType".to_owned(), traffic.into());
@@ -153,6 +153,8 @@ fn finish_reason(stop: &Stop) -> (&'static str, Option<&str>) {
         Stop::Filtered => ("SAFETY", None),
         Stop::Refused => ("SAFETY", Some("the model refused")),
         Stop::Paused => ("OTHER", Some("paused: send the answer back to go on")),
+        Stop::MalformedCall => ("MALFORMED_FUNCTION_CALL", None),
+        Stop::MalformedAnswer => ("MALFORMED_RESPONSE", None),
         Stop::Other(word) => ("OTHER", Some(word)),
     }
 }

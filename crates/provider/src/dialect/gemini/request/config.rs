@@ -16,8 +16,9 @@ pub(super) fn read(mut config: Proto, request: &mut Request) -> Result<(), Reque
     request.top_p = config.number("topP")?;
     request.top_k = config.count("topK")?;
     request.seed = config.integer("seed")?;
-    request.frequency_penalty = config.number("frequencyPenalty")?;
-    request.presence_penalty = config.number("presencePenalty")?;
+    // None is what there is without a word.
+    request.frequency_penalty = config.number("frequencyPenalty")?.filter(|penalty| penalty.value != 0.0);
+    request.presence_penalty = config.number("presencePenalty")?.filter(|penalty| penalty.value != 0.0);
     request.choices = config.count("candidateCount")?.filter(|choices| choices.value != 1);
     request.stop = read_stop(&mut config)?;
     read_logprobs(&mut config, request)?;

@@ -43,8 +43,9 @@ impl Writer<'_> {
             Role::User => "user",
             Role::Assistant => "model",
             Role::System => {
-                let at = parts.first().map_or("messages", |part| part.at.as_str());
-                return self.losses.lose(at, "an instruction in the middle of the conversation");
+                // What is lost is its rank: there is but one instruction, before the conversation.
+                parts.iter().for_each(|part| self.losses.note(&part.at));
+                "user"
             }
         };
         if let Some(name) = name {
@@ -89,8 +90,8 @@ impl Writer<'_> {
             }
             Content::ToolCall(call) => self.call(call, &at)?,
             Content::ToolResult(result) => self.result(result, &at)?,
-            Content::Thinking { text, signature } => self.thinking(text, signature, &at)?,
-            Content::Redacted(signature) => self.thinking(String::new(), Some(signature), &at)?,
+            Content::Thinking { text, signature } => self.thinking(text, signature, &at),
+            Content::Redacted(signature) => self.thinking(String::new(), Some(signature), &at),
             Content::Native { dialect: Dialect::Gemini, value, .. } => self.add(value),
             Content::Native { .. } => self.losses.lose(&at, content.described())?,
         }
@@ -98,16 +99,16 @@ impl Writer<'_> {
     }
 
     /// Thoughts may come back without a signature; another provider's mean nothing here.
-    fn thinking(&mut self, text: String, signature: Option<Signature>, at: &str) -> Result<(), Unsupported> {
+    fn thinking(&mut self, text: String, signature: Option<Signature>, at: &str) {
         if let Some(signature) = signature {
             if signature.of != Dialect::Gemini {
-                return self.losses.lose(at, "thinking of another provider");
+                return self.losses.note(at);
             }
             if text.is_empty()
                 && let Some(unsigned) = self.unsigned_media()
             {
                 unsigned.insert("thoughtSignature".to_owned(), signature.text.into());
-                return Ok(());
+                return;
             }
             let mut part = Map::from_iter([("thoughtSignature".to_owned(), signature.text.into())]);
             if !text.is_empty() {
@@ -118,7 +119,6 @@ impl Writer<'_> {
         } else if !text.is_empty() {
             self.add(object([("text", text.into()), ("thought", true.into())]));
         }
-        Ok(())
     }
 
     /// The model's picture that was said last, if it is not signed yet: Gemini 3 edits no picture of its own without.
@@ -142,7 +142,8 @@ impl Writer<'_> {
         let signature = match signature {
             Some(signature) if signature.of == Dialect::Gemini => Some(signature.text),
             Some(_) => {
-                self.losses.lose(at, "thinking of another provider")?;
+                // The call is whole without it.
+                self.losses.note(at);
                 None
             }
             None => None,

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{MAX_STOP_TEXTS, no_parameters, turns};
-use crate::chat::{Content, Effort, Format, Part, Reasoning, Request, Said, Tool, ToolChoice};
+use crate::chat::{Content, Effort, Format, Part, Reasoning, Request, Said, Tier, Tool, ToolChoice, WebSearch};
 use crate::dialect::gemini::{is_third_generation, object};
 use crate::translate::{Losses, Unsupported};
 
@@ -26,6 +26,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         system,
         messages,
         tools,
+        web_search,
         tool_choice,
         parallel_tool_calls,
         format,
@@ -62,13 +63,17 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         body.insert("systemInstruction".to_owned(), system);
     }
     body.insert("contents".to_owned(), turns::write(messages, third_generation, losses)?);
+    let has_functions = !tools.is_empty();
     write_tools(tools, tool_choice, &mut body, losses)?;
+    if let Some(search) = web_search {
+        write_search(search, has_functions && !third_generation, &mut body, losses)?;
+    }
     let mut config = Config { fields: Map::new(), losses };
     config.whole("maxOutputTokens", max_output_tokens, i64::from(i32::MAX))?;
     config.number("temperature", temperature, 0.0, 2.0)?;
     config.number("topP", top_p, 0.0, 1.0)?;
     config.whole("topK", top_k, i64::from(i32::MAX))?;
-    config.seed(seed)?;
+    config.seed(seed);
     // Google's limit is just below two: <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>.
     config.number("frequencyPenalty", frequency_penalty, -2.0, 1.999_999)?;
     config.number("presencePenalty", presence_penalty, -2.0, 1.999_999)?;
@@ -84,7 +89,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         body.insert("generationConfig".to_owned(), Value::Object(fields));
     }
     if let Some(tier) = service_tier {
-        write_tier(tier, &mut body, losses)?;
+        write_tier(tier, &mut body, losses);
     }
     Ok(Value::Object(body))
 }
@@ -154,17 +159,39 @@ fn write_tools(
     Ok(())
 }
 
-/// Google's tiers are `standard`, `flex` and `priority`: <https://ai.google.dev/gemini-api/docs/priority-inference>
-/// (2026-11-26). The words of others for the ordinary one say nothing.
-fn write_tier(tier: Said<String>, body: &mut Map<String, Value>, losses: &mut Losses) -> Result<(), Unsupported> {
-    let word = tier.value.to_ascii_lowercase();
-    match word.as_str() {
-        "auto" | "default" => return Ok(()),
-        "standard" | "standard_only" => body.insert("serviceTier".to_owned(), "standard".into()),
-        "flex" | "priority" => body.insert("serviceTier".to_owned(), word.into()),
-        _ => return losses.lose(&tier.at, format!("the tier `{}`", tier.value)),
-    };
+/// Google searches as it sees fit. Models before the third generation search or call functions, not both.
+fn write_search(
+    search: Said<WebSearch>,
+    is_too_much: bool,
+    body: &mut Map<String, Value>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    let Said { value: search, at } = search;
+    if is_too_much {
+        return losses.lose(&at, "a search of the web beside functions");
+    }
+    search.lose_domains(losses)?;
+    search.note_wishes(losses);
+    let tool = json!({"googleSearch": {}});
+    match body.get_mut("tools").and_then(Value::as_array_mut) {
+        Some(tools) => tools.push(tool),
+        None => drop(body.insert("tools".to_owned(), Value::Array(vec![tool]))),
+    }
     Ok(())
+}
+
+/// Google's tiers are `standard`, `flex` and `priority`: <https://ai.google.dev/gemini-api/docs/priority-inference>
+/// (2026-11-26).
+fn write_tier(tier: Said<String>, body: &mut Map<String, Value>, losses: &mut Losses) {
+    let word = match Tier::from_word(&tier.value) {
+        // OpenAI's word for what there is without one, which clients write out.
+        Some(Tier::Standard) if tier.value == "default" => return,
+        Some(Tier::Standard) => "standard",
+        Some(Tier::Priority) => "priority",
+        Some(Tier::Flex) => "flex",
+        Some(Tier::Batch | Tier::Reserved) | None => return losses.note(&tier.at),
+    };
+    body.insert("serviceTier".to_owned(), word.into());
 }
 
 struct Config<'a> {
@@ -195,13 +222,14 @@ impl Config<'_> {
         self.losses.lose(&at, format!("a number outside {least} to {most}"))
     }
 
-    fn seed(&mut self, said: Option<Said<i64>>) -> Result<(), Unsupported> {
-        let Some(Said { value, at }) = said else { return Ok(()) };
+    /// A seed of more than 32 bits is none here; it asks for the same answer again as far as it can be had, and is promised by
+    /// nobody.
+    fn seed(&mut self, said: Option<Said<i64>>) {
+        let Some(Said { value, at }) = said else { return };
         match i32::try_from(value) {
             Ok(seed) => self.put("seed", seed),
-            Err(_) => self.losses.lose(&at, "a seed of more than 32 bits")?,
+            Err(_) => self.losses.note(&at),
         }
-        Ok(())
     }
 
     fn stop(&mut self, said: Option<Said<Vec<String>>>) -> Result<(), Unsupported> {
@@ -265,7 +293,8 @@ impl Config<'_> {
     }
 
     /// Gemini 3 thinks by levels. Its larger models always think, and do not know the least level; the smaller ones think
-    /// next to nothing at it. The level above `high` is too new for most.
+    /// next to nothing at it. The level above `high` is too new for most. A level that is another than was asked for is
+    /// listed.
     fn level(
         &mut self,
         reasoning: &Reasoning,
@@ -284,13 +313,17 @@ impl Config<'_> {
             (false, None, Some(tokens)) => Effort::of_budget(tokens),
             (false, None, None) => return Ok(None),
         };
-        Ok(Some(match effort {
-            Effort::None | Effort::Minimal if always_thinks => "LOW",
-            Effort::None | Effort::Minimal => "MINIMAL",
-            Effort::Low => "LOW",
-            Effort::Medium => "MEDIUM",
-            Effort::High | Effort::ExtraHigh | Effort::Max => "HIGH",
-        }))
+        let (level, word) = match effort {
+            Effort::None | Effort::Minimal if always_thinks => (Effort::Low, "LOW"),
+            Effort::None | Effort::Minimal => (Effort::Minimal, "MINIMAL"),
+            Effort::Low => (Effort::Low, "LOW"),
+            Effort::Medium => (Effort::Medium, "MEDIUM"),
+            Effort::High | Effort::ExtraHigh | Effort::Max => (Effort::High, "HIGH"),
+        };
+        if off || level != effort {
+            self.losses.note(at);
+        }
+        Ok(Some(word))
     }
 
     /// Gemini 2.5 thinks by tokens; -1 leaves the number to it, 0 switches it off where it can be.

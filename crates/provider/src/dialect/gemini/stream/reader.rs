@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::chat::{Content, Delta, Event, Signature, Stop, ToolCall};
+use crate::chat::{Content, Delta, Event, Signature, Stop, Tier, ToolCall};
 use crate::dialect::gemini::answer::{
     Candidate, Counted, Grounding, Head, PartKind, ReadPart, error, read_part, refusal, stop,
 };
@@ -17,13 +17,10 @@ const MAX_CHOICES: usize = 128;
 pub(crate) struct Reader {
     has_begun: bool,
     has_ended: bool,
-    id: Option<String>,
     model: String,
     usage: Option<Counted>,
-    service_tier: Option<String>,
+    service_tier: Option<Tier>,
     choices: Vec<Choice>,
-    /// Calls so far, in all answers.
-    calls: usize,
 }
 
 /// One answer, as far as it has come.
@@ -99,7 +96,6 @@ impl ReadStream for Reader {
             out.push(Event::Stop { choice: index, stop });
         }
         out.extend(self.usage.map(|usage| Event::Usage(usage.with_searches(&self.model, queries))));
-        out.extend(self.service_tier.take().map(Event::ServiceTier));
         out.push(Event::End);
     }
 }
@@ -109,15 +105,16 @@ impl Reader {
     fn head(&mut self, chunk: &mut Value, out: &mut Vec<Event>) {
         let head = Head::take(chunk);
         self.usage = head.usage.or(self.usage);
-        self.service_tier = head.service_tier.or(self.service_tier.take());
-        if self.has_begun {
-            return;
+        if !self.has_begun {
+            self.has_begun = true;
+            self.model = head.model;
+            let usage = self.usage.map(|usage| usage.0);
+            out.push(Event::Begin { id: head.id, model: self.model.clone(), usage });
         }
-        self.has_begun = true;
-        self.id = head.id;
-        self.model = head.model;
-        let usage = self.usage.map(|usage| usage.0);
-        out.push(Event::Begin { id: self.id.clone(), model: self.model.clone(), usage });
+        if head.service_tier.is_some() && head.service_tier != self.service_tier {
+            self.service_tier = head.service_tier;
+            out.extend(self.service_tier.map(Event::ServiceTier));
+        }
     }
 
     fn candidate(&mut self, candidate: Candidate, out: &mut Vec<Event>) {
@@ -136,7 +133,7 @@ impl Reader {
             choice.grounding = grounding;
         }
         for part in parts {
-            if let Some(part) = read_part(part, self.id.as_deref(), &mut self.calls) {
+            if let Some(part) = read_part(part) {
                 choice.part(index, part, out);
             }
         }

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 use tollgate_interaction::{Dialect, Usage};
 
-use crate::chat::{Citation, Content, Delta, Event, Signature, Stop, TokenLogprob, ToolCall};
+use crate::chat::{Citation, Content, Delta, Event, Signature, Stop, Tier, TokenLogprob, ToolCall};
 use crate::dialect::gemini::answer::{
     WrittenCitations, base, candidate_end, signed_part, usage_metadata, write_call, write_source,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Writer {
     id: Option<String>,
     model: String,
     usage: Option<Usage>,
-    service_tier: Option<String>,
+    service_tier: Option<Tier>,
     choices: Vec<Choice>,
     has_written: bool,
 }
@@ -96,7 +96,9 @@ impl Writer {
         if let Value::Object(fields) = &mut piece {
             fields.insert("candidates".to_owned(), Value::Array(vec![candidate]));
             // Counted so far, as Google does in every piece.
-            fields.extend(self.usage.map(|usage| ("usageMetadata".to_owned(), usage_metadata(&usage, None))));
+            fields.extend(
+                self.usage.map(|usage| ("usageMetadata".to_owned(), usage_metadata(&usage, self.service_tier))),
+            );
         }
         self.frame(&piece, out);
     }
@@ -201,7 +203,7 @@ impl Writer {
         let mut piece = base(&self.model, self.id.as_deref(), &self.asked);
         if let Value::Object(fields) = &mut piece {
             fields.insert("candidates".to_owned(), candidates);
-            let tier = self.service_tier.as_deref();
+            let tier = self.service_tier;
             fields.extend(self.usage.map(|usage| ("usageMetadata".to_owned(), usage_metadata(&usage, tier))));
         }
         self.frame(&piece, out);

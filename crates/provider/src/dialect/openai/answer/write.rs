@@ -9,7 +9,7 @@ use super::super::request::signed;
 use super::super::thoughts;
 use super::super::tokens;
 use super::super::wire::{object, set};
-use crate::chat::{Answer, Choice, Citation, Content, Source, Stop, TokenLogprob, ToolCall};
+use crate::chat::{Answer, Choice, Citation, Content, Source, Stop, Tier, TokenLogprob, ToolCall};
 use crate::translate::Asked;
 
 /// Writes an answer.
@@ -25,8 +25,7 @@ pub(crate) fn write(answer: Answer, asked: &Asked) -> Value {
     map.insert("model".to_owned(), model.into());
     map.insert("choices".to_owned(), Value::Array(choices.collect()));
     set(&mut map, "usage", usage.as_ref().map(tokens::write));
-    let tier = service_tier.as_deref().and_then(self::service_tier);
-    set(&mut map, "service_tier", tier.map(Value::from));
+    set(&mut map, "service_tier", service_tier.and_then(self::service_tier).map(Value::from));
     Value::Object(map)
 }
 
@@ -49,7 +48,7 @@ fn write_choice(index: usize, choice: Choice, created: i64, asked: &Asked) -> Va
     let Choice { parts, stop, logprobs } = choice;
     let mut message = Message::default();
     for part in parts {
-        message.add(part.content, index, asked);
+        message.add(part.content);
     }
     let stop = stop.unwrap_or(Stop::End);
     let reason = finish_reason(&stop, message.refusal.is_some());
@@ -65,12 +64,12 @@ fn write_choice(index: usize, choice: Choice, created: i64, asked: &Asked) -> Va
 }
 
 impl Message {
-    fn add(&mut self, content: Content, index: usize, asked: &Asked) {
+    fn add(&mut self, content: Content) {
         match content {
             Content::Text { text, citations } => {
                 let chars = text.chars().count() as u64;
                 let span = (self.chars, self.chars + chars);
-                self.annotations.extend(citations.into_iter().map(|citation| annotation(citation, span)));
+                self.annotations.extend(citations.into_iter().filter_map(|citation| annotation(citation, span)));
                 self.chars += chars;
                 if self.text.is_empty() { self.text = text } else { self.text.push_str(&text) }
             }
@@ -80,10 +79,7 @@ impl Message {
                 self.details.extend(signature.map(|signature| thoughts::write_detail(text, &signature)));
             }
             Content::Redacted(signature) => self.details.push(thoughts::write_encrypted(&signature)),
-            Content::ToolCall(call) => {
-                let made_up = call_id(asked, index, self.calls.len());
-                self.calls.push(write_call(call, made_up));
-            }
+            Content::ToolCall(call) => self.calls.push(write_call(call)),
             Content::Image { source, detail: _ } => self.images.extend(write_image(source)),
             Content::Audio(Source::Base64 { media_type: _, base64 }) => self.audio = Some(base64),
             Content::Native { dialect: Dialect::Openai, kind, value } if kind == "custom" => self.calls.push(value),
@@ -132,21 +128,18 @@ impl Message {
 }
 
 /// The tier that served, in OpenAI's words: strict clients know no other.
-pub(in crate::dialect::openai) fn service_tier(tier: &str) -> Option<&'static str> {
-    let words = ["auto", "default", "flex", "scale", "priority", "fast"];
-    // Anthropic's and Google's word for no extras.
-    let tier = if tier == "standard" { "default" } else { tier };
-    words.into_iter().find(|word| *word == tier)
+pub(in crate::dialect::openai) fn service_tier(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::Standard => Some("default"),
+        Tier::Priority => Some("priority"),
+        Tier::Flex => Some("flex"),
+        Tier::Reserved => Some("scale"),
+        Tier::Batch => None,
+    }
 }
 
-/// Stands for the id of a call where the provider gives none.
-pub(in crate::dialect::openai) fn call_id(asked: &Asked, choice: usize, call: usize) -> String {
-    format!("call_{}_{choice}_{call}", asked.id)
-}
-
-fn write_call(call: ToolCall, made_up: String) -> Value {
+fn write_call(call: ToolCall) -> Value {
     let ToolCall { id, name, arguments, signature } = call;
-    let id = if id.is_empty() { made_up } else { id };
     let arguments = if arguments.is_empty() { "{}".to_owned() } else { arguments };
     let function = object([("name", name.into()), ("arguments", arguments.into())]);
     let mut map = Map::new();
@@ -168,28 +161,30 @@ pub(in crate::dialect::openai) fn write_image(source: Source) -> Option<Value> {
 }
 
 /// A citation of the text from `span.0` to `span.1`, unless it says itself where it belongs. There is one kind of
-/// annotation, and clients refuse any other: what was found in a document has an empty address.
-pub(in crate::dialect::openai) fn annotation(citation: Citation, span: (u64, u64)) -> Value {
+/// annotation, that of an address, and clients refuse any other: what was found in a document has none, and is not told.
+pub(in crate::dialect::openai) fn annotation(citation: Citation, span: (u64, u64)) -> Option<Value> {
     let Citation { url, title, quote, span: own, document: _ } = citation;
+    let url = url.filter(|url| !url.is_empty())?;
     let (from, to) = own.unwrap_or(span);
     let mut cited = Map::new();
-    cited.insert("url".to_owned(), url.unwrap_or_default().into());
+    cited.insert("url".to_owned(), url.into());
     cited.insert("title".to_owned(), title.unwrap_or_default().into());
     cited.insert("start_index".to_owned(), from.into());
     cited.insert("end_index".to_owned(), to.into());
     // OpenRouter's field for the words of the source.
     set(&mut cited, "content", quote.map(Value::String));
-    object([("type", "url_citation".into()), ("url_citation", Value::Object(cited))])
+    Some(object([("type", "url_citation".into()), ("url_citation", Value::Object(cited))]))
 }
 
-/// Why a choice ended, in one of the five words that clients know.
+/// Why a choice ended, in one of the five words that clients know. An answer that may not be whole was cut at some length;
+/// of a call that was none, Google's own endpoint of this dialect says that a filter took it.
 pub(in crate::dialect::openai) fn finish_reason(stop: &Stop, says_refusal: bool) -> &'static str {
     match stop {
-        Stop::End | Stop::StopText(_) | Stop::Paused | Stop::Other(_) => "stop",
-        Stop::Length | Stop::ContextFull => "length",
+        Stop::End | Stop::StopText(_) => "stop",
+        Stop::Length | Stop::ContextFull | Stop::Paused | Stop::Other(_) => "length",
         Stop::ToolUse => "tool_calls",
         Stop::Refused if says_refusal => "stop",
-        Stop::Filtered | Stop::Refused => "content_filter",
+        Stop::Filtered | Stop::Refused | Stop::MalformedCall | Stop::MalformedAnswer => "content_filter",
     }
 }
 

@@ -7,6 +7,7 @@ use super::read_cache;
 use crate::chat::{Content, Message, Part, Request, Role, Said, Signature, Source, ToolCall, ToolResult};
 use crate::dialect::RequestError;
 use crate::dialect::openai::thoughts;
+use crate::dialect::openai::wire::object;
 use crate::translate::Fields;
 
 /// Reads `turns` into the system prompt and the messages of `request`.
@@ -297,11 +298,21 @@ fn take_signature(fields: &mut Fields, others: &mut Vec<Said<Value>>) -> Result<
     let Some(mut extra) = fields.object("extra_content")? else { return Ok(None) };
     let mut signature = None;
     if let Some(mut google) = extra.object("google")? {
-        signature = google.text("thought_signature")?.map(|text| Signature::unwrapped(text.value, Dialect::Openai));
+        signature = google.text("thought_signature")?.map(|text| read_signature(text.value));
         others.extend(google.rest());
     }
     others.extend(extra.rest());
     Ok(signature)
+}
+
+/// Reads the signature of a call: another provider's, or the endpoint's own in the object in which it stands.
+pub(in crate::dialect::openai) fn read_signature(text: String) -> Signature {
+    let read = Signature::unwrapped(text, Dialect::Openai);
+    if read.of != Dialect::Openai {
+        return read;
+    }
+    let own = object([("google", object([("thought_signature", read.text.into())]))]);
+    Signature { of: Dialect::Openai, text: own.to_string() }
 }
 
 /// Reads a URL: bytes if it is a data URL.

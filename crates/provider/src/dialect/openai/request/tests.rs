@@ -3,7 +3,8 @@ use tollgate_interaction::Dialect;
 
 use super::{read, write};
 use crate::chat::{
-    CacheFor, Content, Effort, Message, Part, Reasoning, Request, Role, Said, Signature, Source, ToolChoice, ToolResult,
+    CacheFor, Content, Effort, Message, Part, Reasoning, Request, Role, Said, Signature, Source, ToolCall, ToolChoice,
+    ToolResult,
 };
 use crate::translate::{Losses, OnUnsupported};
 
@@ -50,7 +51,6 @@ fn what_nobody_knows_is_named_where_it_stands() {
         "min_p": 0.1,
         "logit_bias": {"50256": -100},
         "prediction": {"type": "content", "content": "x"},
-        "web_search_options": {},
         "tools": [{"type": "custom", "custom": {"name": "c"}}, {"type": "function", "function": {"name": "f", "x": 1}}],
         "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "y": true}},
@@ -76,7 +76,6 @@ fn what_nobody_knows_is_named_where_it_stands() {
         "tool_choice",
         "tools[0]",
         "tools[1].function.x",
-        "web_search_options",
     ];
     assert_eq!(found, expected);
 }
@@ -210,9 +209,7 @@ fn results_follow_their_calls_and_pictures_follow_the_results() {
 #[test]
 fn what_cannot_be_said_is_refused_by_its_path() {
     let user = |content| asking(vec![said(Role::User, vec![content])]);
-    let model = |content| asking(vec![said(Role::Assistant, vec![content])]);
     let address = |url: &str| Source::Url { url: url.to_owned(), media_type: None };
-    let claude = Signature { of: Dialect::Anthropic, text: "E".to_owned() };
     let document = |source, citations| Content::Document { source, name: None, context: None, citations };
     let cases = [
         (user(Content::Video(address("https://a/b"))), "`p[0]` (video of the user's)"),
@@ -220,11 +217,6 @@ fn what_cannot_be_said_is_refused_by_its_path() {
         (user(document(address("https://a/b"), false)), "`p[0]` (a document given as an address)"),
         (user(document(Source::Text("x".to_owned()), true)), "`p[0]` (citations of a document)"),
         (user(Content::Image { source: address("s3://a/b"), detail: None }), "`p[0]` (an image given as an address)"),
-        (
-            model(Content::Thinking { text: "x".to_owned(), signature: Some(claude.clone()) }),
-            "`p[0]` (thinking of another provider)",
-        ),
-        (model(Content::Redacted(claude)), "`p[0]` (thinking of another provider)"),
         (
             Request { top_k: Some(Said::new(4, "top_k")), ..asking(Vec::new()) },
             "`top_k` (sampling from the likeliest tokens)",
@@ -246,6 +238,90 @@ fn what_cannot_be_said_is_refused_by_its_path() {
         let refusal = refused(request);
         assert!(refusal.starts_with(expected), "{refusal}");
     }
+}
+
+#[test]
+fn what_changes_nothing_about_the_answer_never_breaks_a_call() {
+    let claude = Signature { of: Dialect::Anthropic, text: "E".to_owned() };
+    let google = Signature { of: Dialect::Gemini, text: "C".to_owned() };
+    let call =
+        ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), signature: Some(google) };
+    let contents = vec![
+        Content::Thinking { text: "x".to_owned(), signature: Some(claude.clone()) },
+        Content::Redacted(claude),
+        Content::ToolCall(call),
+    ];
+    let request = Request {
+        service_tier: Some(Said::new("reserved".to_owned(), "serviceTier.type")),
+        hints: vec![Said::new(json!("fast"), "speed")],
+        ..asking(vec![said(Role::Assistant, contents)])
+    };
+    let mut losses = Losses::new(Dialect::Openai, OnUnsupported::Refuse);
+    let body = write(request, &mut losses).unwrap();
+    assert_eq!(body["messages"][0]["tool_calls"][0]["id"], "c1");
+    assert_eq!(losses.into_dropped(), ["p[0]", "p[1]", "p[2]", "serviceTier.type", "speed"]);
+}
+
+#[test]
+fn the_signature_of_googles_endpoint_comes_back_to_it() {
+    let extra = json!({"google": {"thought_signature": "CiQ="}});
+    let call =
+        json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra});
+    let request = reading(json!({"messages": [{"role": "assistant", "content": null, "tool_calls": [call]}]}));
+    let Content::ToolCall(call) = &request.messages[0].parts[0].content else { panic!("no call") };
+    assert!(call.signature.as_ref().unwrap().is_of_call());
+    let (body, dropped) = written(request);
+    assert_eq!((&body["messages"][0]["tool_calls"][0]["extra_content"], dropped.len()), (&extra, 0));
+}
+
+#[test]
+fn openais_own_models_are_told_how_to_cache_and_nothing_they_do_not_know() {
+    let parts = vec![
+        Part { cache: Some(CacheFor::OneHour), ..Part::new(Content::text("Rules."), "system[0]") },
+        Part::new(Content::text("Be brief."), "system[1]"),
+    ];
+    let thought = Content::Thinking { text: "Hm.".to_owned(), signature: None };
+    let mut asked = Request { system: parts, ..asking(vec![said(Role::Assistant, vec![thought, Content::text("A")])]) };
+    asked.hints = vec![Said::new(json!("k"), "prompt_cache_key"), Said::new(json!("low"), "text.verbosity")];
+    asked.model = "gpt-5.6".to_owned();
+    let (body, dropped) = written(asked.clone());
+    let marked = json!([
+        {"type": "text", "text": "Rules.", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}},
+        {"type": "text", "text": "Be brief."},
+    ]);
+    let messages = json!([{"role": "system", "content": marked}, {"role": "assistant", "content": "A"}]);
+    assert_eq!(body["messages"], messages);
+    assert_eq!((&body["prompt_cache_key"], &body["verbosity"]), (&json!("k"), &json!("low")));
+    assert_eq!(dropped, ["p[0]"]);
+    asked.model = "deepseek-v4".to_owned();
+    let (body, dropped) = written(asked);
+    let messages = json!([
+        {"role": "system", "content": "Rules.\n\nBe brief."},
+        {"role": "assistant", "content": "A", "reasoning_content": "Hm."},
+    ]);
+    assert_eq!((&body["messages"], body.get("prompt_cache_key")), (&messages, None));
+    assert_eq!(dropped, ["system[0]", "prompt_cache_key"]);
+}
+
+#[test]
+fn a_search_is_for_models_that_search() {
+    let place = json!({"type": "approximate", "approximate": {"city": "Oslo"}});
+    let options = json!({"search_context_size": "low", "user_location": place});
+    let asked = |model: &str| Request { model: model.to_owned(), ..reading(json!({"web_search_options": options})) };
+    assert_eq!(written(asked("gpt-5-search-api")).0["web_search_options"], options);
+    assert!(refused(asked("gpt-5.6")).starts_with("`web_search_options` (a search of the web"));
+}
+
+#[test]
+fn a_model_that_never_thinks_is_not_told_how_hard_to() {
+    let asked = |effort| {
+        let reasoning = Reasoning { effort: Some(effort), ..Reasoning::default() };
+        let reasoning = Some(Said::new(reasoning, "reasoning_effort"));
+        Request { model: "gpt-4.1".to_owned(), reasoning, ..asking(Vec::new()) }
+    };
+    let (body, dropped) = written(asked(Effort::None));
+    assert_eq!((body.get("reasoning_effort"), dropped.len()), (None, 0));
+    assert!(refused(asked(Effort::High)).starts_with("`reasoning_effort` (thinking of a model"));
 }
 
 #[test]

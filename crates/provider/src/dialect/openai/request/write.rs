@@ -1,7 +1,7 @@
 //! Writes a request for a provider that speaks Chat Completions: OpenAI or one of its many copies. What is written is what
 //! the copies know too, since several of them (Groq, Mistral) refuse a request with a field they do not know. Hence hints
-//! and cache markers are not passed on but listed, instructions are `system` and not `developer` messages, and the limit
-//! has the name that [`limit_name`] chooses.
+//! and cache markers are passed on to OpenAI's own models alone and else listed, instructions are `system` and not
+//! `developer` messages, and the limit has the name that [`models::limit_name`] chooses.
 //! Sources: <https://platform.openai.com/docs/api-reference/chat/create>, <https://api-docs.deepseek.com/api/create-chat-completion>,
 //! <https://docs.mistral.ai/api/endpoint/chat>, <https://console.groq.com/docs/openai> (2026-11-26).
 
@@ -10,8 +10,9 @@ mod messages;
 pub(in crate::dialect::openai) use messages::signed;
 use serde_json::{Map, Value};
 
+use super::super::models;
 use super::super::wire::{object, set};
-use crate::chat::{Effort, Format, Reasoning, Request, Said, Tool, ToolChoice};
+use crate::chat::{Effort, Format, Reasoning, Request, Said, Tier, Tool, ToolChoice, WebSearch};
 use crate::translate::{Losses, Unsupported};
 
 /// Texts that may end an answer; OpenAI's limit.
@@ -21,8 +22,7 @@ const MAX_TOP_LOGPROBS: u64 = 20;
 /// Characters of the end user's name; OpenAI refuses a longer one, and Claude Code's is longer.
 const MAX_USER_CHARS: usize = 64;
 /// Fields that no other dialect has under this name: they were read from Chat Completions and go back as they were.
-const OWN: [&str; 7] =
-    ["audio", "logit_bias", "modalities", "moderation", "prediction", "verbosity", "web_search_options"];
+const OWN: [&str; 5] = ["audio", "logit_bias", "modalities", "moderation", "prediction"];
 
 /// Writes a request.
 pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
@@ -32,6 +32,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         system,
         messages,
         tools,
+        web_search,
         tool_choice,
         parallel_tool_calls,
         format,
@@ -52,14 +53,19 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         others,
     } = request;
     let mut body = Map::new();
-    let limit_name = limit_name(&model);
+    let (limit_name, is_openais) = (models::limit_name(&model), models::is_openais(&model));
+    let (never_thinks, searches) = (models::never_thinks(&model), models::searches(&model));
+    let conversation = messages::write(system, messages, &model, losses)?;
     body.insert("model".to_owned(), model.into());
-    body.insert("messages".to_owned(), messages::write(system, messages, losses)?);
+    body.insert("messages".to_owned(), conversation);
     if stream {
         body.insert("stream".to_owned(), true.into());
         body.insert("stream_options".to_owned(), object([("include_usage", true.into())]));
     }
     write_tools(&mut body, tools, tool_choice, parallel_tool_calls, losses)?;
+    if let Some(search) = web_search {
+        set(&mut body, "web_search_options", write_search(search, searches, losses)?);
+    }
     set(&mut body, "response_format", format.map(|format| write_format(format.value)));
     set(&mut body, limit_name, max_output_tokens.map(|limit| limit.value.into()));
     set(&mut body, "stop", write_stop(stop, losses)?);
@@ -74,28 +80,12 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     set(&mut body, "presence_penalty", presence_penalty.map(|penalty| penalty.value.into()));
     set(&mut body, "n", choices.map(|choices| choices.value.into()));
     write_logprobs(&mut body, logprobs, losses)?;
-    set(&mut body, "reasoning_effort", write_reasoning(reasoning, losses));
-    set(&mut body, "service_tier", write_service_tier(service_tier, losses)?);
+    set(&mut body, "reasoning_effort", write_reasoning(reasoning, never_thinks, losses)?);
+    set(&mut body, "service_tier", write_service_tier(service_tier, losses));
     set(&mut body, "user", write_user(user, losses));
-    hints.iter().for_each(|hint| losses.note(&hint.at));
+    write_hints(&mut body, hints, is_openais, losses);
     write_others(&mut body, others, losses)?;
     Ok(Value::Object(body))
-}
-
-/// Name of the field that limits the answer. OpenAI's reasoning models (`o1` and later, `gpt-5` and later) know
-/// `max_completion_tokens` only. Everything else that speaks this dialect, OpenAI's older models included, knows
-/// `max_tokens`, and many know nothing else: DeepSeek and Mistral, Ollama, which overlooks the other name, and strict
-/// servers, which refuse it. So the model's name decides, behind a vendor's prefix such as `openai/` as aggregators write
-/// it; a deployment at Azure has to bear the name of its model.
-fn limit_name(model: &str) -> &'static str {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    let generation = |prefix: &str| {
-        let rest = name.strip_prefix(prefix)?;
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
-        rest[..digits].parse::<u32>().ok()
-    };
-    let reasons = generation("o").is_some() || generation("gpt-").is_some_and(|generation| generation >= 5);
-    if reasons { "max_completion_tokens" } else { "max_tokens" }
 }
 
 /// Without tools nothing may be said about their choice: OpenAI refuses it.
@@ -118,6 +108,26 @@ fn write_tools(
     set(body, "tool_choice", choice.map(|choice| write_tool_choice(choice.value)));
     set(body, "parallel_tool_calls", parallel.map(|parallel| parallel.value.into()));
     Ok(())
+}
+
+/// How a model that searches the web is to do so. Any other overlooks the field or refuses it.
+fn write_search(search: Said<WebSearch>, searches: bool, losses: &mut Losses) -> Result<Option<Value>, Unsupported> {
+    let Said { value: search, at } = search;
+    if !searches {
+        return losses.lose(&at, "a search of the web by a model that does not search").map(|()| None);
+    }
+    search.lose_domains(losses)?;
+    let WebSearch { max_uses, depth, place, .. } = search;
+    max_uses.iter().for_each(|most| losses.note(&most.at));
+    let mut options = Map::new();
+    set(&mut options, "search_context_size", depth.map(|depth| depth.value.into()));
+    let place = place.map(|place| Value::Object(place.value));
+    set(
+        &mut options,
+        "user_location",
+        place.map(|place| object([("type", "approximate".into()), ("approximate", place)])),
+    );
+    Ok(Some(Value::Object(options)))
 }
 
 fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
@@ -184,8 +194,14 @@ fn write_logprobs(
 }
 
 /// The effort in OpenAI's words. Whether thoughts are shown cannot be said: a server that shows any, shows them unasked.
-fn write_reasoning(reasoning: Option<Said<Reasoning>>, losses: &mut Losses) -> Option<Value> {
-    let Said { value: Reasoning { effort, budget_tokens, enabled, shown }, at } = reasoning?;
+fn write_reasoning(
+    reasoning: Option<Said<Reasoning>>,
+    never_thinks: bool,
+    losses: &mut Losses,
+) -> Result<Option<Value>, Unsupported> {
+    let Some(Said { value: Reasoning { effort, budget_tokens, enabled, shown }, at }) = reasoning else {
+        return Ok(None);
+    };
     if shown.is_some() {
         losses.note(&at);
     }
@@ -195,19 +211,43 @@ fn write_reasoning(reasoning: Option<Said<Reasoning>>, losses: &mut Losses) -> O
         (_, None, Some(budget)) => Effort::of_budget(budget),
         // Models differ in what they do unasked; the middle is what they do when asked for no more than to think.
         (Some(true), None, None) => Effort::Medium,
-        (None, None, None) => return None,
+        (None, None, None) => return Ok(None),
     };
-    Some(effort.as_str().into())
+    match (never_thinks, effort) {
+        (false, effort) => Ok(Some(effort.as_str().into())),
+        // It does not anyway.
+        (true, Effort::None) => Ok(None),
+        (true, _) => losses.lose(&at, "thinking of a model that does not think").map(|()| None),
+    }
 }
 
-fn write_service_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Result<Option<Value>, Unsupported> {
-    let Some(Said { value, at }) = tier else { return Ok(None) };
-    match value.as_str() {
-        "auto" => Ok(None),
-        "default" | "flex" | "scale" | "priority" | "fast" => Ok(Some(value.into())),
-        // Anthropic's and Google's words for no extras.
-        "standard_only" | "standard" => Ok(Some("default".into())),
-        _ => losses.lose(&at, format!("the service tier `{value}`")).map(|()| None),
+/// The tier, if it is one that another dialect can mean.
+fn write_service_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Option<Value> {
+    let Said { value, at } = tier?;
+    let word = match Tier::from_word(&value) {
+        Some(Tier::Standard) => "default",
+        Some(Tier::Priority) => "priority",
+        Some(Tier::Flex) => "flex",
+        // Capacity bought from another provider is none here.
+        Some(Tier::Batch | Tier::Reserved) | None => {
+            losses.note(&at);
+            return None;
+        }
+    };
+    Some(word.into())
+}
+
+/// Passes on how the Responses API was told to cache, which OpenAI's models take here, too. Its copies refuse the fields.
+fn write_hints(body: &mut Map<String, Value>, hints: Vec<Said<Value>>, is_openais: bool, losses: &mut Losses) {
+    for Said { value, at } in hints {
+        match at.as_str() {
+            "prompt_cache_key" | "prompt_cache_retention" | "prompt_cache_options" if is_openais => {
+                body.insert(at, value);
+            }
+            // The Responses API's place for the same.
+            "text.verbosity" | "verbosity" => drop(body.insert("verbosity".to_owned(), value)),
+            _ => losses.note(&at),
+        }
     }
 }
 
@@ -226,27 +266,10 @@ fn write_others(
     losses: &mut Losses,
 ) -> Result<(), Unsupported> {
     for Said { value, at } in others {
-        // The Responses API's place for the same.
-        let name = if at == "text.verbosity" { "verbosity" } else { at.as_str() };
-        match OWN.contains(&name) {
-            true => drop(body.insert(name.to_owned(), value)),
+        match OWN.contains(&at.as_str()) {
+            true => drop(body.insert(at, value)),
             false => losses.lose(&at, "a field of the caller's dialect alone")?,
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::limit_name;
-
-    #[test]
-    fn the_model_decides_how_its_limit_is_called() {
-        for model in ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.1-codex", "openai/gpt-6-mini", "gpt-10"] {
-            assert_eq!(limit_name(model), "max_completion_tokens", "{model}");
-        }
-        for model in ["gpt-4.1", "gpt-4o", "gpt-oss-120b", "deepseek-chat", "openchat", "o", "olmo-2", "claude-5", ""] {
-            assert_eq!(limit_name(model), "max_tokens", "{model}");
-        }
-    }
 }

@@ -25,6 +25,8 @@ pub(super) struct Choice {
     calls: Vec<Call>,
     refused: bool,
     cited: bool,
+    /// What is cited by a text that has not begun.
+    uncited: Vec<Citation>,
     /// Sound so far.
     sound: Vec<u8>,
     /// Whether it has ended.
@@ -66,25 +68,20 @@ impl Choice {
             calls: Vec::new(),
             refused: false,
             cited: false,
+            uncited: Vec::new(),
             sound: Vec::new(),
             stopped: false,
         }
     }
 
-    /// Reads what a chunk says of it. `sources` are those that stand beside the choices, `made_up` counts calls.
-    pub(super) fn read(
-        &mut self,
-        mut given: Map<String, Value>,
-        sources: &[Citation],
-        made_up: &mut usize,
-        out: &mut Vec<Event>,
-    ) {
+    /// Reads what a chunk says of it. `sources` are those that stand beside the choices.
+    pub(super) fn read(&mut self, mut given: Map<String, Value>, sources: &[Citation], out: &mut Vec<Event>) {
         if self.stopped {
             return;
         }
         // A server that answers a stream with one chunk of a whole message is understood too.
         let delta = take_object(&mut given, "delta").or_else(|| take_object(&mut given, "message"));
-        self.delta(delta.unwrap_or_default(), made_up, out);
+        self.delta(delta.unwrap_or_default(), out);
         let logprobs = take_logprobs(&mut given);
         if !logprobs.is_empty() {
             out.push(Event::Logprobs { choice: self.index, logprobs });
@@ -94,7 +91,7 @@ impl Choice {
         }
     }
 
-    fn delta(&mut self, mut delta: Map<String, Value>, made_up: &mut usize, out: &mut Vec<Event>) {
+    fn delta(&mut self, mut delta: Map<String, Value>, out: &mut Vec<Event>) {
         self.thoughts(&mut delta, out);
         match delta.remove("content") {
             Some(Value::String(text)) => self.say(Kind::Text, text, out),
@@ -123,11 +120,11 @@ impl Choice {
         }
         for call in take_array(&mut delta, "tool_calls") {
             let Value::Object(call) = call else { continue };
-            self.call(call, made_up, out);
+            self.call(call, out);
         }
         if let Some(function) = take_object(&mut delta, "function_call") {
             let call = [("index".to_owned(), 0.into()), ("function".to_owned(), Value::Object(function))];
-            self.call(call.into_iter().collect(), made_up, out);
+            self.call(call.into_iter().collect(), out);
         }
     }
 
@@ -224,12 +221,19 @@ impl Choice {
     /// Ends the part that is being written.
     fn close(&mut self, out: &mut Vec<Event>) {
         let Some(Open { part, kind }) = self.open.take() else { return };
-        if let Kind::Thinking(mark, _) = kind
-            && let Some(signature) = mark.into_signature()
-        {
-            out.push(Event::Continue { choice: self.index, part, delta: Delta::Signature(signature) });
+        let choice = self.index;
+        match kind {
+            Kind::Text => {
+                let cited = self.uncited.drain(..).map(Delta::Citation);
+                out.extend(cited.map(|delta| Event::Continue { choice, part, delta }));
+            }
+            Kind::Thinking(mark, _) => {
+                let signature = mark.into_signature().map(Delta::Signature);
+                out.extend(signature.map(|delta| Event::Continue { choice, part, delta }));
+            }
+            Kind::Refusal => {}
         }
-        out.push(Event::EndPart { choice: self.index, part });
+        out.push(Event::EndPart { choice, part });
     }
 
     /// A part that comes whole.
@@ -243,12 +247,15 @@ impl Choice {
 
     fn cite(&mut self, citation: Citation, out: &mut Vec<Event>) {
         self.cited = true;
-        if let Some(Open { part, kind: Kind::Text }) = self.open {
-            out.push(Event::Continue { choice: self.index, part, delta: Delta::Citation(citation) });
+        match self.open {
+            Some(Open { part, kind: Kind::Text }) => {
+                out.push(Event::Continue { choice: self.index, part, delta: Delta::Citation(citation) });
+            }
+            _ => self.uncited.push(citation),
         }
     }
 
-    fn call(&mut self, mut given: Map<String, Value>, made_up: &mut usize, out: &mut Vec<Event>) {
+    fn call(&mut self, mut given: Map<String, Value>, out: &mut Vec<Event>) {
         let (index, id) = (take_count(&mut given, "index"), take_text(&mut given, "id"));
         let is_custom = given.contains_key("custom") || given.get("type").is_some_and(|kind| kind == "custom");
         let signature = take_signature(&mut given);
@@ -260,18 +267,19 @@ impl Choice {
         let place = match known {
             Some(place) => place,
             None if self.calls.len() < MAX_CALLS => {
-                self.begin_call(Call { index, id, part: self.next, ..Call::new() }, name, made_up, out)
+                self.begin_call(Call { index, id, part: self.next, ..Call::new() }, name, out)
             }
             None => return,
         };
         let Some(call) = self.calls.get_mut(place).filter(|call| call.is_open) else { return };
         call.arguments.read(&pieces);
         let (choice, part) = (self.index, call.part);
-        if !pieces.is_empty() {
-            out.push(Event::Continue { choice, part, delta: Delta::Arguments(pieces) });
-        }
+        // Where both come at once the signature is told first: some writers can put it before the call only.
         if let Some(signature) = signature {
             out.push(Event::Continue { choice, part, delta: Delta::Signature(signature) });
+        }
+        if !pieces.is_empty() {
+            out.push(Event::Continue { choice, part, delta: Delta::Arguments(pieces) });
         }
     }
 
@@ -288,15 +296,14 @@ impl Choice {
         (!is_new).then_some(last)
     }
 
-    fn begin_call(&mut self, call: Call, name: Option<String>, made_up: &mut usize, out: &mut Vec<Event>) -> usize {
+    fn begin_call(&mut self, call: Call, name: Option<String>, out: &mut Vec<Event>) -> usize {
         self.close(out);
         // A call whose arguments are whole will not go on, so that readers with one part at a time can have the next.
         for call in self.calls.iter_mut().filter(|call| call.is_open && call.arguments.is_whole()) {
             call.is_open = false;
             out.push(Event::EndPart { choice: self.index, part: call.part });
         }
-        let id = call.id.clone().unwrap_or_else(|| format!("call_{made_up}"));
-        *made_up += 1;
+        let id = call.id.clone().unwrap_or_default();
         let content = ToolCall { id, name: name.unwrap_or_default(), arguments: String::new(), signature: None };
         out.push(Event::BeginPart { choice: self.index, part: call.part, content: Content::ToolCall(content) });
         self.next += 1;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tollgate_interaction::Usage;
 
 use super::choice::Choice;
-use crate::chat::{Citation, Event};
+use crate::chat::{Citation, Event, Tier};
 use crate::dialect::openai::answer::take_sources;
 use crate::dialect::openai::tokens;
 use crate::dialect::openai::wire::{take_array, take_count, take_object, take_text};
@@ -26,10 +26,8 @@ pub(crate) struct Reader {
     model: Option<String>,
     choices: BTreeMap<usize, Choice>,
     usage: Option<Usage>,
-    tier: Option<String>,
+    tier: Option<Tier>,
     sources: Vec<Citation>,
-    /// Calls so far, to make up ids.
-    calls: usize,
     begun: bool,
     ended: bool,
 }
@@ -63,6 +61,12 @@ impl Reader {
     fn chunk(&mut self, mut chunk: Map<String, Value>, out: &mut Vec<Event>) {
         self.id = self.id.take().or_else(|| take_text(&mut chunk, "id"));
         self.model = self.model.take().or_else(|| take_text(&mut chunk, "model"));
+        let tier = take_text(&mut chunk, "service_tier").and_then(|word| Tier::from_word(&word));
+        let tier_is_new = tier.is_some() && tier != self.tier;
+        self.tier = tier.or(self.tier);
+        if tier_is_new && self.begun {
+            out.extend(self.tier.map(Event::ServiceTier));
+        }
         let sources = take_sources(&mut chunk);
         if !sources.is_empty() {
             self.sources = sources;
@@ -79,17 +83,12 @@ impl Reader {
             self.begin(out);
             let index = usize::try_from(index).unwrap_or(0);
             let choice = self.choices.entry(index).or_insert_with(|| Choice::new(index));
-            choice.read(given, &self.sources, &mut self.calls, out);
+            choice.read(given, &self.sources, out);
         }
         if let Some(usage) = tokens::take(&mut chunk).filter(|usage| self.usage.as_ref() != Some(usage)) {
             self.usage = Some(usage);
             self.begin(out);
             out.push(Event::Usage(usage));
-        }
-        if let Some(tier) = take_text(&mut chunk, "service_tier").filter(|tier| self.tier.as_ref() != Some(tier)) {
-            self.tier = Some(tier.clone());
-            self.begin(out);
-            out.push(Event::ServiceTier(tier));
         }
     }
 
@@ -99,6 +98,7 @@ impl Reader {
             self.begun = true;
             let model = self.model.clone().unwrap_or_default();
             out.push(Event::Begin { id: self.id.clone(), model, usage: None });
+            out.extend(self.tier.map(Event::ServiceTier));
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tollgate_interaction::{Dialect, Usage};
 
 use crate::chat::{Citation, Content, Delta, Event, Signature, Source, Stop, ToolCall};
-use crate::dialect::openai::answer::{annotation, call_id, finish_reason, service_tier, write_image, write_logprobs};
+use crate::dialect::openai::answer::{annotation, finish_reason, service_tier, write_image, write_logprobs};
 use crate::dialect::openai::request::signed;
 use crate::dialect::openai::wire::{object, set};
 use crate::dialect::openai::{thoughts, tokens};
@@ -22,7 +22,7 @@ pub(crate) struct Writer {
     id: String,
     model: String,
     usage: Option<Usage>,
-    tier: Option<String>,
+    tier: Option<&'static str>,
     choices: BTreeMap<usize, Choice>,
 }
 
@@ -74,7 +74,7 @@ impl Writer {
         map.insert("object".to_owned(), "chat.completion.chunk".into());
         map.insert("created".to_owned(), self.asked.created_at_s.into());
         map.insert("model".to_owned(), self.model.as_str().into());
-        set(&mut map, "service_tier", self.tier.as_deref().map(Value::from));
+        set(&mut map, "service_tier", self.tier.map(Value::from));
         map.insert("choices".to_owned(), Value::Array(choices));
         if self.asked.include_usage {
             map.insert("usage".to_owned(), usage.unwrap_or_default());
@@ -105,7 +105,8 @@ impl Writer {
         self.answer(choice, object(fields), Value::Null, None, out);
     }
 
-    /// The first chunk of an answer says whose it is.
+    /// The first chunk of an answer says whose it is. It waits for what the answer says first, so that the tier that served
+    /// it stands in every chunk, this one too.
     fn open(&mut self, choice: usize, out: &mut Vec<u8>) {
         if self.choices.contains_key(&choice) {
             return;
@@ -150,7 +151,7 @@ impl Writer {
                 self.think(choice, part, text, out);
                 signature.into_iter().for_each(|signature| self.sign(choice, part, &signature, out));
             }
-            Content::ToolCall(begun) => self.begin_call(choice, part, call, begun, out),
+            Content::ToolCall(begun) => self.begin_call((choice, part), call, begun, out),
             Content::Redacted(signature) => self.detail(choice, thoughts::write_encrypted(&signature), out),
             Content::Image { source, detail: _ } => {
                 if let (Some(image), Some(state)) = (write_image(source), self.choices.get_mut(&choice)) {
@@ -178,9 +179,8 @@ impl Writer {
         }
     }
 
-    fn begin_call(&mut self, choice: usize, part: usize, index: usize, call: ToolCall, out: &mut Vec<u8>) {
+    fn begin_call(&mut self, (choice, part): (usize, usize), index: usize, call: ToolCall, out: &mut Vec<u8>) {
         let ToolCall { id, name, arguments, signature } = call;
-        let id = if id.is_empty() { call_id(&self.asked, choice, index) } else { id };
         let function = object([("name", name.into()), ("arguments", "".into())]);
         let fields = [("index", index.into()), ("id", id.into()), ("type", "function".into()), ("function", function)];
         self.delta(choice, [("tool_calls", Value::Array(vec![object(fields)]))], out);
@@ -258,7 +258,7 @@ impl Writer {
         let to = state.chars;
         match state.parts.remove(&part) {
             Some(Open::Text { from, citations }) => {
-                let cited = citations.into_iter().map(|citation| annotation(citation, (from, to)));
+                let cited = citations.into_iter().filter_map(|citation| annotation(citation, (from, to)));
                 state.annotations.extend(cited);
             }
             // Clients parse the arguments of every call.
@@ -292,7 +292,6 @@ impl WriteStream for Writer {
                 if !model.is_empty() {
                     self.model = model;
                 }
-                self.open(0, out);
             }
             Event::BeginPart { choice, part, content } => self.begin_part(choice, part, content, out),
             Event::Continue { choice, part, delta } => match delta {
@@ -310,8 +309,11 @@ impl WriteStream for Writer {
             }
             Event::Stop { choice, stop } => self.stop(choice, stop, out),
             Event::Usage(usage) => self.usage = Some(usage),
-            Event::ServiceTier(tier) => self.tier = service_tier(&tier).map(str::to_owned),
+            Event::ServiceTier(tier) => self.tier = service_tier(tier),
             Event::End => {
+                if self.choices.is_empty() {
+                    self.open(0, out);
+                }
                 if let Some(usage) = self.usage.filter(|_| self.asked.include_usage) {
                     self.chunk(Vec::new(), Some(tokens::write(&usage)), out);
                 }

@@ -228,7 +228,7 @@ impl Reader<'_> {
         }
         self.request.others.extend(fields.rest());
         match read_thoughts(&mut known) {
-            Some(Content::Redacted(signature)) if signature.of == Dialect::Gemini => {
+            Some(Content::Redacted(signature)) if signature.is_of_call() => {
                 self.loose.push((id, at, signature));
                 // Keeps the place until its call is known.
                 let placeholder = Content::Thinking { text: String::new(), signature: None };

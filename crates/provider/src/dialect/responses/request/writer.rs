@@ -9,13 +9,14 @@ use tollgate_interaction::Dialect;
 use super::super::content::{object, take_text, write_citation, write_data_url};
 use super::super::output;
 use crate::chat::{
-    CacheFor, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Said, Signature, Source, Tool,
-    ToolCall, ToolChoice, ToolResult,
+    CacheFor, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Said, Signature, Source, Tier, Tool,
+    ToolCall, ToolChoice, ToolResult, WebSearch, search,
 };
+use crate::dialect::openai::models::{self, BREAKPOINT};
 use crate::translate::{Losses, Unsupported};
 
-/// Tiers that the API has a word for.
-const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
+/// Characters of the end user's name that the API takes.
+const MAX_USER_CHARS: usize = 64;
 /// Most alternatives that can be told for each token.
 const MAX_TOP_LOGPROBS: u64 = 20;
 
@@ -27,7 +28,8 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
     let mut input =
-        Input { items: Vec::new(), content: Vec::new(), takes_breakpoints: takes_breakpoints(&request.model) };
+        Input { items: Vec::new(), content: Vec::new(), takes_breakpoints: models::takes_breakpoints(&request.model) };
+    let never_thinks = models::never_thinks(&request.model);
     put("model", Value::String(request.model));
     if let Some(instructions) = input.system(request.system, losses)? {
         put("instructions", Value::String(instructions));
@@ -36,8 +38,12 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         input.message(message, losses)?;
     }
     put("input", Value::Array(input.items));
-    if !request.tools.is_empty() {
-        put("tools", request.tools.into_iter().map(|tool| write_tool(tool, losses)).collect());
+    let mut tools: Vec<Value> = request.tools.into_iter().map(|tool| write_tool(tool, losses)).collect();
+    if let Some(search) = request.web_search {
+        tools.push(write_search(search.value, losses)?);
+    }
+    if !tools.is_empty() {
+        put("tools", Value::Array(tools));
     }
     if let Some(choice) = request.tool_choice {
         put("tool_choice", write_tool_choice(choice.value));
@@ -57,7 +63,6 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         [
             (request.stop.map(|stop| stop.at), "texts that end the answer"),
             (request.top_k.map(|top_k| top_k.at), "sampling from the likeliest tokens"),
-            (request.seed.map(|seed| seed.at), "a seed"),
             (request.frequency_penalty.map(|penalty| penalty.at), "a penalty on frequent tokens"),
             (request.presence_penalty.map(|penalty| penalty.at), "a penalty on tokens that are present"),
             (request.choices.filter(|choices| choices.value > 1).map(|choices| choices.at), "several answers"),
@@ -67,26 +72,25 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     let mut options = Options { include: Vec::new(), text: Map::new(), reasoning: Map::new() };
     options.format(request.format);
     options.logprobs(request.logprobs, &mut put, losses)?;
-    options.reasoning(request.reasoning);
-    for Said { value, at } in request.others {
-        match value {
-            // Chat Completions has the same word in another place.
-            Value::String(word) if at == "verbosity" || at == "text.verbosity" => {
-                options.text.insert("verbosity".to_owned(), Value::String(word));
-            }
-            _ => losses.lose(&at, "it has no counterpart in the Responses API")?,
-        }
+    options.reasoning(request.reasoning, never_thinks, losses)?;
+    for other in request.others {
+        losses.lose(&other.at, "it has no counterpart in the Responses API")?;
     }
+    // A seed asks for the same answer again as far as it can be had, and is promised by nobody.
+    request.seed.iter().for_each(|seed| losses.note(&seed.at));
     if let Some(tier) = request.service_tier {
-        match tier.value.as_str() {
-            // Other providers' words for the same.
-            "standard" | "standard_only" => put("service_tier", Value::from("default")),
-            word if TIERS.contains(&word) => put("service_tier", Value::from(word)),
-            _ => losses.lose(&tier.at, "a tier of service that only its own provider has")?,
+        match Tier::from_word(&tier.value) {
+            Some(Tier::Standard) => put("service_tier", Value::from("default")),
+            Some(Tier::Priority) => put("service_tier", Value::from("priority")),
+            Some(Tier::Flex) => put("service_tier", Value::from("flex")),
+            Some(Tier::Batch | Tier::Reserved) | None => losses.note(&tier.at),
         }
     }
-    if let Some(user) = request.user {
-        put("safety_identifier", Value::String(user.value));
+    match request.user {
+        // Claude Code's is longer, and would be refused.
+        Some(user) if user.value.chars().count() > MAX_USER_CHARS => losses.note(&user.at),
+        Some(user) => put("safety_identifier", Value::String(user.value)),
+        None => {}
     }
     put("store", Value::Bool(false));
     for hint in request.hints {
@@ -99,18 +103,6 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     Ok(Value::Object(body))
 }
 
-/// Whether the model takes explicit cache breakpoints: OpenAI's do from GPT-5.6 on, and earlier ones refuse the field.
-/// Source: <https://developers.openai.com/api/docs/guides/prompt-caching> (2026-11-26).
-fn takes_breakpoints(model: &str) -> bool {
-    let Some(version) = model.strip_prefix("gpt-") else { return false };
-    let version = version.split('-').next().unwrap_or_default();
-    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
-    match (major.parse::<u32>(), minor.parse::<u32>()) {
-        (Ok(major), Ok(minor)) => (major, minor) >= (5, 6),
-        _ => false,
-    }
-}
-
 fn lose_sampling<const N: usize>(
     said: [(Option<String>, &'static str); N],
     losses: &mut Losses,
@@ -121,6 +113,25 @@ fn lose_sampling<const N: usize>(
         }
     }
     Ok(())
+}
+
+fn write_search(search: WebSearch, losses: &mut Losses) -> Result<Value, Unsupported> {
+    let WebSearch { allowed_domains, blocked_domains, max_uses, depth, place } = search;
+    let mut tool = json!({"type": "web_search"});
+    if let Some(allowed) = allowed_domains {
+        tool["filters"] = json!({"allowed_domains": allowed.value});
+    }
+    if let Some(blocked) = blocked_domains {
+        losses.lose(&blocked.at, "a list of domains not to search")?;
+    }
+    max_uses.iter().for_each(|most| losses.note(&most.at));
+    if let Some(depth) = depth {
+        tool["search_context_size"] = Value::String(depth.value);
+    }
+    if let Some(place) = place {
+        tool["user_location"] = search::location(place.value);
+    }
+    Ok(tool)
 }
 
 fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
@@ -189,23 +200,36 @@ impl Options {
         Ok(())
     }
 
-    fn reasoning(&mut self, reasoning: Option<Said<Reasoning>>) {
-        let Some(Said { value: Reasoning { effort, budget_tokens, enabled, shown }, .. }) = reasoning else { return };
+    fn reasoning(
+        &mut self,
+        reasoning: Option<Said<Reasoning>>,
+        never_thinks: bool,
+        losses: &mut Losses,
+    ) -> Result<(), Unsupported> {
+        let Some(Said { value: Reasoning { effort, budget_tokens, enabled, shown }, at }) = reasoning else {
+            return Ok(());
+        };
         let effort = match enabled {
             Some(false) => Some(Effort::None),
             Some(true) | None => effort.or(budget_tokens.map(Effort::of_budget)),
         };
+        let is_off = effort == Some(Effort::None);
+        if never_thinks {
+            let is_asked = !is_off && (effort.is_some() || enabled == Some(true));
+            return if is_asked { losses.lose(&at, "thinking of a model that does not think") } else { Ok(()) };
+        }
         if let Some(effort) = effort {
             self.reasoning.insert("effort".to_owned(), Value::from(effort.as_str()));
         }
-        if effort == Some(Effort::None) {
-            return;
+        if is_off {
+            return Ok(());
         }
         if shown == Some(true) {
             self.reasoning.insert("summary".to_owned(), Value::from("auto"));
         }
         // Without it the thoughts could not be sent back. Models that cannot think refuse it, so it is not always asked.
         self.include.push("reasoning.encrypted_content");
+        Ok(())
     }
 
     /// Passes on a hint that the API knows, and notes any other.
@@ -218,6 +242,8 @@ impl Options {
             }
             ("prompt_cache_options", Value::Object(_)) => put(&at, value),
             ("metadata", metadata) if are_texts(metadata) => put(&at, value),
+            // Chat Completions has the same word in another place.
+            ("verbosity" | "text.verbosity", Value::String(_)) => drop(self.text.insert("verbosity".to_owned(), value)),
             ("reasoning.summary", Value::String(_)) if self.reasoning.contains_key("summary") => {
                 self.reasoning.insert("summary".to_owned(), value);
             }
@@ -302,9 +328,9 @@ impl Input {
         let Part { content, at, cache } = part;
         match content {
             Content::ToolCall(call) => self.call(role, call, &at, losses),
-            Content::ToolResult(result) => return self.result(role, result, &at, losses),
-            Content::Thinking { text, signature } => return self.thinking(role, Some(text), signature, &at, losses),
-            Content::Redacted(signature) => return self.thinking(role, None, Some(signature), &at, losses),
+            Content::ToolResult(result) => return self.result(role, result, cache, &at, losses),
+            Content::Thinking { text, signature } => self.thinking(role, Some(text), signature, &at, losses),
+            Content::Redacted(signature) => self.thinking(role, None, Some(signature), &at, losses),
             Content::Native { dialect: Dialect::Responses, value, .. } => self.item(role, value),
             content => {
                 let Some(mut value) = write_content(role, content, &at, losses)? else { return Ok(()) };
@@ -325,10 +351,7 @@ impl Input {
         if !self.takes_breakpoints || role == Role::Assistant {
             return losses.note(at);
         }
-        value["prompt_cache_breakpoint"] = match cache {
-            CacheFor::FiveMinutes => json!({"mode": "explicit"}),
-            CacheFor::OneHour => json!({"mode": "explicit", "ttl": "12h"}),
-        };
+        value[BREAKPOINT] = models::breakpoint(cache);
     }
 
     fn call(&mut self, role: Role, call: ToolCall, at: &str, losses: &mut Losses) {
@@ -350,8 +373,22 @@ impl Input {
         self.item(role, item);
     }
 
-    fn result(&mut self, role: Role, result: ToolResult, at: &str, losses: &mut Losses) -> Result<(), Unsupported> {
+    fn result(
+        &mut self,
+        role: Role,
+        result: ToolResult,
+        cache: Option<CacheFor>,
+        at: &str,
+        losses: &mut Losses,
+    ) -> Result<(), Unsupported> {
         let ToolResult { id, name: _, mut parts, is_error } = result;
+        if let Some(cache) = cache {
+            // A marker behind the result is one behind the last of its contents.
+            match parts.last_mut().filter(|_| self.takes_breakpoints) {
+                Some(last) => drop(last.cache.get_or_insert(cache)),
+                None => losses.note(at),
+            }
+        }
         if is_error == Some(true) {
             // The mark has no field here: it goes in front of the words, as in Chat Completions.
             match parts.first_mut() {
@@ -387,14 +424,11 @@ impl Input {
         signature: Option<Signature>,
         at: &str,
         losses: &mut Losses,
-    ) -> Result<(), Unsupported> {
+    ) {
         match signature {
-            Some(signature) if signature.of == Dialect::Responses => {
-                self.item(role, write_reasoning(text, signature));
-                Ok(())
-            }
-            Some(_) => losses.lose(at, "thinking of another provider"),
-            None => losses.lose(at, "thinking without its encrypted form"),
+            Some(signature) if signature.of == Dialect::Responses => self.item(role, write_reasoning(text, signature)),
+            // Nobody else can read them, nor the API those of its own without their encrypted form.
+            Some(_) | None => losses.note(at),
         }
     }
 }
@@ -427,7 +461,8 @@ fn write_content(role: Role, content: Content, at: &str, losses: &mut Losses) ->
             if !others.is_empty() {
                 losses.note(at);
             }
-            let annotations: Vec<Value> = web.into_iter().map(|citation| write_citation(citation, length)).collect();
+            let annotations: Vec<Value> =
+                web.into_iter().filter_map(|citation| write_citation(citation, length)).collect();
             Some(object([
                 ("type", Value::from("output_text")),
                 ("text", Value::String(text)),

@@ -8,7 +8,7 @@ use tollgate_interaction::Dialect;
 
 use super::super::answer::{Ending, read_content, read_item, read_usage};
 use super::super::content::{BETWEEN_THOUGHTS, read_citation, read_logprobs, take_items, take_text};
-use crate::chat::{Content, Delta, Event, Part, Signature, ToolCall};
+use crate::chat::{Content, Delta, Event, Part, Signature, Tier, ToolCall};
 use crate::observe::{StreamError, bounded};
 use crate::translate::ReadStream;
 
@@ -328,10 +328,7 @@ impl Reader {
         out.extend(open.into_iter().map(|part| Event::EndPart { choice: 0, part }));
         out.push(Event::Stop { choice: 0, stop: self.ending.stop(&response) });
         out.extend(usage.map(Event::Usage));
-        let tier = take_text(&mut response, "service_tier");
-        if !tier.is_empty() {
-            out.push(Event::ServiceTier(tier));
-        }
+        out.extend(Tier::from_word(&take_text(&mut response, "service_tier")).map(Event::ServiceTier));
         out.push(Event::End);
     }
 }

@@ -1,15 +1,17 @@
 //! Writes the events of a stream, in the order in which OpenAI's servers send them. It keeps what it has written, since
-//! every closing event repeats it and the last one repeats all of it.
+//! every closing event repeats it and the last one repeats all of it. Items stand in the order in which their parts began,
+//! as in a whole answer; what a text cites is told when the text has ended, because only then it is known how far it goes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use tollgate_interaction::{Dialect, Usage};
 
 use super::super::content::{write_citation, write_logprobs};
-use super::super::output::{self, Envelope};
+use super::super::output::{self, Envelope, Status};
 use super::super::write_event;
-use crate::chat::{Content, Delta, Event, Signature, Source, Stop, TokenLogprob, ToolCall};
+use crate::chat::{Citation, Content, Delta, Event, Signature, Source, Stop, Tier, TokenLogprob, ToolCall};
+use crate::failure;
 use crate::observe::StreamError;
 use crate::translate::{Asked, WriteStream};
 
@@ -23,18 +25,18 @@ pub(crate) struct Writer {
     begun: bool,
     /// Items of the output, by their index in it.
     items: Vec<Item>,
-    /// Where each part of each answer is.
-    places: HashMap<(usize, usize), Place>,
-    /// Calls that have not been announced.
-    waiting: HashMap<(usize, usize), ToolCall>,
-    /// The message that further text joins: whose answer's, and its index.
-    message: Option<(usize, usize)>,
-    /// The part of each answer that was written to last, for log probabilities.
-    last_text: HashMap<usize, (usize, usize)>,
+    /// Where each part is.
+    places: BTreeMap<usize, Place>,
+    /// The call that has not been announced, and its part.
+    waiting: Option<(usize, ToolCall)>,
+    /// Index of the message that further text joins.
+    message: Option<usize>,
+    /// The text that was written to last, for log probabilities.
+    last_text: Option<(usize, usize)>,
     stop: Option<Stop>,
     refusal: bool,
     usage: Option<Usage>,
-    service_tier: Option<String>,
+    service_tier: Option<Tier>,
 }
 
 /// An item of the output.
@@ -52,6 +54,8 @@ struct Piece {
     text: String,
     length: u64,
     refusal: bool,
+    /// What it cites, until it ends.
+    citations: Vec<Citation>,
     annotations: Vec<Value>,
     logprobs: Vec<TokenLogprob>,
 }
@@ -84,10 +88,10 @@ impl Writer {
             sequence: 0,
             begun: false,
             items: Vec::new(),
-            places: HashMap::new(),
-            waiting: HashMap::new(),
+            places: BTreeMap::new(),
+            waiting: None,
             message: None,
-            last_text: HashMap::new(),
+            last_text: None,
             stop: None,
             refusal: false,
             usage: None,
@@ -100,15 +104,20 @@ impl WriteStream for Writer {
     fn write(&mut self, event: Event, out: &mut Vec<u8>) {
         match event {
             Event::Begin { id, model, usage } => self.begin(id, model, usage, out),
-            Event::BeginPart { choice, part, content } => self.begin_part((choice, part), content, out),
-            Event::Continue { choice, part, delta } => self.go_on((choice, part), delta, out),
-            Event::EndPart { choice, part } => self.end_part((choice, part), out),
-            Event::Logprobs { choice, logprobs } => self.logprobs(choice, logprobs, out),
-            Event::Stop { choice, stop } => {
-                let status = output::status(Some(stop.clone()), self.refusal).0;
-                self.end_choice(choice, status, out);
+            Event::BeginPart { choice: 0, part, content } => self.begin_part(part, content, out),
+            Event::Continue { choice: 0, part, delta } => self.go_on(part, delta, out),
+            Event::EndPart { choice: 0, part } => self.end_part(part, out),
+            Event::Logprobs { choice: 0, logprobs } => self.logprobs(logprobs, out),
+            Event::Stop { choice: 0, stop } => {
+                self.end_all(Status::of(Some(&stop), self.refusal).item_word(), out);
                 self.stop = Some(stop);
             }
+            // The API has one answer, and a caller cannot have asked for more.
+            Event::BeginPart { .. }
+            | Event::Continue { .. }
+            | Event::EndPart { .. }
+            | Event::Logprobs { .. }
+            | Event::Stop { .. } => {}
             Event::Usage(usage) => self.usage = Some(usage),
             Event::ServiceTier(tier) => self.service_tier = Some(tier),
             Event::End => self.finish(out),
@@ -127,18 +136,17 @@ impl Writer {
         write_event(name, &Value::Object(data), out);
     }
 
-    fn response(&self, status: &'static str, incomplete: Option<String>, error: Value, output: Vec<Value>) -> Value {
-        let done = status != "in_progress";
+    fn response(&self, status: Status, error: Value, output: Vec<Value>) -> Value {
+        let done = status != Status::InProgress;
         let envelope = Envelope {
             id: &self.id,
             created_at_s: self.asked.created_at_s,
             model: &self.model,
             status,
-            incomplete,
             error,
             output,
             usage: self.usage.filter(|_| done),
-            service_tier: self.service_tier.as_deref(),
+            service_tier: self.service_tier,
         };
         envelope.into_value()
     }
@@ -153,31 +161,32 @@ impl Writer {
         self.usage = usage;
         self.begun = true;
         for name in ["response.created", "response.in_progress"] {
-            let response = self.response("in_progress", None, Value::Null, Vec::new());
+            let response = self.response(Status::InProgress, Value::Null, Vec::new());
             self.emit(name, [("response", response)], out);
         }
     }
 
-    fn begin_part(&mut self, at: (usize, usize), content: Content, out: &mut Vec<u8>) {
+    fn begin_part(&mut self, at: usize, content: Content, out: &mut Vec<u8>) {
+        self.announce_call(out);
         let place = match content {
             Content::Text { text, citations } => {
-                let place = self.begin_text(at.0, false, out);
+                let place = self.begin_text(false, out);
                 self.places.insert(at, place);
                 self.go_on(at, Delta::Text(text), out);
                 citations.into_iter().for_each(|citation| self.go_on(at, Delta::Citation(citation), out));
                 return;
             }
             Content::Refusal(text) => {
-                let place = self.begin_text(at.0, true, out);
+                let place = self.begin_text(true, out);
                 self.places.insert(at, place);
                 return self.go_on(at, Delta::Text(text), out);
             }
             Content::ToolCall(call) => {
-                self.waiting.insert(at, call);
+                self.waiting = Some((at, call));
                 Place::Waiting
             }
             Content::Thinking { text, signature } => {
-                self.end_message(at.0, "completed", out);
+                self.end_message("completed", out);
                 let id = self.item_id("rs");
                 self.add_item(output::reasoning(&id, None, None), "in_progress", out);
                 self.items.push(Item::Thought { id, text: String::new(), shown: false, signature });
@@ -185,7 +194,7 @@ impl Writer {
                 return self.go_on(at, Delta::Thinking(text), out);
             }
             whole => {
-                self.end_message(at.0, "completed", out);
+                self.end_message("completed", out);
                 self.whole(whole, out);
                 Place::Nowhere
             }
@@ -219,24 +228,21 @@ impl Writer {
     }
 
     /// Opens a text in the answer's message, which is opened if there is none.
-    fn begin_text(&mut self, choice: usize, refusal: bool, out: &mut Vec<u8>) -> Place {
+    fn begin_text(&mut self, refusal: bool, out: &mut Vec<u8>) -> Place {
         self.refusal |= refusal;
         let item = match self.message {
-            Some((whose, item)) if whose == choice => item,
-            other => {
-                if let Some((whose, _)) = other {
-                    self.end_message(whose, "completed", out);
-                }
+            Some(item) => item,
+            None => {
                 let id = self.item_id("msg");
                 self.add_item(output::message(&id, "in_progress", Vec::new()), "in_progress", out);
                 self.items.push(Item::Message { id, contents: Vec::new() });
-                self.message = Some((choice, self.items.len() - 1));
+                self.message = Some(self.items.len() - 1);
                 self.items.len() - 1
             }
         };
         let Some(Item::Message { contents, id }) = self.items.get_mut(item) else { return Place::Nowhere };
         let content = contents.len();
-        let piece = Piece { text: String::new(), length: 0, refusal, annotations: Vec::new(), logprobs: Vec::new() };
+        let piece = Piece::new(refusal);
         let part = piece.value();
         contents.push(piece);
         let fields = place_fields(id, item, content);
@@ -244,16 +250,16 @@ impl Writer {
         Place::Text { item, content }
     }
 
-    fn go_on(&mut self, at: (usize, usize), delta: Delta, out: &mut Vec<u8>) {
+    fn go_on(&mut self, at: usize, delta: Delta, out: &mut Vec<u8>) {
         match self.places.get(&at).copied() {
-            Some(Place::Text { item, content }) => self.go_on_with_text(at.0, item, content, delta, out),
+            Some(Place::Text { item, content }) => self.go_on_with_text(item, content, delta, out),
             Some(Place::Waiting) => match delta {
                 Delta::Arguments(_) => {
-                    self.announce_call(at, out);
+                    self.announce_call(out);
                     self.go_on(at, delta, out);
                 }
                 Delta::Signature(signature) => {
-                    if let Some(call) = self.waiting.get_mut(&at) {
+                    if let Some((_, call)) = &mut self.waiting {
                         call.signature = Some(signature);
                     }
                 }
@@ -273,19 +279,16 @@ impl Writer {
         }
     }
 
-    fn go_on_with_text(&mut self, choice: usize, item: usize, content: usize, delta: Delta, out: &mut Vec<u8>) {
+    fn go_on_with_text(&mut self, item: usize, content: usize, delta: Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Text(text) => {
-                self.last_text.insert(choice, (item, content));
+                self.last_text = Some((item, content));
                 self.write_text(item, content, text, out);
             }
             Delta::Citation(citation) => {
-                let Some((piece, fields)) = piece(&mut self.items, item, content) else { return };
-                let annotation = write_citation(citation, piece.length);
-                let index = ("annotation_index", Value::from(piece.annotations.len()));
-                piece.annotations.push(annotation.clone());
-                let fields = with(with(fields, index), ("annotation", annotation));
-                self.emit("response.output_text.annotation.added", fields, out);
+                if let Some((piece, _)) = piece(&mut self.items, item, content) {
+                    piece.citations.push(citation);
+                }
             }
             Delta::Arguments(_) | Delta::Thinking(_) | Delta::Signature(_) => {}
         }
@@ -319,9 +322,9 @@ impl Writer {
         }
     }
 
-    fn logprobs(&mut self, choice: usize, logprobs: Vec<TokenLogprob>, out: &mut Vec<u8>) {
+    fn logprobs(&mut self, logprobs: Vec<TokenLogprob>, out: &mut Vec<u8>) {
         // They come after their text, which has been passed on: an empty delta carries them.
-        let Some((item, content)) = self.last_text.get(&choice).copied() else { return };
+        let Some((item, content)) = self.last_text else { return };
         let Some((piece, fields)) = piece(&mut self.items, item, content) else { return };
         let value = write_logprobs(&logprobs);
         piece.logprobs.extend(logprobs);
@@ -350,10 +353,10 @@ impl Writer {
         self.emit("response.reasoning_summary_part.added", fields, out);
     }
 
-    /// Announces a call, behind the thought whose signature it has.
-    fn announce_call(&mut self, at: (usize, usize), out: &mut Vec<u8>) {
-        let Some(mut call) = self.waiting.remove(&at) else { return };
-        self.end_message(at.0, "completed", out);
+    /// Announces the call that waits, behind the thought whose signature it has.
+    fn announce_call(&mut self, out: &mut Vec<u8>) {
+        let Some((at, mut call)) = self.waiting.take() else { return };
+        self.end_message("completed", out);
         if let Some(signature) = call.signature.take() {
             self.sign_call(&call.id, &signature, out);
         }
@@ -372,8 +375,10 @@ impl Writer {
         self.end_item(self.items.len() - 1, "completed", out);
     }
 
-    fn end_part(&mut self, at: (usize, usize), out: &mut Vec<u8>) {
-        self.announce_call(at, out);
+    fn end_part(&mut self, at: usize, out: &mut Vec<u8>) {
+        if matches!(self.places.get(&at), Some(Place::Waiting)) {
+            self.announce_call(out);
+        }
         match self.places.remove(&at) {
             Some(Place::Text { item, content }) => self.end_text(item, content, out),
             Some(Place::Call { item }) => self.end_call(item, out),
@@ -391,7 +396,21 @@ impl Writer {
         }
     }
 
+    /// Tells what a text cites, whose end is known now.
+    fn cite(&mut self, item: usize, content: usize, out: &mut Vec<u8>) {
+        let Some((piece, fields)) = piece(&mut self.items, item, content) else { return };
+        let length = piece.length;
+        let cited = std::mem::take(&mut piece.citations).into_iter();
+        let cited: Vec<Value> = cited.filter_map(|citation| write_citation(citation, length)).collect();
+        piece.annotations.clone_from(&cited);
+        for (index, annotation) in cited.into_iter().enumerate() {
+            let fields = with(fields.clone(), ("annotation_index", Value::from(index)));
+            self.emit("response.output_text.annotation.added", with(fields, ("annotation", annotation)), out);
+        }
+    }
+
     fn end_text(&mut self, item: usize, content: usize, out: &mut Vec<u8>) {
+        self.cite(item, content, out);
         let Some((piece, fields)) = piece(&mut self.items, item, content) else { return };
         let (text, part) = (Value::String(piece.text.clone()), piece.value());
         match piece.refusal {
@@ -405,7 +424,7 @@ impl Writer {
         self.emit("response.content_part.done", with(fields, ("part", part)), out);
         // A message that nothing can join any more ends with its last text.
         let is_open = |place: &Place| matches!(place, Place::Text { item: other, .. } if *other == item);
-        let joinable = self.message.is_some_and(|(_, message)| message == item);
+        let joinable = self.message == Some(item);
         if !joinable && !self.places.values().any(is_open) {
             self.end_item(item, "completed", out);
         }
@@ -424,20 +443,19 @@ impl Writer {
     }
 
     /// Lets nothing more join the answer's message, and closes it if all of its texts have ended.
-    fn end_message(&mut self, choice: usize, status: &str, out: &mut Vec<u8>) {
-        let Some((_, item)) = self.message.take_if(|(whose, _)| *whose == choice) else { return };
+    fn end_message(&mut self, status: &str, out: &mut Vec<u8>) {
+        let Some(item) = self.message.take() else { return };
         let is_open = |place: &Place| matches!(place, Place::Text { item: other, .. } if *other == item);
         if !self.places.values().any(is_open) {
             self.end_item(item, status, out);
         }
     }
 
-    /// Ends what is still open of an answer.
-    fn end_choice(&mut self, choice: usize, status: &str, out: &mut Vec<u8>) {
-        let mut open: Vec<_> = self.places.keys().filter(|(whose, _)| *whose == choice).copied().collect();
-        open.sort_unstable();
+    /// Ends what is still open.
+    fn end_all(&mut self, status: &str, out: &mut Vec<u8>) {
+        let open: Vec<usize> = self.places.keys().copied().collect();
         open.into_iter().for_each(|at| self.end_part(at, out));
-        self.end_message(choice, status, out);
+        self.end_message(status, out);
     }
 
     fn item_id(&self, prefix: &str) -> String {
@@ -461,14 +479,15 @@ impl Writer {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
-        let mut choices: Vec<usize> = self.places.keys().map(|(choice, _)| *choice).collect();
-        choices.extend(self.message.map(|(choice, _)| choice));
-        choices.sort_unstable();
-        choices.into_iter().for_each(|choice| self.end_choice(choice, "completed", out));
-        let (status, reason) = output::status(self.stop.take(), self.refusal);
+        self.end_all("completed", out);
+        let status = Status::of(self.stop.take().as_ref(), self.refusal);
         let items = self.output();
-        let response = self.response(status, reason, Value::Null, items);
-        let name = if status == "completed" { "response.completed" } else { "response.incomplete" };
+        let (name, error) = match status {
+            Status::InProgress | Status::Completed => ("response.completed", Value::Null),
+            Status::Incomplete(_) => ("response.incomplete", Value::Null),
+            Status::Failed => ("response.failed", output::malformed()),
+        };
+        let response = self.response(status, error, items);
         self.emit(name, [("response", response)], out);
     }
 
@@ -477,8 +496,11 @@ impl Writer {
         std::mem::take(&mut self.items).iter_mut().map(|item| item.value("incomplete")).collect()
     }
 
-    /// An `error`, by which client libraries raise an exception, and a response that has failed, for which others wait.
+    /// An `error`, by which client libraries raise an exception, and a response that has failed, for which others wait. The
+    /// first has the provider's own code, the second one of those that the reference lists.
     fn fail(&mut self, error: StreamError, out: &mut Vec<u8>) {
+        let class = failure::classify_error(200, &error);
+        let listed = output::error_code(error.code.as_deref(), class).to_owned();
         let StreamError { kind, code, message } = error;
         let code = code.or_else(|| Some(kind.clone()).filter(|kind| !kind.is_empty()));
         let code = code.unwrap_or_else(|| "server_error".to_owned());
@@ -493,7 +515,7 @@ impl Writer {
         self.emit("error", fields, out);
         if self.begun {
             let items = self.output();
-            let response = self.response("failed", None, json!({"code": code, "message": message}), items);
+            let response = self.response(Status::Failed, output::error(&listed, &message), items);
             self.emit("response.failed", [("response", response)], out);
         }
     }
@@ -517,6 +539,12 @@ impl Item {
 }
 
 impl Piece {
+    fn new(refusal: bool) -> Piece {
+        let text = String::new();
+        let (citations, annotations, logprobs) = (Vec::new(), Vec::new(), Vec::new());
+        Piece { text, length: 0, refusal, citations, annotations, logprobs }
+    }
+
     fn value(&self) -> Value {
         match self.refusal {
             true => output::refusal(self.text.clone()),

@@ -90,7 +90,6 @@ fn what_only_this_api_has_is_kept_by_name() {
             "previous_response_id",
             "reasoning.effort",
             "reasoning.mode",
-            "text.verbosity",
             "tool_choice",
             "tools[0]",
             "tools[1].defer_loading",
@@ -111,25 +110,49 @@ fn a_conversation_the_provider_keeps_is_refused_with_a_way_out() {
 
 #[test]
 fn what_the_api_cannot_say_is_refused_by_path() {
-    let signature = Signature { of: Dialect::Anthropic, text: "E".to_owned() };
-    let thinking = Content::Thinking { text: "t".to_owned(), signature: Some(signature) };
-    assert_eq!(write(user(thinking)).unwrap_err(), "messages[0].content (thinking of another provider)");
     let audio = Content::Audio(Source::Base64 { media_type: "audio/wav".to_owned(), base64: "UklG".to_owned() });
     assert_eq!(write(user(audio)).unwrap_err(), "messages[0].content (audio)");
     let cases = [
         Request { stop: Some(Said::new(vec!["END".to_owned()], "stop")), ..Request::default() },
         Request { top_k: Some(Said::new(40, "stop")), ..Request::default() },
-        Request { seed: Some(Said::new(7, "stop")), ..Request::default() },
         Request { frequency_penalty: Some(Said::new(0.5, "stop")), ..Request::default() },
         Request { presence_penalty: Some(Said::new(0.5, "stop")), ..Request::default() },
         Request { choices: Some(Said::new(2, "stop")), ..Request::default() },
         Request { logprobs: Some(Said::new(21, "stop")), ..Request::default() },
-        Request { service_tier: Some(Said::new("reserved".to_owned(), "stop")), ..Request::default() },
         Request { others: vec![Said::new(json!(1), "stop")], ..Request::default() },
     ];
     for request in cases {
         assert!(write(request.clone()).unwrap_err().starts_with("stop ("), "{request:?}");
     }
+}
+
+#[test]
+fn what_changes_nothing_about_the_answer_is_listed_and_never_refused() {
+    let signature = Signature { of: Dialect::Anthropic, text: "E".to_owned() };
+    let thinking = Content::Thinking { text: "t".to_owned(), signature: Some(signature) };
+    let request = Request {
+        seed: Some(Said::new(7, "seed")),
+        service_tier: Some(Said::new("reserved".to_owned(), "serviceTier.type")),
+        user: Some(Said::new("u".repeat(65), "metadata.user_id")),
+        hints: vec![Said::new(json!("low"), "verbosity"), Said::new(json!("fast"), "speed")],
+        ..user(thinking)
+    };
+    let mut losses = Losses::new(Dialect::Responses, OnUnsupported::Refuse);
+    let body = request::write(request, &mut losses).unwrap();
+    assert_eq!((&body["text"]["verbosity"], body.get("service_tier")), (&json!("low"), None));
+    let expected = ["messages[0].content", "seed", "serviceTier.type", "metadata.user_id", "speed"];
+    assert_eq!(losses.into_dropped(), expected);
+}
+
+#[test]
+fn the_code_of_a_failed_response_is_one_of_the_listed() {
+    use super::super::output::error_code;
+    use crate::failure;
+    assert_eq!(error_code(Some("invalid_image"), failure::INVALID_REQUEST), "invalid_image");
+    assert_eq!(error_code(Some("insufficient_quota"), failure::QUOTA_EXHAUSTED), "rate_limit_exceeded");
+    assert_eq!(error_code(Some("context_length_exceeded"), failure::CONTEXT_LENGTH), "invalid_prompt");
+    assert_eq!(error_code(Some("503"), failure::OVERLOADED), "server_error");
+    assert_eq!(error_code(None, failure::SERVER_ERROR), "server_error");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 use tollgate_interaction::{Dialect, Usage};
 
 use super::{asked, data, written};
-use crate::chat::{Answer, Choice, Content, Delta, Event, Message, Part, Role, Signature, Stop, ToolCall};
+use crate::chat::{Answer, Choice, Citation, Content, Delta, Event, Message, Part, Role, Signature, Stop, ToolCall};
 use crate::dialect::responses::{answer, request};
 
 fn begin() -> Event {
@@ -132,7 +132,7 @@ fn parts_may_be_open_at_once_and_never_get_a_word() {
     let ids: Vec<_> = output.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["msg_01_0", "fc_01_1", "fc_01_2", "msg_01_3"]);
     assert_eq!(output[0]["content"][0]["text"], "ab");
-    assert_eq!((&output[1]["call_id"], &output[2]["call_id"]), (&json!("two"), &json!("one")));
+    assert_eq!((&output[1]["call_id"], &output[2]["call_id"]), (&json!("one"), &json!("two")), "as they began");
     let done = all.iter().filter(|event| event["type"] == "response.output_item.done").count();
     assert_eq!(done, 4, "every item is closed once");
 }
@@ -179,14 +179,86 @@ fn an_ending_that_is_none_is_incomplete() {
         (Stop::ContextFull, "response.incomplete", json!("max_output_tokens")),
         (Stop::Filtered, "response.incomplete", json!("content_filter")),
         (Stop::Refused, "response.incomplete", json!("content_filter")),
-        (Stop::Paused, "response.incomplete", json!("paused")),
+        (Stop::Paused, "response.incomplete", json!("max_output_tokens")),
+        (Stop::Other("NO_IMAGE".to_owned()), "response.incomplete", json!("max_output_tokens")),
+        (Stop::MalformedCall, "response.failed", json!(null)),
         (Stop::StopText(None), "response.completed", json!(null)),
     ] {
         let stream = written(vec![begin(), begin_part(0, Content::text("x")), end_part(0), stop(ended), Event::End]);
         let last = data(&stream).pop().unwrap();
         assert_eq!(last["type"], name);
         assert_eq!(last["response"]["incomplete_details"]["reason"], reason);
+        let code = if name == "response.failed" { json!("server_error") } else { json!(null) };
+        assert_eq!(last["response"]["error"]["code"], code);
     }
+}
+
+#[test]
+fn what_a_text_cites_is_told_behind_it() {
+    let cited = |url: Option<&str>| {
+        let url = url.map(str::to_owned);
+        Delta::Citation(Citation { url, title: Some("T".to_owned()), quote: None, span: None, document: None })
+    };
+    let stream = written(vec![
+        begin(),
+        begin_part(0, Content::text("")),
+        go_on(0, cited(Some("https://example.com/"))),
+        go_on(0, cited(None)),
+        go_on(0, Delta::Text("Über Paris.".to_owned())),
+        end_part(0),
+        stop(Stop::End),
+        Event::End,
+    ]);
+    let names = names(&stream);
+    assert_eq!(
+        names[4..7],
+        ["response.output_text.delta", "response.output_text.annotation.added", "response.output_text.done"]
+    );
+    let added = &data(&stream)[5];
+    let annotation = json!(
+        {"type": "url_citation", "start_index": 0, "end_index": 11, "url": "https://example.com/", "title": "T"}
+    );
+    assert_eq!((&added["annotation"], &added["annotation_index"]), (&annotation, &json!(0)));
+    let last = data(&stream).pop().unwrap();
+    assert_eq!(last["response"]["output"][0]["content"][0]["annotations"], json!([annotation]));
+}
+
+#[test]
+fn the_first_of_several_answers_is_the_answer() {
+    let other = |event| match event {
+        Event::BeginPart { part, content, .. } => Event::BeginPart { choice: 1, part, content },
+        Event::EndPart { part, .. } => Event::EndPart { choice: 1, part },
+        event => event,
+    };
+    let stream = written(vec![
+        begin(),
+        begin_part(0, Content::text("One.")),
+        other(begin_part(0, Content::text("Two."))),
+        other(end_part(0)),
+        Event::Stop { choice: 1, stop: Stop::Length },
+        end_part(0),
+        stop(Stop::End),
+        Event::End,
+    ]);
+    let last = data(&stream).pop().unwrap();
+    assert_eq!(last["response"]["output"][0]["content"][0]["text"], "One.");
+    assert_eq!(
+        (&last["type"], last["response"]["output"].as_array().unwrap().len()),
+        (&json!("response.completed"), 1)
+    );
+}
+
+#[test]
+fn a_late_error_has_a_listed_code() {
+    let error = crate::observe::StreamError {
+        kind: "overloaded_error".to_owned(),
+        code: Some("weird".to_owned()),
+        message: "busy".to_owned(),
+    };
+    let events = data(&written(vec![begin(), Event::Error(error)]));
+    let [.., error, failed] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("weird")));
+    assert_eq!(failed["response"]["error"], json!({"code": "server_error", "message": "busy"}));
 }
 
 #[test]

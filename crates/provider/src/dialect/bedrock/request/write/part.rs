@@ -84,11 +84,12 @@ pub(super) fn write(
         Content::Refusal(text) => spoken(text),
         Content::ToolCall(call) => Some(write_call(call, &at, losses)?),
         Content::ToolResult(result) => Some(write_result(result, names, losses)?),
-        Content::Thinking { text, signature } => write_thinking(text, signature, family, &at, losses)?,
+        Content::Thinking { text, signature } => write_thinking(text, signature, family, &at, losses),
         Content::Redacted(signature) => {
             let is_own = belongs(&signature, family);
             if !is_own {
-                losses.lose(&at, "thinking of another provider")?;
+                // Nobody else can read them.
+                losses.note(&at);
             }
             is_own.then(|| block::redacted(&signature))
         }
@@ -113,13 +114,16 @@ fn write_thinking(
     family: Family,
     at: &str,
     losses: &mut Losses,
-) -> Result<Option<Value>, Unsupported> {
+) -> Option<Value> {
     match signature {
-        Some(signature) if belongs(&signature, family) => Ok(Some(block::thinking(text, Some(&signature)))),
+        Some(signature) if belongs(&signature, family) => Some(block::thinking(text, Some(&signature))),
         // Others than Claude do not sign.
-        None if !family.is_claude() => Ok(Some(block::thinking(text, None))),
-        Some(_) => losses.lose(at, "thinking of another provider").map(|()| None),
-        None => losses.lose(at, "thinking without its provider's signature").map(|()| None),
+        None if !family.is_claude() => Some(block::thinking(text, None)),
+        // Another provider's, or without what would prove that they are Claude's.
+        Some(_) | None => {
+            losses.note(at);
+            None
+        }
     }
 }
 

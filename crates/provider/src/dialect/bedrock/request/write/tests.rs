@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{CacheFor, Part, Signature, Source, ToolCall, ToolResult};
+use crate::chat::{CacheFor, Effort, Part, Reasoning, Signature, Source, ToolCall, ToolResult};
 use crate::translate::OnUnsupported;
 use tollgate_interaction::Dialect;
 
@@ -95,20 +95,18 @@ fn one_call_at_a_time_is_said_in_claudes_words() {
     let choice = json!({"type": "tool", "name": "look", "disable_parallel_tool_use": true});
     assert_eq!(body["additionalModelRequestFields"]["tool_choice"], choice);
     assert_eq!(body["toolConfig"].get("toolChoice"), None);
-    assert_eq!(written(request("meta.llama3-1-70b-instruct-v1:0")), Err("parallel_tool_calls".to_owned()));
+    // A wish that this model knows nothing of.
+    let body = written(request("meta.llama3-1-70b-instruct-v1:0")).unwrap();
+    assert_eq!(body["toolConfig"]["toolChoice"], json!({"tool": {"name": "look"}}));
 }
 
 #[test]
 fn what_cannot_be_said_is_named() {
     let url = Source::Url { url: "https://example.com/cat.png".to_owned(), media_type: None };
     let tiff = Source::Base64 { media_type: "image/tiff".to_owned(), base64: "AA==".to_owned() };
-    let of = |dialect| Some(Signature { of: dialect, text: "s".to_owned() });
     let contents = [
         Content::Image { source: url, detail: None },
         Content::Image { source: tiff, detail: None },
-        Content::Thinking { text: "t".to_owned(), signature: of(Dialect::Gemini) },
-        Content::Thinking { text: "t".to_owned(), signature: None },
-        Content::Redacted(Signature { of: Dialect::Responses, text: "s".to_owned() }),
         Content::Native { dialect: Dialect::Openai, kind: "x".to_owned(), value: Value::Null },
         call("not json"),
     ];
@@ -167,5 +165,83 @@ fn claudes_signature_goes_back_to_claude() {
     let body = written(asking("m", vec![user(vec![thinking.clone()])])).unwrap();
     let expected = json!({"reasoningContent": {"reasoningText": {"text": "t", "signature": "Eq"}}});
     assert_eq!(body["messages"][0]["content"][0], expected);
-    assert_eq!(written(asking("deepseek.r1-v1:0", vec![user(vec![thinking])])), Err("content[0]".to_owned()));
+    let elsewhere = asking("deepseek.r1-v1:0", vec![user(vec![thinking, Content::text("Hi")])]);
+    assert_eq!(written(elsewhere).unwrap()["messages"][0]["content"], json!([{"text": "Hi"}]));
+}
+
+#[test]
+fn what_nobody_else_can_read_is_listed_and_never_refused() {
+    let of = |dialect| Signature { of: dialect, text: "s".to_owned() };
+    let contents = vec![
+        Content::Thinking { text: "t".to_owned(), signature: Some(of(Dialect::Gemini)) },
+        Content::Thinking { text: "t".to_owned(), signature: None },
+        Content::Redacted(of(Dialect::Responses)),
+        Content::text("Hi"),
+    ];
+    let (body, dropped) = dropped(asking("m", vec![user(contents.clone())]));
+    assert_eq!(body["messages"][0]["content"], json!([{"text": "Hi"}]));
+    assert_eq!(dropped, ["content[0]", "content[1]", "content[2]"]);
+    assert!(written(asking("m", vec![user(contents)])).is_ok());
+}
+
+#[test]
+fn an_open_turn_without_a_thought_of_its_own_goes_on_without_thinking() {
+    let asked = |model: &str, reasoning: Reasoning| {
+        let mut request = asking(model, history());
+        request.tools = vec![tool()];
+        request.reasoning = Some(Said::new(reasoning, "reasoning_effort"));
+        dropped(request)
+    };
+    let high = Reasoning { effort: Some(Effort::High), ..Reasoning::default() };
+    let (body, dropped) = asked("anthropic.claude-sonnet-4-5-20250929-v1:0", high);
+    assert_eq!((body.get("additionalModelRequestFields"), dropped), (None, vec!["reasoning_effort".to_owned()]));
+    // A model that thinks as it sees fit does not mind, unless it is given a budget.
+    let (body, dropped) = asked("anthropic.claude-opus-4-7", high);
+    assert_eq!(body["additionalModelRequestFields"]["thinking"]["type"], "adaptive");
+    assert!(dropped.is_empty());
+    let budget = Reasoning { budget_tokens: Some(2_000), ..Reasoning::default() };
+    assert_eq!(asked("anthropic.claude-opus-4-6-v1", budget).1, ["reasoning_effort"]);
+}
+
+#[test]
+fn models_get_the_cache_points_they_take() {
+    let marked = |model: &str| {
+        let mut message = user(vec![Content::text("rules")]);
+        message.parts[0].cache = Some(CacheFor::OneHour);
+        let tools = vec![Tool { cache: Some(CacheFor::FiveMinutes), ..tool() }];
+        dropped(Request { tools, ..asking(model, vec![message]) })
+    };
+    let (body, dropped) = marked("amazon.nova-pro-v1:0");
+    assert_eq!(body["messages"][0]["content"][1], json!({"cachePoint": {"type": "default"}}));
+    assert_eq!((body["toolConfig"]["tools"].as_array().unwrap().len(), dropped.len()), (1, 2));
+    let (body, dropped) = marked("us.meta.llama4-scout-17b-instruct-v1:0");
+    assert_eq!((body["messages"][0]["content"].as_array().unwrap().len(), dropped.len()), (1, 2));
+}
+
+#[test]
+fn only_newer_claudes_take_an_instruction_in_the_middle() {
+    let request = |model: &str| {
+        let system = Message { role: Role::System, ..user(vec![Content::text("Now be brief.")]) };
+        dropped(asking(model, vec![user(vec![Content::text("Hi")]), system]))
+    };
+    let (body, dropped) = request("anthropic.claude-opus-4-8-v1");
+    assert_eq!((&body["messages"][1]["role"], dropped.len()), (&json!("system"), 0));
+    let (body, dropped) = request("meta.llama3-1-70b-instruct-v1:0");
+    let content = json!([{"text": "Hi"}, {"text": "Now be brief."}]);
+    assert_eq!(body["messages"], json!([{"role": "user", "content": content}]));
+    assert_eq!(dropped, ["content[0]"]);
+}
+
+#[test]
+fn a_level_that_a_model_does_not_have_is_listed() {
+    let asked = |model: &str, effort| {
+        let reasoning = Reasoning { effort: Some(effort), ..Reasoning::default() };
+        let mut request = asking(model, vec![user(vec![Content::text("Hi")])]);
+        request.reasoning = Some(Said::new(reasoning, "reasoning_effort"));
+        dropped(request).1
+    };
+    assert_eq!(asked("amazon.nova-2-lite-v1:0", Effort::ExtraHigh), ["reasoning_effort"]);
+    assert_eq!(asked("openai.gpt-oss-20b-1:0", Effort::Minimal), ["reasoning_effort"]);
+    assert_eq!(asked("anthropic.claude-opus-4-7", Effort::Minimal), ["reasoning_effort"]);
+    assert_eq!(asked("amazon.nova-2-lite-v1:0", Effort::Low), Vec::<String>::new());
 }

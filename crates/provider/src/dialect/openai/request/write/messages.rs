@@ -7,14 +7,26 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use tollgate_interaction::Dialect;
 
-use crate::chat::{Content, Message, Part, Role, Said, Signature, Source, ToolCall, ToolResult};
+use crate::chat::{CacheFor, Content, Message, Part, Role, Said, Signature, Source, ToolCall, ToolResult};
+use crate::dialect::openai::models::{self, BREAKPOINT};
 use crate::dialect::openai::thoughts::{self, Written};
 use crate::dialect::openai::wire::{object, set};
 use crate::translate::{Losses, Unsupported};
 
-/// Writes the system prompt and the messages.
-pub(super) fn write(system: Vec<Part>, messages: Vec<Message>, losses: &mut Losses) -> Result<Value, Unsupported> {
-    let mut writer = Writer { messages: Vec::new(), shown: Vec::new(), losses };
+/// Writes the system prompt and the messages for `model`.
+pub(super) fn write(
+    system: Vec<Part>,
+    messages: Vec<Message>,
+    model: &str,
+    losses: &mut Losses,
+) -> Result<Value, Unsupported> {
+    let mut writer = Writer {
+        messages: Vec::new(),
+        shown: Vec::new(),
+        plain: models::thoughts_name(model),
+        breakpoints: models::takes_breakpoints(model),
+        losses,
+    };
     if !system.is_empty() {
         writer.instruction(system, None)?;
     }
@@ -33,6 +45,10 @@ struct Writer<'a> {
     messages: Vec<Value>,
     /// What tools answered other than text, to follow the last of their results.
     shown: Vec<Value>,
+    /// Field for thoughts without a signature, if the model takes them.
+    plain: Option<&'static str>,
+    /// Whether the model takes breakpoints of the cache.
+    breakpoints: bool,
     losses: &'a mut Losses,
 }
 
@@ -54,29 +70,32 @@ impl Writer<'_> {
         self.messages.push(object([("role", "user".into()), ("content", content)]));
     }
 
-    /// One message of one text: templates of open models allow no more, and several servers take no array.
+    /// One message of one text, unless a part of it is marked: templates of open models allow no more, and several servers
+    /// take no array.
     fn instruction(&mut self, parts: Vec<Part>, name: Option<Said<String>>) -> Result<(), Unsupported> {
         let mut texts = Vec::new();
-        for part in parts {
-            self.marker(&part);
-            match part.content {
-                Content::Text { text, citations: _ } => texts.push(text),
-                other => self.losses.lose(&part.at, format!("{} in an instruction", other.described()))?,
+        for Part { content, at, cache } in parts {
+            match content {
+                Content::Text { text, citations: _ } => texts.push((text, self.marked(cache, &at))),
+                other => self.losses.lose(&at, format!("{} in an instruction", other.described()))?,
             }
         }
         if !texts.is_empty() {
-            self.push("system", one_text(texts, "\n\n").into(), name);
+            let content = one_message(texts, "\n\n");
+            self.push("system", content, name);
         }
         Ok(())
     }
 
     fn user(&mut self, parts: Vec<Part>, name: Option<Said<String>>) -> Result<(), Unsupported> {
         let mut pieces = Vec::new();
-        for part in parts {
-            self.marker(&part);
-            match part.content {
-                Content::ToolResult(result) => self.tool_result(result)?,
-                content => pieces.extend(self.piece(content, &part.at)?),
+        for Part { content, at, cache } in parts {
+            match content {
+                Content::ToolResult(result) => self.tool_result(result, cache, &at)?,
+                content => {
+                    let marker = self.marked(cache, &at);
+                    pieces.extend(self.piece(content, &at)?.map(|piece| with_marker(piece, marker)));
+                }
             }
         }
         if !pieces.is_empty() {
@@ -85,26 +104,35 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn tool_result(&mut self, result: ToolResult) -> Result<(), Unsupported> {
+    fn tool_result(&mut self, result: ToolResult, cache: Option<CacheFor>, at: &str) -> Result<(), Unsupported> {
         let ToolResult { id, name: _, parts, is_error } = result;
         let (mut texts, mut shown) = (Vec::new(), Vec::new());
-        for part in parts {
-            self.marker(&part);
-            match part.content {
-                Content::Text { text, citations: _ } => texts.push(text),
-                content => shown.extend(self.piece(content, &part.at)?),
+        for Part { content, at, cache } in parts {
+            let marker = self.marked(cache, &at);
+            match content {
+                Content::Text { text, citations: _ } => texts.push((text, marker)),
+                content => shown.extend(self.piece(content, &at)?.map(|piece| with_marker(piece, marker))),
             }
         }
-        let mut text = one_text(texts, "\n");
+        if texts.is_empty() {
+            texts.push((String::new(), None));
+        }
         // There is no field for it, so the model is told in words.
-        if is_error == Some(true) && !text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error")) {
+        if let (Some(true), Some((text, _))) = (is_error, texts.first_mut())
+            && !text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"))
+        {
             text.insert_str(0, "Error: ");
         }
+        let marker = self.marked(cache, at);
+        if let (Some(marker), Some((_, unmarked))) = (marker, texts.last_mut()) {
+            unmarked.get_or_insert(marker);
+        }
+        let content = one_message(texts, "\n");
         if !shown.is_empty() {
             self.shown.push(piece_of_text(format!("Result of the tool call {id}:")));
             self.shown.append(&mut shown);
         }
-        let fields = [("role", "tool".into()), ("tool_call_id", id.into()), ("content", text.into())];
+        let fields = [("role", "tool".into()), ("tool_call_id", id.into()), ("content", content)];
         self.messages.push(object(fields));
         Ok(())
     }
@@ -202,7 +230,10 @@ impl Writer<'_> {
     fn assistant(&mut self, parts: Vec<Part>, name: Option<Said<String>>) -> Result<(), Unsupported> {
         let mut turn = Turn::default();
         for part in parts {
-            self.marker(&part);
+            // A breakpoint in a turn of the model's is overlooked.
+            if part.cache.is_some() {
+                self.losses.note(&part.at);
+            }
             self.said(part.content, &part.at, &mut turn)?;
         }
         let Turn { texts, pieces, refusal, plain, details, calls, audio } = turn;
@@ -218,7 +249,9 @@ impl Writer<'_> {
         let Some(Value::Object(message)) = self.messages.last_mut() else { return Ok(()) };
         set(message, "refusal", refusal.map(Value::String));
         set(message, "audio", audio.map(|id| object([("id", id.into())])));
-        set(message, "reasoning_content", (!plain.is_empty()).then_some(plain.into()));
+        if let Some(name) = self.plain.filter(|_| !plain.is_empty()) {
+            message.insert(name.to_owned(), plain.into());
+        }
         let details = details.into_iter().enumerate().map(|(index, detail)| thoughts::numbered(detail, index));
         let details: Vec<Value> = details.collect();
         set(message, "reasoning_details", (!details.is_empty()).then_some(Value::Array(details)));
@@ -236,21 +269,19 @@ impl Writer<'_> {
                 turn.texts.push(text);
             }
             Content::Refusal(text) => turn.refusal.get_or_insert_default().push_str(&text),
-            Content::ToolCall(call) => turn.calls.push(self.tool_call(call, at)?),
-            // DeepSeek refuses the next turn without them; whoever gave none never gets any.
-            Content::Thinking { text, signature: None } => turn.plain.push_str(&text),
+            Content::ToolCall(call) => turn.calls.push(self.tool_call(call, at)),
+            Content::Thinking { text, signature: None } if self.plain.is_some() => turn.plain.push_str(&text),
             Content::Thinking { text, signature: Some(signature) } if is_own(&signature) => {
                 match thoughts::write(text, &signature) {
                     Written::Detail(detail) => turn.details.push(detail),
                     Written::Piece(piece) => turn.pieces.push(piece),
                 }
             }
-            Content::Redacted(signature) if is_own(&signature) => {
+            Content::Redacted(signature) if is_own(&signature) && !signature.is_of_call() => {
                 turn.details.push(thoughts::write_encrypted(&signature));
             }
-            Content::Thinking { .. } | Content::Redacted(_) => {
-                self.losses.lose(at, "thinking of another provider")?;
-            }
+            // Nobody else can read them.
+            Content::Thinking { .. } | Content::Redacted(_) => self.losses.note(at),
             Content::Audio(Source::File { dialect: Dialect::Openai, id }) => turn.audio = Some(id),
             Content::Native { dialect: Dialect::Openai, kind, value } => match kind.as_str() {
                 "custom" => turn.calls.push(value),
@@ -268,7 +299,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn tool_call(&mut self, call: ToolCall, at: &str) -> Result<Value, Unsupported> {
+    fn tool_call(&mut self, call: ToolCall, at: &str) -> Value {
         let ToolCall { id, name, arguments, signature } = call;
         // A call without arguments has an empty object, and strict servers parse it.
         let arguments = if arguments.is_empty() { "{}".to_owned() } else { arguments };
@@ -281,17 +312,22 @@ impl Writer<'_> {
             Some(signature) if is_own(&signature) => {
                 map.insert("extra_content".to_owned(), signed(&signature));
             }
-            Some(_) => self.losses.lose(at, "thinking of another provider")?,
+            // The call is whole without it.
+            Some(_) => self.losses.note(at),
             None => {}
         }
-        Ok(Value::Object(map))
+        Value::Object(map)
     }
 
-    /// OpenAI and most of its copies cache by themselves, and those that want a marker each want their own.
-    fn marker(&mut self, part: &Part) {
-        if part.cache.is_some() {
-            self.losses.note(&part.at);
+    /// The marker behind what stands at `at`, where the model takes one. OpenAI's older models and most copies cache by
+    /// themselves, and those that want a marker each want their own.
+    fn marked(&mut self, cache: Option<CacheFor>, at: &str) -> Option<Value> {
+        let cache = cache?;
+        if !self.breakpoints {
+            self.losses.note(at);
+            return None;
         }
+        Some(models::breakpoint(cache))
     }
 }
 
@@ -313,12 +349,32 @@ fn is_own(signature: &Signature) -> bool {
 
 /// The signature of a call, where Google's compatible endpoint has it.
 pub(in crate::dialect::openai) fn signed(signature: &Signature) -> Value {
+    if signature.is_of_call()
+        && let Ok(own @ Value::Object(_)) = serde_json::from_str(&signature.text)
+    {
+        return own;
+    }
     let text = signature.wrapped(Dialect::Openai);
     object([("google", object([("thought_signature", text.into())]))])
 }
 
 fn piece_of_text(text: String) -> Value {
     object([("type", "text".into()), ("text", text.into())])
+}
+
+fn with_marker(mut piece: Value, marker: Option<Value>) -> Value {
+    if let (Value::Object(piece), Some(marker)) = (&mut piece, marker) {
+        piece.insert(BREAKPOINT.to_owned(), marker);
+    }
+    piece
+}
+
+/// Texts and their markers as one text if none is marked.
+fn one_message(texts: Vec<(String, Option<Value>)>, between: &str) -> Value {
+    if texts.iter().any(|(_, marker)| marker.is_some()) {
+        return texts.into_iter().map(|(text, marker)| with_marker(piece_of_text(text), marker)).collect();
+    }
+    one_text(texts.into_iter().map(|(text, _)| text).collect(), between).into()
 }
 
 /// One text of several, without a copy if there is only one.
