@@ -380,7 +380,8 @@ fn a_late_error_is_an_error_to_every_caller_and_to_the_books() {
             let mut observer = Observer::new(caller, Operation::Chat, true);
             observer.push(&stream);
             let observed = observer.finish(true);
-            assert!(observed.error.is_some() && observed.finish_reasons.is_empty(), "{what} to {caller}: {observed:?}");
+            let ended = observed.finish_reasons.iter().any(|reason| reason != "failed");
+            assert!(observed.error.is_some() && !ended, "{what} to {caller}: {observed:?}");
         }
     }
     assert!(cases >= 4 * Dialect::ALL.len(), "every dialect fails late in some scenario");
@@ -435,21 +436,35 @@ fn words_are_passed_on_as_they_come() {
     for &provider in Dialect::ALL {
         let upstream = &scenarios[&(provider, "text".to_owned())];
         let stream = upstream.stream.as_ref().unwrap();
-        let first = stream.windows(2).position(|pair| pair == b"Pa").unwrap();
-        let rest = stream.windows(2).rposition(|pair| pair == b"is" || pair == b"ri").unwrap();
-        assert!(first < rest, "`{provider}` says it in two pieces");
         for &caller in Dialect::ALL.iter().filter(|caller| **caller != provider) {
             let mut translator = StreamTranslator::new(provider, caller, asked());
+            // The answer is `Paris`, in two or three pieces: some of it has to be seen while the rest is still to come.
             let mut seen = Vec::new();
-            // To the end of the event in which the first piece stands, whatever follows.
-            let until = match provider {
-                Dialect::Bedrock => stream.len() - 1,
-                _ => first + stream[first..].windows(2).position(|pair| pair == b"\n\n").unwrap() + 2,
-            };
-            seen.extend_from_slice(&translator.push(&stream[..until]));
-            assert!(seen.windows(2).any(|pair| pair == b"Pa"), "{provider} to {caller} holds words back");
+            let pieces = stream.chunks(16).map(|piece| {
+                seen.extend_from_slice(&translator.push(piece));
+                text_of(caller, &events(caller, &seen))
+            });
+            let pieces: Vec<String> = pieces.collect();
+            let partly = |text: &String| !text.is_empty() && text != "Paris";
+            assert!(pieces.iter().any(partly), "{provider} to {caller} holds words back: {pieces:?}");
         }
     }
+}
+
+/// The text that the events of a stream have brought so far.
+fn text_of(dialect: Dialect, events: &[(String, String)]) -> String {
+    let pointer = match dialect {
+        Dialect::Openai => "/choices/0/delta/content",
+        Dialect::Anthropic => "/delta/text",
+        Dialect::Responses => "/delta",
+        Dialect::Gemini => "/candidates/0/content/parts/0/text",
+        Dialect::Bedrock => "/delta/text",
+    };
+    let piece = |(_, data): &(String, String)| {
+        let data: Value = serde_json::from_str(data).unwrap_or_default();
+        data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    events.iter().map(piece).collect()
 }
 
 /// Anthropic's clients add every delta to the block it names: one of another kind breaks them.
@@ -518,11 +533,16 @@ fn a_response_says_the_same_whole_and_streamed_in_the_same_order() {
 fn signatures(value: &Value, found: &mut Vec<String>) {
     let names = ["thoughtSignature", "thought_signature", "signature", "encrypted_content", "redactedContent"];
     match value {
+        // What belongs to a step of the provider's own tools, which no other dialect can say.
+        Value::Object(map) if map.get("type").is_some_and(|kind| kind == "web_search_result") => {}
+        Value::Object(map) if map.contains_key("executableCode") || map.contains_key("toolCall") => {}
         Value::Object(map) => {
+            let hides = |kind: &Value| kind == "redacted_thinking" || kind == "reasoning.encrypted";
+            let hides = map.get("type").is_some_and(hides);
             for (name, value) in map {
                 match value {
-                    Value::String(text) if names.contains(&name.as_str()) && !text.is_empty() => {
-                        found.push(text.clone())
+                    Value::String(text) if names.contains(&name.as_str()) || (hides && name == "data") => {
+                        found.extend(Some(text.clone()).filter(|text| !text.is_empty()));
                     }
                     value => signatures(value, found),
                 }
@@ -608,6 +628,9 @@ fn what_a_provider_signed_comes_back_to_it_on_the_second_turn_of_every_caller() 
         let Some(body) = &upstream.answer else { continue };
         let mut signed = Vec::new();
         signatures(&serde_json::from_slice(body).unwrap(), &mut signed);
+        if signed.is_empty() {
+            continue;
+        }
         for &caller in Dialect::ALL.iter().filter(|caller| **caller != upstream.dialect) {
             let answer = translate::answer(upstream.dialect, caller, body, &asked()).unwrap();
             let request = second_turn(caller, &serde_json::from_slice(&answer).unwrap()).to_string();

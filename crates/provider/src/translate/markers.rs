@@ -1,5 +1,6 @@
-//! Markers of the prompt cache. Anthropic and Amazon refuse a request with more than four; OpenAI takes any number and heeds
-//! the last ones. So the last ones are kept, and the others listed.
+//! Markers of the prompt cache. Anthropic and Amazon refuse a request with more than four, and one that keeps a longer prefix
+//! for longer than a shorter one; OpenAI takes any number and heeds the last ones. So the last ones are kept, none for longer
+//! than the one before it, and what became of the others is listed.
 
 use super::Losses;
 use crate::chat::{CacheFor, Content, Part, Request};
@@ -8,8 +9,8 @@ use crate::chat::{CacheFor, Content, Part, Request};
 /// Source: <https://platform.claude.com/docs/en/build-with-claude/prompt-caching> (2026-11-26).
 const MAX_MARKERS: usize = 4;
 
-/// Takes all but the last markers out of `request`. A prefix that is cached begins with the tools, and goes on with the
-/// system prompt.
+/// Takes all but the last markers out of `request`, and makes those behind a short one short. A prefix that is cached begins
+/// with the tools, and goes on with the system prompt.
 pub(crate) fn keep_last(request: &mut Request, losses: &mut Losses) {
     let mut markers: Vec<(&mut Option<CacheFor>, &str)> =
         request.tools.iter_mut().map(|tool| (&mut tool.cache, tool.at.as_str())).collect();
@@ -17,9 +18,16 @@ pub(crate) fn keep_last(request: &mut Request, losses: &mut Losses) {
     request.system.iter_mut().chain(messages).for_each(|part| gather(part, &mut markers));
     markers.retain(|(cache, _)| cache.is_some());
     let excess = markers.len().saturating_sub(MAX_MARKERS);
-    for (cache, at) in markers.into_iter().take(excess) {
-        *cache = None;
-        losses.note(at);
+    let mut is_short = false;
+    for (index, (cache, at)) in markers.into_iter().enumerate() {
+        if index < excess {
+            *cache = None;
+            losses.note(at);
+        } else if is_short && *cache == Some(CacheFor::OneHour) {
+            *cache = Some(CacheFor::FiveMinutes);
+            losses.note(at);
+        }
+        is_short |= *cache == Some(CacheFor::FiveMinutes);
     }
 }
 
@@ -38,6 +46,19 @@ mod tests {
     use super::*;
     use crate::chat::{Message, Role};
     use crate::translate::OnUnsupported;
+
+    #[test]
+    fn none_lives_longer_than_the_one_before_it() {
+        let part = |cache, at: &str| Part { cache: Some(cache), ..Part::new(Content::text("x"), at) };
+        let lives = [CacheFor::OneHour, CacheFor::FiveMinutes, CacheFor::OneHour];
+        let parts = lives.into_iter().zip(["a", "b", "c"]).map(|(cache, at)| part(cache, at)).collect();
+        let mut request = Request { system: parts, ..Request::default() };
+        let mut losses = Losses::new(Dialect::Anthropic, OnUnsupported::Refuse);
+        keep_last(&mut request, &mut losses);
+        let lives: Vec<_> = request.system.iter().filter_map(|part| part.cache).collect();
+        assert_eq!(lives, [CacheFor::OneHour, CacheFor::FiveMinutes, CacheFor::FiveMinutes]);
+        assert_eq!(losses.into_dropped(), ["c"]);
+    }
 
     #[test]
     fn the_last_four_are_kept() {

@@ -101,7 +101,13 @@ fn a_request_is_written_as_it_was_read() {
     for folder in folders() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let Some(body) = json(&folder, "request.json") else { continue };
-        let asked = request::read(body.clone(), Address { model: "m", stream: true }).unwrap();
+        // A request alone is there for what becomes of it elsewhere.
+        if !folder.join("response.events.json").exists() {
+            continue;
+        }
+        // Only newer models take an instruction in the middle.
+        let model = if name == "system_midway" { "anthropic.claude-opus-4-8" } else { "m" };
+        let asked = request::read(body.clone(), Address { model, stream: true }).unwrap();
         let mut losses = Losses::new(Dialect::Bedrock, OnUnsupported::Drop);
         let written = request::write(asked, &mut losses).unwrap();
         match name.as_str() {
@@ -153,6 +159,9 @@ fn an_error_inside_a_stream_is_the_last_that_is_said() {
 fn the_observer_reads_both_forms_alike() {
     for folder in folders() {
         let turn = json(&folder, "turn.json").unwrap();
+        if !folder.join("response.events.json").exists() {
+            continue;
+        }
         let usage: Usage = serde_json::from_value(turn["usage"].clone()).unwrap();
         let reasons: Vec<String> = serde_json::from_value(turn["finish_reasons"].clone()).unwrap();
         let model = turn.get("model_served").and_then(Value::as_str);

@@ -110,6 +110,8 @@ fn no_parameters() -> Value {
 }
 
 fn read_tool_config(mut config: Proto, request: &mut Request) -> Result<(), RequestError> {
+    // Whether the steps of Google's own tools are shown.
+    request.hints.extend(config.said("includeServerSideToolInvocations"));
     if let Some(mut calling) = config.message("functionCallingConfig")? {
         let allowed = calling.items("allowedFunctionNames").filter(|allowed| !allowed.value.is_empty());
         let mode = calling.text("mode")?;

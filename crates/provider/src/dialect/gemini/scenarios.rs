@@ -122,6 +122,10 @@ fn a_request_keeps_its_meaning_through_reading_and_writing() {
     let mut checked = 0;
     for (name, folder) in scenarios() {
         let Some(body) = json_file(&folder.join("request.json")) else { continue };
+        // A request alone is there for what becomes of it elsewhere.
+        if !folder.join("response.sse").exists() {
+            continue;
+        }
         checked += 1;
         let model = model_of(&folder);
         let read = read_request(body.clone(), &model);
@@ -293,7 +297,7 @@ fn what_google_cannot_be_told_is_named() {
     let cases = [
         (json!({"contents": [], "safetySettings": [{"threshold": "BLOCK_LOW_AND_ABOVE"}]}), "safetySettings"),
         (json!({"contents": [], "cachedContent": "cachedContents/1"}), "cachedContent"),
-        (json!({"contents": [], "tools": [{"google_search": {}}]}), "tools[0].google_search"),
+        (json!({"contents": [], "tools": [{"code_execution": {}}]}), "tools[0].code_execution"),
         (json!({"contents": [], "generationConfig": {"temperature": 2.5}}), "generationConfig.temperature"),
         (json!({"contents": [], "generationConfig": {"candidateCount": 9}}), "generationConfig.candidateCount"),
         (

@@ -48,6 +48,11 @@ pub(in crate::dialect) fn never_thinks(model: &str) -> bool {
     ["gpt-3", "gpt-4", "chatgpt-4o"].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether it can be told how wordy to be: OpenAI's do from GPT-5 on.
+pub(in crate::dialect) fn takes_verbosity(model: &str) -> bool {
+    is_openais(model) && bare(model).starts_with("gpt-") && reasons(bare(model))
+}
+
 /// Whether it searches the web when it is told to in Chat Completions: OpenAI's search models and Perplexity's.
 /// Sources: <https://developers.openai.com/api/docs/guides/tools-web-search>, <https://docs.perplexity.ai> (2026-11-26).
 pub(super) fn searches(model: &str) -> bool {

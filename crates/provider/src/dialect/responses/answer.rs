@@ -233,7 +233,8 @@ impl Output<'_> {
                     self.items.push(output::reasoning(&id, None, Some(signature)));
                 }
                 let id = self.id("fc");
-                self.items.push(output::call(&id, "completed", &call.id, &call.name, &call.arguments));
+                let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
+                self.items.push(output::call(&id, "completed", &call.id, &call.name, arguments));
             }
             Content::Thinking { text, signature } => {
                 self.items.push(output::reasoning(&self.id("rs"), Some(text), signature.as_ref()));

@@ -14,7 +14,7 @@ use crate::sse::Decoder;
 use crate::translate::{Asked, Losses, OnUnsupported, ReadStream, WriteStream};
 
 /// Scenarios whose request needs a newer model than `m` is taken for.
-const NEWER: [&str; 1] = ["system_midway"];
+const NEWER: [&str; 2] = ["system_midway", "thinking_interleaved"];
 
 fn scenarios() -> Vec<(String, PathBuf)> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/anthropic");
@@ -107,14 +107,18 @@ fn with_empty_input(mut answer: Answer) -> Answer {
 fn a_request_says_the_same_when_it_is_read_and_written() {
     for (name, folder) in scenarios() {
         let Some(mut body) = json(folder.join("request.json")) else { continue };
+        // A request alone is there for what becomes of it elsewhere.
+        if !folder.join("response.sse").exists() {
+            continue;
+        }
         if NEWER.contains(&name.as_str()) {
             body["model"] = "claude-opus-4-8".into();
         }
         let mut losses = Losses::new(Dialect::Anthropic, OnUnsupported::Drop);
         let written = request::write(request::read(body.clone()).unwrap(), &mut losses).unwrap();
-        // The provider's own tools are named, and refused unless the operator drops them.
+        // The provider's own tools but its search are named, and refused unless the operator drops them.
         let lost = losses.into_dropped();
-        if body["tools"][0]["type"].is_string() {
+        if body["tools"][0]["type"].as_str().is_some_and(|kind| !kind.starts_with("web_search_")) {
             assert_eq!(lost, ["tools[0]"], "{name}");
             body.as_object_mut().unwrap().remove("tools");
         } else {

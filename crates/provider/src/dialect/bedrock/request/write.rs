@@ -141,6 +141,8 @@ fn write_messages(
 ) -> Result<Vec<Value>, Unsupported> {
     let mut written: Vec<(Role, Vec<Value>)> = Vec::with_capacity(messages.len());
     let mut names = Names::default();
+    // What the system says before the user's turn that it has to stand behind, as in Claude's own API.
+    let mut waiting = Vec::new();
     for Message { mut role, parts, name } in messages {
         lose(name, "the name of a speaker", losses)?;
         if role == Role::System && !system_midway {
@@ -152,11 +154,22 @@ fn write_messages(
         for part in parts {
             part::write(part, role, family, &mut names, &mut blocks, losses)?;
         }
+        if role == Role::System && written.last().is_none_or(|(last, _)| *last == Role::Assistant) {
+            waiting.append(&mut blocks);
+            continue;
+        }
         match written.last_mut() {
-            _ if blocks.is_empty() => {}
+            _ if blocks.is_empty() => continue,
             Some((last, content)) if *last == role => content.append(&mut blocks),
             _ => written.push((role, blocks)),
         }
+        if role == Role::User && !waiting.is_empty() {
+            written.push((Role::System, std::mem::take(&mut waiting)));
+        }
+    }
+    if !waiting.is_empty() {
+        // Nothing of the user's came: then it is the user's turn.
+        written.push((Role::User, waiting));
     }
     let messages = written.into_iter().map(|(role, content)| {
         let role = match role {

@@ -66,7 +66,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     let has_functions = !tools.is_empty();
     write_tools(tools, tool_choice, &mut body, losses)?;
     if let Some(search) = web_search {
-        write_search(search, has_functions && !third_generation, &mut body, losses)?;
+        write_search(search, has_functions, &mut body, losses)?;
     }
     let mut config = Config { fields: Map::new(), losses };
     config.whole("maxOutputTokens", max_output_tokens, i64::from(i32::MAX))?;
@@ -159,15 +159,17 @@ fn write_tools(
     Ok(())
 }
 
-/// Google searches as it sees fit. Models before the third generation search or call functions, not both.
+/// Google searches as it sees fit. Beside functions it does so for Gemini 3 alone, not on Vertex AI, and only if every step of
+/// its search comes back in the next turn, for which no other dialect has a place:
+/// <https://ai.google.dev/gemini-api/docs/tool-combination> (2026-11-26).
 fn write_search(
     search: Said<WebSearch>,
-    is_too_much: bool,
+    has_functions: bool,
     body: &mut Map<String, Value>,
     losses: &mut Losses,
 ) -> Result<(), Unsupported> {
     let Said { value: search, at } = search;
-    if is_too_much {
+    if has_functions {
         return losses.lose(&at, "a search of the web beside functions");
     }
     search.lose_domains(losses)?;

@@ -6,6 +6,7 @@ use tollgate_interaction::Dialect;
 use super::read_cache;
 use crate::chat::{Content, Message, Part, Request, Role, Said, Signature, Source, ToolCall, ToolResult};
 use crate::dialect::RequestError;
+use crate::dialect::openai::answer::read_image;
 use crate::dialect::openai::thoughts;
 use crate::dialect::openai::wire::object;
 use crate::translate::Fields;
@@ -79,6 +80,16 @@ impl Reader<'_> {
             // A caller may send back the whole of what it got; the id stands for it.
             ["data", "transcript", "expires_at"].into_iter().for_each(|name| drop(audio.take(name)));
             self.request.others.extend(audio.rest());
+        }
+        // Pictures that the model drew, as OpenRouter and our own answers have them.
+        if let Some(Said { value, at }) = fields.array("images")? {
+            for (index, value) in value.into_iter().enumerate() {
+                let at = format!("{at}[{index}]");
+                match read_image(value.clone()) {
+                    Some(image) => parts.push(Part::new(image, at)),
+                    None => self.request.others.push(Said::new(value, at)),
+                }
+            }
         }
         if let Some(Said { value, at }) = fields.array("tool_calls")? {
             for (index, value) in value.into_iter().enumerate() {

@@ -300,7 +300,7 @@ fn openais_own_models_are_told_how_to_cache_and_nothing_they_do_not_know() {
         {"role": "assistant", "content": "A", "reasoning_content": "Hm."},
     ]);
     assert_eq!((&body["messages"], body.get("prompt_cache_key")), (&messages, None));
-    assert_eq!(dropped, ["system[0]", "prompt_cache_key"]);
+    assert_eq!(dropped, ["system[0]", "prompt_cache_key", "text.verbosity"]);
 }
 
 #[test]

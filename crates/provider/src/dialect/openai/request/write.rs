@@ -55,6 +55,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     let mut body = Map::new();
     let (limit_name, is_openais) = (models::limit_name(&model), models::is_openais(&model));
     let (never_thinks, searches) = (models::never_thinks(&model), models::searches(&model));
+    let takes_verbosity = models::takes_verbosity(&model);
     let conversation = messages::write(system, messages, &model, losses)?;
     body.insert("model".to_owned(), model.into());
     body.insert("messages".to_owned(), conversation);
@@ -81,9 +82,9 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     set(&mut body, "n", choices.map(|choices| choices.value.into()));
     write_logprobs(&mut body, logprobs, losses)?;
     set(&mut body, "reasoning_effort", write_reasoning(reasoning, never_thinks, losses)?);
-    set(&mut body, "service_tier", write_service_tier(service_tier, losses));
+    set(&mut body, "service_tier", write_service_tier(service_tier, is_openais, losses));
     set(&mut body, "user", write_user(user, losses));
-    write_hints(&mut body, hints, is_openais, losses);
+    write_hints(&mut body, hints, is_openais, takes_verbosity, losses);
     write_others(&mut body, others, losses)?;
     Ok(Value::Object(body))
 }
@@ -221,11 +222,12 @@ fn write_reasoning(
     }
 }
 
-/// The tier, if it is one that another dialect can mean.
-fn write_service_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Option<Value> {
+/// The tier, if it is one that another dialect can mean. Copies have no name for the one there is without a word.
+fn write_service_tier(tier: Option<Said<String>>, is_openais: bool, losses: &mut Losses) -> Option<Value> {
     let Said { value, at } = tier?;
     let word = match Tier::from_word(&value) {
-        Some(Tier::Standard) => "default",
+        Some(Tier::Standard) if is_openais => "default",
+        Some(Tier::Standard) => return None,
         Some(Tier::Priority) => "priority",
         Some(Tier::Flex) => "flex",
         // Capacity bought from another provider is none here.
@@ -238,14 +240,22 @@ fn write_service_tier(tier: Option<Said<String>>, losses: &mut Losses) -> Option
 }
 
 /// Passes on how the Responses API was told to cache, which OpenAI's models take here, too. Its copies refuse the fields.
-fn write_hints(body: &mut Map<String, Value>, hints: Vec<Said<Value>>, is_openais: bool, losses: &mut Losses) {
+fn write_hints(
+    body: &mut Map<String, Value>,
+    hints: Vec<Said<Value>>,
+    is_openais: bool,
+    takes_verbosity: bool,
+    losses: &mut Losses,
+) {
     for Said { value, at } in hints {
         match at.as_str() {
             "prompt_cache_key" | "prompt_cache_retention" | "prompt_cache_options" if is_openais => {
                 body.insert(at, value);
             }
             // The Responses API's place for the same.
-            "text.verbosity" | "verbosity" => drop(body.insert("verbosity".to_owned(), value)),
+            "text.verbosity" | "verbosity" if takes_verbosity => {
+                body.insert("verbosity".to_owned(), value);
+            }
             _ => losses.note(&at),
         }
     }

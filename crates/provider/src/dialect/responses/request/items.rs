@@ -69,6 +69,7 @@ impl Reader<'_> {
             "message" => self.message(Fields::of(item, at)?),
             "function_call" => self.call(Fields::of(item, at)?),
             "function_call_output" => self.result(Fields::of(item, at)?),
+            "image_generation_call" if item.get("result").is_some_and(Value::is_string) => self.picture(item, at),
             "reasoning" if item.as_object().is_some_and(answer::says_thoughts) => self.thoughts(item, at),
             _ => {
                 let role = if belongs_to_user(&kind) { Role::User } else { Role::Assistant };
@@ -197,6 +198,16 @@ impl Reader<'_> {
         self.request.others.extend(fields.rest().filter(|field| !says_nothing(&field.value)));
         self.names.insert(call.id.clone(), call.name.clone());
         self.add(Role::Assistant, vec![Part::new(Content::ToolCall(call), at)]);
+        Ok(())
+    }
+
+    /// A picture that the model drew.
+    fn picture(&mut self, item: Value, at: String) -> Result<(), RequestError> {
+        let mut fields = Fields::of(item, at.as_str())?;
+        let format = fields.text("output_format")?.map_or_else(|| "png".to_owned(), |format| format.value);
+        let source = Source::Base64 { media_type: format!("image/{format}"), base64: fields.required_text("result")? };
+        // How it was drawn is told of it, and asked of nobody.
+        self.add(Role::Assistant, vec![Part::new(Content::Image { source, detail: None }, at)]);
         Ok(())
     }
 

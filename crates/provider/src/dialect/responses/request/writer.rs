@@ -30,6 +30,8 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     let mut input =
         Input { items: Vec::new(), content: Vec::new(), takes_breakpoints: models::takes_breakpoints(&request.model) };
     let never_thinks = models::never_thinks(&request.model);
+    // Of models whose name says nothing it is not known.
+    let takes_verbosity = models::takes_verbosity(&request.model) || !models::is_openais(&request.model);
     put("model", Value::String(request.model));
     if let Some(instructions) = input.system(request.system, losses)? {
         put("instructions", Value::String(instructions));
@@ -94,7 +96,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     }
     put("store", Value::Bool(false));
     for hint in request.hints {
-        options.hint(hint, &mut put, losses);
+        options.hint(hint, takes_verbosity, &mut put, losses);
     }
     options.put(&mut put);
     if request.stream {
@@ -233,7 +235,13 @@ impl Options {
     }
 
     /// Passes on a hint that the API knows, and notes any other.
-    fn hint(&mut self, hint: Said<Value>, put: &mut impl FnMut(&str, Value), losses: &mut Losses) {
+    fn hint(
+        &mut self,
+        hint: Said<Value>,
+        takes_verbosity: bool,
+        put: &mut impl FnMut(&str, Value),
+        losses: &mut Losses,
+    ) {
         let Said { value, at } = hint;
         let are_texts = |value: &Value| value.as_object().is_some_and(|map| map.values().all(Value::is_string));
         match (at.as_str(), &value) {
@@ -243,7 +251,9 @@ impl Options {
             ("prompt_cache_options", Value::Object(_)) => put(&at, value),
             ("metadata", metadata) if are_texts(metadata) => put(&at, value),
             // Chat Completions has the same word in another place.
-            ("verbosity" | "text.verbosity", Value::String(_)) => drop(self.text.insert("verbosity".to_owned(), value)),
+            ("verbosity" | "text.verbosity", Value::String(_)) if takes_verbosity => {
+                drop(self.text.insert("verbosity".to_owned(), value))
+            }
             ("reasoning.summary", Value::String(_)) if self.reasoning.contains_key("summary") => {
                 self.reasoning.insert("summary".to_owned(), value);
             }

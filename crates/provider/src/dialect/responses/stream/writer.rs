@@ -431,6 +431,10 @@ impl Writer {
     }
 
     fn end_call(&mut self, item: usize, out: &mut Vec<u8>) {
+        // Clients parse the arguments of every call.
+        if matches!(self.items.get(item), Some(Item::Call { call, .. }) if call.arguments.is_empty()) {
+            self.go_on_with_call(item, Delta::Arguments("{}".to_owned()), out);
+        }
         let Some(Item::Call { id, call }) = self.items.get_mut(item) else { return };
         let (call_id, late) = (call.id.clone(), call.signature.take());
         let arguments = ("arguments", Value::from(call.arguments.as_str()));

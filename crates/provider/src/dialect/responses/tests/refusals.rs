@@ -66,7 +66,7 @@ fn what_only_this_api_has_is_kept_by_name() {
             {"type": "web_search_call", "id": "ws_1", "status": "completed"},
             {"role": "user", "content": [{"type": "input_text", "text": "x", "odd": 1}, {"type": "input_smell"}]}
         ],
-        "tools": [{"type": "web_search"}, {"type": "function", "name": "f", "strict": true, "defer_loading": true}],
+        "tools": [{"type": "code_interpreter"}, {"type": "function", "name": "f", "strict": true, "defer_loading": true}],
         "tool_choice": {"type": "web_search"},
         "text": {"verbosity": "low", "format": {"type": "text"}},
         "reasoning": {"effort": "colossal", "mode": "pro"},

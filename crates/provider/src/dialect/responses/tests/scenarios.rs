@@ -59,9 +59,13 @@ fn a_stream_read_and_written_says_the_same() {
 
 #[test]
 fn a_request_read_and_written_means_the_same() {
-    let native_tools = ["server_tool", "custom_tool", "stored_previous"];
+    let native_tools = ["custom_tool", "stored_previous"];
     for scenario in scenarios() {
         let Some(body) = scenario.json("request.json") else { continue };
+        // A request alone is there for what becomes of it elsewhere.
+        if scenario.stream().is_none() && !native_tools.contains(&scenario.name.as_str()) {
+            continue;
+        }
         let read = request::read(body).unwrap();
         let mut losses = Losses::new(Dialect::Responses, OnUnsupported::Refuse);
         let again = request::write(read.clone(), &mut losses);
@@ -112,6 +116,9 @@ fn the_observer_says_of_both_forms_what_the_turn_says() {
             assert_eq!(seen.error.is_some(), scenario.name.starts_with("late_error"), "{}", scenario.name);
             assert_eq!(seen.terminated, seen.error.is_none(), "{}", scenario.name);
             chars.push(seen.output_chars);
+        }
+        if chars.is_empty() {
+            continue;
         }
         chars.dedup();
         // A call that comes whole is not counted, and a surrogate pair counts for two.

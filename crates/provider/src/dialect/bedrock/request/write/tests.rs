@@ -151,11 +151,11 @@ fn what_cannot_be_said_is_named() {
 fn cache_markers_stand_behind_what_they_mark() {
     let mut message = user(vec![Content::text("rules"), Content::text("Hi")]);
     message.parts[0].cache = Some(CacheFor::OneHour);
-    let tools = vec![Tool { cache: Some(CacheFor::FiveMinutes), ..tool() }];
+    let tools = vec![Tool { cache: Some(CacheFor::OneHour), ..tool() }];
     let body = written(Request { tools, ..asking("m", vec![message]) }).unwrap();
     let point = json!({"cachePoint": {"type": "default", "ttl": "1h"}});
     assert_eq!(body["messages"][0]["content"], json!([{"text": "rules"}, point, {"text": "Hi"}]));
-    assert_eq!(body["toolConfig"]["tools"][1], json!({"cachePoint": {"type": "default"}}));
+    assert_eq!(body["toolConfig"]["tools"][1], point);
 }
 
 #[test]
