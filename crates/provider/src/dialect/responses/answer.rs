@@ -100,6 +100,13 @@ pub(super) fn read_item(item: Value) -> (Vec<Part>, Vec<TokenLogprob>) {
             };
             return (vec![Part::new(Content::ToolCall(call), "")], Vec::new());
         }
+        // A picture that was drawn; how it was drawn is its own provider's to tell.
+        "image_generation_call" if object.get("result").is_some_and(Value::is_string) => {
+            let format = Some(take_text(&mut object, "output_format")).filter(|format| !format.is_empty());
+            let media_type = format!("image/{}", format.as_deref().unwrap_or("png"));
+            let source = Source::Base64 { media_type, base64: take_text(&mut object, "result") };
+            return (vec![Part::new(Content::Image { source, detail: None }, "")], Vec::new());
+        }
         // One that says nothing is kept as it stands.
         "reasoning" if says_thoughts(&object) => {
             let content = read_thoughts(&mut object);
