@@ -21,8 +21,7 @@ const STARTED: [(&str, &str); 3] = [
     (
         "gemini-cli",
         "python3 -c 'import os; from google import genai; \
-client = genai.Client(); \
-         print(client.models.generate_content(model=os.environ[\"GEMINI_MODEL\"], contents=\"Hello\").text)'",
+         client = genai.Client(); print(client.models.generate_content(model=os.environ[\"GEMINI_MODEL\"], contents=\"Hello\").text)'",
     ),
 ];
 

@@ -250,6 +250,7 @@ pub const CLIENTS: &[Client] = &[
         notes: &[
             "`openai/` before the model tells LiteLLM which API to speak and is not sent. With `anthropic/` and the address \
              without `/v1` it speaks Messages.",
+            "It concludes from a model's name what the model can do; `allowed_openai_params=[\"tool_choice\"]` and the like overrule it.",
         ],
     },
     Client {
@@ -275,7 +276,8 @@ pub const CLIENTS: &[Client] = &[
             "`/status` in Claude Code shows the address it uses.",
             "`ANTHROPIC_DEFAULT_HAIKU_MODEL` does the small work in the background, such as titles: a cheaper model will do.",
             "With a model that is no Claude, name an alias that says `on_unsupported: drop`: Claude Code asks for things only \
-             Anthropic has, and without it such a call is refused by the field's name.",
+             Anthropic has, and without it such a call is refused by the field's name. It then says that it does not know the \
+             model and guesses the size of its context.",
         ],
     },
     Client {
@@ -287,7 +289,8 @@ pub const CLIENTS: &[Client] = &[
         blocks: &[block!("~/.codex/config.toml", File, "codex.toml")],
         notes: &[
             "Codex reads the key from the variable that `env_key` names, and its settings at its start.",
-            "With a model that OpenAI does not serve, name an alias that says `on_unsupported: drop`.",
+            "With a provider that has no Responses API of its own, name an alias that says `on_unsupported: drop`: Codex offers \
+             the model tools only OpenAI has, and without it such a call is refused by the tool's place.",
         ],
     },
     Client {
