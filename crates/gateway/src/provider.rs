@@ -168,7 +168,8 @@ impl Provider {
                 Kind::Anthropic | Kind::Bedrock | Kind::Vertex => None,
             },
             (Of::CountTokens, _, kind) => match kind {
-                Kind::Openai | Kind::Azure => self.has_responses.then_some(Dialect::Responses),
+                // Those who copy the Responses API do not count tokens before a call.
+                Kind::Openai | Kind::Azure => (self.has_responses && self.has.is_none()).then_some(Dialect::Responses),
                 Kind::Anthropic => Some(Dialect::Anthropic),
                 Kind::Gemini => Some(Dialect::Gemini),
                 Kind::Vertex => (Publisher::of(model).0 == Publisher::Google).then_some(Dialect::Gemini),
