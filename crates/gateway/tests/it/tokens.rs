@@ -130,7 +130,7 @@ async fn a_stream_of_another_dialect_is_translated_from_gemini_on_vertex() {
         if asks_for_token(request) {
             return token("t", 3_600);
         }
-        vec![stream_head(), chunk(&format!("data: {GEMINI}\n\n")), end()]
+        vec![stream_head(), chunk(format!("data: {GEMINI}\n\n")), end()]
     })
     .await;
     let bench = Bench::start(with_tokens(&up)).await;
