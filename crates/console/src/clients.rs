@@ -136,7 +136,7 @@ pub fn find(id: &str) -> Option<&'static Client> {
     CLIENTS.iter().find(|client| client.id == id)
 }
 
-const BOTH_APIS: &str = "Both APIs go to every provider: where it has only the other one, the call is translated.";
+const BOTH_APIS: &str = "Both APIs reach every provider: where it speaks another format, the call is translated.";
 const WITHOUT_V1: &str = "The address has no `/v1`: the client adds it.";
 
 /// Every client, in the order of the page.
