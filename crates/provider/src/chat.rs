@@ -3,7 +3,7 @@
 //! one can say is kept beside it ([`Request::others`], [`Content::Native`]) so that it is refused or dropped by name, and
 //! never lost unsaid. A call whose dialect is the provider's never comes here: its bytes pass as they are.
 
-pub(crate) mod search;
+mod search;
 mod signature;
 mod tier;
 
@@ -376,6 +376,17 @@ pub struct Reasoning {
     pub enabled: Option<bool>,
     /// Whether the thoughts, or a summary of them, shall be in the answer.
     pub shown: Option<bool>,
+}
+
+impl Reasoning {
+    /// Whether the model shall not think at all.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        match self.enabled {
+            Some(enabled) => !enabled,
+            None => self.effort == Some(Effort::None) || self.budget_tokens == Some(0),
+        }
+    }
 }
 
 /// How hard, in words.

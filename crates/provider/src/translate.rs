@@ -7,6 +7,7 @@ mod call_ids;
 mod fields;
 mod losses;
 pub(crate) mod markers;
+pub(crate) mod search;
 mod stream;
 
 use bytes::Bytes;

@@ -78,9 +78,10 @@ impl Family {
 
     /// Whether it will be told in tokens how much to think.
     pub(super) fn thinks_by_budget(self, reasoning: Option<&Said<Reasoning>>) -> bool {
+        let Some(Said { value: reasoning, .. }) = reasoning.filter(|said| !said.value.is_off()) else { return false };
         match self {
             Family::ClaudeByBudget => true,
-            Family::Claude => reasoning.is_some_and(|said| said.value.budget_tokens.is_some()),
+            Family::Claude => reasoning.budget_tokens.is_some(),
             Family::Nova | Family::GptOss | Family::Other => false,
         }
     }

@@ -221,14 +221,15 @@ pub(super) fn take_stop(choice: &mut Map<String, Value>, parts: &[Content]) -> O
 
 /// Why a choice ended. Several servers say `stop` where they called a tool; vLLM says beside it which text it stopped at.
 pub(super) fn read_stop(word: String, stop_text: Option<String>, calls: bool, refused: bool) -> Stop {
-    match word.as_str() {
-        "stop" | "end_turn" | "eos" | "eos_token" | "complete" | "COMPLETE" if calls => Stop::ToolUse,
-        "stop" | "end_turn" | "eos" | "eos_token" | "complete" | "COMPLETE" if refused => Stop::Refused,
-        "stop" | "end_turn" | "eos" | "eos_token" | "complete" | "COMPLETE" => {
+    let lower = word.to_ascii_lowercase();
+    match lower.as_str() {
+        "stop" | "end_turn" | "eos" | "eos_token" | "complete" if calls => Stop::ToolUse,
+        "stop" | "end_turn" | "eos" | "eos_token" | "complete" if refused => Stop::Refused,
+        "stop" | "end_turn" | "eos" | "eos_token" | "complete" => {
             stop_text.map_or(Stop::End, |text| Stop::StopText(Some(text)))
         }
         "stop_sequence" => Stop::StopText(stop_text),
-        "length" | "max_tokens" | "MAX_TOKENS" => Stop::Length,
+        "length" | "max_tokens" => Stop::Length,
         "tool_calls" | "tool_call" | "tool_use" | "function_call" => Stop::ToolUse,
         "content_filter" => Stop::Filtered,
         // Mistral's: the model's own limit.
@@ -236,7 +237,7 @@ pub(super) fn read_stop(word: String, stop_text: Option<String>, calls: bool, re
         // OpenRouter's and Mistral's.
         "error" => Stop::MalformedAnswer,
         // Google's, in full `function_call_filter: MALFORMED_FUNCTION_CALL`.
-        _ if word.starts_with("function_call_filter") => Stop::MalformedCall,
+        _ if lower.starts_with("function_call_filter") => Stop::MalformedCall,
         _ => Stop::Other(word),
     }
 }

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 pub(super) use write::signed;
 pub(crate) use write::write;
 
-use crate::chat::{CacheFor, Effort, Format, Reasoning, Request, Said, Tool, ToolChoice, WebSearch, search};
+use crate::chat::{CacheFor, Effort, Format, Reasoning, Request, Said, Tool, ToolChoice, WebSearch};
 use crate::dialect::RequestError;
-use crate::translate::Fields;
+use crate::translate::{Fields, search};
 
 /// Fields that keep, label or route a call and change nothing about its answer, and wishes that nobody promises to grant.
 const HINTS: [&str; 9] = [

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 pub(crate) use writer::write;
 
-use crate::chat::{Effort, Format, Reasoning, Request, Said, Tool, ToolChoice, WebSearch, search};
+use crate::chat::{Effort, Format, Reasoning, Request, Said, Tool, ToolChoice, WebSearch};
 use crate::dialect::RequestError;
-use crate::translate::Fields;
+use crate::translate::{Fields, search};
 
 /// Fields that change nothing about the answer.
 const HINTS: [&str; 7] = [

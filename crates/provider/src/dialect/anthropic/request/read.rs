@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::read_content::{Seen, read_cache, read_content, read_object};
 use super::thinking;
-use crate::chat::{Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice, WebSearch, search};
+use crate::chat::{Content, Format, Message, Part, Request, Role, Said, Tool, ToolChoice, WebSearch};
 use crate::dialect::RequestError;
-use crate::translate::Fields;
+use crate::translate::{Fields, search};
 
 /// Fields that label or route a call and change nothing about its answer.
 const HINTS: [&str; 4] = ["diagnostics", "user_profile_id", "workspace_id", "anthropic_beta"];

@@ -73,7 +73,7 @@ pub(super) fn write(
     let plain =
         Written { max_tokens: limit.unwrap_or(DEFAULT_MAX_TOKENS.min(model.max_output_tokens)), ..Written::default() };
     let Some(Said { value: reasoning, at }) = reasoning else { return Ok(plain) };
-    if is_off(reasoning) {
+    if reasoning.is_off() {
         return write_off(reasoning, at, name, model, plain, losses);
     }
     let is_asked = reasoning.enabled.is_some() || reasoning.effort.is_some() || reasoning.budget_tokens.is_some();
@@ -88,13 +88,6 @@ pub(super) fn write(
         }
         (Thinking::Budget, _) | (Thinking::Either, Some(_)) => write_budget(reasoning, at, limit, model, plain, losses),
         (Thinking::Either | Thinking::Adaptive, _) => Ok(write_adaptive(reasoning, at, limit, model, plain, losses)),
-    }
-}
-
-fn is_off(reasoning: &Reasoning) -> bool {
-    match reasoning.enabled {
-        Some(enabled) => !enabled,
-        None => reasoning.effort == Some(Effort::None) || reasoning.budget_tokens == Some(0),
     }
 }
 

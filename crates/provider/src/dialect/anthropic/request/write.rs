@@ -14,14 +14,17 @@ use super::super::object;
 use super::sampling::Sampled;
 use super::thinking::{self, Written};
 use super::write_content::{cache_control, shortened, write_parts, write_system};
-use crate::chat::{Content, Format, Message, Request, Role, Said, Tier, Tool, ToolChoice, WebSearch, search};
-use crate::translate::{Losses, Unsupported, markers};
+use crate::chat::{Content, Format, Message, Reasoning, Request, Role, Said, Tier, Tool, ToolChoice, WebSearch};
+use crate::translate::{Losses, Unsupported, markers, search};
 
 pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
     let model = Model::of(&request.model);
+    let is_on = |said: &Said<Reasoning>| !said.value.is_off();
     let by_budget = match model.thinking {
-        Thinking::Budget => true,
-        Thinking::Either => request.reasoning.as_ref().is_some_and(|said| said.value.budget_tokens.is_some()),
+        Thinking::Budget => request.reasoning.as_ref().is_some_and(is_on),
+        Thinking::Either => {
+            request.reasoning.as_ref().is_some_and(|said| is_on(said) && said.value.budget_tokens.is_some())
+        }
         Thinking::Never | Thinking::Adaptive => false,
     };
     if by_budget && goes_on_without_a_thought(&request.messages) {

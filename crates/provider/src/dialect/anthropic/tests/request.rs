@@ -194,6 +194,27 @@ fn what_changes_nothing_about_the_answer_is_listed_and_never_refused() {
 }
 
 #[test]
+fn an_open_turn_without_a_thought_of_its_own_goes_on_without_a_budget() {
+    let open = |model: &str, reasoning: Reasoning| {
+        let call = ToolCall { id: "c1".to_owned(), name: "a".to_owned(), arguments: "{}".to_owned(), signature: None };
+        let parts = vec![Part::new(Content::text("ok"), "r")];
+        let result = crate::chat::ToolResult { id: "c1".to_owned(), name: None, parts, is_error: None };
+        let mut request = thinking(model, reasoning, None);
+        for (role, content) in [(Role::Assistant, Content::ToolCall(call)), (Role::User, Content::ToolResult(result))] {
+            request.messages.push(Message { role, parts: vec![Part::new(content, "x")], name: None });
+        }
+        let (body, listed) = written(request);
+        (body.get("thinking").map(|thinking| thinking["type"].clone()), listed.len())
+    };
+    let high = Reasoning { effort: Some(Effort::High), ..Reasoning::default() };
+    let budget = Reasoning { budget_tokens: Some(2_000), ..Reasoning::default() };
+    assert_eq!(open("claude-sonnet-4-5", high), (None, 1));
+    assert_eq!(open("claude-opus-4-6", budget), (None, 1));
+    // A model that thinks as it sees fit does not mind.
+    assert_eq!(open("claude-opus-4-6", high), (Some("adaptive".into()), 0));
+}
+
+#[test]
 fn a_level_that_a_model_does_not_have_is_listed() {
     let cases = [
         ("claude-opus-4-6", Effort::ExtraHigh, vec!["reasoning_effort"]),

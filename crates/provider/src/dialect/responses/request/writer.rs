@@ -10,10 +10,10 @@ use super::super::content::{object, take_text, write_citation, write_data_url};
 use super::super::output;
 use crate::chat::{
     CacheFor, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Said, Signature, Source, Tier, Tool,
-    ToolCall, ToolChoice, ToolResult, WebSearch, search,
+    ToolCall, ToolChoice, ToolResult, WebSearch,
 };
 use crate::dialect::openai::models::{self, BREAKPOINT};
-use crate::translate::{Losses, Unsupported};
+use crate::translate::{Losses, Unsupported, search};
 
 /// Characters of the end user's name that the API takes.
 const MAX_USER_CHARS: usize = 64;
