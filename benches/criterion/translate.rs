@@ -72,12 +72,16 @@ pub(crate) fn run() -> anyhow::Result<Report> {
     let header = vec!["from", "to", "KB", "µs", "serde_json µs", "ratio"];
     let title = "a request of 100,000 tokens, all pairs, beside serde_json parsing and writing the caller's body once";
     let mut report = Report::start("translate", title.to_owned(), header);
+    let mut dearest = (0.0, String::new());
     for (from, body) in &bodies {
         let group = format!("translate_{from}");
         let yardstick = kept::median_ns(&group, "serde_json")?;
         for &to in Dialect::ALL.iter().filter(|to| *to != from) {
             let took = kept::median_ns(&group, to.as_str())?;
             let ratio = took / yardstick;
+            if ratio > dearest.0 {
+                dearest = (ratio, format!("{from} to {to}"));
+            }
             let kilobytes = (body.len() / 1000).to_string();
             let cells = [from.to_string(), to.to_string(), kilobytes].into_iter();
             let figures = [short(took / 1e3), short(yardstick / 1e3), short(ratio)];
@@ -86,6 +90,7 @@ pub(crate) fn run() -> anyhow::Result<Report> {
             report.budget(Budget::at_most(format!("{from} to {to}, beside serde_json"), ratio, BUDGET));
         }
     }
+    report.note(format!("the dearest pair is {}", dearest.1));
     Ok(report)
 }
 

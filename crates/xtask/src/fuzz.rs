@@ -81,7 +81,7 @@ pub(crate) fn fuzz(names: &[String], seconds: u64) -> anyhow::Result<()> {
             .arg(format!("-timeout={TIMEOUT_SECONDS}"))
             .arg(format!("-rss_limit_mb={MEMORY_LIMIT_MIB}"))
             .arg(format!("-artifact_prefix={}/", findings.display()))
-            .args(["-print_final_stats=1", "-verbosity=0"]));
+            .args(["-print_final_stats=1", "-print_funcs=0", "-verbosity=0"]));
         if let Err(error) = outcome {
             say(&format!("error: {error:#}"));
             found.push(format!("`{name}` (inputs in {})", findings.display()));
