@@ -69,6 +69,11 @@ impl Losses {
         }
     }
 
+    /// Of the field at `at` itself nothing is lost, only the marker on it that says what to keep in the prompt cache.
+    pub fn note_marker(&mut self, at: &str) {
+        self.note(&format!("{at} (cache marker)"));
+    }
+
     /// Paths of what was left out, in order, each once.
     #[must_use]
     pub fn into_dropped(self) -> Vec<String> {

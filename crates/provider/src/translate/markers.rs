@@ -22,10 +22,10 @@ pub(crate) fn keep_last(request: &mut Request, losses: &mut Losses) {
     for (index, (cache, at)) in markers.into_iter().enumerate() {
         if index < excess {
             *cache = None;
-            losses.note(at);
+            losses.note_marker(at);
         } else if is_short && *cache == Some(CacheFor::OneHour) {
             *cache = Some(CacheFor::FiveMinutes);
-            losses.note(at);
+            losses.note_marker(at);
         }
         is_short |= *cache == Some(CacheFor::FiveMinutes);
     }
@@ -57,7 +57,7 @@ mod tests {
         keep_last(&mut request, &mut losses);
         let lives: Vec<_> = request.system.iter().filter_map(|part| part.cache).collect();
         assert_eq!(lives, [CacheFor::OneHour, CacheFor::FiveMinutes, CacheFor::FiveMinutes]);
-        assert_eq!(losses.into_dropped(), ["c"]);
+        assert_eq!(losses.into_dropped(), ["c (cache marker)"]);
     }
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
         };
         let mut losses = Losses::new(Dialect::Anthropic, OnUnsupported::Refuse);
         keep_last(&mut request, &mut losses);
-        assert_eq!(losses.into_dropped(), ["system[0]"]);
+        assert_eq!(losses.into_dropped(), ["system[0] (cache marker)"]);
         assert!(request.messages[0].parts.iter().all(|part| part.cache.is_some()));
         assert_eq!(request.system[0].cache, None);
     }

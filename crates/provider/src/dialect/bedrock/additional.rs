@@ -92,7 +92,7 @@ impl Family {
         let takes_any = self.is_claude() || self == Family::Nova;
         for tool in request.tools.iter_mut().filter(|_| !self.is_claude()) {
             if tool.cache.take().is_some() {
-                losses.note(&tool.at);
+                losses.note_marker(&tool.at);
             }
         }
         let messages = request.messages.iter_mut().flat_map(|message| &mut message.parts);
@@ -103,11 +103,11 @@ impl Family {
                 Family::Nova if part.cache == Some(CacheFor::FiveMinutes) => {}
                 Family::Nova => {
                     part.cache = Some(CacheFor::FiveMinutes);
-                    losses.note(&part.at);
+                    losses.note_marker(&part.at);
                 }
                 Family::GptOss | Family::Other => {
                     part.cache = None;
-                    losses.note(&part.at);
+                    losses.note_marker(&part.at);
                 }
             }
         }

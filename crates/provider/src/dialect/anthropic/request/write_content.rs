@@ -44,14 +44,14 @@ pub(super) fn write_parts(parts: Vec<Part>, losses: &mut Losses) -> Result<Vec<V
     for Part { content, at, cache } in parts {
         if let Content::ToolCall(ToolCall { signature: Some(_), .. }) = &content {
             // Another provider's. The call is whole without it.
-            losses.note(&at);
+            losses.note(&format!("{at} (signature)"));
         }
         let can_be_marked =
             !matches!(content, Content::Thinking { .. } | Content::Redacted(_) | Content::Native { .. });
         let Some(mut block) = write_block(content, &at, losses)? else { continue };
         match cache {
             Some(cache) if can_be_marked => block["cache_control"] = cache_control(cache),
-            Some(_) => losses.note(&at),
+            Some(_) => losses.note_marker(&at),
             None => {}
         }
         blocks.push(block);

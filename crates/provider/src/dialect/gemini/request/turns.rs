@@ -69,7 +69,7 @@ impl Writer<'_> {
     fn part(&mut self, part: Part) -> Result<(), Unsupported> {
         let Part { content, at, cache } = part;
         if cache.is_some() {
-            self.losses.note(&at);
+            self.losses.note_marker(&at);
         }
         match content {
             Content::Text { text, citations } => {
@@ -169,7 +169,7 @@ impl Writer<'_> {
         let mut media = Vec::new();
         for part in parts {
             if part.cache.is_some() {
-                self.losses.note(&part.at);
+                self.losses.note_marker(&part.at);
             }
             match part.content {
                 Content::Text { text: more, .. } | Content::Refusal(more) => append(&mut text, more),

@@ -98,7 +98,7 @@ fn write_system(system: Vec<Part>, losses: &mut Losses) -> Result<Option<Value>,
     let mut parts = Vec::with_capacity(system.len());
     for Part { content, at, cache } in system {
         if cache.is_some() {
-            losses.note(&at);
+            losses.note_marker(&at);
         }
         match content {
             Content::Text { text, .. } | Content::Refusal(text) => parts.push(object([("text", text.into())])),
@@ -127,7 +127,7 @@ fn write_tools(
     let mut declarations = Vec::with_capacity(tools.len());
     for Tool { name, description, parameters, strict: _, cache, at } in tools {
         if cache.is_some() {
-            losses.note(&at);
+            losses.note_marker(&at);
         }
         let mut declaration = Map::from_iter([("name".to_owned(), name.into())]);
         if let Some(description) = description {

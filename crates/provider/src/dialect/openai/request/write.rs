@@ -134,7 +134,7 @@ fn write_search(search: Said<WebSearch>, searches: bool, losses: &mut Losses) ->
 fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
     let Tool { name, description, parameters, strict, cache, at } = tool;
     if cache.is_some() {
-        losses.note(&at);
+        losses.note_marker(&at);
     }
     let mut function = Map::new();
     function.insert("name".to_owned(), name.into());

@@ -138,7 +138,7 @@ fn write_search(search: WebSearch, losses: &mut Losses) -> Result<Value, Unsuppo
 
 fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
     if tool.cache.is_some() {
-        losses.note(&tool.at);
+        losses.note_marker(&tool.at);
     }
     let mut value = json!({"type": "function", "name": tool.name});
     if let Some(description) = tool.description {
@@ -291,7 +291,7 @@ impl Input {
         if parts.len() == 1 && parts.iter().all(is_plain) {
             let Some(Part { content: Content::Text { text, .. }, at, cache }) = parts.pop() else { return Ok(None) };
             if cache.is_some() {
-                losses.note(&at);
+                losses.note_marker(&at);
             }
             return Ok(Some(text));
         }
@@ -350,7 +350,7 @@ impl Input {
             }
         }
         if cache.is_some() {
-            losses.note(&at);
+            losses.note_marker(&at);
         }
         Ok(())
     }

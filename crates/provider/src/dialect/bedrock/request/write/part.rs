@@ -44,7 +44,7 @@ fn push(blocks: &mut Vec<Value>, block: Option<Value>, cache: Option<Value>, at:
         }
         // What is cached up to here can be so up to the block before.
         (None, Some(cache)) if !blocks.is_empty() => blocks.push(cache),
-        (None, Some(_)) => losses.note(at),
+        (None, Some(_)) => losses.note_marker(at),
         (None, None) => {}
     }
 }
@@ -149,7 +149,7 @@ fn write_result(result: ToolResult, names: &mut Names, losses: &mut Losses) -> R
     let mut content = Vec::with_capacity(parts.len());
     for Part { content: part, at, cache } in parts {
         if cache.is_some() {
-            losses.note(&at);
+            losses.note_marker(&at);
         }
         let block = match part {
             // A result may be blank: that is what the tool said.

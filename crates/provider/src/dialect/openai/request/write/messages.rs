@@ -232,7 +232,7 @@ impl Writer<'_> {
         for part in parts {
             // A breakpoint in a turn of the model's is overlooked.
             if part.cache.is_some() {
-                self.losses.note(&part.at);
+                self.losses.note_marker(&part.at);
             }
             self.said(part.content, &part.at, &mut turn)?;
         }
