@@ -25,6 +25,8 @@ struct Turn {
 fn scenarios() -> Vec<(String, PathBuf)> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/gemini");
     let mut folders: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // The others are no conversations, and only read by the observer.
+    folders.retain(|folder| folder.join("turn.json").exists());
     folders.sort();
     folders.into_iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path)).collect()
 }
