@@ -87,6 +87,8 @@ fn count(vocabulary: Vocabulary, texts: &[&str]) -> u64 {
     for text in texts {
         let first = offset.next_multiple_of(stride) - offset;
         for start in (first..text.len()).step_by(stride) {
+            // A short text is taken whole: half of one would have more tokens than half of them.
+            let start = if text.len() <= SAMPLE_BYTES { 0 } else { start };
             let (start, end) = (text.floor_char_boundary(start), text.floor_char_boundary(start + SAMPLE_BYTES));
             let sample = text.get(start..end).unwrap_or_default();
             counted += vocabulary.count(sample);
