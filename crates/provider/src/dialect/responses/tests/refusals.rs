@@ -197,7 +197,11 @@ fn breakpoints_are_written_for_models_that_take_them() {
     assert!(dropped.is_empty());
     for model in ["gpt-5", "gpt-5.5", "o4-mini", "gpt-4o", "m"] {
         let (body, dropped) = marked(model);
-        assert_eq!((&body["instructions"], dropped), (&json!("rules"), vec!["system[0] (cache marker)".to_owned()]), "{model}");
+        assert_eq!(
+            (&body["instructions"], dropped),
+            (&json!("rules"), vec!["system[0] (cache marker)".to_owned()]),
+            "{model}"
+        );
     }
 }
 
