@@ -157,6 +157,11 @@ COLUMNS = {
     "log_gaps": EVENT + [(6, 0, "gap_writer", T), (7, 0, "gap_epoch", I), (8, 0, "first_seq", I), (9, 0, "last_seq", I),
                          (10, 0, "more_may_be_missing", pa.bool_()), (11, 0, "reason", T), (12, 0, "dropped_opened", I),
                          (13, 0, "dropped_settled", I), (0, 0, "record_commitment", B)],
+    "price_corrections": EVENT + [(6, 0, "event_id", T), (7, 0, "tenant", T), (8, 0, "actor", T), (9, 0, "reason", T),
+                                  (10, 0, "interaction_id", T), (11, 0, "call_started_at", W), (12, 0, "team", T),
+                                  (13, 0, "old_cost_usd", pa.decimal128(20, 12)),
+                                  (14, 0, "new_cost_usd", pa.decimal128(20, 12)), (15, 0, "price_id", T),
+                                  (16, 0, "catalog_id", T), (0, 0, "record_commitment", B)],
     "payloads": [(0, 0, "interaction_id", T), (0, 0, "request_content_type", T), (0, 0, "request_body", B),
                  (0, 0, "response_content_type", T), (0, 0, "response_body", B), (0, 0, "payload_salt", B)],
 }
@@ -401,6 +406,12 @@ def build(folder: Path) -> tuple[Lake, dict[str, Any]]:
                 lake.now += timedelta(seconds=1)
                 rows["log_gaps"] = [dict(schema_version=2, at=lake.now, gap_writer="gw-a", gap_epoch=1, first_seq=1, last_seq=2,
                                          more_may_be_missing=False, reason="lost", dropped_opened=0, dropped_settled=None)]
+            if i % 13 == 0:
+                lake.now += timedelta(seconds=1)
+                rows["price_corrections"] = [dict(schema_version=3, at=lake.now, event_id=f"pc-{i}", tenant="acme", actor="eve",
+                                                  reason="dearer", interaction_id=f"old-{i}", call_started_at=lake.now,
+                                                  team="kyc", old_cost_usd=None, new_cost_usd=Decimal("0.000000000001") * i,
+                                                  price_id="p/m@release", catalog_id="c")]
             batches.append((more.get("writer") or lake.random.choice(["gw-a", "gw-b"]), rows))
         return lake.commit(batches, payloads, more.get("keys"))
 

@@ -379,6 +379,9 @@ SCHEMAS: dict[str, list[Field]] = {
                             "11 purpose text, 12 rows int"),
     "log_gaps": fields(EVENT + ", 6 gap_writer text, 7 gap_epoch int, 8 first_seq int, 9 last_seq int,"
                        "10 more_may_be_missing bool, 11 reason text, 12 dropped_opened int, 13 dropped_settled int"),
+    "price_corrections": fields(EVENT + ", 6 event_id text, 7 tenant text, 8 actor text, 9 reason text, 10 interaction_id text,"
+                                "11 call_started_at time, 12 team text, 13 old_cost_usd decimal, 14 new_cost_usd decimal,"
+                                "15 price_id text, 16 catalog_id text"),
 }
 PAYLOAD = fields("1 interaction_id text, 2 payload_salt binary, 3 request_content_type text, 4 request_body binary,"
                  "5 response_content_type text, 6 response_body binary")
@@ -1149,7 +1152,7 @@ def entry_name(i: int, entry: bytes) -> str:
 
 
 def record_name(table: str, columns: dict[str, list], i: int) -> str:
-    own = columns.get("interaction_id") or columns.get("event_id")
+    own = columns.get("event_id") or columns.get("interaction_id")
     return (f"record {text(columns['writer'][i])}/{columns['epoch'][i]}/{columns['seq'][i]} of {table}"
             + (f" ({text(own[i])})" if own else ""))
 

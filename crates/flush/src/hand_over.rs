@@ -113,6 +113,7 @@ impl Attempt {
             control_events: listed(Table::ControlEvents),
             access_events: listed(Table::AccessEvents),
             log_gaps: listed(Table::LogGaps),
+            price_corrections: listed(Table::PriceCorrections),
             header,
         };
         Ok(Attempt { plan, manifest, files })

@@ -141,6 +141,8 @@ pub struct Batches {
     pub access_events: RecordBatch,
     /// What the log lost.
     pub log_gaps: RecordBatch,
+    /// What calls cost by a later catalogue.
+    pub price_corrections: RecordBatch,
 }
 
 impl Batches {
@@ -153,6 +155,7 @@ impl Batches {
             Table::ControlEvents => &self.control_events,
             Table::AccessEvents => &self.access_events,
             Table::LogGaps => &self.log_gaps,
+            Table::PriceCorrections => &self.price_corrections,
         }
     }
 
@@ -165,6 +168,7 @@ impl Batches {
             control_events: made(Table::ControlEvents)?,
             access_events: made(Table::AccessEvents)?,
             log_gaps: made(Table::LogGaps)?,
+            price_corrections: made(Table::PriceCorrections)?,
         })
     }
 
@@ -402,7 +406,7 @@ fn concat(first: &RecordBatch, second: &RecordBatch) -> Result<RecordBatch, Arro
 fn convert(items: Vec<HotItem>) -> Batches {
     let mut facts = Vec::with_capacity(items.len());
     let mut payloads = Vec::with_capacity(items.len());
-    let (mut control, mut access, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut control, mut access, mut gaps, mut prices) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for item in items {
         let row = match item {
             HotItem::Call(row) => row,
@@ -411,6 +415,7 @@ fn convert(items: Vec<HotItem>) -> Batches {
                     Governance::Control(event) => control.push((id, event)),
                     Governance::Access(event) => access.push((id, event)),
                     Governance::Gap(event) => gaps.push((id, event)),
+                    Governance::Price(event) => prices.push((id, event)),
                 }
                 continue;
             }
@@ -438,6 +443,7 @@ fn convert(items: Vec<HotItem>) -> Batches {
         control_events: built_unless_empty(&control, batch::control_events, Table::ControlEvents),
         access_events: built_unless_empty(&access, batch::access_events, Table::AccessEvents),
         log_gaps: built_unless_empty(&gaps, batch::log_gaps, Table::LogGaps),
+        price_corrections: built_unless_empty(&prices, batch::price_corrections, Table::PriceCorrections),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Manifest {
     /// Files of the `log_gaps` table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_gaps: Vec<ManifestFile>,
+    /// Files of the `price_corrections` table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub price_corrections: Vec<ManifestFile>,
     /// The batch's header, signed: see [`crate::batch_header`]. `None` from writers of version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
@@ -83,6 +86,7 @@ impl Manifest {
             Table::ControlEvents => &self.control_events,
             Table::AccessEvents => &self.access_events,
             Table::LogGaps => &self.log_gaps,
+            Table::PriceCorrections => &self.price_corrections,
         }
     }
 

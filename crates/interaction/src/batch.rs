@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::attempt::{Attempt, Candidate, Reason};
 use crate::commitment::{Commitment, Rows, SALT_BYTES};
-use crate::governance::{AccessEvent, ControlEvent, GapEvent};
+use crate::governance::{AccessEvent, ControlEvent, GapEvent, PriceCorrection};
 use crate::id::{EventId, InteractionId};
 use crate::interaction::day_of;
 use crate::money::Usd;
@@ -97,6 +97,14 @@ pub fn access_events(rows: &[EventRow<AccessEvent>]) -> Result<RecordBatch, Arro
 /// Only if a column does not fit its declared type, which is a defect of this crate.
 pub fn log_gaps(rows: &[EventRow<GapEvent>]) -> Result<RecordBatch, ArrowError> {
     built(Table::LogGaps, &schema::LOG_GAP_COLUMNS, rows, |_| Vec::new())
+}
+
+/// Builds a batch of the `price_corrections` table.
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn price_corrections(rows: &[EventRow<PriceCorrection>]) -> Result<RecordBatch, ArrowError> {
+    built(Table::PriceCorrections, &schema::PRICE_CORRECTION_COLUMNS, rows, |_| Vec::new())
 }
 
 /// Builds the columns and, from them, the commitments: of the personal fields first, since the record's contains it.
@@ -481,6 +489,12 @@ impl Timed for GapEvent {
     }
 }
 
+impl Timed for PriceCorrection {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
 /// A column of text of an event.
 macro_rules! event_text {
     ($name:literal, $meaning:literal, |$event:ident| $value:expr) => {
@@ -540,6 +554,35 @@ pub(crate) fn log_gap_columns() -> Vec<Column<EventRow<GapEvent>>> {
         event_text!("reason", "damaged, missing, unreadable, dropped", |event| &event.reason),
         event_count!("dropped_opened", "Calls whose beginning was dropped", |event| event.dropped_opened),
         event_count!("dropped_settled", "Calls whose end was dropped", |event| event.dropped_settled),
+    ])
+}
+
+pub(crate) fn price_correction_columns() -> Vec<Column<EventRow<PriceCorrection>>> {
+    type Row = EventRow<PriceCorrection>;
+    event_columns(vec![
+        event_text!("event_id", "Identifies the event for good", |event| &event.event_id),
+        event_text!("tenant", "Organisation of the call", |event| &event.tenant),
+        event_text!("actor", "Who had the cost corrected", |event| &event.actor),
+        event_text!("reason", "Why, in their words", |event| &event.reason),
+        column("interaction_id", DataType::Utf8, false, "The call whose cost is corrected", |rows: &[Row]| {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, event)| event.interaction_id.to_string())))
+        }),
+        column("call_started_at", schema::timestamp(), false, "When that call started (UTC)", |rows: &[Row]| {
+            timestamps(rows.iter().map(|(_, event)| event.call_started_at_us))
+        }),
+        event_text!("team", "Team of that call", |event| &event.team),
+        column(
+            "old_cost_usd",
+            schema::dollars(),
+            true,
+            "What counted before; NULL if it was not known",
+            |rows: &[Row]| dollars(rows.iter().map(|(_, event)| event.old_cost_usd)),
+        ),
+        column("new_cost_usd", schema::dollars(), false, "What counts since", |rows: &[Row]| {
+            dollars(rows.iter().map(|(_, event)| Some(event.new_cost_usd)))
+        }),
+        event_text!("price_id", "Row of the price catalogue that gives it", |event| &event.price_id),
+        event_text!("catalog_id", "That catalogue, by the hash of its text", |event| &event.catalog_id),
     ])
 }
 

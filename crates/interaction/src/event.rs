@@ -69,6 +69,8 @@ pub enum EventKind {
     Access = 5,
     /// [`Governance::Gap`].
     Gap = 6,
+    /// [`Governance::Price`].
+    Price = 7,
 }
 
 impl EventKind {
@@ -81,6 +83,7 @@ impl EventKind {
             4 => Some(EventKind::Control),
             5 => Some(EventKind::Access),
             6 => Some(EventKind::Gap),
+            7 => Some(EventKind::Price),
             _ => None,
         }
     }
@@ -129,6 +132,7 @@ impl Event {
                 Governance::Control(_) => EventKind::Control,
                 Governance::Access(_) => EventKind::Access,
                 Governance::Gap(_) => EventKind::Gap,
+                Governance::Price(_) => EventKind::Price,
             },
         }
     }
@@ -143,6 +147,7 @@ impl Event {
                 Governance::Control(event) => minicbor::encode(event, Growing(buffer)),
                 Governance::Access(event) => minicbor::encode(event, Growing(buffer)),
                 Governance::Gap(event) => minicbor::encode(event, Growing(buffer)),
+                Governance::Price(event) => minicbor::encode(event, Growing(buffer)),
             },
         };
         debug_assert!(written.is_ok(), "encoding an event failed: {written:?}");
@@ -162,6 +167,7 @@ impl Event {
             EventKind::Control => minicbor::decode(body).map(|event| Governance::Control(event).into()),
             EventKind::Access => minicbor::decode(body).map(|event| Governance::Access(event).into()),
             EventKind::Gap => minicbor::decode(body).map(|event| Governance::Gap(event).into()),
+            EventKind::Price => minicbor::decode(body).map(|event| Governance::Price(event).into()),
         };
         decoded.map_err(|source| DecodeEventError { kind, source })
     }

@@ -1,9 +1,11 @@
-//! Events beside the calls: who changed what, who read what was said, and what the log itself could not keep. They go
-//! through the same write-ahead log as calls, into tables of their own, and under the same proof.
+//! Events beside the calls: who changed what, who read what was said, what the log itself could not keep, and what a call
+//! costs by a later catalogue. They go through the same write-ahead log as calls, into tables of their own, and under the
+//! same proof.
 
 use minicbor::{Decode, Encode};
 
-use crate::id::WriterId;
+use crate::id::{InteractionId, WriterId};
+use crate::money::Usd;
 
 /// A change of the control plane: a key made or revoked, a bundle activated, a budget changed, a login, an export, content
 /// that expired.
@@ -105,6 +107,49 @@ impl GapEvent {
     }
 }
 
+/// What a call costs by a later price catalogue than the one it was recorded with. The call's own row stays as it is; of
+/// several corrections of a call the last one counts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PriceCorrection {
+    /// Identifies the event for good.
+    #[n(0)]
+    pub event_id: String,
+    /// When it was corrected. Microseconds since 1970, UTC.
+    #[n(1)]
+    pub at_us: i64,
+    /// Organisation of the call.
+    #[n(2)]
+    pub tenant: String,
+    /// Who had it corrected: a role and the id of a session or a token.
+    #[n(3)]
+    pub actor: String,
+    /// Why, in their words.
+    #[n(4)]
+    pub reason: String,
+    /// The call.
+    #[n(5)]
+    pub interaction_id: InteractionId,
+    /// When the call started. Microseconds since 1970, UTC.
+    #[n(6)]
+    pub call_started_at_us: i64,
+    /// Team of the call.
+    #[n(7)]
+    pub team: String,
+    /// What counted before: the recorded cost, or that of the correction before this one; `None` if it was not known.
+    #[n(8)]
+    pub old_cost_usd: Option<Usd>,
+    /// What counts from now on.
+    #[n(9)]
+    pub new_cost_usd: Usd,
+    /// Row of the catalogue that gives it.
+    #[n(10)]
+    pub price_id: String,
+    /// The catalogue, by the hash of its text.
+    #[n(11)]
+    pub catalog_id: String,
+}
+
 /// One event beside the calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Governance {
@@ -114,6 +159,8 @@ pub enum Governance {
     Access(AccessEvent),
     /// Something is missing.
     Gap(GapEvent),
+    /// A call costs something else than was recorded.
+    Price(PriceCorrection),
 }
 
 impl Governance {
@@ -124,6 +171,7 @@ impl Governance {
             Governance::Control(event) => event.at_us,
             Governance::Access(event) => event.at_us,
             Governance::Gap(event) => event.at_us,
+            Governance::Price(event) => event.at_us,
         }
     }
 }

@@ -17,7 +17,7 @@ pub mod usage;
 
 pub use attempt::{Attempt, Candidate, Reason};
 pub use event::{Event, EventKind, Opened, Payload, Settled};
-pub use governance::{AccessEvent, ControlEvent, GapEvent, Governance};
+pub use governance::{AccessEvent, ControlEvent, GapEvent, Governance, PriceCorrection};
 pub use id::{EventId, InteractionId, WriterId};
 pub use interaction::Interaction;
 pub use money::Usd;

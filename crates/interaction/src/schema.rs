@@ -10,14 +10,14 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::batch::{self, PayloadRow, Seal};
-use crate::governance::{AccessEvent, ControlEvent, GapEvent};
+use crate::governance::{AccessEvent, ControlEvent, GapEvent, PriceCorrection};
 use crate::id::EventId;
 use crate::interaction::Interaction;
 use crate::money;
 
 /// Version of the record's columns, written on every row. 1: as first shipped. 2: salted commitments, in batches under a
 /// signed log; control, access and gap events. 3: images written and tools billed by the call among the usage; tier of
-/// service, the provider's own cost, its wire format and what that could not express.
+/// service, the provider's own cost, its wire format and what that could not express; corrections of prices.
 pub const SCHEMA_VERSION: u16 = 3;
 /// The first version whose records are proven.
 pub const FIRST_PROVEN_VERSION: u16 = 2;
@@ -50,6 +50,8 @@ pub enum Table {
     AccessEvents,
     /// What the log lost.
     LogGaps,
+    /// What calls cost by a later price catalogue.
+    PriceCorrections,
 }
 
 /// How a column takes part in the commitments of its row.
@@ -65,10 +67,17 @@ pub enum Part {
 
 impl Table {
     /// Every table; the facts last, whose commit makes the others' rows count.
-    pub const ALL: [Table; 5] =
-        [Table::Payloads, Table::ControlEvents, Table::AccessEvents, Table::LogGaps, Table::Interactions];
+    pub const ALL: [Table; 6] = [
+        Table::Payloads,
+        Table::ControlEvents,
+        Table::AccessEvents,
+        Table::LogGaps,
+        Table::PriceCorrections,
+        Table::Interactions,
+    ];
     /// The tables whose rows are records of their own, with a commitment and a place in a batch.
-    pub const RECORDS: [Table; 4] = [Table::Interactions, Table::ControlEvents, Table::AccessEvents, Table::LogGaps];
+    pub const RECORDS: [Table; 5] =
+        [Table::Interactions, Table::ControlEvents, Table::AccessEvents, Table::LogGaps, Table::PriceCorrections];
 
     /// Its name in SQL, and its folder under the root of the store.
     #[must_use]
@@ -79,6 +88,7 @@ impl Table {
             Table::ControlEvents => "control_events",
             Table::AccessEvents => "access_events",
             Table::LogGaps => "log_gaps",
+            Table::PriceCorrections => "price_corrections",
         }
     }
 
@@ -98,6 +108,7 @@ impl Table {
             Table::ControlEvents => &CONTROL_EVENTS,
             Table::AccessEvents => &ACCESS_EVENTS,
             Table::LogGaps => &LOG_GAPS,
+            Table::PriceCorrections => &PRICE_CORRECTIONS,
         })
     }
 
@@ -106,7 +117,7 @@ impl Table {
     pub const fn retired(self) -> &'static [&'static str] {
         match self {
             Table::Payloads => &[MESSAGES],
-            Table::Interactions | Table::ControlEvents | Table::AccessEvents | Table::LogGaps => &[],
+            _ => &[],
         }
     }
 
@@ -115,7 +126,7 @@ impl Table {
     pub const fn time_column(self) -> &'static str {
         match self {
             Table::Interactions | Table::Payloads => "started_at",
-            Table::ControlEvents | Table::AccessEvents | Table::LogGaps => "at",
+            Table::ControlEvents | Table::AccessEvents | Table::LogGaps | Table::PriceCorrections => "at",
         }
     }
 
@@ -128,6 +139,7 @@ impl Table {
             Table::ControlEvents => parts(&CONTROL_EVENT_COLUMNS),
             Table::AccessEvents => parts(&ACCESS_EVENT_COLUMNS),
             Table::LogGaps => parts(&LOG_GAP_COLUMNS),
+            Table::PriceCorrections => parts(&PRICE_CORRECTION_COLUMNS),
         };
         (1..=u8::MAX).zip(fields).map(|(id, (name, part))| (id, name, part))
     }
@@ -165,12 +177,16 @@ pub static ACCESS_EVENT_COLUMNS: LazyLock<Vec<Column<EventRow<AccessEvent>>>> =
     LazyLock::new(batch::access_event_columns);
 /// Columns of the `log_gaps` table, [`DAY`] last.
 pub static LOG_GAP_COLUMNS: LazyLock<Vec<Column<EventRow<GapEvent>>>> = LazyLock::new(batch::log_gap_columns);
+/// Columns of the `price_corrections` table, [`DAY`] last.
+pub static PRICE_CORRECTION_COLUMNS: LazyLock<Vec<Column<EventRow<PriceCorrection>>>> =
+    LazyLock::new(batch::price_correction_columns);
 
 static INTERACTIONS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&INTERACTION_COLUMNS));
 static PAYLOADS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&PAYLOAD_COLUMNS));
 static CONTROL_EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&CONTROL_EVENT_COLUMNS));
 static ACCESS_EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&ACCESS_EVENT_COLUMNS));
 static LOG_GAPS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&LOG_GAP_COLUMNS));
+static PRICE_CORRECTIONS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&PRICE_CORRECTION_COLUMNS));
 
 /// Schema of the `interactions` table: one row per call, kept for years.
 #[must_use]
@@ -190,12 +206,14 @@ fn schema_of<Row>(columns: &[Column<Row>]) -> SchemaRef {
 }
 
 /// Microseconds since 1970, UTC.
-pub(crate) fn timestamp() -> DataType {
+#[must_use]
+pub fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
 /// Exact dollars.
-pub(crate) fn dollars() -> DataType {
+#[must_use]
+pub fn dollars() -> DataType {
     DataType::Decimal128(money::PRECISION, money::SCALE)
 }
 

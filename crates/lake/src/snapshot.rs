@@ -20,6 +20,8 @@ pub struct LakeSnapshot {
     pub access_events: TableFiles,
     /// What the log lost.
     pub log_gaps: TableFiles,
+    /// What calls cost by a later catalogue.
+    pub price_corrections: TableFiles,
     /// For each (writer, epoch) the last sequence number that is in the lake.
     pub watermarks: Watermarks,
     /// Entries of the proof's log that the facts' commits carry.
@@ -36,6 +38,7 @@ impl LakeSnapshot {
             Table::ControlEvents => &self.control_events,
             Table::AccessEvents => &self.access_events,
             Table::LogGaps => &self.log_gaps,
+            Table::PriceCorrections => &self.price_corrections,
         }
     }
 
@@ -46,6 +49,7 @@ impl LakeSnapshot {
             Table::ControlEvents => &mut self.control_events,
             Table::AccessEvents => &mut self.access_events,
             Table::LogGaps => &mut self.log_gaps,
+            Table::PriceCorrections => &mut self.price_corrections,
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn records(
     let is_call = table == Table::Interactions;
     let names = match table {
         Table::Interactions => Some(columns.text("interaction_id")?),
-        Table::ControlEvents | Table::AccessEvents => Some(columns.text("event_id")?),
+        Table::ControlEvents | Table::AccessEvents | Table::PriceCorrections => Some(columns.text("event_id")?),
         Table::Payloads | Table::LogGaps => None,
     };
     let about = match table {

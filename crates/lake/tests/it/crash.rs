@@ -8,6 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tollgate_flush::store::{self, StoreError};
 use tollgate_interaction::Outcome;
+use tollgate_interaction::schema::Table;
 
 use crate::fault::{Fault, with_fault};
 use crate::writer::{Process, assert_once, eventually, flush_settings, open_store, open_wal, opened, record, settled};
@@ -69,8 +70,8 @@ async fn run_and_recover(at: i64, fault: Fault) -> bool {
 async fn a_store_that_is_down_costs_nothing_but_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_store(&folder.path().join("lake"));
-    // The probe (put, put, delete) and five tables are eight writes; then the store goes away.
-    let (faulty, state) = with_fault(&store, 8, Fault::DiesBefore);
+    // The probe (put, put, delete) and the tables are written; then the store goes away.
+    let (faulty, state) = with_fault(&store, 3 + Table::ALL.len() as i64, Fault::DiesBefore);
     let wal = open_wal(folder.path());
     let mut settings = flush_settings(folder.path());
     settings.hot_max_bytes = 150_000;

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tollgate_flush::keys::{KeySource, generate};
-use tollgate_interaction::{AccessEvent, ControlEvent, Governance};
+use tollgate_interaction::schema::Table;
+use tollgate_interaction::{AccessEvent, ControlEvent, Governance, PriceCorrection, Usd};
 use tollgate_lake::audit::{
     Disclosure, ProblemKind, Verification, VerifySettings, check_proof, prove, verify, verify_store,
 };
@@ -252,6 +253,48 @@ async fn one_changed_cost_is_found_and_its_record_named() {
     });
     made.assert_found(ProblemKind::RecordChanged, &named).await;
     made.assert_found(ProblemKind::BatchRoot, "batch").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correction_of_a_price_is_proven_as_a_call_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = open_wal(folder.path());
+    let process = Process::start(&wal, folder.path(), open_store(&folder.path().join("lake"))).await.unwrap();
+    process.record(1..=3).await;
+    let call = interaction(2);
+    let correction = PriceCorrection {
+        event_id: "price-2".into(),
+        at_us: crate::writer::STARTED_AT_US + 1,
+        tenant: "acme".into(),
+        actor: "local".into(),
+        reason: "the catalogue was wrong".into(),
+        interaction_id: call.interaction_id,
+        call_started_at_us: call.started_at_us,
+        team: call.team,
+        old_cost_usd: None,
+        new_cost_usd: Usd::new(2_500_000_000_001),
+        price_id: "sandbox/small@2026-11-01".into(),
+        catalog_id: "ab".repeat(32),
+    };
+    process.wal.appender().append_durable(&Governance::Price(correction).into()).await.unwrap();
+    let is_committed = || process.lake.snapshot().files(Table::PriceCorrections).rows() == 1;
+    eventually("the correction is committed", is_committed).await;
+    let key = process.lake.proof().borrow().public_key.clone();
+    process.stop().await;
+    drop(wal);
+    let made = Made { folder, key };
+    let found = made.verify().await;
+    assert!(found.ok, "{:#?}", found.problems);
+    assert_eq!(found.records, 4);
+    let file = made.files("price_corrections").remove(0);
+    made.rewrite("price_corrections", &file, |batch| {
+        let costs = batch.column_by_name("new_cost_usd").unwrap();
+        let recorded = costs.as_primitive::<Decimal128Type>().value(0);
+        assert_eq!(recorded, 2_500_000_000_001);
+        let lower = Decimal128Array::from(vec![recorded - 1]).with_data_type(costs.data_type().clone());
+        replaced(&batch, "new_cost_usd", Arc::new(lower))
+    });
+    made.assert_found(ProblemKind::RecordChanged, "price-2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
