@@ -4,6 +4,7 @@
 //! planned, no file outside the lake can be named, and what a query may use is bounded in rows, bytes and time.
 
 mod conversation;
+mod costs;
 pub mod error;
 pub mod output;
 mod prune;

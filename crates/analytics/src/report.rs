@@ -5,6 +5,7 @@ mod costs;
 mod detail;
 mod list;
 mod overview;
+mod recorded;
 mod rows;
 pub mod shape;
 mod values;
@@ -13,10 +14,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tollgate_interaction::InteractionId;
 
+pub use recorded::{RecordedCall, recorded_calls};
 pub use shape::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, CostDay, CostGroup, CostRow, Costs, Cursor, FilterValues, Group,
-    InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message, Overview, Page, ParseCursorError,
-    ReasonView, SeriesPoint, TimeRange, Totals,
+    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
+    Cursor, FilterValues, Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message,
+    Overview, Page, ParseCursorError, ReasonView, ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
 
 use crate::error::ReportError;

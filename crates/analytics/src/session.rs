@@ -32,6 +32,7 @@ use tollgate_lake::Lake;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::conversation;
+use crate::costs::{self, COSTS};
 use crate::error::{AnalyticsError, ReportError, SqlError};
 use crate::query::{QueryLimits, QueryResult};
 use crate::signals::{SignalsCache, SignalsState};
@@ -228,6 +229,9 @@ impl Engine {
             };
             schema.register_table(kind.folder().to_owned(), provider)?;
         }
+        if let (Some(calls), Some(corrections)) = (tables.of(Table::Interactions), tables.of(Table::PriceCorrections)) {
+            schema.register_table(COSTS.to_owned(), Arc::new(costs::costs(Arc::clone(calls), corrections)?))?;
+        }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(schema))?;
         let catalogs = MemoryCatalogProviderList::new();
@@ -284,6 +288,13 @@ impl Drop for Engine {
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     pub(crate) all: Arc<[(Table, Arc<LogTable>)]>,
+}
+
+impl Tables {
+    /// One of them.
+    pub(crate) fn of(&self, table: Table) -> Option<&Arc<LogTable>> {
+        self.all.iter().find(|(kind, _)| *kind == table).map(|(_, table)| table)
+    }
 }
 
 fn configuration(profile: Profile, threads: usize) -> SessionConfig {

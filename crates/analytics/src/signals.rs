@@ -1,7 +1,8 @@
 //! What the log shows right now: spend of every team in the current UTC month, and how each target did in the last
 //! quarter of an hour. Taken about every second, so it reads each file of the lake once: a file's rows are folded into
 //! the partial sums of its day, and only files that are new since the last call are opened. Rows in memory go through
-//! the same fold. Files that vanish (compaction, retention) make their day be folded again.
+//! the same fold. Files that vanish (compaction, retention) make their day be folded again. Corrections of prices add to
+//! the spend of their call's day what the call costs more or less by them.
 //!
 //! All of this is derived: [`Analytics::rebuilt_signals`](crate::Analytics::rebuilt_signals) folds the same rows from the
 //! lake alone, and the two states are equal to the byte ([`SignalsState`]).
@@ -20,9 +21,9 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tollgate_interaction::WriterId;
 use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::schema::Table;
-use tollgate_interaction::{WriterId, schema};
 use tollgate_lake::DataFile;
 use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
 
@@ -30,7 +31,7 @@ use self::fold::{Fold, LONGEST_CALL_US, US_PER_MINUTE};
 use crate::error::ReportError;
 use crate::session::Profile;
 use crate::table::LogTable;
-use crate::view::Reading;
+use crate::view::{Reading, complete_files};
 
 const REPORT: &str = "signals";
 /// Where a row stands in its writer's log.
@@ -47,6 +48,8 @@ pub(crate) struct SignalsCache {
 #[derive(Default)]
 struct Known {
     days: BTreeMap<i32, Day>,
+    /// The same of corrections of prices, by the day of the correction.
+    corrections: BTreeMap<i32, Day>,
     chunks: HashMap<ChunkKey, Arc<Fold>>,
 }
 
@@ -100,6 +103,7 @@ impl SignalsCache {
         let first_day = day_of(month_us.min(since_us.saturating_sub(LONGEST_CALL_US)));
         let mut known = self.known.lock().await;
         known.read_new_files(reading, first_day, since_us).await?;
+        known.read_new_corrections(reading, first_day).await?;
         known.fold_chunks(reading);
         let mut sum = Fold::default();
         for (day, partial) in &known.days {
@@ -107,6 +111,9 @@ impl SignalsCache {
                 sum.add_spend(&partial.fold);
             }
             sum.add_targets(&partial.fold, since_us);
+        }
+        for partial in known.corrections.values() {
+            sum.add_spend_since(&partial.fold, day_of(month_us));
         }
         for chunk in known.chunks.values() {
             // A chunk may span midnight of the first: it keeps its spend by day.
@@ -125,10 +132,7 @@ fn watermarks(reading: &Reading) -> BTreeMap<String, u64> {
 impl Known {
     /// Folds the files that were not there before. What is known stays as it was if a file cannot be read.
     async fn read_new_files(&mut self, reading: &Reading, first_day: i32, since_us: i64) -> Result<(), ReportError> {
-        let mut by_day: BTreeMap<i32, Vec<Arc<DataFile>>> = BTreeMap::new();
-        for file in reading.lake.interactions.files.iter().filter(|file| file.day >= first_day) {
-            by_day.entry(file.day).or_default().push(Arc::clone(file));
-        }
+        let by_day = by_day(reading.lake.interactions.files.clone(), first_day);
         self.days.retain(|day, _| by_day.contains_key(day));
         for (day, files) in by_day {
             let mut partial = self.days.remove(&day).unwrap_or_default();
@@ -149,6 +153,24 @@ impl Known {
         Ok(())
     }
 
+    /// Folds the files of corrections that were not there before. A correction is made after its call, so those of before
+    /// the month concern no call of it.
+    async fn read_new_corrections(&mut self, reading: &Reading, first_day: i32) -> Result<(), ReportError> {
+        let by_day = by_day(complete_files(&reading.lake, Table::PriceCorrections), first_day);
+        self.corrections.retain(|day, _| by_day.contains_key(day));
+        for (day, files) in by_day {
+            let partial = self.corrections.entry(day).or_default();
+            if partial.files.len() == files.len() && files.iter().all(|file| partial.files.contains(&file.path)) {
+                continue;
+            }
+            // There are few of them: the day is folded anew.
+            let paths = files.iter().map(|file| file.path.clone()).collect();
+            let fold = scan(reading, Table::PriceCorrections, files, fold::CORRECTION_COLUMNS).await?;
+            *partial = Day { files: paths, fold };
+        }
+        Ok(())
+    }
+
     /// Folds the chunks in memory that were not there before and forgets those that are gone.
     fn fold_chunks(&mut self, reading: &Reading) {
         let mut chunks = HashMap::with_capacity(reading.hot.chunks.len());
@@ -157,12 +179,21 @@ impl Known {
             let folded = self.chunks.remove(&key).unwrap_or_else(|| {
                 let mut fold = Fold::default();
                 fold.rows(&chunk.batches.interactions);
+                fold.corrections(&chunk.batches.price_corrections);
                 Arc::new(fold)
             });
             chunks.insert(key, folded);
         }
         self.chunks = chunks;
     }
+}
+
+fn by_day(files: Vec<Arc<DataFile>>, first_day: i32) -> BTreeMap<i32, Vec<Arc<DataFile>>> {
+    let mut by_day: BTreeMap<i32, Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in files.into_iter().filter(|file| file.day >= first_day) {
+        by_day.entry(file.day).or_default().push(file);
+    }
+    by_day
 }
 
 /// Folds files: those with recent rows whole, the others for their spend alone.
@@ -174,7 +205,7 @@ async fn read(reading: &Reading, files: &[Arc<DataFile>], since_us: i64) -> Resu
     for (files, columns) in [(older, fold::SPEND_COLUMNS), (recent, fold::COLUMNS)] {
         if !files.is_empty() {
             let files = files.into_iter().cloned().collect();
-            fold.add(&scan(reading, files, columns).await?);
+            fold.add(&scan(reading, Table::Interactions, files, columns).await?);
         }
     }
     fold.forget_targets_before(since_us);
@@ -183,15 +214,17 @@ async fn read(reading: &Reading, files: &[Arc<DataFile>], since_us: i64) -> Resu
 
 async fn scan(
     reading: &Reading,
+    table: Table,
     files: Vec<Arc<DataFile>>,
     columns: &'static [&'static str],
 ) -> Result<Fold, ReportError> {
     let engine = Arc::clone(&reading.engine);
-    let table = LogTable::new(Table::Interactions, files, Vec::new(), &engine.place);
+    let fold_rows = if table == Table::PriceCorrections { Fold::corrections } else { Fold::rows };
+    let names = table.schema();
+    let table = LogTable::new(table, files, Vec::new(), &engine.place);
     let state = engine.bare_session(Profile::Aggregate);
     let up_to = reading.up_to.clone();
     let work = async move {
-        let names = schema::interactions();
         let places: &[&str] = if up_to.is_some() { PLACE_COLUMNS } else { &[] };
         let wanted = columns.iter().chain(places);
         let projection: EngineResult<Vec<usize>> = wanted.map(|name| Ok(names.index_of(name)?)).collect();
@@ -200,8 +233,8 @@ async fn scan(
         let mut fold = Fold::default();
         while let Some(batch) = rows.try_next().await? {
             match &up_to {
-                Some(up_to) => fold.rows(&rows_up_to(&batch, up_to)?),
-                None => fold.rows(&batch),
+                Some(up_to) => fold_rows(&mut fold, &rows_up_to(&batch, up_to)?),
+                None => fold_rows(&mut fold, &batch),
             }
         }
         Ok(fold)

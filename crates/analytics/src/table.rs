@@ -64,6 +64,11 @@ impl LogTable {
         }
     }
 
+    /// Whether it has no rows at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.hot.is_empty()
+    }
+
     /// The part in files.
     fn cold(
         &self,

@@ -30,7 +30,7 @@ impl Reading {
     pub(crate) fn new(engine: Arc<Engine>, lake: Arc<LakeSnapshot>, hot: HotSnapshot) -> Self {
         let place = &engine.place;
         let table = |table: Table| {
-            let files = if table == Table::Payloads { payload_files(&lake) } else { lake.files(table).files.clone() };
+            let files = complete_files(&lake, table);
             let hot = hot.chunks.iter().map(|chunk| chunk.batches.of(table).clone()).collect();
             (table, Arc::new(LogTable::new(table, files, hot, place)))
         };
@@ -76,13 +76,13 @@ impl Reading {
     }
 }
 
-/// The payload files whose rows also have their facts in the snapshot. Payloads are committed first: between the two
-/// commits a file of payloads may hold rows that are still in memory too.
-fn payload_files(lake: &LakeSnapshot) -> Vec<Arc<DataFile>> {
+/// The files whose rows also have their facts in the snapshot. The other tables are committed first: between the two
+/// commits a file of theirs may hold rows that are still in memory too.
+pub(crate) fn complete_files(lake: &LakeSnapshot, table: Table) -> Vec<Arc<DataFile>> {
     let complete = |file: &&Arc<DataFile>| {
         file.range
             .as_ref()
             .is_none_or(|range| range.last_seq <= committed_seq(&lake.watermarks, &range.writer, range.epoch))
     };
-    lake.payloads.files.iter().filter(complete).cloned().collect()
+    lake.files(table).files.iter().filter(complete).cloned().collect()
 }

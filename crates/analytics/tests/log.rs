@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use support::{MORNING_US, TestLog, call, calls, denied};
-use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, TimeRange};
+use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, TimeRange, recorded_calls};
 use tollgate_analytics::{Analytics, AnalyticsSettings, QueryLimits, SqlError, output};
-use tollgate_interaction::{Outcome, Usd};
+use tollgate_flush::hot::{HotItem, HotRow};
+use tollgate_interaction::{EventId, Governance, Outcome, PriceCorrection, Usd};
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
@@ -289,6 +291,114 @@ async fn reports_count_what_the_rows_say() {
         (values.teams, values.models),
         (vec!["kyc".to_owned(), "red".into()], vec!["assistant".into(), "small".into()])
     );
+}
+
+/// A correction of call `of`, appended as number `seq`.
+fn correction(seq: u64, of: &HotRow, old: Option<Usd>, new: Usd) -> HotItem {
+    let correction = PriceCorrection {
+        event_id: format!("price-{seq}"),
+        at_us: MORNING_US + 3_600_000_000 + seq as i64,
+        tenant: "acme".into(),
+        actor: "local".into(),
+        reason: "dearer".into(),
+        interaction_id: of.interaction.interaction_id,
+        call_started_at_us: of.interaction.started_at_us,
+        team: of.interaction.team.clone(),
+        old_cost_usd: old,
+        new_cost_usd: new,
+        price_id: format!("p/m@{seq}"),
+        catalog_id: "c".into(),
+    };
+    HotItem::Event { id: EventId { seq, ..of.id.clone() }, event: Box::new(Governance::Price(correction)) }
+}
+
+#[tokio::test]
+async fn costs_count_with_the_last_correction_and_interactions_stay_as_recorded() {
+    let log = TestLog::new().await;
+    let mut unpriced = call(2);
+    unpriced.interaction.cost_usd = None;
+    let mut kept = call(3);
+    kept.interaction.provider_cost_usd = Some(Usd::new(1_600_000_000));
+    let (first, second) = (call(1), unpriced);
+    log.settle(vec![first.clone(), second.clone(), kept]);
+    log.commit(1, 3).await;
+    log.forget_committed();
+    let analytics = analytics(&log);
+    let before = analytics.costs(today(), CostGroup::Team).await.unwrap();
+    assert_eq!((before.total.unpriced, before.corrections.calls), (1, 0));
+    assert_eq!((before.unpriced[0].calls, before.unpriced[0].model.as_str()), (1, "small"));
+    let both = "SELECT sum(i.cost_usd) AS recorded, sum(c.cost_usd) AS now, sum(c.recorded_cost_usd) AS told, \
+                count(c.corrected_at) AS corrected, max(c.price_id) AS price, count(*) AS calls \
+                FROM interactions i JOIN costs c USING (interaction_id)";
+    let plain = one(&analytics, both).await;
+    assert_eq!((&plain["recorded"], &plain["now"]), (&"0.003000000000".into(), &"0.003000000000".into()));
+
+    log.hot.push([
+        correction(4, &first, first.interaction.cost_usd, Usd::from_dollars(1)),
+        correction(5, &first, Some(Usd::from_dollars(1)), Usd::from_dollars(2)),
+        correction(6, &second, None, Usd::from_dollars(3)),
+    ]);
+    let after = one(&analytics, both).await;
+    let expected = serde_json::json!({
+        "recorded": "0.003000000000", "now": "5.001500000000", "told": "0.003000000000", "corrected": 2,
+        "price": "p/m@6", "calls": 3,
+    });
+    assert_eq!(after, expected);
+    let sources = "SELECT cost_source, price_id FROM costs WHERE recorded_cost_usd IS NULL";
+    assert_eq!(one(&analytics, sources).await, serde_json::json!({"cost_source": "catalog", "price_id": "p/m@6"}));
+    let costs = analytics.costs(today(), CostGroup::Team).await.unwrap();
+    assert_eq!((costs.total.cost_usd, costs.total.unpriced), (Usd::new(5_001_500_000_000), 0));
+    assert!(costs.unpriced.is_empty());
+    let corrections = costs.corrections;
+    assert_eq!((corrections.calls, corrections.priced_since), (2, 1));
+    assert_eq!(corrections.recorded_usd, Usd::new(1_500_000_000));
+    assert_eq!(corrections.corrected_usd, Usd::from_dollars(5));
+    let stated = &costs.reconciliation[0];
+    assert_eq!((stated.calls, stated.differing), (1, 1));
+    assert_eq!((stated.catalog_usd, stated.provider_usd), (Usd::new(1_500_000_000), Usd::new(1_600_000_000)));
+    let overview = analytics.overview(today(), Bucket::Hour).await.unwrap();
+    assert_eq!(overview.totals.cost_usd, costs.total.cost_usd);
+    let page = analytics.interactions(&InteractionFilter::default(), Page::default()).await.unwrap();
+    let listed: Vec<_> = page.rows.iter().map(|row| row.cost_usd).collect();
+    assert_eq!(listed, [Some(Usd::new(1_500_000_000)), Some(Usd::from_dollars(3)), Some(Usd::from_dollars(2))]);
+    // So do budgets: call 1 and 3 are of one team, call 2 of the other.
+    let signals = analytics.signals(MORNING_US + 3 * MINUTE_US).await.unwrap();
+    assert_eq!(signals.team_spend["kyc"], Usd::new(2_001_500_000_000));
+    assert_eq!(signals.team_spend["red"], Usd::from_dollars(3));
+}
+
+#[tokio::test]
+async fn calls_are_read_with_what_a_price_is_looked_up_by() {
+    let log = TestLog::new().await;
+    let mut tiered = call(1);
+    tiered.interaction.service_tier = Some("flex".into());
+    tiered.interaction.usage.cache_read_input_tokens = Some(7);
+    let mut without_usage = call(2);
+    without_usage.interaction.usage = tollgate_interaction::Usage::default();
+    let mut yesterday = call(3);
+    yesterday.interaction.started_at_us -= DAY_US;
+    let expected = tiered.interaction.clone();
+    log.settle(vec![tiered, without_usage, yesterday]);
+    let analytics = analytics(&log);
+    let batches: Vec<_> = recorded_calls(&analytics.reading(), today()).try_collect().await.unwrap();
+    let calls = batches.concat();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    let call = &calls[0];
+    assert_eq!((call.interaction_id, call.usage), (expected.interaction_id, expected.usage));
+    assert_eq!((call.service_tier.as_deref(), call.cost_usd), (Some("flex"), expected.cost_usd));
+    assert_eq!(call.model_asked, expected.attempts.last().unwrap().model);
+}
+
+#[tokio::test]
+async fn a_list_can_be_of_the_calls_without_a_known_cost() {
+    let log = TestLog::new().await;
+    let mut unpriced = call(2);
+    unpriced.interaction.cost_usd = None;
+    let id = unpriced.interaction.interaction_id;
+    log.settle(vec![call(1), unpriced, denied(3)]);
+    let filter = InteractionFilter { unpriced: true, ..InteractionFilter::default() };
+    let page = analytics(&log).interactions(&filter, Page::default()).await.unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.interaction_id).collect::<Vec<_>>(), [id]);
 }
 
 #[tokio::test]

@@ -6,20 +6,27 @@ use chrono::DateTime;
 use tollgate_interaction::Usd;
 
 use super::rows::{Answer, IN_RANGE, MODEL, UNPRICED, range_parameters};
-use super::shape::{CostDay, CostGroup, CostRow, Costs, TimeRange, US_PER_DAY};
+use super::shape::{
+    Corrections, CostDay, CostGroup, CostRow, Costs, ReconciliationRow, TimeRange, US_PER_DAY, UnpricedRow,
+};
 use crate::error::ReportError;
 use crate::session::Profile;
 use crate::view::Reading;
 
 const REPORT: &str = "costs";
+/// Lines of calls without a known cost: enough to see what is missing.
+const MAX_UNPRICED: usize = 50;
 /// Days shown: eleven years.
 const MAX_DAYS: i64 = 4_000;
 
 pub(super) async fn costs(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Result<Costs, ReportError> {
-    let (mut rows, previous, days) = tokio::try_join!(
+    let (mut rows, previous, days, unpriced, reconciliation, corrections) = tokio::try_join!(
         groups(reading, range, group_by),
         groups(reading, range.previous(), group_by),
         groups(reading, range, CostGroup::Day),
+        unpriced(reading, range),
+        reconciliation(reading, range),
+        corrections(reading, range),
     )?;
     let total = total(&rows, &previous);
     let mut before: HashMap<String, Usd> = HashMap::new();
@@ -30,7 +37,8 @@ pub(super) async fn costs(reading: &Reading, range: TimeRange, group_by: CostGro
         row.previous_cost_usd = before.get(&row.key).copied().unwrap_or_default();
         row.share_basis_points = total.cost_usd.basis_points_used(row.cost_usd).unwrap_or(0);
     }
-    Ok(Costs { range, group_by, total, rows, days: without_holes(range, days), as_of: reading.as_of() })
+    let (days, as_of) = (without_holes(range, days), reading.as_of());
+    Ok(Costs { range, group_by, total, rows, days, unpriced, reconciliation, corrections, as_of })
 }
 
 fn key(group_by: CostGroup) -> &'static str {
@@ -49,7 +57,7 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
     let sql = format!(
         "SELECT {} AS key, count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE {UNPRICED}) AS unpriced, \
          sum(input_tokens) AS input_tokens, sum(cache_read_input_tokens) AS cache_read_input_tokens, \
-         sum(output_tokens) AS output_tokens FROM interactions WHERE {IN_RANGE} GROUP BY 1 ORDER BY {order}",
+         sum(output_tokens) AS output_tokens FROM costs WHERE {IN_RANGE} GROUP BY 1 ORDER BY {order}",
         key(group_by)
     );
     let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
@@ -67,6 +75,72 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
         ..CostRow::default()
     };
     Ok(keys.into_iter().enumerate().map(row).collect())
+}
+
+/// What has no known cost, by what a price is looked up by.
+async fn unpriced(reading: &Reading, range: TimeRange) -> Result<Vec<UnpricedRow>, ReportError> {
+    let sql = format!(
+        "SELECT provider, {MODEL} AS model, region, service_tier, count(*) AS calls, \
+         count(*) FILTER (WHERE input_tokens IS NULL AND output_tokens IS NULL) AS uncounted, \
+         sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens \
+         FROM costs WHERE {IN_RANGE} AND {UNPRICED} GROUP BY 1, 2, 3, 4 ORDER BY calls DESC, 1, 2, 3, 4 LIMIT {MAX_UNPRICED}"
+    );
+    let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
+    let (providers, models) = (answer.texts_or_empty("provider")?, answer.texts_or_empty("model")?);
+    let (regions, tiers) = (answer.texts("region")?, answer.texts("service_tier")?);
+    let (calls, uncounted) = (answer.sums("calls")?, answer.sums("uncounted")?);
+    let (inputs, outputs) = (answer.sums("input_tokens")?, answer.sums("output_tokens")?);
+    let row = |at: usize| UnpricedRow {
+        provider: providers[at].clone(),
+        model: models[at].clone(),
+        region: regions[at].clone(),
+        service_tier: tiers[at].clone(),
+        calls: calls[at],
+        uncounted: uncounted[at],
+        input_tokens: inputs[at],
+        output_tokens: outputs[at],
+    };
+    Ok((0..providers.len()).map(row).collect())
+}
+
+/// The catalogue's costs against the providers' own statements.
+async fn reconciliation(reading: &Reading, range: TimeRange) -> Result<Vec<ReconciliationRow>, ReportError> {
+    let sql = format!(
+        "SELECT provider, count(*) AS calls, count(*) FILTER (WHERE cost_usd <> provider_cost_usd) AS differing, \
+         sum(cost_usd) AS catalog_usd, sum(provider_cost_usd) AS provider_usd FROM costs \
+         WHERE {IN_RANGE} AND cost_source = 'catalog' AND cost_usd IS NOT NULL AND provider_cost_usd IS NOT NULL \
+         GROUP BY 1 ORDER BY 1"
+    );
+    let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
+    let providers = answer.texts_or_empty("provider")?;
+    let (calls, differing) = (answer.sums("calls")?, answer.sums("differing")?);
+    let (catalog, provider) = (answer.dollars("catalog_usd")?, answer.dollars("provider_usd")?);
+    let row = |(at, name): (usize, String)| ReconciliationRow {
+        provider: name,
+        calls: calls[at],
+        differing: differing[at],
+        catalog_usd: catalog[at].unwrap_or_default(),
+        provider_usd: provider[at].unwrap_or_default(),
+    };
+    Ok(providers.into_iter().enumerate().map(row).collect())
+}
+
+/// What corrections changed.
+async fn corrections(reading: &Reading, range: TimeRange) -> Result<Corrections, ReportError> {
+    let sql = format!(
+        "SELECT count(*) AS calls, count(*) - count(recorded_cost_usd) AS priced_since, \
+         sum(recorded_cost_usd) AS recorded_usd, sum(cost_usd) AS corrected_usd FROM costs \
+         WHERE {IN_RANGE} AND corrected_at IS NOT NULL"
+    );
+    let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
+    let first = |sums: Vec<u64>| sums.first().copied().unwrap_or(0);
+    let dollars = |sums: Vec<Option<Usd>>| sums.first().copied().flatten().unwrap_or(Usd::ZERO);
+    Ok(Corrections {
+        calls: first(answer.sums("calls")?),
+        priced_since: first(answer.sums("priced_since")?),
+        recorded_usd: dollars(answer.dollars("recorded_usd")?),
+        corrected_usd: dollars(answer.dollars("corrected_usd")?),
+    })
 }
 
 fn total(rows: &[CostRow], previous: &[CostRow]) -> CostRow {

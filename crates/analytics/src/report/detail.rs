@@ -11,7 +11,7 @@ use tollgate_interaction::InteractionId;
 
 use super::list::{self, range_of_id};
 use super::rows::{Answer, IN_RANGE, range_parameters};
-use super::shape::{Body, InteractionDetail, Message};
+use super::shape::{Body, CorrectionView, InteractionDetail, Message};
 use crate::error::ReportError;
 use crate::output;
 use crate::session::Profile;
@@ -35,12 +35,33 @@ pub(super) async fn interaction(
         candidates: list_of(&columns, "candidates"),
         attempts: list_of(&columns, "attempts"),
         tags,
+        corrections: corrections(reading, id).await?,
         messages: payload.as_ref().map(messages).unwrap_or_default(),
         request: payload.as_ref().and_then(|payload| body(payload, "request")),
         response: payload.as_ref().and_then(|payload| body(payload, "response")),
         hot: is_hot(reading, &fact),
         columns,
     }))
+}
+
+/// Corrections of its cost, in their order.
+async fn corrections(reading: &Reading, id: InteractionId) -> Result<Vec<CorrectionView>, ReportError> {
+    let sql = "SELECT at, actor, reason, old_cost_usd, new_cost_usd, price_id FROM price_corrections \
+               WHERE interaction_id = $id ORDER BY at, epoch, seq";
+    let parameters = vec![("id", ScalarValue::from(id.to_string()))];
+    let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Needle, sql.to_owned(), parameters).await?);
+    let (times, actors) = (answer.times_us("at")?, answer.texts_or_empty("actor")?);
+    let (reasons, price_ids) = (answer.texts_or_empty("reason")?, answer.texts_or_empty("price_id")?);
+    let (old, new) = (answer.dollars("old_cost_usd")?, answer.dollars("new_cost_usd")?);
+    let correction = |at: usize| CorrectionView {
+        at_us: times[at],
+        actor: actors[at].clone(),
+        reason: reasons[at].clone(),
+        old_cost_usd: old[at],
+        new_cost_usd: new[at].unwrap_or_default(),
+        price_id: price_ids[at].clone(),
+    };
+    Ok((0..times.len()).map(correction).collect())
 }
 
 /// The rows of one call; the id's own time keeps the search to the files of a day or two.

@@ -1,10 +1,13 @@
 //! The list of calls, newest first, page by page. A page is found by where the one before it ended, so that calls that
 //! arrive meanwhile neither shift nor repeat rows.
 
-use datafusion::common::ScalarValue;
-use tollgate_interaction::InteractionId;
+use std::collections::HashMap;
 
-use super::rows::{Answer, IN_RANGE, OF_MODEL, moment, range_parameters};
+use datafusion::common::ScalarValue;
+use tollgate_interaction::schema::Table;
+use tollgate_interaction::{InteractionId, Usd};
+
+use super::rows::{Answer, IN_RANGE, OF_MODEL, UNPRICED, moment, range_parameters};
 use super::shape::{Cursor, InteractionFilter, InteractionPage, InteractionRow, Page, TimeRange, US_PER_DAY};
 use crate::error::ReportError;
 use crate::session::Profile;
@@ -26,17 +29,45 @@ pub(super) async fn interactions(
 ) -> Result<InteractionPage, ReportError> {
     let limit = page.limit.clamp(1, MAX_ROWS);
     let (conditions, parameters) = conditions(filter, page.after);
+    // The newest calls of the table are found without reading the others; in the view, corrections would be looked up for
+    // every call first.
+    let table = if filter.unpriced { "costs" } else { "interactions" };
     let sql = format!(
-        "SELECT {COLUMNS} FROM interactions WHERE {} ORDER BY started_at DESC, interaction_id DESC LIMIT {}",
+        "SELECT {COLUMNS} FROM {table} WHERE {} ORDER BY started_at DESC, interaction_id DESC LIMIT {}",
         conditions.join(" AND "),
         limit + 1
     );
     let mut rows = rows(&Answer::new(REPORT, reading.ask(REPORT, Profile::Needle, sql, parameters).await?))?;
     let more = rows.len() > limit;
     rows.truncate(limit);
+    if !filter.unpriced {
+        correct(reading, &mut rows).await?;
+    }
     let last = rows.last().map(|row| Cursor { started_at_us: row.started_at_us, interaction_id: row.interaction_id });
     let next = last.filter(|_| more).map(|cursor| cursor.to_string());
     Ok(InteractionPage { rows, next, as_of: reading.as_of() })
+}
+
+/// Puts the cost of the last correction on the rows that have one.
+async fn correct(reading: &Reading, rows: &mut [InteractionRow]) -> Result<(), ReportError> {
+    if rows.is_empty() || reading.tables.of(Table::PriceCorrections).is_none_or(|corrections| corrections.is_empty()) {
+        return Ok(());
+    }
+    let ids: Vec<String> = rows.iter().map(|row| format!("'{}'", row.interaction_id)).collect();
+    let sql = format!(
+        "SELECT interaction_id, last_value(new_cost_usd ORDER BY at, epoch, seq) AS cost_usd FROM price_corrections \
+         WHERE interaction_id IN ({}) GROUP BY 1",
+        ids.join(", ")
+    );
+    let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Needle, sql, Vec::new()).await?);
+    let costs = answer.texts_or_empty("interaction_id")?.into_iter().zip(answer.dollars("cost_usd")?);
+    let costs: HashMap<String, Option<Usd>> = costs.collect();
+    for row in rows {
+        if let Some(cost) = costs.get(&row.interaction_id.to_string()) {
+            row.cost_usd = *cost;
+        }
+    }
+    Ok(())
 }
 
 type Parameters = Vec<(&'static str, ScalarValue)>;
@@ -47,6 +78,9 @@ fn conditions(filter: &InteractionFilter, after: Option<Cursor>) -> (Vec<&'stati
     if let Some(range) = filter.range {
         conditions.push(IN_RANGE);
         parameters.extend(range_parameters(range));
+    }
+    if filter.unpriced {
+        conditions.push(UNPRICED);
     }
     let mut equal = |condition, name, value: &Option<String>| {
         if let Some(value) = value {

@@ -26,14 +26,14 @@ pub(super) async fn overview(reading: &Reading, range: TimeRange, bucket: Bucket
 }
 
 async fn totals(reading: &Reading, range: TimeRange) -> Result<Totals, ReportError> {
-    let sql = format!("SELECT {} FROM interactions WHERE {IN_RANGE}", totals_columns());
+    let sql = format!("SELECT {} FROM costs WHERE {IN_RANGE}", totals_columns());
     let batches = reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?;
     Ok(Answer::new(REPORT, batches).totals()?.pop().unwrap_or_default())
 }
 
 async fn groups(reading: &Reading, range: TimeRange, key: &'static str) -> Result<Vec<Group>, ReportError> {
     let sql = format!(
-        "SELECT {key} AS key, {} FROM interactions WHERE {IN_RANGE} GROUP BY 1 ORDER BY calls DESC, key LIMIT {MAX_GROUPS}",
+        "SELECT {key} AS key, {} FROM costs WHERE {IN_RANGE} GROUP BY 1 ORDER BY calls DESC, key LIMIT {MAX_GROUPS}",
         totals_columns()
     );
     let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
@@ -45,7 +45,7 @@ async fn series(reading: &Reading, range: TimeRange, bucket: Bucket) -> Result<V
     let seconds = bucket.width_us() / 1_000_000;
     let sql = format!(
         "SELECT date_bin(INTERVAL '{seconds} seconds', started_at) AS at, {} \
-         FROM interactions WHERE {IN_RANGE} GROUP BY 1 ORDER BY 1",
+         FROM costs WHERE {IN_RANGE} GROUP BY 1 ORDER BY 1",
         totals_columns()
     );
     let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);

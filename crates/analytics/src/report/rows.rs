@@ -12,10 +12,10 @@ use crate::error::ReportError;
 /// Rows of a range: the condition of every report, with the parameters of [`range_parameters`].
 pub(super) const IN_RANGE: &str = "started_at >= $from AND started_at < $to";
 
-/// A call that may have cost something and whose cost is unknown. A call that failed without a usage report cost nothing
+/// Of the view `costs`: a call that may have cost something and whose cost is unknown. A call that failed without a usage report cost nothing
 /// that anybody stated; to list it as unpriced would bury the ones that a missing price hides.
 pub(super) const UNPRICED: &str =
-    "cost_usd IS NULL AND provider IS NOT NULL AND NOT (outcome = 'failed' AND usage_source = 'none')";
+    "(cost_usd IS NULL AND provider IS NOT NULL AND NOT (outcome = 'failed' AND usage_source = 'none'))";
 
 /// The model a call is counted under: the one that answered, or the one asked for, without its provider's name, so that
 /// the calls that failed are counted with those that succeeded.

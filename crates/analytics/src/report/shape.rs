@@ -232,6 +232,8 @@ pub struct InteractionFilter {
     pub api_key_id: Option<String>,
     /// Of this conversation.
     pub conversation_id: Option<String>,
+    /// Only those that may have cost something and whose cost is not known.
+    pub unpriced: bool,
 }
 
 /// A place in the list of calls: that of the last row already seen. As text: `started_at_us.interaction_id`.
@@ -413,6 +415,23 @@ pub struct AttemptView {
     pub cost_usd: Option<Usd>,
 }
 
+/// What a call costs by a later price catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorrectionView {
+    /// When it was corrected.
+    pub at_us: i64,
+    /// By whom.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What counted before.
+    pub old_cost_usd: Option<Usd>,
+    /// What counts since.
+    pub new_cost_usd: Usd,
+    /// Row of the price catalogue.
+    pub price_id: String,
+}
+
 /// One call, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InteractionDetail {
@@ -428,6 +447,8 @@ pub struct InteractionDetail {
     pub attempts: Vec<AttemptView>,
     /// The caller's own labels.
     pub tags: Vec<(String, String)>,
+    /// Corrections of its cost, the last one last; the other fields say what was recorded.
+    pub corrections: Vec<CorrectionView>,
     /// The conversation; empty if the payload is no longer kept or could not be read.
     pub messages: Vec<Message>,
     /// What the caller sent; `None` if it is not (or no longer) kept.
@@ -519,6 +540,55 @@ pub struct CostDay {
     pub unpriced: u64,
 }
 
+/// Calls without a known cost that share what a price is looked up by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpricedRow {
+    /// Provider that was called.
+    pub provider: String,
+    /// Model served, or requested where none was.
+    pub model: String,
+    /// Region of the provider, if one is configured.
+    pub region: Option<String>,
+    /// Tier of service, if the provider stated one.
+    pub service_tier: Option<String>,
+    /// Such calls.
+    pub calls: u64,
+    /// Those of them whose tokens nobody counted: no price would help.
+    pub uncounted: u64,
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+}
+
+/// Calls for which both the catalogue and the provider state a cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconciliationRow {
+    /// The provider.
+    pub provider: String,
+    /// Such calls.
+    pub calls: u64,
+    /// Those of them for which the two differ.
+    pub differing: u64,
+    /// Sum by the catalogue.
+    pub catalog_usd: Usd,
+    /// Sum by the provider's own statements.
+    pub provider_usd: Usd,
+}
+
+/// Calls whose cost was corrected after they were recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corrections {
+    /// Such calls.
+    pub calls: u64,
+    /// Those of them that were recorded without a cost.
+    pub priced_since: u64,
+    /// Sum of what was recorded.
+    pub recorded_usd: Usd,
+    /// Sum of what counts now, which the other sums of the report hold.
+    pub corrected_usd: Usd,
+}
+
 /// What a range cost, split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Costs {
@@ -532,6 +602,12 @@ pub struct Costs {
     pub rows: Vec<CostRow>,
     /// Day by day, oldest first, without holes.
     pub days: Vec<CostDay>,
+    /// Calls without a known cost, most calls first, at most 50 lines.
+    pub unpriced: Vec<UnpricedRow>,
+    /// The catalogue's costs beside the providers' own, where both are known, by provider.
+    pub reconciliation: Vec<ReconciliationRow>,
+    /// What corrections changed.
+    pub corrections: Corrections,
     /// What it was computed from.
     pub as_of: AsOf,
 }

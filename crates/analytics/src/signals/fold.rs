@@ -8,6 +8,7 @@ use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray, Str
 use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::DateTime;
 use serde_json::json;
+use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::{Usd, schema};
 use tollgate_lake::day_text;
 use tollgate_policy::signals::TargetSignals;
@@ -16,6 +17,8 @@ use tollgate_policy::signals::TargetSignals;
 pub(super) const SPEND_COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY];
 /// Columns needed for everything.
 pub(super) const COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY, "started_at", "attempts"];
+/// Columns needed of corrections of prices.
+pub(super) const CORRECTION_COLUMNS: &[&str] = &["team", "call_started_at", "old_cost_usd", "new_cost_usd"];
 /// An attempt that ended longer than this after its call had started says nothing about its target. The bound makes it
 /// certain which files can hold attempts of a time, going by when their calls started.
 pub(super) const LONGEST_CALL_US: i64 = 60 * US_PER_MINUTE;
@@ -64,6 +67,22 @@ impl Fold {
                 let spend = self.spend.entry(days.value(row)).or_default();
                 add(spend, teams.value(row), Usd::new(costs.value(row)));
             }
+        }
+    }
+
+    /// Adds the rows of a batch of corrections: what each call costs more or less than what counted before, on the day of
+    /// the call. The sum of a call's cost and of all its corrections is what counts last.
+    pub(super) fn corrections(&mut self, batch: &RecordBatch) {
+        let dollars = |name| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+        let teams = batch.column_by_name("team").and_then(|column| column.as_string_opt::<i32>());
+        let started = batch.column_by_name("call_started_at").and_then(|column| column.as_primitive_opt());
+        let started: Option<&PrimitiveArray<TimestampMicrosecondType>> = started;
+        let (old, new) = (dollars("old_cost_usd"), dollars("new_cost_usd"));
+        let (Some(teams), Some(started), Some(old), Some(new)) = (teams, started, old, new) else { return };
+        for row in 0..batch.num_rows() {
+            let before = if old.is_valid(row) { Usd::new(old.value(row)) } else { Usd::ZERO };
+            let spend = self.spend.entry(day_of(started.value(row))).or_default();
+            add(spend, teams.value(row), Usd::new(new.value(row)) - before);
         }
     }
 

@@ -67,6 +67,7 @@ impl TestLog {
             control_events: Vec::new(),
             access_events: Vec::new(),
             log_gaps: Vec::new(),
+            price_corrections: Vec::new(),
             header: None,
         };
         let content = serde_json::to_vec(&manifest).unwrap();
