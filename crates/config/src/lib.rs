@@ -8,6 +8,7 @@ mod control;
 mod gateway;
 mod log;
 mod model;
+mod prices;
 mod provider;
 mod server;
 mod witness;
@@ -23,6 +24,7 @@ use tollgate_policy::bundle::BundleError as SourceError;
 pub use control::Control;
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
 pub use model::{Model, Strategy};
+pub use prices::{PRICES_FILE, PriceBook, PriceSettings, PricesError, keep_prices, kept_prices, read_prices};
 pub use provider::{Provider, ProviderDialect};
 pub use server::Server;
 pub use witness::Witness;
@@ -46,6 +48,8 @@ pub struct Config {
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
+    /// Prices beside those that come with the program.
+    pub catalog: PriceSettings,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
     /// What `tollgate witness` listens on and cosigns.

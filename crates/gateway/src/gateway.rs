@@ -1,6 +1,7 @@
 //! The gateway as the binaries see it: built from settings and the snapshots it reads, it serves a listener until it is
 //! told to stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::auth::UserHasher;
 use crate::clock;
 use crate::listener::{self, ServeError};
 use crate::readiness::{Readiness, Ready};
-use crate::route::{RouteError, RouteTable};
+use crate::route::{Prices, RouteError, RouteTable};
 use crate::settings::GatewaySettings;
 use crate::signals::SpendLedger;
 
@@ -30,7 +31,7 @@ pub struct Gateway {
     pub(crate) settings: GatewaySettings,
     pub(crate) appender: Appender,
     pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) prices: Prices,
     pub(crate) ledger: SpendLedger,
     pub(crate) routes: RouteTable,
     pub(crate) users: UserHasher,
@@ -53,6 +54,8 @@ pub struct GatewayStats {
     pub calls_settled: u64,
     /// Of those, by outcome, in the order of [`Outcome::ALL`].
     pub calls_by_outcome: [u64; Outcome::ALL.len()],
+    /// Of those, such as reached a provider and have no known cost.
+    pub calls_unpriced: u64,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +63,7 @@ pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     begun: AtomicU64,
     by_outcome: [AtomicU64; Outcome::ALL.len()],
+    pub(crate) unpriced: AtomicU64,
 }
 
 impl Counters {
@@ -88,14 +92,15 @@ impl Gateway {
         signals: Arc<ArcSwap<SignalsSnapshot>>,
         catalog: Arc<Catalog>,
     ) -> Result<Arc<Self>, RouteError> {
-        let routes = RouteTable::new(&settings, Arc::clone(&catalog))?;
+        let prices: Prices = Arc::new(ArcSwap::new(catalog));
+        let routes = RouteTable::new(&settings, Arc::clone(&prices))?;
         if !routes.has_providers() {
             tracing::warn!("no provider is configured; every call will be refused");
         }
         Ok(Arc::new(Gateway {
             appender,
             control,
-            catalog,
+            prices,
             ledger: SpendLedger::new(settings.log_position.clone(), signals),
             routes,
             users: UserHasher::new(&settings.user_hash_key),
@@ -157,7 +162,26 @@ impl Gateway {
             calls_in_flight: begun.saturating_sub(calls_settled),
             calls_settled,
             calls_by_outcome,
+            calls_unpriced: self.counters.unpriced.load(Ordering::Relaxed),
         }
+    }
+
+    /// Prices calls by another catalogue from now on. What was recorded stays as it is.
+    pub fn use_prices(&self, catalog: Arc<Catalog>) {
+        self.routes.prepare(&catalog);
+        self.prices.store(catalog);
+    }
+
+    /// The catalogue that calls are priced by.
+    #[must_use]
+    pub fn prices(&self) -> Arc<Catalog> {
+        self.prices.load_full()
+    }
+
+    /// Under which name the catalogue knows each provider, by the provider's name in the settings.
+    #[must_use]
+    pub fn price_names(&self) -> BTreeMap<String, String> {
+        self.routes.price_names()
     }
 
     /// What `team` has spent this month as the next call of it would be judged: the signals snapshot, what was settled

@@ -1,10 +1,11 @@
 //! Where a call can go: the configured providers, the targets that a model's name stands for, and the order in which they
 //! are tried. A name that stands for nothing is refused with the nearest one that does. Nothing here talks to a provider.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
@@ -23,6 +24,9 @@ use crate::upstream::{Connector, TlsError};
 const MAX_REMEMBERED: usize = 4_096;
 /// Longest name of a model.
 const MAX_MODEL_BYTES: usize = 256;
+
+/// The price catalogue in force, which an update replaces.
+pub(crate) type Prices = Arc<ArcSwap<Catalog>>;
 
 /// Why the settings make no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -95,9 +99,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) health: Health,
     pub(crate) shown_as: HeaderValue,
-    /// Price of a million tokens, for orders and reservations only.
-    input_price: Option<Usd>,
-    output_price: Option<Usd>,
+    /// For orders and reservations: the price of a million tokens.
+    prices: Prices,
 }
 
 /// What a model's name stands for.
@@ -133,29 +136,28 @@ pub(crate) struct RouteTable {
     /// Targets of providers that list no models.
     remembered: RwLock<HashMap<String, Arc<Resolved>>>,
     listed: Vec<ModelEntry>,
-    catalog: Arc<Catalog>,
+    prices: Prices,
 }
 
 impl RouteTable {
     /// # Errors
     /// [`RouteError`] names the setting that makes no sense.
-    pub(crate) fn new(settings: &GatewaySettings, catalog: Arc<Catalog>) -> Result<Self, RouteError> {
+    pub(crate) fn new(settings: &GatewaySettings, prices: Prices) -> Result<Self, RouteError> {
         let connector = Connector::new()?;
         let mut table = RouteTable {
             providers: HashMap::new(),
             known: HashMap::new(),
             remembered: RwLock::default(),
             listed: Vec::new(),
-            catalog,
+            prices,
         };
         for provider in &settings.providers {
             let built = Arc::new(Provider::new(provider, settings, &connector)?);
-            // Reading its prices takes milliseconds, which no call should pay.
-            table.catalog.prepare(&built.price_name);
             if table.providers.insert(provider.name.clone(), built).is_some() {
                 return Err(RouteError::DuplicateProvider { name: provider.name.clone() });
             }
         }
+        table.prepare(&table.prices.load());
         table.add_listed_models(settings);
         for route in &settings.models {
             table.add_alias(route)?;
@@ -262,14 +264,25 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Reads the prices of every provider, which takes milliseconds that no call should pay.
+    pub(crate) fn prepare(&self, catalog: &Catalog) {
+        for provider in self.providers.values() {
+            catalog.prepare(&provider.price_name);
+        }
+    }
+
+    /// Under which name the price catalogue knows each provider, by the provider's own name.
+    pub(crate) fn price_names(&self) -> BTreeMap<String, String> {
+        self.providers.iter().map(|(name, provider)| (name.clone(), provider.price_name.clone())).collect()
+    }
+
     fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
         Target {
             model: model.to_owned(),
             name: format!("{}/{model}", provider.name),
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
-            input_price: self.catalog.input_price(&provider.price_name, model),
-            output_price: self.catalog.output_price(&provider.price_name, model),
+            prices: Arc::clone(&self.prices),
             provider: Arc::clone(provider),
         }
     }
@@ -364,13 +377,13 @@ impl Resolved {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
                 ready.rotate_left(turn);
             }
-            Strategy::Cheapest => ready.sort_by_key(|target| target.price_order()),
+            Strategy::Cheapest => ready.sort_by_cached_key(|target| target.price_order()),
             Strategy::Fastest => ready.sort_by_key(|target| {
                 signals.targets.get(&target.name).filter(|seen| seen.calls > 0).map_or(u64::MAX, |seen| seen.p50_ms)
             }),
         }
         match prefer {
-            Some(Prefer::Cheapest) => ready.sort_by_key(|target| target.price_order()),
+            Some(Prefer::Cheapest) => ready.sort_by_cached_key(|target| target.price_order()),
             Some(Prefer::Tag(tag)) => ready.sort_by_key(|target| !target.provider.tags.contains(tag)),
             None => {}
         }
@@ -386,8 +399,10 @@ impl Target {
     /// What a call may cost at most, or is likely to; zero if the price is not known.
     pub(crate) fn estimate(&self, input_tokens: u64, output_tokens: u64) -> Usd {
         const MILLION: i128 = 1_000_000;
+        let (catalog, list) = (self.prices.load(), &self.provider.price_name);
         let part = |tokens: u64, price: Option<Usd>| i128::from(tokens) * price.unwrap_or(Usd::ZERO).get() / MILLION;
-        Usd::new(part(input_tokens, self.input_price) + part(output_tokens, self.output_price))
+        let input = part(input_tokens, catalog.input_price(list, &self.model));
+        Usd::new(input + part(output_tokens, catalog.output_price(list, &self.model)))
     }
 
     fn refusal(&self, dialect: Dialect, operation: Operation) -> Option<CallError> {
@@ -399,6 +414,7 @@ impl Target {
     }
 
     fn price_order(&self) -> (bool, Usd) {
-        (self.input_price.is_none(), self.input_price.unwrap_or(Usd::ZERO))
+        let input_price = self.prices.load().input_price(&self.provider.price_name, &self.model);
+        (input_price.is_none(), input_price.unwrap_or(Usd::ZERO))
     }
 }

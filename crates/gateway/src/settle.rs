@@ -2,6 +2,7 @@
 //! event, and the event goes to the log. Every way out of a call leads through [`settle`] or [`settle_on_disk`], once.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tollgate_interaction::{
@@ -112,6 +113,9 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
     if let Some(observation) = ending.observation {
         count(call, &mut record, observation);
     }
+    if is_unpriced(&record) {
+        call.gateway.counters.unpriced.fetch_add(1, Ordering::Relaxed);
+    }
     let settlement = Settlement { cost: record.cost_usd, attempts: record.attempts.len() };
     let (team, started_at_us) = (record.team.clone(), record.started_at_us);
     let request = (!call.is_opened).then(|| std::mem::take(&mut call.request));
@@ -179,18 +183,15 @@ fn price(call: &Call, record: &mut Interaction) {
     if record.usage.is_empty() {
         return;
     }
-    let at = |model: &str| {
-        call.gateway.catalog.cost(&tollgate_provider::price::Call {
-            provider: &target.provider.price_name,
-            model,
-            region: record.region.as_deref(),
-            service_tier: record.service_tier.as_deref(),
-            usage: &record.usage,
-            at_us: record.started_at_us,
-        })
+    let asked = tollgate_provider::price::Call {
+        provider: &target.provider.price_name,
+        model: &target.model,
+        region: record.region.as_deref(),
+        service_tier: record.service_tier.as_deref(),
+        usage: &record.usage,
+        at_us: record.started_at_us,
     };
-    let served = record.model_served.as_deref().filter(|served| *served != target.model);
-    match served.map(at).and_then(Result::ok).map_or_else(|| at(&target.model), Ok) {
+    match call.gateway.prices.load().cost_as_served(&asked, record.model_served.as_deref()) {
         Ok(priced) => {
             record.cost_usd = Some(priced.cost);
             record.cost_source = CostSource::Catalog;
@@ -203,6 +204,12 @@ fn price(call: &Call, record: &mut Interaction) {
         }
         Err(error) => tracing::debug!(%error, "the cost of a call to `{}` is not known", target.name),
     }
+}
+
+/// Whether the call may have cost something that is not known. The reports count by the same rule.
+fn is_unpriced(record: &Interaction) -> bool {
+    let cost_nothing = record.outcome == Outcome::Failed && record.usage_source == UsageSource::None;
+    record.cost_usd.is_none() && record.provider.is_some() && !cost_nothing
 }
 
 /// Adds one of the gateway's own labels, in its place.

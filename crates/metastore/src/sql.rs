@@ -221,6 +221,17 @@ macro_rules! implement_metastore {
                 holds_in(&mut transaction).await.map_err(failed(ACTION))
             }
 
+            async fn record_change(
+                &self,
+                action: &'static str,
+                subject: &str,
+                detail: &str,
+                author: &str,
+            ) -> Result<(), Error> {
+                let change = self.change("record a change").await?;
+                self.commit(change, author, action, subject, detail).await
+            }
+
             async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, Error> {
                 const INSERT: &str = "INSERT INTO api_keys (id, hash, display, name, tenant, project, team, created_at_us) \
                                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";

@@ -25,7 +25,7 @@ pub struct ControlEvent {
     /// Who did it.
     pub author: String,
     /// What: `key.created`, `key.revoked`, `bundle.activated`, `token.created`, `token.revoked`, `login.offered`,
-    /// `login.redeemed`, `hold.placed`, `hold.released`.
+    /// `login.redeemed`, `hold.placed`, `hold.released`, `prices.updated`.
     pub action: String,
     /// To what: an id or a hash, never a secret.
     pub subject: String,
@@ -78,6 +78,15 @@ pub trait Metastore: Send + Sync {
 
     /// The holds that last, oldest first.
     async fn list_holds(&self) -> Result<Vec<LegalHold>, MetastoreError>;
+
+    /// Records a change of something that stands elsewhere than in this database, such as the price catalogue.
+    async fn record_change(
+        &self,
+        action: &'static str,
+        subject: &str,
+        detail: &str,
+        author: &str,
+    ) -> Result<(), MetastoreError>;
 
     /// Creates a key; its secret is returned this once. [`MetastoreError::Unacceptable`] if a name is empty or too long.
     async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, MetastoreError>;

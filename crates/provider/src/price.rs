@@ -9,6 +9,7 @@ mod check;
 mod diff;
 mod document;
 mod explain;
+mod files;
 mod provider;
 mod rates;
 
@@ -21,7 +22,8 @@ pub(crate) use calendar::civil_date;
 pub use check::{Finding, Severity, check};
 pub use diff::{Change, Diff, Verdict, diff};
 pub use document::{CatalogDocument, CatalogError};
-pub use explain::Explanation;
+pub use explain::{Explanation, Rate, Tier};
+pub use files::{CatalogFile, CatalogFiles, CatalogFilesError, builtin_id};
 pub use provider::FoundBy;
 use provider::{Found, Miss, Model, Price, Provider};
 pub use rates::Line;
@@ -171,6 +173,12 @@ impl Catalog {
         Ok(self)
     }
 
+    /// The name the catalogue itself uses for a provider, of whose names `provider` is one.
+    #[must_use]
+    pub fn provider_name(provider: &str) -> &str {
+        canonical(provider)
+    }
+
     /// The same catalogue with the operator's rows in place of those for the same provider and model.
     ///
     /// # Errors
@@ -224,6 +232,16 @@ impl Catalog {
         let (rates, _) = row.price.rates_for(call.usage.input_tokens);
         let cost = rates.bill(call.usage, |_| ()).map_err(|gap| row.error(gap))?;
         Ok(Priced { cost, price_id: row.id() })
+    }
+
+    /// What a call costs for which `call.model` was asked and `served` answered: by the price of the model that answered, or
+    /// else, if the catalogue has none for it, of the one that was asked for.
+    ///
+    /// # Errors
+    /// [`PriceError`] says what is not known of the model that was asked for.
+    pub fn cost_as_served(&self, call: &Call<'_>, served: Option<&str>) -> Result<Priced, PriceError> {
+        let by_served = served.filter(|served| *served != call.model).map(|model| self.cost(&Call { model, ..*call }));
+        by_served.and_then(Result::ok).map_or_else(|| self.cost(call), Ok)
     }
 
     /// Dollars per million ordinary input tokens by the newest row, for comparing models before a call.

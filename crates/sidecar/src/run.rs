@@ -15,10 +15,10 @@ use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::keys::KeySource;
 use tollgate_flush::store;
 use tollgate_gateway::{Gateway, Readiness};
-use tollgate_provider::price::Catalog;
 use tollgate_wal::{Wal, WalStatus};
 
 use crate::Arguments;
+use crate::prices::PriceCopy;
 use crate::snapshot::ControlPlane;
 
 /// A sidecar shares its machine with an application: memory of the rows on their way to the bucket.
@@ -48,12 +48,16 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
     // Nobody commits in this process, so nobody waits for the notification.
     let flusher = Flusher::new(flush, Arc::clone(&wal), bucket, Committed::HandedOver, Arc::new(Notify::new()))?;
     let control_plane = ControlPlane::connect(&config, &data).await?;
+    let prices = PriceCopy { config: config.clone(), data: data.clone() };
+    if let Err(error) = prices.catch_up(&control_plane).await {
+        tracing::warn!(error = format!("{error:#}"), "starting with the prices kept from before");
+    }
     let gateway = Gateway::new(
         config.gateway_settings(secret(&data)?, format!("{}/{}", wal.writer(), wal.epoch())),
         wal.appender(),
         Arc::clone(&control_plane.control),
         Arc::clone(&control_plane.signals),
-        Arc::new(Catalog::builtin()?),
+        prices.book()?.catalog,
     )?;
     let (log, handing_over) = (Arc::clone(&wal), flusher.status());
     gateway.ask_readiness(move || readiness(&log.status(), &handing_over.borrow()));
@@ -63,8 +67,8 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
     let (serving, flushing) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     let background = tasks.spawn(flusher.run(flushing.clone()));
-    let following = serving.clone();
-    tasks.spawn(async move { control_plane.follow(following).await });
+    let (following, priced) = (serving.clone(), Arc::clone(&gateway));
+    tasks.spawn(async move { control_plane.follow(&prices, &priced, following).await });
     let stopping = serving.clone();
     tasks.spawn(async move {
         wait_for_signal().await;

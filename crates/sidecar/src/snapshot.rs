@@ -1,4 +1,4 @@
-//! Keys, policy and signals: downloaded from an all-in-one, kept on disk, and replaced while calls go on. A sidecar that
+//! Keys, policy, signals and prices: downloaded from an all-in-one, kept on disk, and replaced while calls go on. A sidecar that
 //! cannot reach its control plane works with what it has; the age of its signals is for policy to judge.
 
 use std::path::{Path, PathBuf};
@@ -16,8 +16,11 @@ use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tollgate_config::Config;
+use tollgate_gateway::Gateway;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot};
 use tollgate_policy::signals::SignalsSnapshot;
+
+use crate::prices::PriceCopy;
 
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +32,9 @@ const DOCUMENT_LIMIT_BYTES: usize = 256 << 20;
 struct Handout {
     control: ControlDocument,
     signals: SignalsSnapshot,
+    /// Names the price catalogue that the control plane uses.
+    #[serde(default)]
+    prices: Option<String>,
 }
 
 /// The control plane as seen from here.
@@ -36,9 +42,10 @@ pub(crate) struct ControlPlane {
     url: String,
     token: String,
     kept: PathBuf,
-    client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient,
     pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
     pub(crate) signals: Arc<ArcSwap<SignalsSnapshot>>,
+    prices: ArcSwap<Option<String>>,
 }
 
 impl ControlPlane {
@@ -68,18 +75,23 @@ impl ControlPlane {
         };
         let control = Arc::new(ArcSwap::from_pointee(ControlSnapshot::compile(&handout.control)?));
         let signals = Arc::new(ArcSwap::from_pointee(handout.signals));
-        Ok(ControlPlane { url, token: token.value.clone(), kept, client, control, signals })
+        let prices = ArcSwap::from_pointee(handout.prices);
+        Ok(ControlPlane { url, token: token.value.clone(), kept, client, control, signals, prices })
     }
 
     /// Refreshes until it is time to stop.
-    pub(crate) async fn follow(&self, shutdown: CancellationToken) {
+    pub(crate) async fn follow(&self, prices: &PriceCopy, gateway: &Gateway, shutdown: CancellationToken) {
         let mut reachable = true;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(REFRESH_INTERVAL) => {}
             }
-            match self.refresh().await {
+            let refreshed = match self.refresh().await {
+                Ok(()) => prices.keep_up(self, gateway).await,
+                Err(error) => Err(error),
+            };
+            match refreshed {
                 Ok(()) => {
                     if !reachable {
                         tracing::info!("the control plane answers again");
@@ -88,7 +100,10 @@ impl ControlPlane {
                 }
                 Err(error) => {
                     if reachable {
-                        tracing::warn!(error = format!("{error:#}"), "the control plane is away; the last keys stay");
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "the control plane is away; the last keys and prices stay"
+                        );
                     }
                     reachable = false;
                 }
@@ -103,15 +118,32 @@ impl ControlPlane {
             keep(&self.kept, &handout)?;
         }
         self.signals.store(Arc::new(handout.signals));
+        self.prices.store(Arc::new(handout.prices));
         Ok(())
+    }
+
+    /// Names the price catalogue that the control plane uses, as of the last refresh.
+    pub(crate) fn prices(&self) -> Option<String> {
+        self.prices.load().as_ref().clone()
+    }
+
+    /// The price update that the control plane uses; empty if it uses the prices that come with the program.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub(crate) async fn download_prices(&self) -> anyhow::Result<Bytes> {
+        fetch(&self.client, &format!("{}/prices", self.url), &self.token).await
     }
 }
 
-async fn download(
-    client: &Client<hyper_rustls::HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    url: &str,
-    token: &str,
-) -> anyhow::Result<Handout> {
+type HttpClient = Client<hyper_rustls::HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+async fn download(client: &HttpClient, url: &str, token: &str) -> anyhow::Result<Handout> {
+    let body = fetch(client, url, token).await?;
+    serde_json::from_slice(&body).with_context(|| format!("`{url}` did not answer with keys and policy"))
+}
+
+async fn fetch(client: &HttpClient, url: &str, token: &str) -> anyhow::Result<Bytes> {
     let request = hyper::Request::get(url)
         .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Empty::<Bytes>::new())?;
@@ -123,7 +155,7 @@ async fn download(
         if !status.is_success() {
             bail!("`{url}` answered {status}; is the token one of role `sidecar`?");
         }
-        serde_json::from_slice(&body).with_context(|| format!("`{url}` did not answer with keys and policy"))
+        Ok(body)
     };
     tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.with_context(|| format!("`{url}` took too long"))?
 }

@@ -17,7 +17,8 @@ const CHEAPEST: Usd = Usd::new(100_000_000);
 const OUTPUT_SHARE: i128 = 10;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It may be so; somebody should look.
     Suspicious,
@@ -26,10 +27,12 @@ pub enum Severity {
 }
 
 /// Something about a document that is or may be wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
+    /// Name of the file.
+    pub file: String,
     /// Provider of the document.
     pub provider: String,
     /// The model, if it is about one.
@@ -45,7 +48,7 @@ impl fmt::Display for Finding {
             Severity::Wrong => "wrong",
         };
         let model = self.model.as_deref().map(|model| format!("/{model}")).unwrap_or_default();
-        write!(f, "{severity}: {}{model}: {}", self.provider, self.what)
+        write!(f, "{severity}: {}: {}{model}: {}", self.file, self.provider, self.what)
     }
 }
 
@@ -55,7 +58,8 @@ pub fn check(documents: &[CatalogDocument]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for document in documents {
-        let mut notes = Notes { provider: &document.provider, model: None, findings: &mut findings };
+        let (file, provider) = (&document.file, &document.provider);
+        let mut notes = Notes { file, provider, model: None, findings: &mut findings };
         for name in std::iter::once(&document.provider).chain(&document.also_called) {
             if let Some(owner) = owners.insert(name, &document.provider) {
                 notes.wrong(format!("the name `{name}` is also that of `{owner}`"));
@@ -67,6 +71,7 @@ pub fn check(documents: &[CatalogDocument]) -> Vec<Finding> {
 }
 
 struct Notes<'a> {
+    file: &'a str,
     provider: &'a str,
     model: Option<&'a str>,
     findings: &'a mut Vec<Finding>,
@@ -75,7 +80,7 @@ struct Notes<'a> {
 impl Notes<'_> {
     fn note(&mut self, severity: Severity, what: String) {
         let (provider, model) = (self.provider.to_owned(), self.model.map(str::to_owned));
-        self.findings.push(Finding { severity, provider, model, what });
+        self.findings.push(Finding { severity, file: self.file.to_owned(), provider, model, what });
     }
 
     fn wrong(&mut self, what: String) {
@@ -270,7 +275,7 @@ mod tests {
         };
         let documents = ["p", "q"].map(|name| CatalogDocument::from_yaml(name, &text(name)).unwrap());
         let found: Vec<String> = check(&documents).iter().map(ToString::to_string).collect();
-        assert!(found.contains(&"wrong: p/b: the name `b` is also that of `a`".to_owned()), "{found:?}");
-        assert!(found.contains(&"wrong: q: the name `twin` is also that of `p`".to_owned()), "{found:?}");
+        assert!(found.contains(&"wrong: p: p/b: the name `b` is also that of `a`".to_owned()), "{found:?}");
+        assert!(found.contains(&"wrong: q: q: the name `twin` is also that of `p`".to_owned()), "{found:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate_interaction::Usd;
 
 use super::document::{CatalogDocument, PriceRow};
-use super::rates::Rates;
+use super::rates::{Class, Rates};
 
 /// Share of the rows that an update may lose, in percent.
 const MAX_LOST_PERCENT: usize = 10;
@@ -13,29 +13,39 @@ const MAX_LOST_PERCENT: usize = 10;
 const MAX_FACTOR: i128 = 10;
 
 /// A price that is another afterwards.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
     /// The newest row of its conditions: `provider/model?tier=flex`, with ` above 200000` for a price by length.
     pub row: String,
     /// As the catalogue calls it: `input`, `cache_read`.
     pub class: &'static str,
-    /// Before.
-    pub old: Usd,
-    /// Afterwards.
-    pub new: Usd,
+    /// Before; `None` if the row had no price of this class.
+    pub old: Option<Usd>,
+    /// Afterwards; `None` if the row has none.
+    pub new: Option<Usd>,
 }
 
 impl Change {
-    /// Whether it is more than tenfold, up or down; from or to nothing is.
+    /// Whether it is more than tenfold, up or down; from or to zero is.
     #[must_use]
     pub fn is_drastic(&self) -> bool {
-        let (less, more) = (self.old.min(self.new).get(), self.old.max(self.new).get());
+        let (Some(old), Some(new)) = (self.old, self.new) else { return false };
+        let (less, more) = (old.min(new).get(), old.max(new).get());
         less.saturating_mul(MAX_FACTOR) < more
+    }
+
+    /// New over old, less one, in hundredths of a percent, rounded towards zero: 2500 is a quarter more. `None` without
+    /// both, or from zero.
+    #[must_use]
+    pub fn basis_points(&self) -> Option<i128> {
+        const WHOLE: i128 = 10_000;
+        let (old, new) = (self.old?.get(), self.new?.get());
+        (old != 0).then(|| (new - old).saturating_mul(WHOLE) / old)
     }
 }
 
 /// What an update changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Diff {
     /// Models that are new: `provider/model`.
     pub added: Vec<String>,
@@ -69,6 +79,7 @@ impl Diff {
             reasons.push(format!("{} of {} price rows would be lost", self.rows_lost, self.rows_before));
         }
         for Change { row, class, old, new } in self.changed.iter().filter(|change| change.is_drastic()) {
+            let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
             reasons.push(format!("`{class}` of `{row}` would go from {old} to {new}"));
         }
         if reasons.is_empty() { Verdict::Accept } else { Verdict::Refuse(reasons) }
@@ -100,8 +111,9 @@ pub fn diff(old: &[CatalogDocument], new: &[CatalogDocument]) -> Diff {
 }
 
 fn changes(row: &str, old: &Rates, new: &Rates, changed: &mut Vec<Change>) {
-    for (class, old) in old.iter() {
-        if let Some(new) = new.get(class).filter(|new| *new != old) {
+    for class in Class::ALL {
+        let (old, new) = (old.get(class), new.get(class));
+        if old != new {
             changed.push(Change { row: row.to_owned(), class: class.name(), old, new });
         }
     }
@@ -154,8 +166,9 @@ mod tests {
         let new = document(&[("b", "2"), ("c", "1"), ("d", "1")]);
         let diff = diff(&[old], &[new]);
         assert_eq!((diff.added, diff.removed), (vec!["p/d".to_owned()], vec!["p/a".to_owned()]));
-        let (old, new) = (Usd::from_dollars(1), Usd::from_dollars(2));
+        let (old, new) = (Some(Usd::from_dollars(1)), Some(Usd::from_dollars(2)));
         assert_eq!(diff.changed, [Change { row: "p/b".to_owned(), class: "input", old, new }]);
+        assert_eq!(diff.changed[0].basis_points(), Some(10_000));
         assert_eq!((diff.rows_before, diff.rows_lost, diff.rows_after), (3, 1, 3));
     }
 

@@ -58,6 +58,9 @@ pub enum CatalogError {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogDocument {
+    /// Name of the file, for findings.
+    #[serde(skip)]
+    pub file: String,
     /// As in a provider's `kind` or `price_as`.
     pub provider: String,
     /// Other names of the same provider.
@@ -102,8 +105,15 @@ impl CatalogDocument {
     /// # Errors
     /// [`CatalogError::Syntax`] with line and column.
     pub fn from_yaml(name: &str, text: &str) -> Result<CatalogDocument, CatalogError> {
-        serde_saphyr::from_str(text)
-            .map_err(|source| CatalogError::Syntax { name: name.to_owned(), source: Box::new(source) })
+        let syntax = |source| CatalogError::Syntax { name: name.to_owned(), source: Box::new(source) };
+        let document: CatalogDocument = serde_saphyr::from_str(text).map_err(syntax)?;
+        Ok(CatalogDocument { file: name.to_owned(), ..document })
+    }
+
+    /// Number of its models.
+    #[must_use]
+    pub fn models(&self) -> usize {
+        self.models.len()
     }
 
     /// Number of its price rows.

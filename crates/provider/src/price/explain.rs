@@ -3,8 +3,28 @@
 use tollgate_interaction::Usd;
 
 use super::provider::FoundBy;
-use super::rates::Line;
+use super::rates::{Line, Rates};
 use super::{Call, Catalog, PriceError};
+
+/// A price of a row.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Rate {
+    /// As the catalogue calls it: `input`, `cache_read`, `web_search`.
+    pub class: &'static str,
+    /// Dollars for [`Rate::per`] of them.
+    pub usd: Usd,
+    /// A million for tokens, a thousand for calls.
+    pub per: u64,
+}
+
+/// The prices of a row for calls of a length.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Tier {
+    /// Input tokens that a call must exceed; `None` for the prices of shorter calls.
+    pub above_input_tokens: Option<u64>,
+    /// Every class that has a price of its own.
+    pub rates: Vec<Rate>,
+}
 
 /// A cost with all that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +49,24 @@ pub struct Explanation {
     pub above_input_tokens: Option<u64>,
     /// Where the price is from.
     pub source: String,
+    /// All prices of the row, those of the shortest calls first.
+    pub tiers: Vec<Tier>,
     /// Each class of the usage that is billed.
     pub lines: Vec<Line>,
     /// The sum, rounded once.
     pub cost: Result<Usd, PriceError>,
+}
+
+impl FoundBy {
+    /// In a word: `id`, `alias`, `snapshot`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FoundBy::Id => "id",
+            FoundBy::Alias => "alias",
+            FoundBy::Snapshot => "snapshot",
+        }
+    }
 }
 
 impl Catalog {
@@ -46,6 +80,7 @@ impl Catalog {
         let mut lines = Vec::new();
         let cost = rates.bill(call.usage, |line| lines.push(line)).map_err(|gap| row.error(gap));
         let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+        let longer = row.price.above.iter().map(|(limit, rates)| tier(Some(*limit), rates));
         Ok(Explanation {
             provider: row.provider.to_owned(),
             model: row.found.model.id.to_string(),
@@ -57,8 +92,14 @@ impl Catalog {
             hours_utc: row.price.hours.map(|hours| hours.to_string()),
             above_input_tokens,
             source: row.price.source.to_string(),
+            tiers: std::iter::once(tier(None, &row.price.rates)).chain(longer).collect(),
             lines,
             cost,
         })
     }
+}
+
+fn tier(above_input_tokens: Option<u64>, rates: &Rates) -> Tier {
+    let rate = |(class, usd): (super::rates::Class, Usd)| Rate { class: class.name(), usd, per: class.per() };
+    Tier { above_input_tokens, rates: rates.iter().map(rate).collect() }
 }

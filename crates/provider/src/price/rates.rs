@@ -90,7 +90,7 @@ impl Default for Rates {
 }
 
 /// One class of a bill.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Line {
     /// As the catalogue calls it: `input`, `cache_read`, `web_search`.
     pub class: &'static str,
