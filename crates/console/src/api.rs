@@ -8,6 +8,7 @@ pub mod interactions;
 pub mod keys;
 pub mod openapi;
 pub mod overview;
+pub mod prices;
 pub mod reports;
 pub mod search;
 pub mod sql;

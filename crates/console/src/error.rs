@@ -101,6 +101,12 @@ pub enum ConsoleError {
         /// What the store said.
         why: String,
     },
+    /// Calls could not be priced again, or not all of them.
+    #[error("the calls could not be priced again: {why}")]
+    NotRepriced {
+        /// What the log said.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -146,7 +152,7 @@ impl ConsoleError {
             E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
             E::Sql(error) => of_caller(error.is_callers()),
             E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
-            E::Report(_) | E::Evidence(_) | E::NotRecorded { .. } | E::NotVerified { .. } => {
+            E::Report(_) | E::Evidence(_) | E::NotRecorded { .. } | E::NotVerified { .. } | E::NotRepriced { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             E::Search(error) => of_caller(error.is_callers()),
@@ -183,6 +189,7 @@ impl ConsoleError {
             E::Metastore(_) => "metastore_unavailable",
             E::NotRecorded { .. } => "access_not_recorded",
             E::NotVerified { .. } => "verification_impossible",
+            E::NotRepriced { .. } => "repricing_failed",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -211,6 +218,7 @@ impl ConsoleError {
             E::NotRecorded { .. } => {
                 "The write-ahead log must take events again first; `/integrity` says how it is doing."
             }
+            E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

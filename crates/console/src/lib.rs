@@ -18,6 +18,7 @@ pub mod pages;
 pub mod params;
 #[cfg(test)]
 mod preview;
+pub mod prices;
 pub mod range;
 mod routes;
 #[cfg(test)]

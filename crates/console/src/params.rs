@@ -113,6 +113,7 @@ impl Params {
             id: self.get("id").map(str::to_ascii_lowercase),
             api_key_id: self.owned("key"),
             conversation_id: self.owned("conversation"),
+            unpriced: self.get("cost") == Some("unknown"),
         }
     }
 

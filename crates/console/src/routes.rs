@@ -81,10 +81,13 @@ fn manage() -> Router<ConsoleState> {
         .route("/api/v1/derived", get(api::derived::show))
         .route("/api/v1/keys", get(api::keys::list).post(api::keys::create))
         .route("/api/v1/keys/{id}", axum::routing::delete(api::keys::revoke))
+        .route("/api/v1/prices/reprice", post(api::prices::reprice))
 }
 
 fn control() -> Router<ConsoleState> {
-    Router::new().route("/api/v1/control", get(api::control::show))
+    Router::new()
+        .route("/api/v1/control", get(api::control::show))
+        .route("/api/v1/control/prices", get(api::prices::update))
 }
 
 async fn asset(Path(file_name): Path<String>) -> Result<Response, ConsoleError> {

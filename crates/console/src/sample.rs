@@ -7,8 +7,9 @@ use serde_json::json;
 use tollgate_interaction::{InteractionId, Usd};
 
 use tollgate_analytics::report::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, CostDay, CostGroup, CostRow, Costs, FilterValues, Group,
-    InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView, SeriesPoint, TimeRange, Totals,
+    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
+    FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
+    ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
 
 /// 2026-11-23T15:52:03.123456Z.
@@ -242,6 +243,14 @@ pub(crate) fn detail() -> InteractionDetail {
             attempt("openai", "gpt-5-mini", "2026-11-23T15:51:20.190000Z", 1_480_000, None, Some(200)),
         ],
         tags: vec![("priority".into(), "critical".into()), ("ticket".into(), "CLM-20931".into())],
+        corrections: vec![CorrectionView {
+            at_us: NOW_US - 60_000_000,
+            actor: "console:admin:token-7f3a".into(),
+            reason: "the price of cached input was missing".into(),
+            old_cost_usd: Some(Usd::new(1_280_000_000)),
+            new_cost_usd: Usd::new(1_114_200_000),
+            price_id: "openai/gpt-5-mini@release".into(),
+        }],
         messages: vec![
             message("system", "You are a claims assistant. Answer in one paragraph and name the clause you rely on."),
             message(
@@ -300,6 +309,49 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
         total: CostRow { unpriced: 14, ..total },
         rows,
         days,
+        unpriced: vec![
+            UnpricedRow {
+                provider: "llama-home".to_owned(),
+                model: "llama-3.3-70b-instruct-fp8".to_owned(),
+                region: Some("on-premises".to_owned()),
+                calls: 11,
+                input_tokens: 48_210,
+                output_tokens: 9_120,
+                ..UnpricedRow::default()
+            },
+            UnpricedRow {
+                provider: "openai".to_owned(),
+                model: "gpt-5".to_owned(),
+                service_tier: Some("scale".to_owned()),
+                calls: 3,
+                uncounted: 1,
+                input_tokens: 3_004,
+                output_tokens: 611,
+                ..UnpricedRow::default()
+            },
+        ],
+        reconciliation: vec![
+            ReconciliationRow {
+                provider: "openrouter".to_owned(),
+                calls: 18_204,
+                differing: 41,
+                catalog_usd: Usd::new(91_204_117_000_000),
+                provider_usd: Usd::new(91_239_640_500_000),
+            },
+            ReconciliationRow {
+                provider: "perplexity".to_owned(),
+                calls: 310,
+                differing: 0,
+                catalog_usd: Usd::new(4_120_000_000_000),
+                provider_usd: Usd::new(4_120_000_000_000),
+            },
+        ],
+        corrections: Corrections {
+            calls: 212,
+            priced_since: 40,
+            recorded_usd: Usd::new(18_400_000_000_000),
+            corrected_usd: Usd::new(16_120_000_000_000),
+        },
         as_of: AsOf { lake_version: 128, hot_rows: 43 },
     }
 }

@@ -10,6 +10,7 @@ use tollgate_policy::signals::SignalsSnapshot;
 use crate::access_log::AccessLog;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
+use crate::prices::Prices;
 use crate::shell::Books;
 
 /// Fixed facts about this process.
@@ -74,6 +75,8 @@ pub struct ConsoleState {
     pub integrity: Arc<dyn Integrity>,
     /// Keys, sessions, tokens, policy.
     pub metastore: Arc<dyn Metastore>,
+    /// What calls are priced by.
+    pub prices: Arc<dyn Prices>,
     /// What the process says about itself.
     pub instruments: Arc<dyn Instruments>,
     /// Fixed facts.

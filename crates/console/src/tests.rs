@@ -27,6 +27,7 @@ use tower::ServiceExt;
 
 use crate::error::ConsoleError;
 use crate::ledger::{DerivedState, Ledger};
+use crate::prices::{RepriceOrder, Repricing};
 use crate::sample;
 use crate::shell::Books;
 use crate::state::{ConsoleSettings, ConsoleState, Instruments, Sample};
@@ -130,6 +131,36 @@ impl Instruments for NoInstruments {
     }
 }
 
+/// Prices nothing, and says who asked.
+struct MadeUpPrices;
+
+impl crate::prices::Prices for MadeUpPrices {
+    fn update_id(&self) -> String {
+        crate::prices::BUILTIN.to_owned()
+    }
+    fn update(&self) -> Result<Option<bytes::Bytes>, String> {
+        Ok(None)
+    }
+    fn reprice(&self, order: RepriceOrder) -> BoxFuture<'static, Result<Repricing, String>> {
+        let hours = u64::try_from((order.to_us - order.from_us) / 3_600_000_000).unwrap();
+        let result = Repricing {
+            mode: order.mode,
+            catalog_id: format!("{} of {}", order.reason, order.actor),
+            calls: hours,
+            unchanged: 0,
+            changed: 0,
+            newly_priced: 0,
+            still_unpriced: 0,
+            no_longer_priced: 0,
+            old_usd: tollgate_interaction::Usd::ZERO,
+            new_usd: tollgate_interaction::Usd::ZERO,
+            appended: 0,
+            by_model: Vec::new(),
+        };
+        async move { Ok(result) }.boxed()
+    }
+}
+
 /// What was recorded of readings; refuses while it is told to.
 #[derive(Default)]
 pub(crate) struct Readings {
@@ -178,6 +209,7 @@ pub(crate) async fn console() -> Console {
         access_log: Arc::clone(&readings) as _,
         integrity: Arc::new(MadeUpIntegrity),
         metastore: Arc::clone(&metastore),
+        prices: Arc::new(MadeUpPrices),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
             gateway_url: "http://127.0.0.1:8080".to_owned(),
@@ -491,4 +523,31 @@ async fn serve_samples() {
     let link = console.metastore.create_login_link().await.unwrap();
     std::fs::write("/tmp/preview-login", format!("http://127.0.0.1:8181/login?token={link}")).unwrap();
     axum::serve(listener, console.router.clone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_are_priced_again_for_an_administrator_with_a_reason() {
+    let console = console().await;
+    let token = console.metastore.create_api_token(Role::Admin).await.unwrap();
+    let ask = async |token: &str, body: &str| {
+        let request = Request::post("/api/v1/prices/reprice").header("authorization", format!("Bearer {token}"));
+        console.ask(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    let whole = r#"{"from": "2026-11-01", "to": "2026-11-02", "mode": "append", "reason": "dearer"}"#;
+    let answer = ask(&token, whole).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let result: Repricing = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!(result.calls, 24);
+    assert!(result.catalog_id.starts_with("dearer of console:admin:"), "{}", result.catalog_id);
+    for body in [
+        whole.replace("dearer", " "),
+        whole.replace("2026-11-02", "2026-10-31"),
+        whole.replace("append", "edit"),
+        whole.replace("2026-11-01", "once"),
+    ] {
+        let answer = ask(&token, &body).await;
+        assert!(answer.status == StatusCode::BAD_REQUEST && answer.text.contains("parameter_invalid"), "{body}");
+    }
+    let auditor = console.metastore.create_api_token(Role::Auditor).await.unwrap();
+    assert_eq!(ask(&auditor, whole).await.status, StatusCode::FORBIDDEN);
 }

@@ -19,6 +19,8 @@ pub struct ControlAnswer {
     pub control: ControlDocument,
     /// Spend, latency and errors; `None` until they were computed for the first time.
     pub signals: Option<Arc<SignalsSnapshot>>,
+    /// Names the price update in force, which `/api/v1/control/prices` gives; `builtin` while there is none.
+    pub prices: String,
 }
 
 /// Keys, policy and signals as of now.
@@ -27,5 +29,6 @@ pub struct ControlAnswer {
 /// `metastore_unavailable` if the control plane does not answer.
 pub async fn show(State(state): State<ConsoleState>) -> Result<Json<ControlAnswer>, ConsoleError> {
     let control = state.metastore.control_document().await?;
-    Ok(Json(ControlAnswer { control, signals: state.instruments.signals() }))
+    let (signals, prices) = (state.instruments.signals(), state.prices.update_id());
+    Ok(Json(ControlAnswer { control, signals, prices }))
 }

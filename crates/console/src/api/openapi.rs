@@ -60,6 +60,7 @@ const OPERATIONS: &[Operation] = &[
             MODEL,
             PROVIDER,
             OUTCOME,
+            ("cost", "`unknown`: only such as may have cost something and have no known cost."),
             ("id", "Only ids that start so."),
             ("key", "Only with this virtual key (its id)."),
             ("conversation", "Only of this conversation."),
@@ -95,7 +96,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "get",
         path: "/api/v1/costs",
-        summary: "What a range cost, day by day and split.",
+        summary: "What a range cost by the last word on it, day by day and split; what has no price, what was corrected, and the providers' own figures.",
         role: "viewer",
         parameters: &[
             RANGE,
@@ -127,7 +128,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
         path: "/api/v1/sql",
-        summary: "One statement that reads, over the tables `interactions` and `payloads`.",
+        summary: "One statement that reads, over the tables `interactions`, `payloads`, `control_events`, `access_events`, `log_gaps`, `price_corrections` and the view `costs`.",
         role: "auditor",
         parameters: &[("format", "json, csv or arrow."), ("max_rows", "Rows wanted at most.")],
         content_types: &[JSON, "text/csv", "application/vnd.apache.arrow.stream"],
@@ -191,8 +192,24 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "get",
         path: "/api/v1/control",
-        summary: "Keys (as hashes), policy and signals, for sidecars.",
+        summary: "Keys (as hashes), policy, signals and the name of the price catalogue, for sidecars.",
         role: "sidecar",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/control/prices",
+        summary: "The price update in force, for sidecars; empty while the prices that come with the program are.",
+        role: "sidecar",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/prices/reprice",
+        summary: "Prices the calls of a range by today's catalogue and appends corrections, or says what they would be. The body has `from`, `to`, `mode` (dry_run or append) and `reason`.",
+        role: "admin",
         parameters: &[],
         content_types: &[JSON],
     },

@@ -1,4 +1,7 @@
-//! `/costs`: what a range cost, day by day and split by team, model, provider, key or project, against the range before.
+//! `/costs`: what a range cost, day by day and split by team, model, provider, key or project, against the range before;
+//! and what no price is known for.
+
+mod beside;
 
 use askama::Template;
 use axum::Extension;
@@ -58,6 +61,10 @@ pub struct CostsPage {
     chart: String,
     rows: Vec<Line>,
     total_delta: Option<Delta>,
+    unpriced: Vec<beside::Unpriced>,
+    unpriced_href: String,
+    reconciled: Vec<beside::Reconciled>,
+    corrected: Option<String>,
     report: Costs,
 }
 
@@ -88,6 +95,10 @@ impl CostsPage {
             chart: chart(&report),
             rows: lines(&report, range),
             total_delta: change(&report.total),
+            unpriced: beside::unpriced(&report, range),
+            unpriced_href: beside::all_unpriced(range),
+            reconciled: beside::reconciled(&report),
+            corrected: beside::corrected(&report.corrections),
             report,
         }
     }

@@ -8,9 +8,9 @@ use axum::http::HeaderMap;
 use axum::response::Html;
 use serde_json::{Map, Value};
 use tollgate_analytics::report::{
-    AttemptView, Body, CandidateView, InteractionDetail, InteractionRow, Message, ReasonView,
+    AttemptView, Body, CandidateView, CorrectionView, InteractionDetail, InteractionRow, Message, ReasonView,
 };
-use tollgate_interaction::InteractionId;
+use tollgate_interaction::{InteractionId, Usd};
 
 use crate::access::{Need, Reader};
 use crate::access_log::purpose;
@@ -57,6 +57,8 @@ pub async fn find(state: &ConsoleState, id: &str) -> Result<InteractionDetail, C
 pub struct InteractionPage {
     shell: Shell,
     row: InteractionRow,
+    /// What it costs by the last word on it.
+    cost: Option<Usd>,
     cost_note: String,
     cost_exact: String,
     usage_note: String,
@@ -71,6 +73,7 @@ pub struct InteractionPage {
     tokens: Vec<TokenLine>,
     entry: Vec<Fact>,
     tags: Vec<(String, String)>,
+    corrections: Vec<CorrectionView>,
     hot: bool,
     messages: Vec<Message>,
     no_messages: &'static str,
@@ -138,6 +141,7 @@ impl InteractionPage {
         let row = &detail.row;
         let may_read = shell.may_read_content;
         InteractionPage {
+            cost: detail.corrections.last().map(|last| last.new_cost_usd).or(row.cost_usd),
             cost_note: cost_note(&detail),
             cost_exact: row.cost_usd.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("${cost}")),
             usage_note: if row.stream { "streamed" } else { "in one piece" }.to_owned(),
@@ -155,6 +159,7 @@ impl InteractionPage {
             messages: if may_read { detail.messages } else { Vec::new() },
             reasons: detail.reasons,
             tags: detail.tags,
+            corrections: detail.corrections,
             hot: detail.hot,
             row: detail.row,
             shell,
@@ -177,6 +182,10 @@ fn number(columns: &Map<String, Value>, name: &str) -> Option<u64> {
 }
 
 fn cost_note(detail: &InteractionDetail) -> String {
+    if !detail.corrections.is_empty() {
+        let recorded = detail.row.cost_usd.map_or_else(|| "no cost".to_owned(), format::usd);
+        return format!("corrected; {recorded} was recorded");
+    }
     match (detail.row.cost_usd, text(&detail.columns, "cost_source").as_deref()) {
         (None, _) if detail.attempts.is_empty() && !crate::pages::call::was_interrupted(&detail.row) => {
             "no provider was called".to_owned()

@@ -101,6 +101,7 @@ impl InteractionsPage {
         page: InteractionPage,
         is_first_page: bool,
     ) -> Self {
+        let unknown = || "unknown".to_owned();
         let filters = Filters {
             range: range.as_str(),
             id: filter.id.clone().unwrap_or_default(),
@@ -109,6 +110,7 @@ impl InteractionsPage {
                 filter_choice("team", "Team", &filter.team, &values.teams),
                 filter_choice("model", "Model", &filter.model, &values.models),
                 filter_choice("provider", "Provider", &filter.provider, &values.providers),
+                filter_choice("cost", "Cost", &filter.unpriced.then(unknown), &[unknown()]),
             ],
             key: filter.api_key_id.clone().unwrap_or_default(),
             conversation: filter.conversation_id.clone().unwrap_or_default(),

@@ -80,12 +80,32 @@ fn tables() -> Vec<TableSchema> {
         numeric: false,
         meaning: "The conversation: {role, content}, told from both bodies",
     });
+    let beside = |name: &str, data_type: &DataType, meaning| Column {
+        name: name.to_owned(),
+        kind: kind(data_type),
+        numeric: data_type.is_numeric(),
+        meaning,
+    };
+    let costs = TableSchema {
+        name: "costs",
+        columns: vec![
+            beside(
+                "…",
+                &DataType::Null,
+                "Every column of interactions; cost_usd, cost_source and price_id by the last correction",
+            ),
+            beside("recorded_cost_usd", &schema::dollars(), "What was recorded"),
+            beside("corrected_at", &schema::timestamp(), "When it was corrected; NULL if it was not"),
+        ],
+    };
     vec![
         table("interactions", &schema::INTERACTION_COLUMNS),
         payloads,
         table("control_events", &schema::CONTROL_EVENT_COLUMNS),
         table("access_events", &schema::ACCESS_EVENT_COLUMNS),
         table("log_gaps", &schema::LOG_GAP_COLUMNS),
+        table("price_corrections", &schema::PRICE_CORRECTION_COLUMNS),
+        costs,
     ]
 }
 
