@@ -86,3 +86,29 @@ fn a_key_revoked_at_the_console_is_refused_by_the_sidecar() {
         (gateway.get("/v1/models").status == 401).then_some(())
     });
 }
+
+#[test]
+fn a_sidecar_prices_calls_as_its_control_plane_does() {
+    let store = ObjectStore::start();
+    let tollgate = Tollgate::with_config(&store.log_section("sidecars"));
+    let token: Value =
+        serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
+    let environment = [("TOKEN", token["token"].as_str().unwrap())];
+    let mut sidecar = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-1"), &environment);
+    let cost = |sidecar: &Sidecar| {
+        let answer = sidecar.gateway(tollgate.key()).chat("sandbox/unpriced", "hello");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("x-tollgate-cost-usd")
+    };
+    assert_eq!(cost(&sidecar), "");
+    let update = tollgate.folder().join("sandbox.yaml");
+    std::fs::write(&update, crate::prices::sandbox_prices().1).unwrap();
+    tollgate.run(&["prices", "update", update.to_str().unwrap()]);
+    eventually("the sidecar has the new price", Duration::from_secs(30), || (!cost(&sidecar).is_empty()).then_some(()));
+    // Its copy outlives a restart.
+    sidecar.stop();
+    sidecar.resume();
+    assert_ne!(cost(&sidecar), "");
+    tollgate.run(&["prices", "update", "--builtin", "--accept-large"]);
+    eventually("the sidecar has the old prices", Duration::from_secs(30), || cost(&sidecar).is_empty().then_some(()));
+}

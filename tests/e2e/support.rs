@@ -3,11 +3,13 @@
 mod client;
 mod object_store;
 mod python;
+mod scripted;
 mod server;
 
 pub(crate) use client::{Answer, Api, chat_request};
 pub(crate) use object_store::ObjectStore;
 pub(crate) use python::Python;
+pub(crate) use scripted::Scripted;
 pub(crate) use server::{Mock, Sidecar, Tollgate, Witness};
 
 use std::path::PathBuf;

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Policy bundles.
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),
+    /// The price catalogue: check it, update it, explain a price, price again what was recorded.
+    #[command(subcommand)]
+    Prices(command::prices::PricesCommand),
     /// The configuration file.
     #[command(subcommand)]
     Config(command::config::ConfigCommand),

@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod lake;
 pub(crate) mod mock_provider;
 pub(crate) mod policy;
+pub(crate) mod prices;
 pub(crate) mod rebuild;
 pub(crate) mod report;
 pub(crate) mod search;

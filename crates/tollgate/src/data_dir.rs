@@ -67,6 +67,11 @@ impl DataDir {
         Ok(DataDir { path })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A path inside.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)

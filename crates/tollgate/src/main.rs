@@ -73,6 +73,7 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Key(key) => command::key::run(common, key).await,
         Command::Token(token) => command::token::run(common, token).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,
+        Command::Prices(prices) => command::prices::run(common, prices).await,
         Command::Config(config) => command::config::run(common, config),
         Command::MockProvider(args) => command::mock_provider::run(args).await,
     }

@@ -6,6 +6,8 @@ mod governance;
 mod integrity;
 mod maintenance;
 mod node;
+mod prices;
+mod reprice;
 mod witness;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::data_dir::DataDir;
 
 pub(crate) use maintenance::{retention_classes, retention_policy};
 pub(crate) use node::{Node, NodeOptions, read_policy};
+pub(crate) use reprice::PriceAgain;
 pub(crate) use witness::{read_policy_file, read_witness_policy};
 
 /// Opens the database of keys, users and policies.

@@ -79,7 +79,8 @@ pub(crate) async fn run(common: Common, command: ReportCommand) -> anyhow::Resul
     Ok(())
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+/// A day or a time of the command line.
+pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(day) = text.parse::<NaiveDate>() {
         return day.and_hms_opt(0, 0, 0).map(|midnight| midnight.and_utc()).ok_or_else(|| "no such day".to_owned());
     }

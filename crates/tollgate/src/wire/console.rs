@@ -62,6 +62,11 @@ impl NodeInstruments {
             ..counter("tollgate_gateway_calls_total", "Calls settled since the start, by outcome", calls)
         });
         let mut samples: Vec<Sample> = by_outcome.collect();
+        samples.push(counter(
+            "tollgate_gateway_calls_unpriced_total",
+            "Calls settled since the start that reached a provider and have no known cost",
+            stats.calls_unpriced,
+        ));
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
         samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));
         samples

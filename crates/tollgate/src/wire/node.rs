@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use fs_err as fs;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,6 @@ use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::bundle;
 use tollgate_policy::control::ControlSnapshot;
-use tollgate_provider::price::Catalog;
 use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
@@ -33,6 +32,7 @@ use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
 use super::maintenance::Maintenance;
+use super::prices::{NodePrices, PastPrices};
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
@@ -90,6 +90,7 @@ impl Node {
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
         let policy = read_policy(config)?;
         let witness_policy = super::read_witness_policy(config)?;
+        let book = config.price_book(data.path())?;
         // Before anything is bound: whoever can connect may expect an answer, and neither a log in use nor a lake of a newer
         // version gives one.
         let wal = Arc::new(Wal::open(config.wal_settings(data.join("wal"))).context("opening the write-ahead log")?);
@@ -148,10 +149,24 @@ impl Node {
             wal.appender(),
             Arc::clone(&control),
             Arc::clone(&signals),
-            Arc::new(Catalog::builtin()?),
+            Arc::clone(&book.catalog),
         )?;
         tasks.spawn(feedback::follow_control(Arc::clone(&metastore), Arc::clone(&control), reading.clone()));
         tasks.spawn(feedback::follow_signals(Arc::clone(&analytics), Arc::clone(&signals), reading.clone()));
+
+        let prices = Arc::new(NodePrices {
+            config: config.clone(),
+            data: data.path().to_owned(),
+            book: ArcSwap::from_pointee(book),
+            gateway: Arc::clone(&gateway),
+            ledger: Arc::new(PastPrices {
+                analytics: Arc::clone(&analytics),
+                metastore: Arc::clone(&metastore),
+                wal: Arc::clone(&wal),
+                turn: Mutex::default(),
+            }),
+        });
+        tasks.spawn(Arc::clone(&prices).follow(reading.clone()));
 
         let login_url = format!("{console_url}/login?token={}", metastore.create_login_link().await?);
         write_local_token(&data, metastore.as_ref()).await?;
@@ -192,6 +207,7 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
+            prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
                 gateway_url: gateway_url.clone(),
