@@ -74,6 +74,11 @@ impl Losses {
         self.note(&format!("{at} (cache marker)"));
     }
 
+    /// The call at `at` is passed on whole, without another provider's signature on it.
+    pub fn note_signature(&mut self, at: &str) {
+        self.note(&format!("{at} (signature)"));
+    }
+
     /// Paths of what was left out, in order, each once.
     #[must_use]
     pub fn into_dropped(self) -> Vec<String> {

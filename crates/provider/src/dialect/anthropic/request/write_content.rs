@@ -44,7 +44,7 @@ pub(super) fn write_parts(parts: Vec<Part>, losses: &mut Losses) -> Result<Vec<V
     for Part { content, at, cache } in parts {
         if let Content::ToolCall(ToolCall { signature: Some(_), .. }) = &content {
             // Another provider's. The call is whole without it.
-            losses.note(&format!("{at} (signature)"));
+            losses.note_signature(&at);
         }
         let can_be_marked =
             !matches!(content, Content::Thinking { .. } | Content::Redacted(_) | Content::Native { .. });

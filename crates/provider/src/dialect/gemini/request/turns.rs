@@ -143,7 +143,7 @@ impl Writer<'_> {
             Some(signature) if signature.of == Dialect::Gemini => Some(signature.text),
             Some(_) => {
                 // The call is whole without it.
-                self.losses.note(at);
+                self.losses.note_signature(at);
                 None
             }
             None => None,

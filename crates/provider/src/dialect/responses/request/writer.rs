@@ -370,7 +370,7 @@ impl Input {
                 self.item(role, write_reasoning(None, signature));
             }
             // The call is whole without it.
-            Some(_) => losses.note(at),
+            Some(_) => losses.note_signature(at),
             None => {}
         }
         let arguments = if call.arguments.is_empty() { "{}".to_owned() } else { call.arguments };

@@ -131,7 +131,7 @@ fn write_call(call: ToolCall, at: &str, losses: &mut Losses) -> Result<Value, Un
     let ToolCall { id, name, arguments, signature } = call;
     if signature.is_some() {
         // The call is whole without it.
-        losses.note(at);
+        losses.note_signature(at);
     }
     let input = match serde_json::from_str(&arguments) {
         Ok(Value::Object(input)) => input,

@@ -313,7 +313,7 @@ impl Writer<'_> {
                 map.insert("extra_content".to_owned(), signed(&signature));
             }
             // The call is whole without it.
-            Some(_) => self.losses.note(at),
+            Some(_) => self.losses.note_signature(at),
             None => {}
         }
         Value::Object(map)
