@@ -259,7 +259,7 @@ fn what_changes_nothing_about_the_answer_never_breaks_a_call() {
     let mut losses = Losses::new(Dialect::Openai, OnUnsupported::Refuse);
     let body = write(request, &mut losses).unwrap();
     assert_eq!(body["messages"][0]["tool_calls"][0]["id"], "c1");
-    assert_eq!(losses.into_dropped(), ["p[0]", "p[1]", "p[2]", "serviceTier.type", "speed"]);
+    assert_eq!(losses.into_dropped(), ["p[0]", "p[1]", "p[2] (signature)", "serviceTier.type", "speed"]);
 }
 
 #[test]
