@@ -122,7 +122,7 @@ fn conversation() -> Value {
         let mut text = String::with_capacity(bytes + 16);
         while text.len() < bytes {
             text.extend(words.by_ref().take(1 + text.len() % 5).flat_map(|word| [word, " "]));
-            text.push_str(if text.len() % 7 == 0 { "\n" } else { "" });
+            text.push_str(if text.len().is_multiple_of(7) { "\n" } else { "" });
         }
         text
     };
