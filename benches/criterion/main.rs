@@ -5,7 +5,6 @@
 mod kept;
 mod pricing;
 #[path = "../load/report.rs"]
-#[expect(dead_code, reason = "the load suites say more")]
 mod report;
 mod sse;
 mod translate;
