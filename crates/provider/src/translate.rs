@@ -110,6 +110,7 @@ pub fn request(
 /// [`RequestError`] names the field that is not what the dialect wants, or not what it says it is.
 pub fn read(from: Dialect, body: &[u8], address: Address<'_>) -> Result<Request, RequestError> {
     let parsed = serde_json::from_slice(body).map_err(|error| RequestError::unreadable(&error, body))?;
+    soundness::check_length(&parsed)?;
     let request = read_request(from, parsed, address)?;
     soundness::check(&request)?;
     Ok(request)

@@ -44,6 +44,28 @@ const PICTURES: [Picture; 4] = [
     },
 ];
 
+/// Messages and their parts in one request. Results look for their calls among all that came before: of a million of them,
+/// which fit into a body, nobody would wait for the end.
+const MAX_PARTS: usize = 20_000;
+
+/// Refuses a conversation of more messages and parts than anybody holds.
+///
+/// # Errors
+/// [`RequestError::Malformed`] with the name of the member.
+pub(super) fn check_length(body: &Value) -> Result<(), RequestError> {
+    let length = |value: &Value| value.as_array().map_or(0, Vec::len);
+    let parts =
+        |message: &Value| 1 + message.as_object().map_or(0, |message| message.values().map(length).sum::<usize>());
+    for member in ["messages", "input", "contents", "system", "tools"] {
+        let members = body.get(member).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        if members.iter().map(parts).sum::<usize>() > MAX_PARTS {
+            let expected = "send at most 20000 messages and parts of messages to a provider of another format";
+            return Err(RequestError::Malformed { field: member.to_owned(), expected });
+        }
+    }
+    Ok(())
+}
+
 /// Checks everything in `request` that can be checked without asking a provider.
 ///
 /// # Errors
@@ -108,6 +130,16 @@ mod tests {
     fn part(media_type: &str, base64: &str) -> Part {
         let source = Source::Base64 { media_type: media_type.to_owned(), base64: base64.to_owned() };
         Part::new(Content::Image { source, detail: None }, "messages[0].content[1]")
+    }
+
+    #[test]
+    fn a_conversation_longer_than_anybody_holds_is_refused_before_it_is_read() {
+        let turn =
+            serde_json::json!({"role": "user", "content": vec![serde_json::json!({"type": "text", "text": "a"}); 9]});
+        let of = |turns: usize| serde_json::json!({"model": "m", "messages": vec![turn.clone(); turns]});
+        assert!(check_length(&of(2_000)).is_ok());
+        let refused = check_length(&of(2_001));
+        assert!(matches!(refused, Err(RequestError::Malformed { field, .. }) if field == "messages"));
     }
 
     #[test]
