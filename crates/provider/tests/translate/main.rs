@@ -4,6 +4,7 @@
 //! committed. A stream is replayed as recorded, one byte at a time and all at once.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod costs;
 mod golden;
 mod scenario;
 mod second_turn;
