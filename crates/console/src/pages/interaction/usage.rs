@@ -107,6 +107,8 @@ mod tests {
     fn the_providers_own_figure_stands_beside_ours() {
         let mut called = detail(serde_json::json!({ "provider_cost_usd": "0.004300000000" }));
         called.row.cost_usd = Some("0.0042".parse().unwrap());
+        assert_eq!(cost_note(&called), "corrected; $0.0042 was recorded");
+        called.corrections.clear();
         assert_eq!(cost_note(&called), "by the price catalogue; the provider says $0.0043");
         called.row.cost_usd = Some("0.0043".parse().unwrap());
         assert_eq!(cost_note(&called), "by the price catalogue; the provider says the same");
