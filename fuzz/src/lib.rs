@@ -67,5 +67,12 @@ pub fn address() -> Address<'static> {
 /// What a writer of answers knows of the request.
 #[must_use]
 pub fn asked(events: bool) -> Asked {
-    Asked { id: "fuzz".to_owned(), created_at_s: 1_795_651_200, model: "m".to_owned(), include_usage: true, events }
+    Asked {
+        events,
+        id: "fuzz".to_owned(),
+        created_at_s: 1_795_651_200,
+        model: "m".to_owned(),
+        include_usage: true,
+        ..Asked::default()
+    }
 }

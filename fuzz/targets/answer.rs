@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
         let observed = observe::whole(dialect, operation, body);
         let _ = observed.with_estimate(Estimate { input_tokens: 7, output_tokens: 7 });
     }
-    let _ = (failure::classify(400, body), failure::reported(500, body), failure::retry_after_in_body_ms(body));
+    let _ = (failure::classify(400, body), failure::reported(500, body), failure::wait_by_body_ms(body));
     let Ok(value) = serde_json::from_slice(body) else { return };
     let Ok(answer) = read_answer(dialect, value) else { return };
     for &caller in Dialect::ALL {

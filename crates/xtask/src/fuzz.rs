@@ -61,12 +61,15 @@ pub(crate) fn fuzz(names: &[String], seconds: u64) -> anyhow::Result<()> {
     }
     tools::install_for_fuzzing()?;
     let build = target().join("fuzz");
+    fs::create_dir_all(&build)?;
+    let wrapper = build.join("rustc-wrapper");
+    fs::copy(this_program()?, &wrapper)?;
     run(cargo()
         .args(["build", "--bins", "--manifest-path"])
         .arg(root().join("fuzz/Cargo.toml"))
         .arg("--target-dir")
         .arg(target())
-        .env("RUSTC_WRAPPER", std::env::current_exe()?)
+        .env("RUSTC_WRAPPER", &wrapper)
         .env(WRAPS, "1"))?;
     let mut found = Vec::new();
     for (name, files) in TARGETS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|one| one == name)) {
@@ -113,6 +116,12 @@ pub(crate) fn rustc() -> anyhow::Result<()> {
     let status = compiler.args(arguments).status().context("starting the compiler")?;
     anyhow::ensure!(status.success(), "the compiler ended with {status}");
     Ok(())
+}
+
+/// The program that runs. `cargo test` before this may have put another one in its place: the path then leads nowhere.
+fn this_program() -> std::io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { std::env::current_exe() }
 }
 
 /// Copies golden files into `folder`, each behind the letter that says whose format it is.
