@@ -42,7 +42,7 @@ enum Bench {
 
 fn main() -> anyhow::Result<ExitCode> {
     let settings = Settings::parse();
-    let folder = kept::target().join("bench");
+    let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
     for bench in [Bench::Translate, Bench::Sse, Bench::Pricing] {

@@ -46,7 +46,7 @@ pub(crate) fn run() -> anyhow::Result<Report> {
         usage: &usage,
         at_us: NOW_US,
     };
-    let mut criterion = kept::criterion();
+    let mut criterion = kept::criterion()?;
     let mut group = criterion.benchmark_group(GROUP);
     for &(provider, model) in MODELS {
         catalog.cost(&call(provider, model)).with_context(|| format!("`{provider}/{model}` has no price"))?;

@@ -24,7 +24,7 @@ const GROUP: &str = "sse";
 /// # Errors
 /// If something cannot be measured.
 pub(crate) fn run() -> anyhow::Result<Report> {
-    let mut criterion = kept::criterion();
+    let mut criterion = kept::criterion()?;
     let streams = [(Dialect::Openai, openai()), (Dialect::Anthropic, anthropic()), (Dialect::Responses, responses())];
     let mut group = criterion.benchmark_group(GROUP);
     for (dialect, stream) in &streams {

@@ -51,15 +51,13 @@ const WORDS: &[&str] = &[
 /// # Errors
 /// If something cannot be measured.
 pub(crate) fn run() -> anyhow::Result<Report> {
-    let mut criterion = kept::criterion();
+    let mut criterion = kept::criterion()?;
     let bodies = bodies()?;
     for (from, body) in &bodies {
         let mut group = criterion.benchmark_group(format!("translate_{from}"));
         group.bench_function("serde_json", |bencher| {
-            bencher.iter(|| {
-                let value: Value = serde_json::from_slice(black_box(body)).unwrap_or_default();
-                serde_json::to_vec(&value)
-            });
+            bencher
+                .iter(|| serde_json::from_slice::<Value>(black_box(body)).and_then(|value| serde_json::to_vec(&value)));
         });
         for &to in Dialect::ALL.iter().filter(|to| *to != from) {
             group.bench_function(to.as_str(), |bencher| {

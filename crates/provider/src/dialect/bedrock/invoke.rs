@@ -1,11 +1,8 @@
-//! Claude on Bedrock without translation: a Messages body goes through InvokeModel with a few bytes changed, and its stream
-//! comes back as the Messages events it holds. A whole answer is a Messages answer already. The other way round, the body of
-//! a caller of InvokeModel becomes a Messages body, and a stream of Messages events the stream such a caller expects.
+//! InvokeModel of Claude: the body of such a caller becomes a Messages body, and a stream of Messages events the stream that
+//! such a caller expects. A whole answer is a Messages answer already. [`Unwrapper`] reads such a stream again.
 //!
-//! Towards Bedrock, the body is spliced and not read: `model` and `stream`, which the path says, are taken out, `anthropic_version` is put
-//! in, and the betas of the header `anthropic-beta` go into `anthropic_beta`. Which betas Bedrock knows is Bedrock's to say.
-//! The events keep what Bedrock adds to them, `amazon-bedrock-invocationMetrics` of `message_stop`: clients of Messages
-//! pass over fields they do not know, and nothing is parsed for their sake.
+//! The body is spliced and not read: `model` and `stream`, which the path says, are put in, `anthropic_version` is taken out,
+//! and `anthropic_beta` goes into the header of that name.
 //! Sources: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html>,
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html> (2026-11-26).
 
@@ -20,29 +17,8 @@ use crate::dialect::RequestError;
 use crate::scan::{Cursor, Kind, ScanError};
 use crate::{eventstream, failure, observe, sse};
 
-const VERSION: &str = "bedrock-2023-05-31";
 /// Name of the frames that hold an event.
 const CHUNK: &str = "chunk";
-
-/// The body of an InvokeModel call for a Messages body. `betas` is the value of the header `anthropic-beta`: names with
-/// commas between them.
-///
-/// # Errors
-/// [`RequestError`] if the body is no JSON object.
-pub fn body(messages: &[u8], betas: Option<&str>) -> Result<Bytes, RequestError> {
-    let Fields { kept, mut betas_in_it, closes_at } = fields(messages)?;
-    for name in betas.into_iter().flat_map(|betas| betas.split(',')).map(str::trim) {
-        if !name.is_empty() && !betas_in_it.iter().any(|known| known == name) {
-            betas_in_it.push(name.to_owned());
-        }
-    }
-    let mut opening = format!(r#"{{"anthropic_version":"{VERSION}""#);
-    if !betas_in_it.is_empty() {
-        opening.push_str(r#","anthropic_beta":"#);
-        opening.push_str(&json!(betas_in_it).to_string());
-    }
-    Ok(spliced(opening, messages, &kept, closes_at))
-}
 
 /// A Messages body for the body of an InvokeModel call, and the betas in it, which belong into the header
 /// `anthropic-beta`; empty if there are none.
@@ -280,47 +256,42 @@ fn error(name: &[u8], data: &[u8]) -> Value {
 mod tests {
     use super::*;
 
-    fn invoked(messages: &str, betas: Option<&str>) -> String {
-        let body = String::from_utf8(body(messages.as_bytes(), betas).unwrap().to_vec()).unwrap();
-        serde_json::from_str::<Value>(&body).unwrap();
-        body
+    fn unwrapped(body: &str) -> (String, String) {
+        let (written, betas) = messages(body.as_bytes(), "m", true).unwrap();
+        serde_json::from_slice::<Value>(&written).unwrap();
+        (String::from_utf8(written.to_vec()).unwrap(), betas)
     }
 
     #[test]
-    fn a_messages_body_is_spliced() {
+    fn a_caller_s_body_is_spliced() {
         let cases = [
             (
-                r#"{"model":"m","max_tokens":5,"stream":true,"messages":[ {"role":"user"} ]}"#,
                 r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":5,"messages":[ {"role":"user"} ]}"#,
+                r#"{"model":"m","stream":true,"max_tokens":5,"messages":[ {"role":"user"} ]}"#,
             ),
+            ("{ \"messages\" : [] ,\n  \"model\": \"x\" }", r#"{"model":"m","stream":true,"messages" : []}"#),
+            ("{}", r#"{"model":"m","stream":true}"#),
             (
-                "{ \"messages\" : [] ,\n  \"model\": \"m\" }",
-                r#"{"anthropic_version":"bedrock-2023-05-31","messages" : []}"#,
-            ),
-            (r#"{"model":"m"}"#, r#"{"anthropic_version":"bedrock-2023-05-31"}"#),
-            ("{}", r#"{"anthropic_version":"bedrock-2023-05-31"}"#),
-            (
-                r#"{"\u006dodel":"m","a":{"model":1},"anthropic_version":"x","b":[","]}"#,
-                r#"{"anthropic_version":"bedrock-2023-05-31","a":{"model":1},"b":[","]}"#,
+                r#"{"\u006dodel":"x","a":{"model":1},"anthropic_version":"x","b":[","]}"#,
+                r#"{"model":"m","stream":true,"a":{"model":1},"b":[","]}"#,
             ),
         ];
-        for (messages, expected) in cases {
-            assert_eq!(invoked(messages, None), expected);
+        for (body, expected) in cases {
+            assert_eq!(unwrapped(body), (expected.to_owned(), String::new()));
         }
     }
 
     #[test]
-    fn betas_come_from_the_header_and_the_body() {
-        let body = invoked(r#"{"anthropic_beta":["a"],"model":"m","x":1}"#, Some("b, a,c"));
-        let expected = r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a","b","c"],"x":1}"#;
-        assert_eq!(body, expected);
+    fn betas_leave_the_body_for_the_header() {
+        let (body, betas) = unwrapped(r#"{"anthropic_beta":["a","b"],"x":1}"#);
+        assert_eq!((body.as_str(), betas.as_str()), (r#"{"model":"m","stream":true,"x":1}"#, "a,b"));
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
-        assert!(body(b"[1]", None).is_err());
-        assert!(body(br#"{"a":1"#, None).is_err());
-        assert!(body(br#"{"a":1} x"#, None).is_err());
+        assert!(messages(b"[1]", "m", false).is_err());
+        assert!(messages(br#"{"a":1"#, "m", false).is_err());
+        assert!(messages(br#"{"a":1} x"#, "m", false).is_err());
     }
 
     #[test]
@@ -361,14 +332,9 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_s_body_becomes_one_of_messages_and_back() {
-        let sent =
-            r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a","b"],"max_tokens":5,"messages":[ 1 ]}"#;
-        let (written, betas) = messages(sent.as_bytes(), "claude \"x\"", true).unwrap();
-        assert_eq!(written, r#"{"model":"claude \"x\"","stream":true,"max_tokens":5,"messages":[ 1 ]}"#);
-        assert_eq!(betas, "a,b");
-        assert_eq!(body(&written, Some(&betas)).unwrap(), sent);
-        assert!(messages(b"[]", "m", false).is_err());
+    fn a_model_s_name_is_escaped() {
+        let (written, _) = messages(b"{}", "claude \"x\"", true).unwrap();
+        assert_eq!(written, r#"{"model":"claude \"x\"","stream":true}"#);
     }
 
     #[test]
