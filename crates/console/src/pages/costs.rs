@@ -160,7 +160,7 @@ fn tiles(report: &Costs) -> Vec<Tile> {
             label: "Per call",
             value: per(total, priced, 1),
             note: format!(
-                "over {} of {} calls: those whose cost is known",
+                "over {} of {} calls; not those whose cost is unknown, but also those that cost nothing",
                 format::count(priced),
                 format::count(total.calls)
             ),
