@@ -25,6 +25,7 @@ mod readiness;
 mod realtime;
 mod recording;
 mod relay;
+mod residency;
 mod route;
 mod sandbox;
 pub mod settings;

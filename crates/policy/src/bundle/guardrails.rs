@@ -10,9 +10,11 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 use tollgate_interaction::Usd;
 
+use super::compile::Compiler;
 use super::source::WhenSource;
+use super::vector::source::{ExpectSource, GivenSource};
 use super::{Bundle, BundleError};
-use crate::condition::{Conditions, Scope};
+use crate::condition::{EvaluationError, Scope};
 use crate::facts::Facts;
 use crate::guard::injection::Heuristic;
 use crate::guard::redact::Vault;
@@ -21,7 +23,9 @@ use crate::guard::verdict::{GuardAction, GuardPhase};
 use crate::guard::{
     Entities, Keywords, Languages, OutputSchema, Pattern, PatternError, PiiDetector, Score, SecretDetector, Topics,
 };
+use crate::residency::TargetFacts;
 use crate::suggestion;
+use crate::variable::Phase;
 
 /// How long a service may take if its rule does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,10 +36,10 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GuardrailSource {
-    pub(super) id: Spanned<String>,
+    id: Spanned<String>,
     phase: PhaseSource,
     #[serde(default)]
-    pub(super) when: Option<Spanned<WhenSource>>,
+    when: Option<Spanned<WhenSource>>,
     run: Spanned<Vec<Spanned<RunSource>>>,
     on_hit: Spanned<HitSource>,
     #[serde(default)]
@@ -246,9 +250,20 @@ impl WordsOr<RegexSource> {
     }
 }
 
-/// Compiles the rule. `when` has been compiled by the caller, whose conditions all look alike.
-pub(super) fn compile(source: &GuardrailSource, when: Conditions) -> Result<GuardRule, BundleError> {
+/// Gives meaning to the section.
+pub(super) fn compile(
+    compiler: &mut Compiler<'_>,
+    section: &[Spanned<GuardrailSource>],
+) -> Result<Vec<Arc<GuardRule>>, BundleError> {
+    section.iter().map(|rule| compile_rule(compiler, &rule.value).map(Arc::new)).collect()
+}
+
+fn compile_rule(compiler: &mut Compiler<'_>, source: &GuardrailSource) -> Result<GuardRule, BundleError> {
     let (id, hit) = (&source.id, &source.on_hit.value);
+    compiler.unique(id)?;
+    let always = unplaced(WhenSource::One("true".to_owned()));
+    // An output's guardrail knows the target that answers; what the answer says is not known while it streams.
+    let when = compiler.conditions(source.when.as_ref().unwrap_or(&always), Phase::Guardrail)?;
     if source.run.value.is_empty() {
         let message = format!("guardrail `{}` runs nothing; write `run: [pii.email]` or the like", id.value);
         return Err(BundleError::new(source.run.referenced, message));
@@ -481,15 +496,20 @@ impl Bundle {
         self.guardrails.iter().any(|rule| rule.phase == phase)
     }
 
-    /// The guardrails of `phase` that apply to a call.
+    /// The guardrails of `phase` that apply to a call which may go to any of `targets`: those whose condition holds for one of
+    /// them, since the text is the same for all.
     ///
     /// # Errors
     /// [`GuardFailure`] if a condition cannot be evaluated and its rule does not let such calls pass.
-    pub fn guardrails(&self, phase: GuardPhase, facts: &Facts<'_>) -> Result<Vec<Arc<GuardRule>>, GuardFailure> {
-        let scope = Scope::of_request(self, facts);
+    pub fn guardrails(
+        &self,
+        phase: GuardPhase,
+        facts: &Facts<'_>,
+        targets: &[TargetFacts<'_>],
+    ) -> Result<Vec<Arc<GuardRule>>, GuardFailure> {
         let mut applying = Vec::new();
         for rule in self.guardrails.iter().filter(|rule| rule.phase == phase) {
-            match (rule.when.hold(&scope), rule.on_error) {
+            match (self.applies(rule, facts, targets), rule.on_error) {
                 (Ok(true), _) => applying.push(Arc::clone(rule)),
                 (Ok(false), _) | (Err(_), OnError::Allow) => {}
                 (Err(error), OnError::Block) => {
@@ -500,22 +520,56 @@ impl Bundle {
         }
         Ok(applying)
     }
+
+    fn applies(
+        &self,
+        rule: &GuardRule,
+        facts: &Facts<'_>,
+        targets: &[TargetFacts<'_>],
+    ) -> Result<bool, EvaluationError> {
+        for target in targets {
+            if rule.when.hold(&Scope::of_target(self, facts, target))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// What a test vector expects of a text.
 #[derive(Debug)]
 pub(super) struct TextExpectation {
-    pub(super) text: String,
-    pub(super) phase: PhaseSource,
-    pub(super) guard: Option<String>,
-    pub(super) action: Option<ActionSource>,
-    pub(super) redacted: Option<String>,
+    text: String,
+    phase: PhaseSource,
+    guard: Option<String>,
+    action: Option<ActionSource>,
+    redacted: Option<String>,
 }
 
 impl TextExpectation {
+    /// Reads it out of a test, if the test has a text.
+    pub(super) fn of(given: &GivenSource, expect: &ExpectSource, at: Location) -> Result<Option<Self>, BundleError> {
+        let expects = expect.guard.is_some() || expect.action.is_some() || expect.redacted.is_some();
+        let Some(text) = &given.text else {
+            let message = "`guard`, `action` and `redacted` are about a text; write it as `given: {text: \"...\"}`";
+            return if expects { Err(BundleError::new(at, message)) } else { Ok(None) };
+        };
+        if !expects {
+            let message = "the test has a text and expects nothing of it; write `guard`, `action` or `redacted`";
+            return Err(BundleError::new(at, message));
+        }
+        Ok(Some(TextExpectation {
+            text: text.clone(),
+            phase: given.phase.unwrap_or(PhaseSource::Input),
+            guard: expect.guard.clone(),
+            action: expect.action,
+            redacted: expect.redacted.clone(),
+        }))
+    }
+
     /// What was different; `None` if nothing was. Services are not asked.
-    pub(super) fn difference(&self, bundle: &Bundle, facts: &Facts<'_>) -> Option<String> {
-        let rules = match bundle.guardrails(self.phase.into(), facts) {
+    pub(super) fn difference(&self, bundle: &Bundle, facts: &Facts<'_>, target: &TargetFacts<'_>) -> Option<String> {
+        let rules = match bundle.guardrails(self.phase.into(), facts, std::slice::from_ref(target)) {
             Ok(rules) => rules,
             Err(failure) => return Some(failure.message),
         };

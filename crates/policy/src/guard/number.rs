@@ -76,11 +76,6 @@ impl Compact {
         &self.bytes[..self.length]
     }
 
-    /// Its digits as values; letters are left out.
-    pub(super) fn digits(&self) -> Vec<u8> {
-        super::checksum::digits(self.bytes())
-    }
-
     fn push(&mut self, byte: u8) -> bool {
         let fits = self.length < self.bytes.len();
         if fits {

@@ -204,9 +204,12 @@ fn email(text: &str, at: usize) -> Option<Range<usize>> {
     let is_local = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'' | 0x80..);
     let local = bytes[..at].iter().rev().take(MAX_LOCAL).take_while(is_local).count();
     let mut start = at - local;
-    while start < at && (matches!(bytes[start], b'.' | b'\'' | b'-' | b'%') || !text.is_char_boundary(start)) {
+    while start < at && !text.is_char_boundary(start) {
         start += 1;
     }
+    // Quotation marks and dashes of other alphabets do not begin it, nor do signs.
+    let begins = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '+');
+    start += text[start..at].find(begins).unwrap_or(at - start);
     if start == at || bytes[at - 1] == b'.' {
         return None;
     }
