@@ -45,6 +45,7 @@ pub(crate) fn admit(
     call.reserved = Some(estimate);
     call.principal = Some(Arc::clone(principal));
     let record = &mut call.record;
+    record.decided_at_us = Some(now_us);
     let priority = record.tags.iter().find(|(name, _)| name == PRIORITY).map(|(_, value)| value.as_str());
     let facts = Facts {
         principal,

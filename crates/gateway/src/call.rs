@@ -178,6 +178,7 @@ impl Call {
         }
         self.record.stream = head.stream;
         self.estimated_input_tokens = head.estimated_input_tokens;
+        self.record.estimated_input_tokens = Some(head.estimated_input_tokens);
         if self.record.user_ref.is_none() {
             self.name_user(head.user.as_deref());
         }
@@ -507,5 +508,24 @@ pub(crate) fn blank() -> Interaction {
         upstream_dialect: None,
         dropped: Vec::new(),
         provider_cost_usd: None,
+        experiment: None,
+        arm: None,
+        propensity: None,
+        guards: Vec::new(),
+        pii_counts: Vec::new(),
+        cache_kind: None,
+        cache_similarity: None,
+        cached_from: None,
+        cost_saved_usd: None,
+        shadow_of: None,
+        data_class: None,
+        region_evidence: None,
+        capabilities: Vec::new(),
+        estimated_input_tokens: None,
+        budget_readings: Vec::new(),
+        route_draw: None,
+        limit_readings: Vec::new(),
+        target_readings: Vec::new(),
+        decided_at_us: None,
     }
 }

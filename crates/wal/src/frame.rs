@@ -109,7 +109,9 @@ impl DropCount {
         match kind {
             EventKind::Opened => self.opened += 1,
             EventKind::Settled => self.settled += 1,
-            EventKind::Control | EventKind::Access | EventKind::Gap | EventKind::Price => self.governance += 1,
+            EventKind::Control | EventKind::Access | EventKind::Gap | EventKind::Price | EventKind::Feedback => {
+                self.governance += 1
+            }
         }
     }
 
