@@ -26,6 +26,7 @@ mod readiness;
 mod realtime;
 mod recording;
 mod relay;
+mod residency;
 mod route;
 mod sandbox;
 pub mod settings;

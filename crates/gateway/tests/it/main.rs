@@ -21,6 +21,7 @@ mod operations;
 mod provider;
 mod provider_faults;
 mod realtime;
+mod residency;
 mod shutdown;
 mod talker;
 mod tokens;
