@@ -231,7 +231,7 @@ impl Call {
         Asked {
             id: self.public_id.to_string(),
             created_at_s: self.record.started_at_us / 1_000_000,
-            model: self.record.model_requested.clone(),
+            model: self.model_called().unwrap_or(&self.record.model_requested).to_owned(),
             include_usage: !head.hides_usage(),
             events,
             base64: head.base64,
@@ -272,6 +272,11 @@ impl Call {
             attempt.http_status = http_status.or(attempt.http_status);
             attempt.error_class = error_class.map(str::to_owned).or(attempt.error_class.take());
         }
+    }
+
+    /// The model as its provider knows it; `None` if the call names none.
+    pub(crate) fn model_called(&self) -> Option<&str> {
+        self.target.as_ref().map(|target| target.model.as_str()).filter(|model| !model.is_empty())
     }
 
     pub(crate) fn provider_name(&self) -> String {

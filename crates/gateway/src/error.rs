@@ -192,7 +192,7 @@ impl CallError {
             CallError::SessionIdle { .. } | CallError::SessionTooLong { .. } => {
                 (StatusCode::REQUEST_TIMEOUT, ErrorKind::Invalid)
             }
-            CallError::UpstreamTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unavailable),
+            CallError::UpstreamTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Late),
             CallError::UpstreamUnreachable { .. }
             | CallError::UpstreamReset { .. }
             | CallError::UpstreamIncomplete { .. }
@@ -236,11 +236,22 @@ impl CallError {
         }
     }
 
+    /// Path of the field of the request that is at fault, where it is one.
+    fn param(&self) -> Option<String> {
+        match self {
+            CallError::Request(error) => error.field().map(str::to_owned),
+            CallError::Unsupported { source, .. } => source.fields.first().map(|first| first.field.clone()),
+            CallError::ModelUnknown { .. } => Some("model".to_owned()),
+            CallError::QueryMissing { name, .. } => Some((*name).to_owned()),
+            _ => None,
+        }
+    }
+
     /// The error in the terms the dialects are written from.
     pub(crate) fn shape(&self, interaction_id: String) -> ErrorShape {
         let (status, kind) = self.answer();
-        let (code, message) = (self.code().to_owned(), self.message());
-        ErrorShape { code, message, kind, http_status: status.as_u16(), interaction_id }
+        let (code, message, param) = (self.code().to_owned(), self.message(), self.param());
+        ErrorShape { code, message, param, kind, http_status: status.as_u16(), interaction_id }
     }
 }
 
@@ -249,7 +260,10 @@ fn of_upstream(status: u16) -> (StatusCode, ErrorKind) {
     match StatusCode::from_u16(status) {
         Ok(StatusCode::TOO_MANY_REQUESTS) => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
         Ok(known) if known.is_client_error() => (known, ErrorKind::Invalid),
-        _ => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
+        _ => (
+            StatusCode::BAD_GATEWAY,
+            if matches!(status, 503 | 529) { ErrorKind::Overloaded } else { ErrorKind::Unavailable },
+        ),
     }
 }
 
