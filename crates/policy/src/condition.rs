@@ -13,8 +13,11 @@ use crate::residency::TargetFacts;
 use crate::variable::{BudgetFacts, Phase, Resolver};
 
 mod check;
+mod never;
+mod partial;
 mod types;
 
+pub(crate) use partial::Abstract;
 pub(crate) use types::Type;
 
 /// Longest condition, in bytes: the interpreter has no limit on cost, so the text has one.

@@ -23,7 +23,6 @@ pub mod rule;
 mod schema;
 mod secret;
 pub mod stream;
-pub mod verdict;
 mod words;
 
 use std::borrow::Cow;

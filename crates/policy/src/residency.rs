@@ -7,9 +7,13 @@ use crate::bundle::{Bundle, ResidencyEffect, ResidencyRule};
 use crate::condition::Scope;
 use crate::facts::Facts;
 
+mod contradiction;
 mod region;
+mod survey;
 
+pub(crate) use contradiction::contradiction;
 pub use region::{ON_PREM, Place, UnknownPlace, known_names};
+pub use survey::{Passage, Survey, SurveyRow, survey};
 
 /// Code of a call that no target may take, and why-not of targets that are left out begins with the rule's id.
 pub const NO_ELIGIBLE_TARGET: &str = "no_eligible_target";

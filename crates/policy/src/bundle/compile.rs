@@ -26,7 +26,7 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
     // The classes come first: conditions further down are checked against them.
     let data_classes = data_classes::compile(&mut compiler, &source.data_classes)?;
     let access = access::compile(&mut compiler, &source.access)?;
-    let residency = residency::compile(&mut compiler, &source.residency)?;
+    let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
     let guardrails = guardrails::compile(&mut compiler, &source.guardrails)?;
     let budgets = budgets::compile(&mut compiler, &source.budgets)?;
     let mut tests = Vec::with_capacity(source.tests.len());
@@ -129,8 +129,17 @@ impl Compiler<'_> {
         }
         let texts: Vec<&str> = list.iter().map(|(text, _)| *text).collect();
         let grammar = Grammar { env: self.env, classes: &self.classes };
-        Conditions::compile(&texts, any, phase, &grammar)
-            .map_err(|(index, error)| self.place(list[index].0, list[index].1, error))
+        let compiled = Conditions::compile(&texts, any, phase, &grammar)
+            .map_err(|(index, error)| self.place(list[index].0, list[index].1, error))?;
+        // `deny_unless: "false"` denies always, which a budget may want.
+        let may_be_false = matches!(phase, Phase::Budget | Phase::Limit);
+        match compiled.never_hold().filter(|_| !may_be_false) {
+            Some(why) => Err(BundleError::new(
+                when.referenced,
+                format!("the rule can never match: {why}; correct it, or remove the rule"),
+            )),
+            None => Ok(compiled),
+        }
     }
 
     /// Turns a place within a condition into a place within the bundle, where the condition stands on one line as it is.

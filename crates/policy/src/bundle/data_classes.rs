@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::compile::Compiler;
 use super::source::WhenSource;
 use super::{Bundle, BundleError};
-use crate::condition::{Conditions, Scope};
+use crate::condition::{Abstract, Conditions, Scope};
 use crate::facts::Facts;
 use crate::variable::Phase;
 
@@ -31,6 +31,13 @@ pub(super) struct DataClassSource {
 pub(crate) struct DataClass {
     pub(crate) name: String,
     when: Option<Conditions>,
+}
+
+impl DataClass {
+    /// Whether every call is at least of this class.
+    pub(crate) fn always_holds(&self) -> bool {
+        self.when.as_ref().is_some_and(|when| when.settled_by(&|_| Abstract::Unknown) == Some(true))
+    }
 }
 
 pub(super) fn compile(

@@ -19,7 +19,7 @@ use crate::facts::Facts;
 use crate::guard::injection::Heuristic;
 use crate::guard::redact::Vault;
 use crate::guard::rule::{GuardRule, Item, OnError, Service, Session, Work};
-use crate::guard::verdict::{GuardAction, GuardPhase};
+use tollgate_interaction::{GuardAction, GuardPhase};
 use crate::guard::{
     Entities, Keywords, Languages, OutputSchema, Pattern, PatternError, PiiDetector, Score, SecretDetector, Topics,
 };
@@ -581,7 +581,7 @@ impl TextExpectation {
             let told = hits.iter().map(|hit| format!("`{}` of `{}`: {:?}", hit.guard, hit.rule, hit.action));
             if hits.is_empty() { "nothing was found".to_owned() } else { told.collect::<Vec<_>>().join(", ") }
         };
-        let named = |hit: &&&crate::guard::verdict::GuardVerdict| {
+        let named = |hit: &&&tollgate_interaction::GuardVerdict| {
             self.guard.as_ref().is_none_or(|guard| *guard == hit.rule || *guard == hit.guard)
         };
         let strongest = hits.iter().filter(named).map(|hit| hit.action).max_by_key(|action| strength(*action));

@@ -2,13 +2,13 @@
 //! must be within, or that such a target is left out.
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
-use super::BundleError;
 use super::compile::Compiler;
 use super::source::{OneOrMore, WhenSource};
+use super::{BundleError, DataClass};
 use crate::condition::Conditions;
-use crate::residency::{Evidence, Layer, Place};
+use crate::residency::{Evidence, Layer, Place, contradiction};
 use crate::variable::Phase;
 
 /// One rule, as written.
@@ -49,6 +49,8 @@ pub(crate) struct ResidencyRule {
     pub(crate) id: String,
     pub(crate) when: Conditions,
     pub(crate) effect: ResidencyEffect,
+    /// Where it stands.
+    pub(crate) at: Location,
 }
 
 /// What a residency rule does.
@@ -63,12 +65,16 @@ pub(crate) enum ResidencyEffect {
 pub(super) fn compile(
     compiler: &mut Compiler<'_>,
     rules: &[Spanned<ResidencySource>],
+    classes: &[DataClass],
 ) -> Result<Vec<ResidencyRule>, BundleError> {
     let mut compiled = Vec::with_capacity(rules.len());
     for rule in rules {
         compiled.push(compile_rule(compiler, &rule.value)?);
     }
-    Ok(compiled)
+    match contradiction(&compiled, classes) {
+        Some(contradiction) => Err(contradiction),
+        None => Ok(compiled),
+    }
 }
 
 fn compile_rule(compiler: &mut Compiler<'_>, rule: &ResidencySource) -> Result<ResidencyRule, BundleError> {
@@ -91,7 +97,7 @@ fn compile_rule(compiler: &mut Compiler<'_>, rule: &ResidencySource) -> Result<R
             evidence: evidence.unwrap_or_default(),
         },
     };
-    Ok(ResidencyRule { id: name, when: compiler.conditions(when, Phase::Residency)?, effect })
+    Ok(ResidencyRule { id: name, when: compiler.conditions(when, Phase::Residency)?, effect, at: id.referenced })
 }
 
 fn required(source: &Spanned<RequireSource>) -> Result<Vec<(Layer, Vec<Place>)>, BundleError> {

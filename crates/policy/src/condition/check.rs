@@ -300,7 +300,8 @@ fn fits_target(function: &str, target: &Type) -> bool {
     }
 }
 
-fn segments(expression: &IdedExpr) -> Option<Vec<&str>> {
+/// The parts of a dotted name; `None` if it is anything else.
+pub(super) fn segments(expression: &IdedExpr) -> Option<Vec<&str>> {
     match &expression.expr {
         Expr::Ident(name) => Some(vec![name]),
         Expr::Select(select) if !select.test => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::judge::{Judge, Judgement};
 use super::redact::{Vault, placeholder};
-use super::verdict::{GuardAction, GuardOutcome, GuardPhase, GuardVerdict};
+use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase, GuardVerdict};
 use super::{Detector, Finding, Score};
 use crate::condition::Conditions;
 

@@ -3,7 +3,7 @@
 
 use super::redact::Vault;
 use super::rule::{Hit, Session};
-use super::verdict::GuardAction;
+use tollgate_interaction::GuardAction;
 use super::{LEFT_CONTEXT, floor_char};
 
 /// Let go of what has been dealt with only when it is worth a copy.

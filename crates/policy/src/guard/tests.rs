@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::redact::Vault;
 use super::rule::{GuardRule, Session};
 use super::stream::Channel;
-use super::verdict::GuardPhase;
+use tollgate_interaction::GuardPhase;
 use crate::bundle::load;
 use crate::control::Principal;
 use crate::residency::{Places, TargetFacts};

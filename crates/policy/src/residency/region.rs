@@ -84,6 +84,11 @@ fn groups_of(country: &str) -> impl Iterator<Item = &'static str> {
     GROUPS.iter().filter(move |(_, members)| holds(members)).map(|(group, _)| *group)
 }
 
+/// Every place there is.
+pub(super) fn all_places() -> impl Iterator<Item = Place> {
+    known_names().chain(COUNTRIES.split(' ')).filter_map(|name| Place::parse(name).ok())
+}
+
 /// Every region and group there is; countries are all those of ISO 3166.
 pub fn known_names() -> impl Iterator<Item = &'static str> {
     let regions = REGIONS.iter().map(|(region, _)| *region);

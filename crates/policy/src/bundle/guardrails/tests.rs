@@ -2,7 +2,7 @@ use super::super::{Bundle, load, run_tests};
 use crate::control::Principal;
 use crate::guard::redact::Vault;
 use crate::guard::rule::Session;
-use crate::guard::verdict::{GuardAction, GuardOutcome, GuardPhase};
+use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase};
 use crate::{Facts, residency};
 use tollgate_interaction::{Dialect, Operation};
 
