@@ -9,7 +9,7 @@ mod head;
 mod multipart;
 pub mod openai;
 pub mod responses;
-mod splice;
+pub(crate) mod splice;
 mod usage_filter;
 
 use tollgate_interaction::Dialect;

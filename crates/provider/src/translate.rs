@@ -22,7 +22,7 @@ use tollgate_interaction::Dialect;
 pub use call::{AnswerStream, answer_at, request_at};
 pub(crate) use fields::{Fields, read_said, read_text};
 pub use losses::{Losses, MAX_NAMED, OnUnsupported, Unsupported, UnsupportedField};
-pub use stream::StreamTranslator;
+pub use stream::{EditEvents, StreamTranslator};
 pub(crate) use stream::{ReadStream, WriteStream};
 
 use crate::chat::{Answer, Format, Request, Said};
