@@ -43,6 +43,8 @@ pub(crate) fn facts<'a>(
         estimated_input_tokens: Some(head.estimated_input_tokens),
         spend: admitted.spend,
         signals_id: &admitted.signals.id,
+        // If nothing looked for any, nothing is known of it.
+        pii_counts: (!record.guards.is_empty()).then_some(record.pii_counts.as_slice()),
         ..Facts::new(principal, record.operation, record.dialect, &head.model, admitted.now_us)
     };
     Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }

@@ -18,6 +18,7 @@ use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
 use crate::error::CallError;
+use crate::guard::Watch;
 use crate::intake::Intake;
 use crate::patience::Patience;
 use crate::recording::Recording;
@@ -79,6 +80,8 @@ pub(crate) struct Call {
     /// Nobody waits any more, and this is the last attempt to learn what the call cost.
     is_draining: bool,
     pub(crate) settled: bool,
+    /// There if the policy has guardrails.
+    pub(crate) guard: Option<Box<Watch>>,
 }
 
 impl Call {
@@ -134,6 +137,7 @@ impl Call {
             sent_bytes: 0,
             is_draining: false,
             settled: false,
+            guard: None,
             gateway,
         }
     }

@@ -15,6 +15,7 @@ mod endpoint;
 mod error;
 mod feedback;
 mod gateway;
+mod guard;
 mod health;
 mod intake;
 mod listener;

@@ -24,7 +24,7 @@ use crate::listener::Place;
 use crate::relay::Body;
 use crate::residency::excluded;
 use crate::upstream::{AnswerHead, Switched, Upstream};
-use crate::{Gateway, admission, answer, auth, provider, residency, stages};
+use crate::{Gateway, admission, answer, auth, guard, provider, residency, stages};
 
 pub(crate) const PATH: &str = "/v1/realtime";
 
@@ -84,6 +84,7 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     call.ack = resolved.ack.unwrap_or(call.ack);
     call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
+    guard::conversation(call, &control.bundle, &principal, &head, &resolved.targets)?;
     let (dialect, operation) = (call.dialect, call.record.operation);
     let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
     let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));

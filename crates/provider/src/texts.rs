@@ -35,6 +35,8 @@ pub struct Slot<'a> {
     pub kind: Kind,
     /// Whether a tool said it.
     pub is_tool_result: bool,
+    /// Whether it is an instruction of whoever built the application.
+    pub is_system: bool,
 }
 
 /// Fields whose values are no texts, wherever they stand.
@@ -130,6 +132,7 @@ struct Place {
     /// Every string is a text.
     is_free: bool,
     is_thinking: bool,
+    is_system: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -143,7 +146,7 @@ impl<'a> Walk<'a> {
                     _ if place.is_thinking => Kind::Thinking,
                     _ => Kind::Text,
                 };
-                self.slots.push(Slot { at: tree.place(self.body), text, kind, is_tool_result: place.is_tool_result });
+                self.slots.push(Slot { at: tree.place(self.body), text, kind, is_tool_result: place.is_tool_result, is_system: place.is_system });
             }
             return;
         }
@@ -161,7 +164,9 @@ impl<'a> Walk<'a> {
                 let is_tool_result = within.is_tool_result || is_answer;
                 let is_thinking = within.is_thinking || name == "reasoningContent";
                 let is_free = within.is_free || is_tools_own;
-                self.visit(value, &name, Place { is_tool_result, is_free, is_thinking });
+                let is_system = within.is_system
+                    || matches!(name.as_ref(), "system" | "instructions" | "systemInstruction" | "system_instruction");
+                self.visit(value, &name, Place { is_tool_result, is_free, is_thinking, is_system });
             }
         }
     }
@@ -185,6 +190,7 @@ impl Place {
         Place {
             is_tool_result: outside.is_tool_result || is_result,
             is_thinking: outside.is_thinking || is_thought,
+            is_system: outside.is_system || matches!(role.as_ref(), "system" | "developer"),
             ..outside
         }
     }

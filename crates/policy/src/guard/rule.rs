@@ -146,10 +146,15 @@ impl Session {
     /// Looks at a whole text and returns it as it should be read from now on; `None` if nothing in it changes. What blocks the
     /// call is redacted as well: nobody shall read it in the log.
     pub fn inspect(&mut self, text: &str, vault: &mut Vault) -> Option<String> {
+        self.judge(text);
+        self.inspect_places(text, vault)
+    }
+
+    /// The same without judging the text as a whole: for texts that nobody says, such as arguments and thoughts.
+    pub fn inspect_places(&mut self, text: &str, vault: &mut Vault) -> Option<String> {
         let mut hits = Vec::new();
         self.find(text, 0, &mut hits);
         let hits = self.settle(hits);
-        self.judge(text);
         if let Some(first) = hits.iter().find(|hit| self.rules[hit.rule].action == GuardAction::Block) {
             self.block(first.rule);
         }
@@ -211,6 +216,57 @@ impl Session {
         tally.action = Some(if blocks { GuardAction::Block } else { GuardAction::None });
         if blocks {
             self.block(rule);
+        }
+    }
+
+    /// Looks into JSON text: every string in it is a text. What is no JSON is looked at as it is.
+    pub fn inspect_json(&mut self, text: &str, vault: &mut Vault) -> Option<String> {
+        let Ok(mut value) = serde_json::from_str::<serde_json::Value>(text) else {
+            return self.inspect_places(text, vault);
+        };
+        self.inspect_value(&mut value, vault).then(|| value.to_string())
+    }
+
+    fn inspect_value(&mut self, value: &mut serde_json::Value, vault: &mut Vault) -> bool {
+        use serde_json::Value;
+        match value {
+            Value::String(text) => match self.inspect_places(text, vault) {
+                Some(changed) => {
+                    *text = changed;
+                    true
+                }
+                None => false,
+            },
+            Value::Array(items) => items.iter_mut().fold(false, |any, item| self.inspect_value(item, vault) | any),
+            Value::Object(fields) => {
+                fields.values_mut().fold(false, |any, field| self.inspect_value(field, vault) | any)
+            }
+            // A card's digits may stand there as a number.
+            Value::Number(number) => match self.inspect_places(&number.to_string(), vault) {
+                Some(changed) => {
+                    *value = Value::String(changed);
+                    true
+                }
+                None => false,
+            },
+            Value::Null | Value::Bool(_) => false,
+        }
+    }
+
+    /// Notes that there is a body that no guardrail can read, and why. Whether the call goes on is what each rule's `on_error`
+    /// says; a rule that would only flag lets it pass.
+    pub fn note_unread(&mut self, why: &str) {
+        for number in 0..self.rules.len() {
+            let rule = Arc::clone(&self.rules[number]);
+            let blocks = rule.on_error == OnError::Block && rule.action != GuardAction::Flag;
+            for tally in &mut self.tallies[number] {
+                tally.is_error = true;
+                tally.detail = Some(why.to_owned());
+                tally.action = Some(if blocks { GuardAction::Block } else { GuardAction::None });
+            }
+            if blocks {
+                self.block(number);
+            }
         }
     }
 

@@ -32,6 +32,12 @@ impl Channel {
         Channel { ends: vec![0; session.rules().len()], whole: judges.then(String::new), ..Channel::default() }
     }
 
+    /// The same for a text that nobody says, such as thoughts: it is not judged as a whole.
+    #[must_use]
+    pub fn of_places(session: &Session) -> Channel {
+        Channel { ends: vec![0; session.rules().len()], ..Channel::default() }
+    }
+
     /// Reads a piece and returns what may go out now. Nothing goes out once the session has blocked the call.
     pub fn push(&mut self, session: &mut Session, vault: &mut Vault, piece: &str) -> String {
         if session.blocked_by().is_some() {
@@ -55,12 +61,6 @@ impl Channel {
             session.judge(&whole);
         }
         out
-    }
-
-    /// The whole text so far, if a rule judges it.
-    #[must_use]
-    pub fn whole(&self) -> Option<&str> {
-        self.whole.as_deref()
     }
 
     fn advance(&mut self, session: &mut Session, vault: &mut Vault, until: usize) -> String {
