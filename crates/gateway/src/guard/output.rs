@@ -47,35 +47,67 @@ pub(crate) fn begin(call: &mut Call, head: &RequestHead, is_stream: bool) -> Res
     if !call.is_guarded() {
         return Ok(Answer::Untouched);
     }
-    let is_readable = match call.record.operation {
-        Operation::Chat => true,
-        // These say nothing that the caller has not said, or nothing in words.
-        Operation::Embeddings | Operation::Models | Operation::CountTokens | Operation::Moderations | Operation::Rerank => {
+    match reading(call, is_stream) {
+        Reading::Text => {}
+        Reading::Nothing => {
             state.lock().answer = None;
             return Ok(Answer::Untouched);
         }
-        Operation::Completions | Operation::Transcription | Operation::Translation => !is_stream && !call.is_opaque,
-        _ => false,
-    };
-    if !is_readable {
-        if let Some(watch) = &mut call.guard {
-            watch.is_logged_clean = true;
+        Reading::NoWords => {
+            let mut state = state.lock();
+            state.answer.iter_mut().for_each(|session| session.note_passed("an answer that is no text is not looked into"));
+            drop(state);
+            return leave(call);
         }
-        let mut state = state.lock();
-        if let Some(session) = &mut state.answer {
-            session.note_unread("such an answer cannot be looked into");
-            if session.blocked_by().is_some() {
-                let error = refusal(call, session);
-                return error.map_or(Ok(Answer::Untouched), Err);
-            }
+        Reading::Closed => {
+            let mut state = state.lock();
+            state.answer.iter_mut().for_each(|session| session.note_unread("such an answer cannot be looked into"));
+            drop(state);
+            return leave(call);
         }
-        return Ok(Answer::Untouched);
     }
     if !is_stream {
         return Ok(Answer::Untouched);
     }
     let editor = Box::new(Editor::new(state, true));
     Ok(if holds { Answer::Held(editor) } else { Answer::Edited(editor) })
+}
+
+/// What guardrails can make of an answer.
+enum Reading {
+    /// They read it.
+    Text,
+    /// It says nothing that the caller has not said.
+    Nothing,
+    /// It is a picture or a sound.
+    NoWords,
+    /// It holds words, and they cannot be read as they come.
+    Closed,
+}
+
+fn reading(call: &Call, is_stream: bool) -> Reading {
+    match call.record.operation {
+        Operation::Chat => Reading::Text,
+        Operation::Completions | Operation::Transcription | Operation::Translation if !is_stream && !call.is_opaque => {
+            Reading::Text
+        }
+        Operation::Files | Operation::Batches if !call.is_opaque => Reading::Nothing,
+        Operation::Embeddings
+        | Operation::Models
+        | Operation::CountTokens
+        | Operation::Moderations
+        | Operation::Rerank => Reading::Nothing,
+        Operation::Images | Operation::Speech => Reading::NoWords,
+        _ => Reading::Closed,
+    }
+}
+
+/// Lets an answer pass as it is, unless a guardrail does not let it.
+fn leave(call: &mut Call) -> Result<Answer, CallError> {
+    if let Some(watch) = &mut call.guard {
+        watch.is_logged_clean = true;
+    }
+    call.blocked_answer().map_or(Ok(Answer::Untouched), Err)
 }
 
 impl Call {

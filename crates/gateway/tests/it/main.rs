@@ -12,6 +12,7 @@ mod disconnect;
 mod feedback;
 mod files;
 mod golden;
+mod guardrails;
 mod hang_up;
 mod harness;
 mod invoke;

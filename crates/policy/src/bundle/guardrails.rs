@@ -16,7 +16,7 @@ use super::vector::source::{ExpectSource, GivenSource};
 use super::{Bundle, BundleError};
 use crate::condition::{EvaluationError, Scope};
 use crate::facts::Facts;
-use crate::guard::injection::Heuristic;
+use crate::guard::injection::{self, Heuristic};
 use crate::guard::redact::Vault;
 use crate::guard::rule::{GuardRule, Item, OnError, Service, Session, Work};
 use tollgate_interaction::{GuardAction, GuardPhase};
@@ -327,14 +327,17 @@ fn add_entry(
             _ => match word.as_str() {
                 "secrets" => item("secrets", Work::Find(Box::new(SecretDetector))),
                 "injection.heuristic" => item("injection.heuristic", Work::Judge(Box::new(Heuristic))),
-                "injection.onnx?" => return Ok(false),
-                "injection.onnx" => {
-                    return Err(wrong(
-                        "no classifier is installed, so `injection.onnx` cannot be enforced; write `injection.onnx?` if it may \
-                         be left out, or `injection.heuristic`"
-                            .to_owned(),
-                    ));
-                }
+                "injection.onnx" | "injection.onnx?" => match injection::installed() {
+                    Some(classifier) => item("injection.onnx", Work::Judge(Box::new(classifier))),
+                    None if word.ends_with('?') => return Ok(false),
+                    None => {
+                        return Err(wrong(
+                            "no classifier is installed, so `injection.onnx` cannot be enforced; write `injection.onnx?` if \
+                             it may be left out, or `injection.heuristic`"
+                                .to_owned(),
+                        ));
+                    }
+                },
                 word => {
                     let known = ["secrets", "injection.heuristic", "injection.onnx", "pii"].into_iter();
                     let advice = suggestion::phrase(word, known.chain(RUN_KEYS.iter().copied()));

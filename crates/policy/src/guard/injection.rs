@@ -2,12 +2,12 @@
 //! disguised. A heuristic: it finds what is in circulation and costs microseconds; it does not find what was written to get
 //! past it. No filter of inputs does; what the model may do with its tools is the wall.
 //!
-//! A classifier would stand beside it ([`Classifier`]). None is built in: no package with weights could be had, and the ONNX
-//! runtime is a binary that this workspace cannot compile; a rule that names `injection.onnx` is refused, one that names
-//! `injection.onnx?` is skipped, until one is installed.
+//! A classifier can stand beside it: whoever links a runtime and has the weights calls [`install`] before bundles are loaded.
+//! None is built in, since no package with weights could be had and ONNX's runtime is a binary that `ort` downloads; until one
+//! is installed, a bundle that names `injection.onnx` is refused and one that names `injection.onnx?` does without.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
@@ -20,11 +20,37 @@ use super::normalise::Normalised;
 
 mod phrases;
 
-/// A model that says how likely a text is an injection. The slot for `injection.onnx`: whoever links a runtime and has the
-/// weights implements it.
+/// A model that says how likely a text is an injection: what `injection.onnx` stands for.
 pub trait Classifier: fmt::Debug + Send + Sync {
     /// How likely.
     fn score(&self, text: &str) -> Score;
+}
+
+static CLASSIFIER: OnceLock<Arc<dyn Classifier>> = OnceLock::new();
+
+/// Gives bundles that are loaded from now on a classifier; false if there is one already.
+pub fn install(classifier: Arc<dyn Classifier>) -> bool {
+    CLASSIFIER.set(classifier).is_ok()
+}
+
+/// The classifier that was installed.
+pub(crate) fn installed() -> Option<Installed> {
+    CLASSIFIER.get().map(|classifier| Installed(Arc::clone(classifier)))
+}
+
+/// A classifier as a guard.
+#[derive(Debug)]
+pub(crate) struct Installed(Arc<dyn Classifier>);
+
+impl Judge for Installed {
+    fn judge(&self, text: &str) -> Option<Judgement> {
+        let score = self.0.score(text);
+        (score > Score::default()).then(|| Judgement {
+            entity: "INJECTION".into(),
+            score,
+            detail: format!("the classifier gives it {score}"),
+        })
+    }
 }
 
 /// What a phrase is a sign of. Phrases of one kind do not add up without end: see [`Kind::most`].

@@ -174,6 +174,13 @@ impl Session {
         })
     }
 
+    /// What is found in a text, in order: what reaches its rule's threshold and does not overlap an earlier finding of the rule.
+    pub fn hits(&mut self, text: &str) -> Vec<Finding> {
+        let mut hits = Vec::new();
+        self.find(text, 0, &mut hits);
+        self.settle(hits).into_iter().map(|hit| hit.finding).collect()
+    }
+
     /// Judges a whole text, such as a stream that has ended.
     pub fn judge(&mut self, text: &str) {
         for number in 0..self.rules.len() {
@@ -267,6 +274,13 @@ impl Session {
             if blocks {
                 self.block(number);
             }
+        }
+    }
+
+    /// Notes that a text was not looked at, and that this stops nothing.
+    pub fn note_passed(&mut self, why: &str) {
+        for tally in self.tallies.iter_mut().flatten() {
+            (tally.is_error, tally.detail, tally.action) = (true, Some(why.to_owned()), Some(GuardAction::None));
         }
     }
 
