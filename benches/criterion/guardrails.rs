@@ -50,7 +50,8 @@ pub(crate) fn run() -> anyhow::Result<Report> {
     for (name, text) in &texts {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(format!("scan_{name}"), |bencher| {
-            bencher.iter(|| session(&policy).map(|mut session| session.inspect(black_box(text), &mut Vault::default())));
+            bencher
+                .iter(|| session(&policy).map(|mut session| session.inspect(black_box(text), &mut Vault::default())));
         });
         group.bench_function(format!("injection_{name}"), |bencher| {
             bencher.iter(|| Heuristic.suspect(black_box(text)));

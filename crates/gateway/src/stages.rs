@@ -11,10 +11,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
 use tollgate_policy::decide::code::KEY_EXPIRED;
+use tollgate_provider::Observer;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::failure;
 use tollgate_provider::translate::{self, AnswerStream, EditEvents};
-use tollgate_provider::Observer;
 
 use crate::answer::{self, is_encoded};
 use crate::attempt::{self, Failure, Outbound, TheirError};

@@ -41,12 +41,52 @@ pub struct Slot<'a> {
 
 /// Fields whose values are no texts, wherever they stand.
 const NO_TEXTS: [&str; 46] = [
-    "model", "role", "type", "id", "call_id", "tool_call_id", "tool_use_id", "toolUseId", "previous_response_id", "name",
-    "media_type", "mimeType", "mime_type", "format", "data", "bytes", "file_data", "file_id", "fileUri", "file_uri", "url",
-    "uri", "image_url", "signature", "thoughtSignature", "thought_signature", "encrypted_content", "redactedContent",
-    "tools", "functions", "tool_choice", "toolConfig", "tool_config", "toolChoice", "response_format", "output_config",
-    "responseSchema", "response_schema", "responseJsonSchema", "object", "status", "finish_reason", "stop_reason",
-    "service_tier", "logprobs", "logprobsResult",
+    "model",
+    "role",
+    "type",
+    "id",
+    "call_id",
+    "tool_call_id",
+    "tool_use_id",
+    "toolUseId",
+    "previous_response_id",
+    "name",
+    "media_type",
+    "mimeType",
+    "mime_type",
+    "format",
+    "data",
+    "bytes",
+    "file_data",
+    "file_id",
+    "fileUri",
+    "file_uri",
+    "url",
+    "uri",
+    "image_url",
+    "signature",
+    "thoughtSignature",
+    "thought_signature",
+    "encrypted_content",
+    "redactedContent",
+    "tools",
+    "functions",
+    "tool_choice",
+    "toolConfig",
+    "tool_config",
+    "toolChoice",
+    "response_format",
+    "output_config",
+    "responseSchema",
+    "response_schema",
+    "responseJsonSchema",
+    "object",
+    "status",
+    "finish_reason",
+    "stop_reason",
+    "service_tier",
+    "logprobs",
+    "logprobsResult",
 ];
 
 /// Fields whose values are JSON of the tool's own making, in which every string is a text.
@@ -146,7 +186,13 @@ impl<'a> Walk<'a> {
                     _ if place.is_thinking => Kind::Thinking,
                     _ => Kind::Text,
                 };
-                self.slots.push(Slot { at: tree.place(self.body), text, kind, is_tool_result: place.is_tool_result, is_system: place.is_system });
+                self.slots.push(Slot {
+                    at: tree.place(self.body),
+                    text,
+                    kind,
+                    is_tool_result: place.is_tool_result,
+                    is_system: place.is_system,
+                });
             }
             return;
         }

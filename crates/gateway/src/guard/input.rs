@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tollgate_interaction::{GuardPhase, Operation, Reason};
+use tollgate_interaction::{GuardPhase, Operation};
+use tollgate_policy::control::Principal;
 use tollgate_policy::guard::KnownSecrets;
 use tollgate_policy::guard::redact::Vault;
 use tollgate_policy::guard::rule::Session;
 use tollgate_policy::residency::{Places, TargetFacts};
-use tollgate_policy::control::Principal;
 use tollgate_policy::{Bundle, Facts};
 use tollgate_provider::RequestHead;
 use tollgate_provider::texts::{self, Kind, Slot};
@@ -60,7 +60,6 @@ pub(crate) fn input(
     for session in &watch.before {
         note(call, session);
     }
-    note_redactions(call, &watch);
     call.guard = Some(Box::new(watch));
     let Some(changed) = changed else { return body };
     // What the log may not hold anyway has been counted.
@@ -119,8 +118,7 @@ fn look(watch: &mut Watch, body: &Bytes) -> Option<Bytes> {
         watch.before.iter_mut().for_each(|session| session.note_unread(why));
         return None;
     };
-    let asks_services =
-        watch.before.iter().any(|session| session.rules().iter().any(|rule| !rule.services.is_empty()));
+    let asks_services = watch.before.iter().any(|session| session.rules().iter().any(|rule| !rule.services.is_empty()));
     let mut state = watch.state.lock();
     let mut changes = Vec::new();
     for slot in slots {
@@ -156,19 +154,6 @@ fn inspect(session: &mut Session, vault: &mut Vault, slot: &Slot<'_>, text: &str
         // Whoever builds an application may tell its model what it may not be told by others.
         Kind::Text if !slot.is_system => session.inspect(text, vault),
         Kind::Text | Kind::Thinking => session.inspect_places(text, vault),
-    }
-}
-
-fn note_redactions(call: &mut Call, watch: &Watch) {
-    use tollgate_interaction::GuardAction::Redact;
-    for session in &watch.before {
-        let mut rules: Vec<String> =
-            session.verdicts().into_iter().filter(|verdict| verdict.action == Redact).map(|verdict| verdict.rule).collect();
-        rules.dedup();
-        for rule in rules {
-            let detail = format!("guardrail `{rule}` redacted the request");
-            call.record.decision_reasons.push(Reason { rule, effect: "redact".to_owned(), detail });
-        }
     }
 }
 

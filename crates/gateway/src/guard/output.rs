@@ -40,9 +40,9 @@ pub(crate) fn begin(call: &mut Call, head: &RequestHead, is_stream: bool) -> Res
         Ok(session) => session,
         Err(failure) => return Err(failed(call, failure)),
     };
-    let holds = session.as_ref().is_some_and(|session| {
-        session.rules().iter().any(|rule| rule.holds_streams() || !rule.services.is_empty())
-    });
+    let holds = session
+        .as_ref()
+        .is_some_and(|session| session.rules().iter().any(|rule| rule.holds_streams() || !rule.services.is_empty()));
     state.lock().answer = session;
     if !call.is_guarded() {
         return Ok(Answer::Untouched);
@@ -55,7 +55,10 @@ pub(crate) fn begin(call: &mut Call, head: &RequestHead, is_stream: bool) -> Res
         }
         Reading::NoWords => {
             let mut state = state.lock();
-            state.answer.iter_mut().for_each(|session| session.note_passed("an answer that is no text is not looked into"));
+            state
+                .answer
+                .iter_mut()
+                .for_each(|session| session.note_passed("an answer that is no text is not looked into"));
             drop(state);
             return leave(call);
         }

@@ -171,8 +171,7 @@ pub(super) async fn ask_all(asker: &Asker, session: &mut Session, texts: &[&Said
 
 async fn ask(adapters: &Adapters, service: &Service, question: &Question<'_>) -> Result<Reply, ServiceError> {
     let url = || service.url.clone();
-    let (pool, path) =
-        adapters.pool(service).ok_or_else(|| ServiceError::Address { url: url() })?;
+    let (pool, path) = adapters.pool(service).ok_or_else(|| ServiceError::Address { url: url() })?;
     let body: Bytes = serde_json::to_vec(question).map_err(|_| ServiceError::NoVerdict { url: url() })?.into();
     let authority = service.url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
     let mut headers = HeaderMap::new();

@@ -145,9 +145,14 @@ impl EditEvents for Editor {
                 self.begin(&state, (choice, part), &content);
                 out.push(Event::BeginPart { choice, part, content });
             }
-            Event::Continue { choice, part, delta: delta @ (Delta::Text(_) | Delta::Thinking(_) | Delta::Arguments(_)) } => {
+            Event::Continue {
+                choice,
+                part,
+                delta: delta @ (Delta::Text(_) | Delta::Thinking(_) | Delta::Arguments(_)),
+            } => {
                 let (restores, keeps) = (self.restores, self.keeps_texts);
-                let Some(known) = self.parts.iter_mut().find(|known| (known.choice, known.part) == (choice, part)) else {
+                let Some(known) = self.parts.iter_mut().find(|known| (known.choice, known.part) == (choice, part))
+                else {
                     return;
                 };
                 let (Delta::Text(text) | Delta::Thinking(text) | Delta::Arguments(text)) = &delta else { return };

@@ -19,13 +19,13 @@ use crate::facts::Facts;
 use crate::guard::injection::{self, Heuristic};
 use crate::guard::redact::Vault;
 use crate::guard::rule::{GuardRule, Item, OnError, Service, Session, Work};
-use tollgate_interaction::{GuardAction, GuardPhase};
 use crate::guard::{
     Entities, Keywords, Languages, OutputSchema, Pattern, PatternError, PiiDetector, Score, SecretDetector, Topics,
 };
 use crate::residency::TargetFacts;
 use crate::suggestion;
 use crate::variable::Phase;
+use tollgate_interaction::{GuardAction, GuardPhase};
 
 /// How long a service may take if its rule does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -160,7 +160,9 @@ impl<'de> Deserialize<'de> for RunSource {
         impl<'de> Visitor<'de> for Entry {
             type Value = RunSource;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a guard such as `pii.email`, or a mapping such as `{keywords: {words: [...]}}`")
+                f.write_str(
+                    "the name of a guard such as `pii.email`, or a mapping such as `{keywords: {words: [...]}}`",
+                )
             }
             fn visit_str<E>(self, word: &str) -> Result<RunSource, E> {
                 Ok(RunSource::Word(word.to_owned()))
@@ -279,7 +281,8 @@ fn compile_rule(compiler: &mut Compiler<'_>, source: &GuardrailSource) -> Result
         }
     };
     if hit.reversible && (action != GuardAction::Redact || phase == GuardPhase::Output) {
-        let message = "only what is redacted in `input` or in `tool_result` can come back in the answer; remove `reversible`";
+        let message =
+            "only what is redacted in `input` or in `tool_result` can come back in the answer; remove `reversible`";
         return Err(BundleError::new(source.on_hit.referenced, message));
     }
     let on_error = OnError::from(source.on_error);
@@ -359,7 +362,9 @@ fn add_entry(
         }
         RunSource::JsonSchema(schema) => {
             if rule.phase != GuardPhase::Output {
-                return Err(wrong("`json_schema` judges answers; it belongs in a guardrail with `phase: output`".to_owned()));
+                return Err(wrong(
+                    "`json_schema` judges answers; it belongs in a guardrail with `phase: output`".to_owned(),
+                ));
             }
             item("json_schema", Work::Judge(Box::new(OutputSchema::new(schema).map_err(of_pattern)?)))
         }

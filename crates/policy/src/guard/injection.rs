@@ -73,15 +73,8 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [
-        Kind::Override,
-        Kind::Persona,
-        Kind::Freedom,
-        Kind::Obedience,
-        Kind::Leak,
-        Kind::Structure,
-        Kind::Hijack,
-    ];
+    const ALL: [Kind; 7] =
+        [Kind::Override, Kind::Persona, Kind::Freedom, Kind::Obedience, Kind::Leak, Kind::Structure, Kind::Hijack];
 
     fn name(self) -> &'static str {
         match self {
@@ -200,7 +193,9 @@ impl Doubts {
                 continue;
             }
             let number = found.pattern().as_usize();
-            let Some((kind, percent, place)) = meaning(number, found.start(), found.end(), &mut begun) else { continue };
+            let Some((kind, percent, place)) = meaning(number, found.start(), found.end(), &mut begun) else {
+                continue;
+            };
             if !std::mem::replace(&mut seen[place], true) {
                 self.add(kind, percent);
             }

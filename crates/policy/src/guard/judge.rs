@@ -31,7 +31,8 @@ pub(crate) struct Topics {
 impl Topics {
     pub(crate) fn new(name: &str, words: &[&str], at_least: usize) -> Result<Self, PatternError> {
         if at_least == 0 || at_least > words.len() {
-            let message = format!("`at_least: {at_least}` of {} words cannot be; write 1 to {}", words.len(), words.len());
+            let message =
+                format!("`at_least: {at_least}` of {} words cannot be; write 1 to {}", words.len(), words.len());
             return Err(PatternError(message));
         }
         let words = words.iter().map(|word| Keywords::new("TOPIC", &[word], true)).collect::<Result<_, _>>()?;

@@ -2,9 +2,9 @@
 //! check is weak (nine to eleven bare digits and one check digit, which one in ten numbers passes by chance) counts only
 //! near such a word.
 
+use super::Score;
 use super::checksum::{digits, luhn, mod11_10, verhoeff, weighted};
 use super::number::Compact;
-use super::Score;
 
 /// One kind of number.
 #[derive(Debug)]
@@ -48,26 +48,98 @@ const fn number(
 
 /// Every number of a country that is known here.
 pub(super) static NUMBERS: [Number; 36] = [
-    number(("us_ssn", "US_SSN"), &[b"999_99_9999", b"999999999"], us_ssn, (20, 85), &["ssn", "social security", "soc sec"]),
+    number(
+        ("us_ssn", "US_SSN"),
+        &[b"999_99_9999", b"999999999"],
+        us_ssn,
+        (20, 85),
+        &["ssn", "social security", "soc sec"],
+    ),
     number(("us_itin", "US_ITIN"), &[b"999_99_9999", b"999999999"], us_itin, (20, 85), &["itin", "taxpayer", "tax id"]),
     number(("us_npi", "US_NPI"), &[b"9999999999"], us_npi, (20, 20), &["npi", "national provider"]),
-    number(("us_routing", "US_ROUTING"), &[b"9999-9999-9"], us_routing, (20, 20), &["routing", "aba", "rtn", "transit"]),
+    number(
+        ("us_routing", "US_ROUTING"),
+        &[b"9999-9999-9"],
+        us_routing,
+        (20, 20),
+        &["routing", "aba", "rtn", "transit"],
+    ),
     number(("us_mbi", "US_MBI"), &[b"9AX9-AX9-AA99"], us_mbi, (70, 85), &["medicare", "mbi", "beneficiary"]),
     number(("uk_nhs", "UK_NHS"), &[b"999-999-9999"], uk_nhs, (20, 30), &["nhs", "national health"]),
-    number(("uk_nino", "UK_NINO"), &[b"AA-99-99-99-A"], uk_nino, (70, 85), &["national insurance", "nino", "ni number"]),
-    number(("de_tax_id", "DE_TAX_ID"), &[b"99-999-999-999"], de_tax_id, (30, 60), &["steuer", "tin", "idnr", "tax id", "tax number"]),
-    number(("de_social_security", "DE_SOCIAL_SECURITY"), &[b"99-999999-A-999"], de_social_security, (85, 85), &["sozialversicherung", "rentenversicherung", "sv-nummer"]),
-    number(("de_id_card", "DE_ID_CARD"), &[b"XXXXXXXXX9"], de_id_card, (20, 20), &["personalausweis", "ausweis", "id card", "reisepass", "passport"]),
-    number(("de_vat_id", "DE_VAT_ID"), &[b"DE-999999999", b"DE-999-999-999"], de_vat_id, (85, 85), &["ust", "vat", "umsatzsteuer"]),
+    number(
+        ("uk_nino", "UK_NINO"),
+        &[b"AA-99-99-99-A"],
+        uk_nino,
+        (70, 85),
+        &["national insurance", "nino", "ni number"],
+    ),
+    number(
+        ("de_tax_id", "DE_TAX_ID"),
+        &[b"99-999-999-999"],
+        de_tax_id,
+        (30, 60),
+        &["steuer", "tin", "idnr", "tax id", "tax number"],
+    ),
+    number(
+        ("de_social_security", "DE_SOCIAL_SECURITY"),
+        &[b"99-999999-A-999"],
+        de_social_security,
+        (85, 85),
+        &["sozialversicherung", "rentenversicherung", "sv-nummer"],
+    ),
+    number(
+        ("de_id_card", "DE_ID_CARD"),
+        &[b"XXXXXXXXX9"],
+        de_id_card,
+        (20, 20),
+        &["personalausweis", "ausweis", "id card", "reisepass", "passport"],
+    ),
+    number(
+        ("de_vat_id", "DE_VAT_ID"),
+        &[b"DE-999999999", b"DE-999-999-999"],
+        de_vat_id,
+        (85, 85),
+        &["ust", "vat", "umsatzsteuer"],
+    ),
     number(("es_nif", "ES_NIF"), &[b"99999999-A"], es_nif, (80, 80), &["nif", "dni"]),
     number(("es_nie", "ES_NIE"), &[b"A-9999999-A"], es_nie, (80, 85), &["nie"]),
-    number(("it_fiscal_code", "IT_FISCAL_CODE"), &[b"AAAAAA-99A99-A999A"], it_fiscal_code, (95, 95), &["codice fiscale", "fiscal"]),
-    number(("it_vat", "IT_VAT"), &[b"IT-99999999999", b"99999999999"], it_vat, (20, 70), &["partita iva", "p.iva", "p. iva", "vat"]),
+    number(
+        ("it_fiscal_code", "IT_FISCAL_CODE"),
+        &[b"AAAAAA-99A99-A999A"],
+        it_fiscal_code,
+        (95, 95),
+        &["codice fiscale", "fiscal"],
+    ),
+    number(
+        ("it_vat", "IT_VAT"),
+        &[b"IT-99999999999", b"99999999999"],
+        it_vat,
+        (20, 70),
+        &["partita iva", "p.iva", "p. iva", "vat"],
+    ),
     number(("pl_pesel", "PL_PESEL"), &[b"99999999999"], pl_pesel, (40, 40), &["pesel"]),
     number(("fi_hetu", "FI_HETU"), &[b"999999!999X"], fi_hetu, (90, 90), &["hetu", "henkil"]),
-    number(("se_personnummer", "SE_PERSONNUMMER"), &[b"999999_9999", b"99999999_9999", b"9999999999", b"999999999999"], se_personnummer, (20, 60), &["personnummer", "samordningsnummer", "personal number"]),
-    number(("fr_nir", "FR_NIR"), &[b"9-99-99-9X-999-999-99"], fr_nir, (80, 90), &["nir", "securite sociale", "curit\u{e9} sociale", "insee"]),
-    number(("nl_bsn", "NL_BSN"), &[b"999999999", b"9999_99_999", b"999_999_999"], nl_bsn, (20, 20), &["bsn", "burgerservice", "sofinummer"]),
+    number(
+        ("se_personnummer", "SE_PERSONNUMMER"),
+        &[b"999999_9999", b"99999999_9999", b"9999999999", b"999999999999"],
+        se_personnummer,
+        (20, 60),
+        &["personnummer", "samordningsnummer", "personal number"],
+    ),
+    number(
+        ("fr_nir", "FR_NIR"),
+        &[b"9-99-99-9X-999-999-99"],
+        fr_nir,
+        (80, 90),
+        &["nir", "securite sociale", "curit\u{e9} sociale", "insee"],
+    ),
+    number(
+        ("nl_bsn", "NL_BSN"),
+        &[b"999999999", b"9999_99_999", b"999_999_999"],
+        nl_bsn,
+        (20, 20),
+        &["bsn", "burgerservice", "sofinummer"],
+    ),
     number(("in_aadhaar", "IN_AADHAAR"), &[b"9999-9999-9999"], in_aadhaar, (30, 55), &["aadhaar", "aadhar", "uidai"]),
     number(("in_pan", "IN_PAN"), &[b"AAAAA9999A"], in_pan, (70, 70), &["pan"]),
     number(("in_gstin", "IN_GSTIN"), &[b"99AAAAA9999AXZX"], in_gstin, (95, 95), &["gst"]),
@@ -77,19 +149,42 @@ pub(super) static NUMBERS: [Number; 36] = [
     number(("au_acn", "AU_ACN"), &[b"999-999-999"], au_acn, (20, 20), &["acn", "company number"]),
     number(("au_tfn", "AU_TFN"), &[b"999-999-999"], au_tfn, (20, 20), &["tfn", "tax file"]),
     number(("au_medicare", "AU_MEDICARE"), &[b"9999-99999-9"], au_medicare, (20, 40), &["medicare"]),
-    number(("kr_rrn", "KR_RRN"), &[b"999999_9999999", b"9999999999999"], kr_rrn, (40, 85), &["rrn", "resident registration", "\u{c8fc}\u{bbfc}"]),
+    number(
+        ("kr_rrn", "KR_RRN"),
+        &[b"999999_9999999", b"9999999999999"],
+        kr_rrn,
+        (40, 85),
+        &["rrn", "resident registration", "\u{c8fc}\u{bbfc}"],
+    ),
     number(("th_tnin", "TH_TNIN"), &[b"9-9999-99999-99-9"], th_tnin, (30, 80), &["thai", "national id", "tnin"]),
     number(("tr_id", "TR_ID"), &[b"99999999999"], tr_id, (45, 45), &["kimlik", "tckn", "tc no", "t.c."]),
-    number(("za_id", "ZA_ID"), &[b"9999999999999", b"999999_9999_999", b"999999_9999_99_9"], za_id, (60, 75), &["id number", "identity", "rsa id"]),
+    number(
+        ("za_id", "ZA_ID"),
+        &[b"9999999999999", b"999999_9999_999", b"999999_9999_99_9"],
+        za_id,
+        (60, 75),
+        &["id number", "identity", "rsa id"],
+    ),
     number(("ca_sin", "CA_SIN"), &[b"999-999-999"], ca_sin, (20, 40), &["sin", "social insurance"]),
     number(("ch_ahv", "CH_AHV"), &[b"999-9999-9999-99"], ch_ahv, (80, 90), &["ahv", "avs"]),
-    number(("be_nn", "BE_NN"), &[b"99-99-99-999-99", b"999999-999-99"], be_nn, (40, 40), &["rijksregister", "registre national", "national register"]),
+    number(
+        ("be_nn", "BE_NN"),
+        &[b"99-99-99-999-99", b"999999-999-99"],
+        be_nn,
+        (40, 40),
+        &["rijksregister", "registre national", "national register"],
+    ),
 ];
 
 fn us_ssn(compact: &[u8]) -> bool {
     let (area, group, serial) = (&compact[..3], &compact[3..5], &compact[5..]);
     // 987-65-4320 to 4329 are for advertisements; 078-05-1120 was printed in a wallet.
-    area != b"000" && area != b"666" && area[0] != b'9' && group != b"00" && serial != b"0000" && compact != b"078051120"
+    area != b"000"
+        && area != b"666"
+        && area[0] != b'9'
+        && group != b"00"
+        && serial != b"0000"
+        && compact != b"078051120"
 }
 
 fn us_itin(compact: &[u8]) -> bool {
@@ -105,8 +200,7 @@ fn us_npi(compact: &[u8]) -> bool {
 fn us_routing(compact: &[u8]) -> bool {
     let digits = digits(compact);
     let district = digits[0] * 10 + digits[1];
-    matches!(district, 1..=12 | 21..=32 | 61..=72 | 80)
-        && weighted(&digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]) % 10 == 0
+    matches!(district, 1..=12 | 21..=32 | 61..=72 | 80) && weighted(&digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]) % 10 == 0
 }
 
 fn us_mbi(compact: &[u8]) -> bool {
@@ -152,9 +246,7 @@ fn de_id_card(compact: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_digit() || b"CFGHJKLMNPRTVWXYZ".contains(byte);
     let values: Vec<u8> = compact[..9].iter().map(value).collect();
     let sum = weighted(&values, &[7, 3, 1, 7, 3, 1, 7, 3, 1]);
-    compact[0].is_ascii_uppercase()
-        && compact[..9].iter().all(allowed)
-        && sum % 10 == i64::from(compact[9] - b'0')
+    compact[0].is_ascii_uppercase() && compact[..9].iter().all(allowed) && sum % 10 == i64::from(compact[9] - b'0')
 }
 
 fn de_vat_id(compact: &[u8]) -> bool {
@@ -334,9 +426,7 @@ fn tr_id(compact: &[u8]) -> bool {
     let odd = weighted(&digits, &[1, 0, 1, 0, 1, 0, 1, 0, 1]);
     let even = weighted(&digits, &[0, 1, 0, 1, 0, 1, 0, 1]);
     let all: i64 = digits[..10].iter().map(|digit| i64::from(*digit)).sum();
-    digits[0] != 0
-        && (odd * 7 - even).rem_euclid(10) == i64::from(digits[9])
-        && all % 10 == i64::from(digits[10])
+    digits[0] != 0 && (odd * 7 - even).rem_euclid(10) == i64::from(digits[9]) && all % 10 == i64::from(digits[10])
 }
 
 fn za_id(compact: &[u8]) -> bool {
@@ -374,9 +464,10 @@ mod tests {
 
     fn holds(name: &str, written: &str) -> bool {
         let number = NUMBERS.iter().find(|number| number.name == name).unwrap();
-        let read = number.shapes.iter().find_map(|shape| {
-            shaped(written.as_bytes(), 0, shape).filter(|compact| compact.end == written.len())
-        });
+        let read = number
+            .shapes
+            .iter()
+            .find_map(|shape| shaped(written.as_bytes(), 0, shape).filter(|compact| compact.end == written.len()));
         read.is_some_and(|compact| (number.check)(compact.bytes()))
     }
 
@@ -418,7 +509,7 @@ mod tests {
         ("za_id", "8001015009087"),
         ("ca_sin", "130 692 544"),
         ("ch_ahv", "756.9217.0769.85"),
-            ("be_nn", "85073003328"),
+        ("be_nn", "85073003328"),
     ];
 
     #[test]

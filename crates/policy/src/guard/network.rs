@@ -42,7 +42,8 @@ pub(super) fn ipv6(text: &str, start: usize) -> Option<(Range<usize>, Score)> {
     let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
     let length = bytes[start..].iter().take(MAX_IPV6 + 1).take_while(|byte| is_part(byte)).count();
     let candidate = text[start..start + length].trim_end_matches(['.', ':']);
-    let is_double = text[start..start + length].starts_with(candidate) && text[start + candidate.len()..].starts_with("::");
+    let is_double =
+        text[start..start + length].starts_with(candidate) && text[start + candidate.len()..].starts_with("::");
     let candidate = if is_double { &text[start..start + candidate.len() + 2] } else { candidate };
     let groups = candidate.split(':').filter(|group| !group.is_empty()).count();
     if length > MAX_IPV6 || groups < 3 || candidate.parse::<Ipv6Addr>().is_err() {

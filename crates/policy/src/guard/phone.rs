@@ -19,10 +19,46 @@ const MAX_BYTES: usize = 40;
 
 /// Words that announce a telephone, in the languages that the metadata's default regions speak.
 const WORDS: [&str; 40] = [
-    "phone", "call", "cell", "mobil", "tel", "fax", "dial", "whatsapp", "text me", "sms", "ring", "reach", "contact",
-    "hotline", "voicemail", "callback", "answering", "messages to", "message on", "number is", "office", "desk",
-    "landline", "extension", "ext.", "handy", "rufnummer", "anruf", "telefon", "t\u{e9}l", "appel", "portable",
-    "m\u{f3}vil", "llam", "chiam", "cellulare", "bellen", "nummer", "registered", "home",
+    "phone",
+    "call",
+    "cell",
+    "mobil",
+    "tel",
+    "fax",
+    "dial",
+    "whatsapp",
+    "text me",
+    "sms",
+    "ring",
+    "reach",
+    "contact",
+    "hotline",
+    "voicemail",
+    "callback",
+    "answering",
+    "messages to",
+    "message on",
+    "number is",
+    "office",
+    "desk",
+    "landline",
+    "extension",
+    "ext.",
+    "handy",
+    "rufnummer",
+    "anruf",
+    "telefon",
+    "t\u{e9}l",
+    "appel",
+    "portable",
+    "m\u{f3}vil",
+    "llam",
+    "chiam",
+    "cellulare",
+    "bellen",
+    "nummer",
+    "registered",
+    "home",
 ];
 
 /// Words that announce another kind of number.
@@ -33,8 +69,30 @@ const OTHERS: [&str; 22] = [
 
 /// Where a number may be from, if it does not say it: the regions whose national forms are known here by default.
 pub(super) const REGIONS: [Id; 24] = [
-    Id::US, Id::GB, Id::DE, Id::FR, Id::IT, Id::ES, Id::NL, Id::BE, Id::CH, Id::AT, Id::SE, Id::DK, Id::FI, Id::NO,
-    Id::PL, Id::CZ, Id::PT, Id::IE, Id::IN, Id::BR, Id::AU, Id::ZA, Id::SI, Id::HU,
+    Id::US,
+    Id::GB,
+    Id::DE,
+    Id::FR,
+    Id::IT,
+    Id::ES,
+    Id::NL,
+    Id::BE,
+    Id::CH,
+    Id::AT,
+    Id::SE,
+    Id::DK,
+    Id::FI,
+    Id::NO,
+    Id::PL,
+    Id::CZ,
+    Id::PT,
+    Id::IE,
+    Id::IN,
+    Id::BR,
+    Id::AU,
+    Id::ZA,
+    Id::SI,
+    Id::HU,
 ];
 
 /// A telephone number that begins at `start`, its `+` or bracket included.
@@ -262,8 +320,17 @@ mod tests {
     #[test]
     fn other_numbers_are_not_telephones() {
         for text in [
-            "2026-11-26", "26.11.2026", "order 2125550123", "1,000,000,000", "12345-6789", "192.168.100.200",
-            "the sum of 2125550123", "1111111111", "v 10.20.3000", "4111 1111 1111 1111", "$2125550123",
+            "2026-11-26",
+            "26.11.2026",
+            "order 2125550123",
+            "1,000,000,000",
+            "12345-6789",
+            "192.168.100.200",
+            "the sum of 2125550123",
+            "1111111111",
+            "v 10.20.3000",
+            "4111 1111 1111 1111",
+            "$2125550123",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

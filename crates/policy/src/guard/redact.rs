@@ -131,7 +131,10 @@ mod tests {
     #[test]
     fn values_come_back_wherever_they_are_mentioned() {
         let vault = vault();
-        assert_eq!(vault.restore("<EMAIL_2>, <EMAIL_1> and <EMAIL_3> < 4"), "bob@example.org, ada@example.org and <EMAIL_3> < 4");
+        assert_eq!(
+            vault.restore("<EMAIL_2>, <EMAIL_1> and <EMAIL_3> < 4"),
+            "bob@example.org, ada@example.org and <EMAIL_3> < 4"
+        );
         assert_eq!(vault.restore_json("{\"n\":\"<NOTE_1>\"}"), "{\"n\":\"a \\\"b\\\"\\n\"}");
         assert!(!format!("{vault:?}").contains("ada"));
     }

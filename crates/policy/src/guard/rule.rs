@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::judge::{Judge, Judgement};
 use super::redact::{Vault, placeholder};
-use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase, GuardVerdict};
 use super::{Detector, Finding, Score};
 use crate::condition::Conditions;
+use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase, GuardVerdict};
 
 /// One guardrail.
 #[derive(Debug)]
@@ -203,7 +203,13 @@ impl Session {
 
     /// Notes what a service said: the number of its rule and its own among the rule's services, whether that is a hit, how long
     /// it took, and a detail without any of the text.
-    pub fn note_service(&mut self, (rule, service): (usize, usize), is_hit: bool, duration_us: u64, detail: Option<String>) {
+    pub fn note_service(
+        &mut self,
+        (rule, service): (usize, usize),
+        is_hit: bool,
+        duration_us: u64,
+        detail: Option<String>,
+    ) {
         let place = self.rules[rule].items.len() + service;
         let tally = &mut self.tallies[rule][place];
         tally.matches += u32::from(is_hit);

@@ -38,7 +38,8 @@ mod tests {
     use super::*;
 
     fn schema() -> OutputSchema {
-        let schema = r#"{"type":"object","required":["name"],"properties":{"name":{"type":"string","pattern":"^[A-Z]"}}}"#;
+        let schema =
+            r#"{"type":"object","required":["name"],"properties":{"name":{"type":"string","pattern":"^[A-Z]"}}}"#;
         OutputSchema::new(&serde_json::from_str(schema).unwrap()).unwrap()
     }
 

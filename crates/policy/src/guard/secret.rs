@@ -122,8 +122,20 @@ static STARTS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
 
 /// Words behind which a random text is a secret.
 const WORDS: [&str; 14] = [
-    "password", "passwd", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "api-key", "access_key",
-    "accesskey", "private_key", "client_secret", "credential",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "access_key",
+    "accesskey",
+    "private_key",
+    "client_secret",
+    "credential",
 ];
 
 static ANNOUNCED: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -300,7 +312,11 @@ fn announced_value(bytes: &[u8], word_end: usize) -> Option<Finding> {
     const LEAST: usize = 12;
     let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let mut at = word_end + bytes[word_end..].iter().take(24).take_while(is_name).count();
-    let gap = bytes[at..].iter().take(12).take_while(|byte| matches!(byte, b' ' | b'"' | b'\'' | b':' | b'=' | b'>' | b'\\')).count();
+    let gap = bytes[at..]
+        .iter()
+        .take(12)
+        .take_while(|byte| matches!(byte, b' ' | b'"' | b'\'' | b':' | b'=' | b'>' | b'\\'))
+        .count();
     if !bytes[at..at + gap].iter().any(|byte| matches!(byte, b':' | b'=')) {
         return None;
     }
@@ -310,8 +326,12 @@ fn announced_value(bytes: &[u8], word_end: usize) -> Option<Finding> {
     let length = bytes[at..limit].iter().take_while(is_value).count();
     let value = &bytes[at..at + length];
     let mixed = value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_alphabetic);
-    (length >= LEAST && mixed && !has(value, b"://") && entropy_percent(value) >= 320 && std::str::from_utf8(value).is_ok())
-        .then(|| Finding::new("SECRET", at..at + length, Score::percent(80)))
+    (length >= LEAST
+        && mixed
+        && !has(value, b"://")
+        && entropy_percent(value) >= 320
+        && std::str::from_utf8(value).is_ok())
+    .then(|| Finding::new("SECRET", at..at + length, Score::percent(80)))
 }
 
 /// Shannon's entropy in hundredths of a bit per character.
@@ -362,7 +382,8 @@ mod tests {
             (format!("AIza{}", &random[..35]), "GOOGLE_KEY"),
             (format!("{{\\\"k\\\":\\\"\\nhf_{random}\\\"}}"), "HUGGINGFACE_TOKEN"),
             (
-                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U.".to_owned(),
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U."
+                    .to_owned(),
                 "JWT",
             ),
         ] {

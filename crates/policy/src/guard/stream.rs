@@ -3,8 +3,8 @@
 
 use super::redact::Vault;
 use super::rule::{Hit, Session};
-use tollgate_interaction::GuardAction;
 use super::{LEFT_CONTEXT, floor_char};
+use tollgate_interaction::GuardAction;
 
 /// Let go of what has been dealt with only when it is worth a copy.
 const TRIM_BYTES: usize = 512;

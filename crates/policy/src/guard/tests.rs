@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use super::redact::Vault;
 use super::rule::{GuardRule, Session};
 use super::stream::Channel;
-use tollgate_interaction::GuardPhase;
 use crate::bundle::load;
 use crate::control::Principal;
 use crate::residency::{Places, TargetFacts};
 use crate::{Bundle, Facts};
+use tollgate_interaction::GuardPhase;
 use tollgate_interaction::{Dialect, Operation};
 
 fn bundle(run: &str, action: &str) -> Bundle {
@@ -44,7 +44,8 @@ fn streamed(rules: &[Arc<GuardRule>], text: &str, size: usize) -> (String, Sessi
     (out, session)
 }
 
-const EVERYTHING: &str = r"pii, pii.url, pii.uuid, secrets, {keywords: [project blue, öl, cat]}, {regex: '\bX-\d{3,6}\b'}";
+const EVERYTHING: &str =
+    r"pii, pii.url, pii.uuid, secrets, {keywords: [project blue, öl, cat]}, {regex: '\bX-\d{3,6}\b'}";
 
 const PIECES: [&str; 44] = [
     "ada@example.org",

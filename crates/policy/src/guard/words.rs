@@ -34,7 +34,10 @@ impl Keywords {
     /// Capitals do not matter; letters beyond ASCII are found as written, all small, and all capital.
     pub(crate) fn new(entity: impl Into<Entity>, words: &[&str], is_whole: bool) -> Result<Self, PatternError> {
         if let Some(empty) = words.iter().position(|word| word.trim().is_empty()) {
-            return Err(PatternError(format!("word {} of the list is empty, and would be found everywhere", empty + 1)));
+            return Err(PatternError(format!(
+                "word {} of the list is empty, and would be found everywhere",
+                empty + 1
+            )));
         }
         let mut forms: Vec<String> = Vec::with_capacity(words.len());
         for word in words {
@@ -57,13 +60,17 @@ impl Keywords {
     }
 
     /// Places of the words, overlapping ones too.
-    pub(crate) fn places<'a>(&'a self, text: &'a str, from: usize) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
+    pub(crate) fn places<'a>(
+        &'a self,
+        text: &'a str,
+        from: usize,
+    ) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
         let found = self.automaton.find_overlapping_iter(&text[from..]);
         let found = found.map(move |found| from + found.start()..from + found.end());
         // Bytes of a character may look like a word's; a match on them is none.
-        found.filter(|at| text.is_char_boundary(at.start) && text.is_char_boundary(at.end)).filter(|at| {
-            !self.is_whole || !(word_before(text, at.start) || word_at(text, at.end))
-        })
+        found
+            .filter(|at| text.is_char_boundary(at.start) && text.is_char_boundary(at.end))
+            .filter(|at| !self.is_whole || !(word_before(text, at.start) || word_at(text, at.end)))
     }
 }
 
@@ -90,16 +97,17 @@ pub(crate) struct Pattern {
 impl Pattern {
     pub(crate) fn new(entity: impl Into<Entity>, expression: &str) -> Result<Self, PatternError> {
         let wrong = |message: String| PatternError(format!("the expression `{expression}` {message}"));
-        let regex = RegexBuilder::new(expression)
-            .size_limit(MAX_COMPILED_BYTES)
-            .nest_limit(50)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(limit) => wrong(format!("needs more than {limit} bytes; make it shorter")),
-                error => {
-                    let last = error.to_string();
-                    let last = last.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                    wrong(format!("cannot be read: {last}"))
+        let regex =
+            RegexBuilder::new(expression).size_limit(MAX_COMPILED_BYTES).nest_limit(50).build().map_err(|error| {
+                match error {
+                    regex::Error::CompiledTooBig(limit) => {
+                        wrong(format!("needs more than {limit} bytes; make it shorter"))
+                    }
+                    error => {
+                        let last = error.to_string();
+                        let last = last.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                        wrong(format!("cannot be read: {last}"))
+                    }
                 }
             })?;
         let parsed = regex_syntax::parse(expression).map_err(|_| wrong("cannot be read".to_owned()))?;

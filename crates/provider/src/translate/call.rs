@@ -7,7 +7,8 @@ use serde_json::Value;
 use tollgate_interaction::{Dialect, Operation};
 
 use super::{
-    AnswerError, Asked, EditEvents, Losses, OnUnsupported, StreamTranslator, TranslateError, Translated, count, embeddings, encode,
+    AnswerError, Asked, EditEvents, Losses, OnUnsupported, StreamTranslator, TranslateError, Translated, count,
+    embeddings, encode,
 };
 use crate::dialect::{Endpoint, RequestError, bedrock::invoke, gemini::ArrayFrames};
 

@@ -2,9 +2,9 @@ use super::super::{Bundle, load, run_tests};
 use crate::control::Principal;
 use crate::guard::redact::Vault;
 use crate::guard::rule::Session;
-use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase};
 use crate::{Facts, residency};
 use tollgate_interaction::{Dialect, Operation};
+use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase};
 
 const HEAD: &str = "apiVersion: tollgate/v1\nbundle: {name: t}\naccess: [{id: a, when: \"true\", allow: {}}]\n";
 
