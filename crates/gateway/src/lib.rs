@@ -33,6 +33,7 @@ mod signals;
 mod socket;
 mod stages;
 mod token;
+mod trust;
 mod unread;
 mod upstream;
 
@@ -46,4 +47,4 @@ pub use settings::{
 };
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
-pub use upstream::TlsError;
+pub use trust::{TrustError, check_authorities};

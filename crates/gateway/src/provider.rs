@@ -93,6 +93,15 @@ impl Provider {
             _ if base.path() == "/" => usual_root(settings).to_owned(),
             _ => base.path().to_owned(),
         };
+        // Whoever stands between here and the provider stands before those who give its tokens, too.
+        let own = match &settings.authorities_pem {
+            Some(pem) => Some(Connector::new(Some(pem)).map_err(|source| {
+                let provider = name.clone();
+                RouteError::Authorities { provider, source }
+            })?),
+            None => None,
+        };
+        let connector = own.as_ref().unwrap_or(connector);
         let path = |end: &str| format!("{root}{end}").parse::<Uri>().map_err(|_| bad_url());
         let pool =
             || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
