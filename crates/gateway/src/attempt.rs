@@ -16,6 +16,7 @@ use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError,
 use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
+use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::provider::Provider;
 use crate::random;
@@ -136,6 +137,7 @@ pub(crate) async fn call_first(
             Err(error) => {
                 target.health.failed(call.now_us());
                 call.note_attempt(None, Some(error.code()));
+                call.lost = charge::of_silence(call, &error);
                 (Failure::Own(error), false)
             }
         };
@@ -351,6 +353,7 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
     call.note_attempt(Some(head.status.as_u16()), None);
     call.is_refused = true;
     let body = error_body(call).await;
+    call.lost = charge::of_refusal(call, &body);
     let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let class = failure::classify_named(head.status.as_u16(), amazons, &body);
     let class = if class.is_empty() { "upstream_error" } else { class };

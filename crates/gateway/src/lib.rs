@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod auth;
 mod call;
+mod charge;
 mod clock;
 mod endpoint;
 mod error;
