@@ -1,5 +1,7 @@
 //! Calls as a price is looked up for them: who served what, where, in which tier, and what was used. It knows no prices.
 
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::Decimal128Type;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tollgate_interaction::{InteractionId, Usage, Usd};
@@ -39,6 +41,8 @@ pub struct RecordedCall {
     pub usage: Usage,
     /// What was used beside tokens, as the record's own labels say: seconds of sound, pictures, characters.
     pub beside: [Option<String>; 3],
+    /// What the attempts before the last cost, which is contained in its cost; `usage` is that of the last.
+    pub earlier_usd: Usd,
     /// What it costs: by the last correction, or as recorded; `None` if that is not known.
     pub cost_usd: Option<Usd>,
     /// Row of the catalogue that this is from, if it is from one.
@@ -61,16 +65,36 @@ pub fn recorded_calls(
                   substr(model_requested, strpos(model_requested, '/') + 1)) AS model_asked, \
          input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
          cache_write_1h_input_tokens, reasoning_output_tokens, audio_input_tokens, audio_output_tokens, \
-         image_input_tokens, image_output_tokens, web_search_calls, other_tool_calls, cost_usd, price_id, {beside} \
+         image_input_tokens, image_output_tokens, web_search_calls, other_tool_calls, cost_usd, price_id, attempts, {beside} \
          FROM costs WHERE started_at >= {} AND started_at < {} AND provider IS NOT NULL AND (input_tokens IS NOT NULL \
          OR output_tokens IS NOT NULL OR web_search_calls IS NOT NULL OR other_tool_calls IS NOT NULL OR {has_beside})",
         moment(range.from_us),
         moment(range.to_us)
     );
-    reading.stream(REPORT, &sql).map(|batch| calls(&Answer::new(REPORT, vec![batch?]))).boxed()
+    let calls_of = |batch: RecordBatch| {
+        let earlier = earlier(&batch)?;
+        calls(&Answer::new(REPORT, vec![batch]), &earlier)
+    };
+    reading.stream(REPORT, &sql).map(move |batch| calls_of(batch?)).boxed()
 }
 
-fn calls(answer: &Answer) -> Result<Vec<RecordedCall>, ReportError> {
+/// What the attempts before the last cost, by row.
+fn earlier(batch: &RecordBatch) -> Result<Vec<Usd>, ReportError> {
+    let unusable = || ReportError::Column { report: REPORT, column: "attempts".to_owned() };
+    let lists = batch.column_by_name("attempts").and_then(|column| column.as_list_opt::<i32>()).ok_or_else(unusable)?;
+    let attempts = lists.values().as_struct_opt().ok_or_else(unusable)?;
+    let costs = attempts.column_by_name("cost_usd").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+    let costs = costs.ok_or_else(unusable)?;
+    let row = |row: usize| -> Option<Usd> {
+        let range = lists.offsets().get(row..row + 2).filter(|_| !lists.is_null(row))?;
+        let (first, last) = (usize::try_from(range[0]).ok()?, usize::try_from(range[1]).ok()?);
+        let known = (first..last.saturating_sub(1)).filter(|at| !costs.is_null(*at));
+        Some(known.map(|at| Usd::new(costs.value(at))).sum())
+    };
+    Ok((0..lists.len()).map(|at| row(at).unwrap_or(Usd::ZERO)).collect())
+}
+
+fn calls(answer: &Answer, earlier: &[Usd]) -> Result<Vec<RecordedCall>, ReportError> {
     let ids = answer.texts_or_empty("interaction_id")?;
     let started = answer.times_us("started_at")?;
     let (tenants, teams) = (answer.texts_or_empty("tenant")?, answer.texts_or_empty("team")?);
@@ -96,6 +120,7 @@ fn calls(answer: &Answer) -> Result<Vec<RecordedCall>, ReportError> {
             service_tier: tiers[at].clone(),
             usage: usages[at],
             beside: [seconds[at].clone(), images[at].clone(), characters[at].clone()],
+            earlier_usd: earlier[at],
             cost_usd: costs[at],
             price_id: price_ids[at].clone(),
         });
