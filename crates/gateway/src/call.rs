@@ -229,7 +229,8 @@ impl Call {
 
     /// Whether the provider is spoken to in another format than the caller's.
     pub(crate) fn is_translated(&self) -> bool {
-        self.spoken != self.dialect
+        let has_own_words = |target: &Arc<Target>| target.provider.embeds_in_its_own_words(self.record.operation);
+        self.spoken != self.dialect || self.target.as_ref().is_some_and(has_own_words)
     }
 
     /// What a writer of the answer in the caller's format has to know. `events` is the caller's.

@@ -55,7 +55,7 @@ pub fn answer_at(endpoint: &Endpoint, from: Dialect, body: &Bytes, asked: &Asked
     } else if matches!(endpoint.operation, Operation::Embeddings | Operation::CountTokens) {
         let body = serde_json::from_slice(body).map_err(|_| AnswerError { at: "body".to_owned(), expected: "JSON" })?;
         let answer = match endpoint.operation {
-            Operation::Embeddings => embeddings::answer(from, &endpoint.method, &body, asked)?,
+            Operation::Embeddings => embeddings::answer(from, endpoint.dialect, &endpoint.method, &body, asked)?,
             _ => count::answer(from, endpoint.dialect, &body)?,
         };
         Ok(encode(&answer))
