@@ -3,7 +3,11 @@
 
 use arrow::array::StringBuilder;
 
-use super::*;
+use super::{
+    Arc, ArrayRef, Column, DataType, Fields, Int64Array, InteractionId, InteractionRow, ListArray, NullBuffer,
+    OffsetBuffer, StringArray, StructArray, TimestampMicrosecondArray, column, dollars, element, millionths, schema,
+    signed, texts,
+};
 use crate::governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
 use crate::interaction::Interaction;
 use crate::share::Share;
@@ -184,7 +188,11 @@ pub(super) mod tests {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Decimal128Type, Int64Type};
 
-    use super::*;
+    use super::{
+        Arc, ArrayRef, Column, DataType, Fields, Int64Array, InteractionId, InteractionRow, ListArray, NullBuffer,
+        OffsetBuffer, StringArray, StructArray, TimestampMicrosecondArray, column, dollars, element, millionths,
+        schema, signed, texts,
+    };
     use crate::outcome::{CacheKind, GuardAction, GuardOutcome, GuardPhase};
 
     /// A record that has every field of version 4.
