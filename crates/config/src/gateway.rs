@@ -8,12 +8,13 @@ use tollgate_gateway::{
 };
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
+use tollgate_policy::residency::Places;
 use tollgate_provider::preset::{Api, Preset};
 use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
 use crate::known::Known;
-use crate::{Acknowledge, Confidential, Config, Model, Provider, ProviderDialect};
+use crate::{Acknowledge, Confidential, Config, Model, PlacesWritten, Provider, ProviderDialect, places};
 
 impl Config {
     /// How to reach the store named by [`crate::Log::store`].
@@ -108,11 +109,21 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
         base_url,
         authorities_pem,
         credentials,
+        places: places(provider, dialect, region.as_deref()),
+        self_hosted: provider.self_hosted.unwrap_or(dialect == ProviderDialect::Sandbox),
         region,
         project,
         tags: provider.tags.clone(),
         models: offered(provider, dialect),
         price_as: provider.price_as.clone().or_else(|| Some(preset?.priced_as().to_owned())),
+    }
+}
+
+fn places(provider: &Provider, dialect: ProviderDialect, region: Option<&str>) -> Places {
+    match (&provider.places, dialect) {
+        (Some(written), _) => written.places(region),
+        (None, ProviderDialect::Sandbox) => places::of_sandbox(),
+        (None, _) => PlacesWritten::default().places(region),
     }
 }
 

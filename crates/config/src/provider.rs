@@ -10,6 +10,7 @@ use tollgate_provider::preset::{Api, Presets};
 
 use super::confidential::Confidential;
 use super::known::Known;
+use super::places::PlacesWritten;
 use super::{expand, unwritten};
 
 /// One entry of the `providers` section.
@@ -56,6 +57,11 @@ pub struct Provider {
     pub region: Option<String>,
     /// Google's project that calls to Vertex AI are made in. Default: that of the credentials, or `GOOGLE_CLOUD_PROJECT`.
     pub project: Option<String>,
+    /// Where it is, for the policy's section `residency`. Default: all that is known is its `region`; of the sandbox, that
+    /// it is here.
+    pub places: Option<PlacesWritten>,
+    /// Whether it runs on your own machines. Default: the sandbox does, everything else does not.
+    pub self_hosted: Option<bool>,
     /// Labels that policies can prefer, such as `open-weights`.
     pub tags: Vec<String>,
     /// Models it offers, for `/v1/models` and for calls that name no provider.
@@ -206,6 +212,7 @@ impl Provider {
         folder: &Path,
         environment: &impl Fn(&str) -> Option<String>,
     ) -> Result<(), SourceError> {
+        self.places.as_ref().map_or(Ok(()), PlacesWritten::check)?;
         self.known = Known::of(self, name, presets, folder, environment)?;
         Ok(())
     }

@@ -185,6 +185,7 @@ impl Call {
         }
         self.record.stream = head.stream;
         self.estimated_input_tokens = head.estimated_input_tokens;
+        self.record.estimated_input_tokens = Some(head.estimated_input_tokens);
         if self.record.user_ref.is_none() {
             self.name_user(head.user.as_deref());
         }
@@ -418,7 +419,14 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let mut call = std::mem::replace(self, Call::hollow(&gateway));
         call.is_draining = true;
+        call.note_leaving();
         gateway.tasks.spawn(settle::drain(Box::new(call)));
+    }
+
+    /// Labels the call with when its caller left: its end is the end of the answer, which is read on.
+    pub(crate) fn note_leaving(&mut self) {
+        let after_ms = clock::elapsed_us(self.started) / 1_000;
+        settle::label(&mut self.record, "caller_left_after_ms", after_ms.to_string());
     }
 
     fn should_drain(&self) -> bool {
@@ -523,5 +531,24 @@ pub(crate) fn blank() -> Interaction {
         upstream_dialect: None,
         dropped: Vec::new(),
         provider_cost_usd: None,
+        experiment: None,
+        arm: None,
+        propensity: None,
+        guards: Vec::new(),
+        pii_counts: Vec::new(),
+        cache_kind: None,
+        cache_similarity: None,
+        cached_from: None,
+        cost_saved_usd: None,
+        shadow_of: None,
+        data_class: None,
+        region_evidence: None,
+        capabilities: Vec::new(),
+        estimated_input_tokens: None,
+        budget_readings: Vec::new(),
+        route_draw: None,
+        limit_readings: Vec::new(),
+        target_readings: Vec::new(),
+        decided_at_us: None,
     }
 }

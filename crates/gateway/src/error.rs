@@ -96,6 +96,10 @@ pub(crate) enum CallError {
     FramesUnreadable { why: FrameError },
     #[error("provider `{provider}` ended the conversation with code {code} ({reason}); connect again")]
     UpstreamClosed { provider: String, code: u16, reason: String },
+    #[error("{message}")]
+    Feedback { message: String },
+    #[error("the gateway cannot record this judgement; send it again, and look at the disk of the gateway's log")]
+    FeedbackNotKept,
     #[error("the gateway is shutting down and broke the call off; retry")]
     Interrupted,
     #[error("the caller hung up before the answer was complete")]
@@ -126,7 +130,8 @@ impl CallError {
             CallError::OperationNotSupported { .. } | CallError::NoProvider { .. } => OPERATION_NOT_SUPPORTED,
             CallError::ProviderAmbiguous { .. } => "provider_ambiguous",
             CallError::ProviderUnknown { .. } => "provider_not_found",
-            CallError::LogUnavailable | CallError::LogLost => "log_unavailable",
+            CallError::LogUnavailable | CallError::LogLost | CallError::FeedbackNotKept => "log_unavailable",
+            CallError::Feedback { .. } => "invalid_feedback",
             CallError::UpstreamUnreachable { .. } => "upstream_unreachable",
             CallError::UpstreamTimeout { .. } => "upstream_timeout",
             CallError::UpstreamReset { .. } => "upstream_reset",
@@ -171,6 +176,7 @@ impl CallError {
             | CallError::QueryMissing { .. }
             | CallError::FramesUnreadable { .. }
             | CallError::Request(_)
+            | CallError::Feedback { .. }
             | CallError::Unsupported { .. }
             | CallError::OperationNotSupported { .. }
             | CallError::NoProvider { .. }
@@ -179,7 +185,7 @@ impl CallError {
                 (StatusCode::NOT_FOUND, ErrorKind::NotFound)
             }
             CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),
-            CallError::LogUnavailable | CallError::LogLost | CallError::Interrupted => {
+            CallError::LogUnavailable | CallError::LogLost | CallError::FeedbackNotKept | CallError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)
             }
             CallError::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, ErrorKind::Invalid),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tollgate_interaction::{Dialect, Operation};
+use tollgate_policy::residency::{Place, Places};
 use tollgate_provider::aws;
 use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::served::{self, Publisher};
@@ -29,6 +30,8 @@ pub(crate) struct Provider {
     pub(crate) name: String,
     pub(crate) kind: ProviderKind,
     pub(crate) region: Option<String>,
+    places: Places,
+    pub(crate) self_hosted: bool,
     pub(crate) price_name: String,
     /// `None` for the sandbox.
     pub(crate) pool: Option<Arc<Pool>>,
@@ -115,6 +118,8 @@ impl Provider {
         Ok(Provider {
             kind: settings.kind,
             region: settings.region.clone(),
+            places: settings.places.clone(),
+            self_hosted: settings.self_hosted,
             price_name: settings.price_as.clone().unwrap_or_else(|| settings.kind.as_str().to_owned()),
             pool: (settings.kind != ProviderKind::Sandbox).then(|| Arc::new(pool())),
             is_local: is_loopback(authority.host()),
@@ -220,6 +225,19 @@ impl Provider {
     pub(crate) fn region_of(&self, model: &str) -> Option<String> {
         let geography = (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten();
         geography.map(str::to_owned).or_else(|| self.region.clone())
+    }
+
+    /// The places that calls to `model` touch. A cross-region profile of Amazon's is served wherever in its geography there is
+    /// room, whatever was configured.
+    pub(crate) fn places_of(&self, model: &str) -> Places {
+        let mut places = self.places.clone();
+        if let Some(geography) =
+            (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten()
+        {
+            // Amazon's `sa` is South America, and not Saudi Arabia.
+            places.inference = Place::parse(geography).ok().filter(|_| geography != "sa");
+        }
+        places
     }
 
     /// Where a request for `model` goes, in origin form. `method` is the part of the path that says what is to be done, in

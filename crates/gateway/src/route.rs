@@ -10,14 +10,17 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::Prefer;
+use tollgate_policy::residency::{Places, TargetFacts};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
+use crate::admission::Admitted;
 use crate::error::{CallError, OPERATION_NOT_SUPPORTED};
 use crate::health::Health;
 use crate::provider::Provider;
+use crate::residency::Exclusion;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
 use crate::token::GrantError;
 use crate::trust::TrustError;
@@ -126,6 +129,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Where it is served, for the record.
     pub(crate) region: Option<String>,
+    /// Where it is, for the policy.
+    pub(crate) places: Places,
     pub(crate) health: Health,
     pub(crate) shown_as: HeaderValue,
     /// For orders and reservations: the price of a million tokens.
@@ -155,6 +160,8 @@ pub(crate) struct Ordered {
     pub(crate) candidates: Vec<Candidate>,
     /// Provider of the first target, if all were left out because none has the operation.
     pub(crate) unable: Option<String>,
+    /// The targets that policy leaves out, by name, if no other is there.
+    pub(crate) barred: Vec<(String, Exclusion)>,
 }
 
 /// Everything a name can stand for.
@@ -368,6 +375,7 @@ impl RouteTable {
             model: model.to_owned(),
             name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
             region: provider.region_of(model),
+            places: provider.places_of(model),
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
             prices: Arc::clone(&self.prices),
@@ -438,34 +446,40 @@ impl Resolved {
         }
     }
 
-    /// The targets in the order to try them, and that order for the record with why-not of those left out.
+    /// The targets in the order to try them, and that order for the record with why-not of those left out. `excluded` says
+    /// of each whether policy leaves it out.
     pub(crate) fn order(
         &self,
         dialect: Dialect,
         operation: Operation,
-        prefer: Option<&Prefer>,
-        signals: &SignalsSnapshot,
-        now_us: i64,
+        admitted: &Admitted,
+        excluded: impl Fn(&Target) -> Option<Exclusion>,
     ) -> Ordered {
+        let Admitted { prefer, signals, now_us, .. } = admitted;
         let mut ready: Vec<Arc<Target>> = Vec::with_capacity(self.targets.len());
         let mut unable = None;
         let mut left_out = Vec::new();
+        let mut barred = Vec::new();
         for target in &self.targets {
-            if target.has(dialect, operation) {
-                ready.push(Arc::clone(target));
-            } else {
+            if !target.has(dialect, operation) {
                 left_out.push(target.candidate(Some(OPERATION_NOT_SUPPORTED.to_owned())));
                 unable.get_or_insert_with(|| target.provider.name.clone());
+            } else if let Some(exclusion) = excluded(target) {
+                left_out.push(target.candidate(Some(exclusion.why_not())));
+                barred.push((target.name.clone(), exclusion));
+            } else {
+                ready.push(Arc::clone(target));
             }
         }
         if ready.len() > 1 {
-            self.sort(&mut ready, prefer, signals, now_us);
+            self.sort(&mut ready, prefer.as_ref(), signals, *now_us);
         }
         let mut candidates = Vec::with_capacity(self.targets.len());
         candidates.extend(ready.iter().map(|target| target.candidate(None)));
         candidates.append(&mut left_out);
-        let unable = unable.filter(|_| ready.is_empty());
-        Ordered { targets: ready, candidates, unable }
+        barred.retain(|_| ready.is_empty());
+        let unable = unable.filter(|_| ready.is_empty() && barred.is_empty());
+        Ordered { targets: ready, candidates, unable, barred }
     }
 
     fn sort(&self, ready: &mut [Arc<Target>], prefer: Option<&Prefer>, signals: &SignalsSnapshot, now_us: i64) {
@@ -490,6 +504,17 @@ impl Resolved {
 }
 
 impl Target {
+    /// As policy sees it.
+    pub(crate) fn facts(&self) -> TargetFacts<'_> {
+        TargetFacts {
+            provider: &self.provider.name,
+            model: &self.model,
+            tags: &self.provider.tags,
+            places: &self.places,
+            self_hosted: self.provider.self_hosted,
+        }
+    }
+
     pub(crate) fn candidate(&self, rejected_because: Option<String>) -> Candidate {
         Candidate { provider: self.provider.name.clone(), model: self.model.clone(), rejected_because }
     }

@@ -8,10 +8,11 @@ mod condition;
 pub mod control;
 pub mod decide;
 pub mod facts;
+pub mod residency;
 pub mod signals;
 pub mod suggestion;
 mod variable;
 
 pub use bundle::Bundle;
 pub use decide::{Prefer, Verdict, decide};
-pub use facts::{Facts, Spend};
+pub use facts::{AnswerFacts, Facts, Spend};

@@ -146,6 +146,12 @@ impl AnswerStream {
         self.translator.as_ref().is_some_and(StreamTranslator::is_midway)
     }
 
+    /// Whether the provider has said that its answer is over without having begun one, which the caller has to be told.
+    #[must_use]
+    pub fn is_unbegun(&self) -> bool {
+        self.translator.as_ref().is_some_and(StreamTranslator::is_unbegun)
+    }
+
     /// Whether the caller has been told that all has been said, or that it broke off.
     #[must_use]
     pub fn has_ended(&self) -> bool {
