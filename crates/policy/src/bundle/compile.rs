@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::spanned::Spanned;
 use cel::Env;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
 
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};

@@ -1,13 +1,13 @@
 //! Section `data_classes`: what kind of data calls are about, from the most sensitive to the least. A caller's label may
 //! raise the class of its call and never lowers it; in doubt a call is of the more sensitive class.
 
+use super::spanned::Spanned;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::compile::Compiler;
 use super::source::WhenSource;
 use super::{Bundle, BundleError};
-use crate::condition::{Abstract, Conditions, Scope};
+use crate::condition::{Conditions, Scope};
 use crate::facts::Facts;
 use crate::variable::Phase;
 
@@ -15,7 +15,7 @@ use crate::variable::Phase;
 pub(crate) const LABEL: &str = "data_class";
 
 /// One class, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataClassSource {
     class: Spanned<String>,
@@ -36,7 +36,7 @@ pub(crate) struct DataClass {
 impl DataClass {
     /// Whether every call is at least of this class.
     pub(crate) fn always_holds(&self) -> bool {
-        self.when.as_ref().is_some_and(|when| when.settled_by(&|_| Abstract::Unknown) == Some(true))
+        self.when.as_ref().is_some_and(Conditions::always_hold)
     }
 }
 
@@ -52,6 +52,12 @@ pub(super) fn compile(
             return Err(BundleError::new(class.referenced, format!("two data classes are called `{}`", class.value)));
         }
         let when = when.as_ref().map(|when| compiler.conditions(when, Phase::DataClass)).transpose()?;
+        if let Some(before) = classes.iter().find(|before| before.always_holds()).filter(|_| when.is_some()) {
+            let (class, before) = (&class.value, &before.name);
+            let message =
+                format!("the conditions of class `{class}` change nothing: every call is at least `{before}`");
+            compiler.remarks.push(BundleError::new(written.value.class.referenced, message));
+        }
         classes.push(DataClass { name: class.value.clone(), when });
     }
     compiler.classes = classes.iter().map(|class| class.name.clone()).collect();

@@ -1,8 +1,9 @@
 //! Section `residency`: where calls may go. Each rule says of which calls it speaks and either what a target's places
 //! must be within, or that such a target is left out.
 
+use super::spanned::Spanned;
 use serde::Deserialize;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
 
 use super::compile::Compiler;
 use super::source::{OneOrMore, WhenSource};
@@ -12,7 +13,7 @@ use crate::residency::{Evidence, Layer, Place, contradiction};
 use crate::variable::Phase;
 
 /// One rule, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResidencySource {
     id: Spanned<String>,
@@ -30,7 +31,7 @@ pub(super) struct ResidencySource {
 }
 
 /// For each layer, the places within which it must lie; one is enough.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RequireSource {
     #[serde(default)]

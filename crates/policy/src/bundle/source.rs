@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use super::spanned::Spanned;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
 
 use super::BundleError;
 use super::access::AccessSource;
@@ -15,7 +15,7 @@ use super::residency::ResidencySource;
 use super::vector::TestSource;
 
 /// A whole bundle.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BundleSource {
     #[serde(rename = "apiVersion")]
@@ -36,13 +36,13 @@ pub(super) struct BundleSource {
     pub(super) tests: Vec<Spanned<TestSource>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub(super) enum ApiVersion {
     #[serde(rename = "tollgate/v1")]
     V1,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum OnError {
     #[default]
@@ -50,7 +50,7 @@ pub(super) enum OnError {
 }
 
 /// Who wrote it and what for; only `name` and `version` are used.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct About {
     pub(super) name: String,
@@ -123,7 +123,7 @@ impl<'de> Deserialize<'de> for OneOrMore {
         // The place is that of the whole value: a text alone does not come with its own.
         let whole: Spanned<Several> = Spanned::deserialize(deserializer)?;
         Ok(OneOrMore(match whole.value {
-            Several::One(text) => vec![Spanned::new(text, whole.referenced, whole.defined)],
+            Several::One(text) => vec![Spanned::at(text, whole.referenced)],
             Several::List(list) => list,
         }))
     }
