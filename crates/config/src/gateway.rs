@@ -82,7 +82,7 @@ impl Config {
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let Known { dialect, preset, base_url, credentials, region, project } = provider.known.clone();
+    let Known { dialect, preset, base_url, credentials, region, project, doubt: _ } = provider.known.clone();
     let preset = preset.as_ref();
     ProviderSettings {
         name: name.to_owned(),
@@ -96,7 +96,7 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
             ProviderDialect::Sandbox => ProviderKind::Sandbox,
         },
         has_responses: has_responses(provider, dialect, preset),
-        has: preset.map(|preset| preset.has.clone()),
+        has: provider.has.clone().or_else(|| preset.map(|preset| preset.has.clone())),
         quirks: preset.map(Preset::quirks).unwrap_or_default(),
         api_version: provider.api_version.clone(),
         base_url,
@@ -121,9 +121,10 @@ fn places(provider: &Provider, dialect: ProviderDialect, region: Option<&str>) -
 
 /// Whether it has the Responses API: as written, or else as its preset says, or if it is OpenAI itself or Azure.
 fn has_responses(provider: &Provider, dialect: ProviderDialect, preset: Option<&Preset>) -> bool {
-    let is_known_to = match preset {
-        Some(preset) => preset.has(Api::Responses),
-        None => {
+    let is_known_to = match (&provider.has, preset) {
+        (Some(has), _) => has.contains(&Api::Responses),
+        (None, Some(preset)) => preset.has(Api::Responses),
+        (None, None) => {
             let is_openai = dialect == ProviderDialect::Openai && provider.base_url.is_none();
             is_openai || dialect == ProviderDialect::Azure
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
-use tollgate_provider::preset::Presets;
+use tollgate_provider::preset::{Api, Presets};
 
 use super::confidential::Confidential;
 use super::known::Known;
@@ -42,6 +42,10 @@ pub struct Provider {
     /// Whether a server compatible with OpenAI also has the Responses API (`/responses`). Where it does not, callers of
     /// that are translated.
     pub responses: Option<bool>,
+    /// What a server that speaks OpenAI's dialect has, instead of what its preset says; what is not named is refused there.
+    /// Default: the preset's, or everything.
+    #[schemars(schema_with = "api_names")]
+    pub has: Option<Vec<Api>>,
     /// Azure's `api-version`, such as `2024-10-21`; without it the API without versions (`/openai/v1`) is used.
     pub api_version: Option<String>,
     /// Region it answers from, as you know it; for Amazon Bedrock and Vertex AI also the one that is called (Vertex AI:
@@ -216,6 +220,12 @@ pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
         (name, Provider { at: Some(spanned.referenced), ..spanned.value })
     };
     Ok(written.into_iter().map(placed).collect())
+}
+
+/// The names of what a provider may have, for editors.
+fn api_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names = Api::ALL.map(Api::as_str);
+    schemars::json_schema!({"type": ["array", "null"], "items": {"enum": names}})
 }
 
 /// The names of all presets, for editors.

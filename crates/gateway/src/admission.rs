@@ -69,6 +69,7 @@ pub(crate) fn admit(
     let mut admitted = Admitted { prefer: None, signals: standing.signals, spend: standing.spend, now_us };
     let verdict = decide(&control.bundle, &facts(&control.bundle, &call.record, principal, head, &admitted));
     let record = &mut call.record;
+    record.decided_at_us = Some(now_us);
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());

@@ -13,6 +13,7 @@ mod call;
 mod clock;
 mod endpoint;
 mod error;
+mod feedback;
 mod gateway;
 mod health;
 mod intake;

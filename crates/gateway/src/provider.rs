@@ -181,7 +181,6 @@ impl Provider {
                 Kind::Bedrock => Some(Dialect::Bedrock),
                 Kind::Sandbox => Some(dialect),
             },
-            (Of::Rerank, Dialect::Openai, Kind::Openai) => self.offers(Api::Rerank).then_some(Dialect::Openai),
             // Azure has other services for these two.
             (Of::Moderations | Of::Rerank, Dialect::Openai, Kind::Openai | Kind::Sandbox)
             | (
@@ -190,7 +189,7 @@ impl Provider {
                 Kind::Openai | Kind::Azure | Kind::Sandbox,
             )
             | (Of::Files | Of::Batches | Of::Realtime, Dialect::Openai, Kind::Openai | Kind::Azure) => {
-                Some(Dialect::Openai)
+                Api::of(operation).is_none_or(|api| self.offers(api)).then_some(Dialect::Openai)
             }
             (Of::Files | Of::Batches, Dialect::Anthropic, Kind::Anthropic) => Some(Dialect::Anthropic),
             _ => None,

@@ -9,6 +9,7 @@ mod budget;
 mod compatible;
 mod counts;
 mod disconnect;
+mod feedback;
 mod files;
 mod golden;
 mod hang_up;
