@@ -42,15 +42,11 @@ pub(super) fn against_configuration(common: &Common, bundle: &Bundle) -> anyhow:
     let Some(survey) = surveyed(common, bundle)? else { return Ok(()) };
     let config = Config::load(common.config.as_deref())?;
     unpriced(common, &config)?;
-    let stuck: Vec<String> = survey
-        .reach
-        .iter()
-        .filter(|reach| reach.targets == 0)
-        .map(|reach| match &reach.class {
-            Some(class) => format!("calls of class `{class}`"),
-            None => "calls without a class".to_owned(),
-        })
-        .collect();
+    let calls = |class: Option<&str>| match class {
+        Some(class) => format!("calls of class `{class}`"),
+        None => "calls without a class".to_owned(),
+    };
+    let stuck: Vec<String> = survey.nowhere().map(calls).collect();
     if !stuck.is_empty() {
         bail!(
             "{} can go to no target of the configuration: every one is left out by a residency rule; add a target within \
