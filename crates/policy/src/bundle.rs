@@ -21,7 +21,6 @@ mod residency;
 mod review;
 mod schema;
 mod source;
-mod spanned;
 mod vector;
 
 pub(crate) use access::{AccessRule, Effect};

@@ -1,8 +1,7 @@
 //! Section `access`: who may call what. A call that no rule allows is denied; a `deny` that matches wins.
 
-use super::spanned::Spanned;
 use serde::Deserialize;
-use serde_saphyr::Location;
+use serde_saphyr::{Location, Spanned};
 use tollgate_interaction::Operation;
 
 use super::compile::{Compiler, model_pattern};
@@ -16,11 +15,14 @@ use crate::variable::Phase;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccessSource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "WhenSource")]
     when: Spanned<WhenSource>,
     #[serde(default)]
     allow: Option<AllowSource>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     deny: Option<Spanned<String>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
@@ -32,6 +34,7 @@ pub(super) struct AccessSource {
 #[serde(deny_unknown_fields)]
 struct AllowSource {
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     models: Vec<Spanned<String>>,
     #[serde(default)]
     #[schemars(with = "Vec<OperationName>")]

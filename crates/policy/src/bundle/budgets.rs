@@ -1,12 +1,11 @@
 //! Section `budgets`: what may be spent, in steps.
 
-use super::spanned::Spanned;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 use tollgate_interaction::Usd;
 
 use super::BundleError;
 use super::compile::{Compiler, preference, seconds};
-use super::schema::Amount;
 use super::source::{PreferSource, WhenSource};
 use crate::condition::Conditions;
 use crate::decide::Prefer;
@@ -16,7 +15,7 @@ use crate::variable::Phase;
 const DEFAULT_MAX_SNAPSHOT_AGE_S: u64 = 60;
 
 /// One budget, as written.
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BudgetSource {
     id: Spanned<String>,
@@ -34,31 +33,29 @@ pub(super) struct BudgetSource {
     _description: Option<String>,
 }
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScopeSource {
     team: Spanned<String>,
 }
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitSource {
-    #[schemars(with = "Amount")]
     usd: Spanned<Usd>,
     #[serde(rename = "per")]
     _per: Period,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Period {
     Month,
 }
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepSource {
-    #[schemars(with = "Amount")]
     at: Spanned<Usd>,
     #[serde(default)]
     prefer: Option<Spanned<PreferSource>>,
@@ -96,7 +93,7 @@ pub(crate) enum StepAction {
 }
 
 /// What a budget does when it cannot tell what has been spent by now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Uncertain {
     /// Goes by the last known figure, or stands aside if there is none.

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::spanned::Spanned;
 use cel::Env;
-use serde_saphyr::Location;
+use serde_saphyr::{Location, Spanned};
 
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};

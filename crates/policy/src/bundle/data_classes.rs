@@ -1,8 +1,8 @@
 //! Section `data_classes`: what kind of data calls are about, from the most sensitive to the least. A caller's label may
 //! raise the class of its call and never lowers it; in doubt a call is of the more sensitive class.
 
-use super::spanned::Spanned;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use super::compile::Compiler;
 use super::source::WhenSource;
@@ -18,9 +18,11 @@ pub(crate) const LABEL: &str = "data_class";
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataClassSource {
+    #[schemars(with = "String")]
     class: Spanned<String>,
     /// `None` for a class that only a label gives.
     #[serde(default)]
+    #[schemars(with = "Option<WhenSource>")]
     when: Option<Spanned<WhenSource>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,

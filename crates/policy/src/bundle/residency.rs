@@ -1,9 +1,8 @@
 //! Section `residency`: where calls may go. Each rule says of which calls it speaks and either what a target's places
 //! must be within, or that such a target is left out.
 
-use super::spanned::Spanned;
 use serde::Deserialize;
-use serde_saphyr::Location;
+use serde_saphyr::{Location, Spanned};
 
 use super::compile::Compiler;
 use super::source::{OneOrMore, WhenSource};
@@ -16,13 +15,17 @@ use crate::variable::Phase;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResidencySource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "WhenSource")]
     when: Spanned<WhenSource>,
     #[serde(default)]
+    #[schemars(with = "Option<RequireSource>")]
     require: Option<Spanned<RequireSource>>,
     #[serde(default)]
     evidence_at_least: Option<Evidence>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     exclude: Option<Spanned<String>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,

@@ -1,8 +1,8 @@
 //! `bundle.review_by`: the day by which somebody should have looked at the bundle again. It expires without consequence for
 //! calls, since rules that stop working by themselves would be worse than old ones; whoever checks the bundle is told.
 
-use super::spanned::Spanned;
 use chrono::{DateTime, NaiveDate};
+use serde_saphyr::Spanned;
 
 use super::{Bundle, BundleError};
 

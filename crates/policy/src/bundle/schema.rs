@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use tollgate_interaction::{Decision, Dialect, Operation};
+use tollgate_interaction::Operation;
 
-use super::source::{BundleSource, OneOrMore, PreferSource, WhenSource};
+use super::access::AccessSource;
+use super::data_classes::DataClassSource;
+use super::residency::ResidencySource;
+use super::source::{About, ApiVersion, OnError, OneOrMore, WhenSource};
 
 /// The schema of a whole bundle.
 #[must_use]
@@ -15,22 +18,57 @@ pub fn json_schema() -> Schema {
     schema
 }
 
-/// Stands in the schema for an amount of money: as text, so that no place is lost, or as a number.
-pub(super) struct Amount;
-
-impl JsonSchema for Amount {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Amount".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number"], "pattern": r"^\d+(\.\d{1,12})?$"})
-    }
+/// A bundle. Its fields are those of [`super::source::BundleSource`], which a test holds against [`super::SECTIONS`].
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "stands in the schema for a type whose values know their place in the text")]
+struct BundleSource {
+    #[serde(rename = "apiVersion")]
+    api_version: ApiVersion,
+    bundle: About,
+    #[serde(default)]
+    on_error: OnError,
+    #[serde(default)]
+    data_classes: Vec<DataClassSource>,
+    access: Vec<AccessSource>,
+    #[serde(default)]
+    residency: Vec<ResidencySource>,
+    #[serde(default)]
+    guardrails: Vec<Rule>,
+    #[serde(default)]
+    limits: Vec<Rule>,
+    #[serde(default)]
+    budgets: Vec<Rule>,
+    #[serde(default)]
+    routes: Vec<Rule>,
+    #[serde(default)]
+    experiments: Vec<Rule>,
+    #[serde(default)]
+    tests: Vec<Test>,
 }
+
+/// A rule of which the schema knows no more than its name.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "stands in the schema for several types")]
+struct Rule {
+    /// Unique in the bundle.
+    id: String,
+}
+
+/// A test vector: what is given, by the names of variables, and what is expected.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "stands in the schema for a type whose values know their place in the text")]
+struct Test {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    given: std::collections::BTreeMap<String, Anything>,
+    expect: std::collections::BTreeMap<String, Anything>,
+}
+
+/// Any value.
+struct Anything;
 
 /// Declares a type that stands in the schema for a closed vocabulary of another crate.
 macro_rules! words {
@@ -51,8 +89,6 @@ macro_rules! words {
 }
 
 words!(OperationName of Operation);
-words!(DialectName of Dialect);
-words!(DecisionName of Decision);
 
 /// Declares the schema of a shape that is read by hand.
 macro_rules! by_hand {
@@ -91,14 +127,4 @@ by_hand!(OneOrMore, {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 });
 
-by_hand!(PreferSource, {
-    "anyOf": [
-        {"type": "string", "enum": ["cheapest", "none"]},
-        {
-            "type": "object",
-            "properties": {"tag": {"type": "string"}},
-            "required": ["tag"],
-            "additionalProperties": false
-        }
-    ]
-});
+by_hand!(Anything, {});

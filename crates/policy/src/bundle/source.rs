@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use super::spanned::Spanned;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_saphyr::Spanned;
 
 use super::BundleError;
 use super::access::AccessSource;
@@ -15,7 +15,7 @@ use super::residency::ResidencySource;
 use super::vector::TestSource;
 
 /// A whole bundle.
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BundleSource {
     #[serde(rename = "apiVersion")]
@@ -60,6 +60,7 @@ pub(super) struct About {
     _description: Option<String>,
     #[serde(default, rename = "owner")]
     _owner: Option<String>,
+    #[schemars(with = "Option<String>")]
     #[serde(default)]
     pub(super) review_by: Option<Spanned<String>>,
 }
@@ -123,7 +124,7 @@ impl<'de> Deserialize<'de> for OneOrMore {
         // The place is that of the whole value: a text alone does not come with its own.
         let whole: Spanned<Several> = Spanned::deserialize(deserializer)?;
         Ok(OneOrMore(match whole.value {
-            Several::One(text) => vec![Spanned::at(text, whole.referenced)],
+            Several::One(text) => vec![Spanned::new(text, whole.referenced, whole.defined)],
             Several::List(list) => list,
         }))
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::spanned::Spanned;
 use chrono::DateTime;
+use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
 use super::{Bundle, BundleError, compile};

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::bundle::spanned::Spanned;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
-use crate::bundle::schema::{Amount, DecisionName, DialectName, OperationName};
 use crate::bundle::source::PreferSource;
 use crate::residency::Evidence;
 
 /// A test vector.
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::bundle) struct TestSource {
     #[serde(default)]
@@ -22,7 +21,7 @@ pub(in crate::bundle) struct TestSource {
 }
 
 /// What a test assumes; whatever it does not say has the value given in [`super`].
-#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::bundle) struct GivenSource {
     #[serde(default, rename = "principal.key_id")]
@@ -42,10 +41,8 @@ pub(in crate::bundle) struct GivenSource {
     #[serde(default, rename = "principal.tags")]
     pub(in crate::bundle) tags: BTreeMap<String, String>,
     #[serde(default, rename = "request.operation")]
-    #[schemars(with = "Option<OperationName>")]
     pub(in crate::bundle) operation: Option<Operation>,
     #[serde(default, rename = "request.dialect")]
-    #[schemars(with = "Option<DialectName>")]
     pub(in crate::bundle) dialect: Option<Dialect>,
     #[serde(default, rename = "request.model")]
     pub(in crate::bundle) model: Option<String>,
@@ -87,7 +84,6 @@ pub(in crate::bundle) struct GivenSource {
     #[serde(default, rename = "spend.known")]
     pub(in crate::bundle) spend_known: Option<bool>,
     #[serde(default, rename = "spend.month_to_date")]
-    #[schemars(with = "Option<Amount>")]
     pub(in crate::bundle) month_to_date: Option<Usd>,
     #[serde(default, rename = "spend.age")]
     pub(in crate::bundle) spend_age: Option<Spanned<String>>,
@@ -95,11 +91,10 @@ pub(in crate::bundle) struct GivenSource {
     pub(in crate::bundle) now: Option<Spanned<String>>,
 }
 
-#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::bundle) struct ExpectSource {
     #[serde(default)]
-    #[schemars(with = "Option<DecisionName>")]
     pub(in crate::bundle) decision: Option<Decision>,
     /// Whether the call may go to the target of the test.
     #[serde(default)]
