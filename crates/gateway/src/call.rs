@@ -261,6 +261,7 @@ impl Call {
         }
         self.record.provider = Some(target.provider.name.clone());
         self.record.region.clone_from(&target.region);
+        self.record.region_evidence = target.evidence();
         self.record.attempts.push(Attempt {
             provider: target.provider.name.clone(),
             model: target.model.clone(),

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::Prefer;
-use tollgate_policy::residency::{Places, TargetFacts};
+use tollgate_policy::residency::{Layer, Places, TargetFacts};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
@@ -504,6 +504,12 @@ impl Resolved {
 }
 
 impl Target {
+    /// How well its places are known; `None` if none of them is.
+    pub(crate) fn evidence(&self) -> Option<String> {
+        let is_known = Layer::ALL.iter().any(|layer| self.places.at(*layer).is_some());
+        is_known.then(|| self.places.evidence.as_str().to_owned())
+    }
+
     /// As policy sees it.
     pub(crate) fn facts(&self) -> TargetFacts<'_> {
         TargetFacts {
