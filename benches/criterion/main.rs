@@ -5,6 +5,7 @@
 mod accuracy;
 mod guardrails;
 mod kept;
+mod policy;
 mod pricing;
 #[path = "../load/report.rs"]
 mod report;
@@ -47,6 +48,8 @@ enum Bench {
     Guardrails,
     /// What guardrails find of what they should; needs `--texts`.
     Accuracy,
+    /// Deciding what a call may do, and where it may go.
+    Policy,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -54,7 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Guardrails, Bench::Accuracy] {
+    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Policy, Bench::Guardrails, Bench::Accuracy] {
         let is_asked = settings.benches.is_empty() || settings.benches.contains(&bench);
         // It is about texts that have to be fetched first.
         if !is_asked || (bench == Bench::Accuracy && settings.texts.is_none()) {
@@ -66,6 +69,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Pricing => pricing::run()?,
             Bench::Guardrails => guardrails::run()?,
             Bench::Accuracy => accuracy::run(settings.texts.as_deref().unwrap_or(std::path::Path::new("")))?,
+            Bench::Policy => policy::run()?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&folder)?.display());

@@ -14,6 +14,7 @@ mod places;
 mod prices;
 mod provider;
 mod server;
+mod targets;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use places::PlacesWritten;
 pub use prices::{PRICES_FILE, PriceBook, PriceSettings, PricesError, keep_prices, kept_prices, read_prices};
 pub use provider::{AwsCredentials, EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
 pub use server::Server;
+pub use targets::ConfiguredTarget;
 pub use witness::Witness;
 
 /// The configuration file.

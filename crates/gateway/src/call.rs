@@ -17,6 +17,7 @@ use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
+use crate::charge::{self, Earlier};
 use crate::error::CallError;
 use crate::guard::Watch;
 use crate::intake::Intake;
@@ -82,6 +83,10 @@ pub(crate) struct Call {
     pub(crate) settled: bool,
     /// There if the policy has guardrails.
     pub(crate) guard: Option<Box<Watch>>,
+    /// What the present attempt used although it did not answer.
+    pub(crate) lost: Option<Observation>,
+    /// What those before it cost.
+    pub(crate) earlier: Option<Earlier>,
 }
 
 impl Call {
@@ -138,6 +143,8 @@ impl Call {
             is_draining: false,
             settled: false,
             guard: None,
+            lost: None,
+            earlier: None,
             gateway,
         }
     }
@@ -227,7 +234,8 @@ impl Call {
 
     /// Whether the provider is spoken to in another format than the caller's.
     pub(crate) fn is_translated(&self) -> bool {
-        self.spoken != self.dialect
+        let has_own_words = |target: &Arc<Target>| target.provider.embeds_in_its_own_words(self.record.operation);
+        self.spoken != self.dialect || self.target.as_ref().is_some_and(has_own_words)
     }
 
     /// What a writer of the answer in the caller's format has to know. `events` is the caller's.
@@ -244,6 +252,9 @@ impl Call {
 
     /// Notes that `target` is about to be called, in the format `spoken`.
     pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>, spoken: Dialect) {
+        if let Some(lost) = self.lost.take() {
+            charge::enter(self, &lost);
+        }
         self.spoken = spoken;
         self.is_sent = false;
         self.record.upstream_dialect = Some(spoken);
@@ -254,6 +265,7 @@ impl Call {
         }
         self.record.provider = Some(target.provider.name.clone());
         self.record.region.clone_from(&target.region);
+        self.record.region_evidence = target.evidence();
         self.record.attempts.push(Attempt {
             provider: target.provider.name.clone(),
             model: target.model.clone(),

@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod auth;
 mod call;
+mod charge;
 mod clock;
 mod endpoint;
 mod error;
@@ -36,6 +37,7 @@ mod signals;
 mod socket;
 mod stages;
 mod token;
+mod trust;
 mod unread;
 mod upstream;
 
@@ -49,4 +51,4 @@ pub use settings::{
 };
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
-pub use upstream::TlsError;
+pub use trust::{TrustError, check_authorities};

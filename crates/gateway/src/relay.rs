@@ -157,6 +157,11 @@ impl Rewording {
         }
     }
 
+    /// Whether a stream is over that never began.
+    fn is_unbegun(&self) -> bool {
+        if let Rewording::Reword(stream) = self { stream.is_unbegun() } else { false }
+    }
+
     /// What is left at the end; `is_whole` says whether the provider's answer was.
     fn finish(&mut self, is_whole: bool) -> Bytes {
         match self {
@@ -287,10 +292,7 @@ impl Relay {
         let mut call = self.call.take()?;
         let observation = call.observation(error.is_none());
         let error = error.or_else(|| self.shortcoming(&observation));
-        let tail = self.rewording.finish(error.is_none());
-        // What was held back to the end may be what is blocked.
-        let error = error.or_else(|| call.blocked_answer());
-        let last = self.rest(&call, tail, error.as_ref());
+        let (last, error) = self.rest(&mut call, error);
         call.sent_bytes += last.bytes.len() as u64;
         call.note_attempt(None, error.as_ref().and_then(CallError::of_provider));
         let ending = ending_of(&mut call, observation, error);
@@ -325,14 +327,19 @@ impl Relay {
         !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock)
     }
 
-    fn rest(&mut self, call: &Call, tail: Bytes, error: Option<&CallError>) -> Last {
+    /// What is left to be sent, and what is wrong with the answer as far as that is known now.
+    fn rest(&mut self, call: &mut Call, error: Option<CallError>) -> (Last, Option<CallError>) {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
-        bytes.extend_from_slice(&tail);
-        if let (Some(error), true) = (error, self.is_stream()) {
+        bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
+        // What was held back to the end may be what is blocked.
+        let error = error.or_else(|| call.blocked_answer());
+        let unbegun = || CallError::UpstreamIncomplete { provider: self.provider.clone() };
+        let error = error.or_else(|| self.rewording.is_unbegun().then(unbegun));
+        if let (Some(error), true) = (&error, self.is_stream()) {
             let is_first = call.sent_bytes == 0 && bytes.is_empty();
             bytes.extend_from_slice(&self.error_event(call, error, &bytes, is_first));
         }
-        Last { bytes, is_broken: error.is_some() && !self.is_stream() }
+        (Last { bytes, is_broken: error.is_some() && !self.is_stream() }, error)
     }
 
     /// The error as an event of its own, also behind half an event. `is_first` says whether nothing has been sent.

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::Prefer;
-use tollgate_policy::residency::{Places, TargetFacts};
+use tollgate_policy::residency::{Layer, Places, TargetFacts};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
@@ -23,7 +23,8 @@ use crate::provider::Provider;
 use crate::residency::Exclusion;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
 use crate::token::GrantError;
-use crate::upstream::{Connector, TlsError};
+use crate::trust::TrustError;
+use crate::upstream::Connector;
 
 /// Targets of providers that serve any name, remembered after their first use.
 const MAX_REMEMBERED: usize = 4_096;
@@ -108,7 +109,15 @@ pub enum RouteError {
     },
     /// TLS could not be set up.
     #[error("the way to the providers cannot be set up")]
-    Tls(#[from] TlsError),
+    Tls(#[from] TrustError),
+    /// The operator's own authorities are none.
+    #[error("the authorities that `ca_file` of provider `{provider}` names cannot be used")]
+    Authorities {
+        /// The provider.
+        provider: String,
+        /// What is wrong.
+        source: TrustError,
+    },
 }
 
 /// A model at a provider.
@@ -172,7 +181,7 @@ impl RouteTable {
     /// # Errors
     /// [`RouteError`] names the setting that makes no sense.
     pub(crate) fn new(settings: &GatewaySettings, prices: Prices) -> Result<Self, RouteError> {
-        let connector = Connector::new()?;
+        let connector = Connector::new(None)?;
         let mut table = RouteTable {
             providers: HashMap::new(),
             known: HashMap::new(),
@@ -495,6 +504,12 @@ impl Resolved {
 }
 
 impl Target {
+    /// How well its places are known; `None` if none of them is.
+    pub(crate) fn evidence(&self) -> Option<String> {
+        let is_known = Layer::ALL.iter().any(|layer| self.places.at(*layer).is_some());
+        is_known.then(|| self.places.evidence.as_str().to_owned())
+    }
+
     /// As policy sees it.
     pub(crate) fn facts(&self) -> TargetFacts<'_> {
         TargetFacts {

@@ -15,7 +15,7 @@ use tollgate_provider::RequestHead;
 use tollgate_provider::texts::{self, Kind, Slot};
 
 use super::service::{self, Asker, Said};
-use super::{State, Watch, failed, microseconds, note, refusal};
+use super::{State, Watch, at_length, failed, microseconds, note, refusal};
 use crate::call::Call;
 use crate::error::CallError;
 use crate::route::Target;
@@ -56,7 +56,7 @@ pub(crate) fn input(
             Err(failure) => watch.failure = Some(failure),
         }
     }
-    let changed = look(&mut watch, &body);
+    let changed = at_length(body.len(), || look(&mut watch, &body));
     for session in &watch.before {
         note(call, session);
     }

@@ -15,7 +15,7 @@ use tollgate_provider::translate::{AnswerStream, Asked, EditEvents, StreamTransl
 
 use super::service::{self, Asker, Said};
 use super::stream::Editor;
-use super::{State, Watch, failed, microseconds, refusal};
+use super::{State, Watch, at_length, failed, microseconds, refusal};
 use crate::call::Call;
 use crate::error::CallError;
 
@@ -144,7 +144,8 @@ pub(crate) async fn answer(call: &mut Call, received: Bytes) -> Result<Bytes, Ca
         let mut state = state.lock();
         let State { vault, answer, .. } = &mut *state;
         let Some(session) = answer else { return Ok(received) };
-        let (changed, said) = inspected(session, vault, dialect, operation, &received);
+        let search = || inspected(session, vault, dialect, operation, &received);
+        let (changed, said) = at_length(received.len(), search);
         (changed, said, session.rules().iter().any(|rule| !rule.services.is_empty()))
     };
     if asked {
