@@ -123,9 +123,15 @@ pub(crate) fn floor_char(text: &str, at: usize) -> usize {
     at
 }
 
-/// Whether a letter or digit, of any script, stands right before `at`.
+/// Whether an escaped line break or tabulator ends at `at`: `\n` in two characters, as texts have it that are JSON within a text.
+pub(crate) fn escape_before(bytes: &[u8], at: usize) -> bool {
+    at >= 2 && bytes[at - 2] == b'\\' && matches!(bytes[at - 1], b'n' | b'r' | b't')
+}
+
+/// Whether a letter or digit, of any script, stands right before `at` and belongs to the same word.
 pub(crate) fn word_before(text: &str, at: usize) -> bool {
-    text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(|before| before.is_alphanumeric())
+    !escape_before(text.as_bytes(), at)
+        && text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(|before| before.is_alphanumeric())
 }
 
 /// Whether a letter or digit, of any script, stands at `at`.

@@ -23,7 +23,9 @@ pub(super) fn is_before(text: &str, at: usize, reach: usize, words: &[&str]) -> 
 
 fn holds(window: &str, words: &[&str]) -> bool {
     let lower = window.to_ascii_lowercase();
-    let begins = |at: usize| !lower.as_bytes()[..at].last().is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = lower.as_bytes();
+    let begins =
+        |at: usize| super::escape_before(bytes, at) || !bytes[..at].last().is_some_and(u8::is_ascii_alphanumeric);
     words.iter().any(|word| lower.match_indices(word).any(|(at, _)| begins(at)))
 }
 

@@ -17,6 +17,8 @@ pub(super) fn tokens(text: &str, from: usize, mut each: impl FnMut(Range<usize>)
     while let Some(found) = bytes[at..].iter().position(u8::is_ascii_digit) {
         let digit = at + found;
         let start = bytes[at..digit].iter().rposition(|byte| !byte.is_ascii_alphanumeric()).map_or(at, |n| at + n + 1);
+        // The letter of an escaped line break is no part of it.
+        let start = if start < digit && super::escape_before(bytes, start + 1) { start + 1 } else { start };
         let end =
             bytes[digit..].iter().position(|byte| !byte.is_ascii_alphanumeric()).map_or(bytes.len(), |n| digit + n);
         if end > from {

@@ -13,7 +13,7 @@ use super::{Score, floor_char};
 
 /// Digits of a number with its country code, and of the shortest that is looked at.
 const MAX_DIGITS: usize = 15;
-const MIN_DIGITS: usize = 7;
+const MIN_DIGITS: usize = 6;
 /// Longest text of a number: its digits, separators and an extension.
 const MAX_BYTES: usize = 40;
 
@@ -120,7 +120,7 @@ fn is_part_of_more(text: &str, at: &Range<usize>) -> bool {
     let before_that = at.start.checked_sub(2).map(|place| bytes[place]);
     let follows = bytes.get(at.end).copied();
     let follows_that = bytes.get(at.end + 1).copied();
-    let is_digit = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_digit = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_digit());
     (before.is_some_and(joins) && is_digit(before_that))
         || before.is_some_and(|byte| matches!(byte, b'$' | b'#' | b'_' | b'='))
         || (follows.is_some_and(joins) && is_digit(follows_that))
@@ -245,7 +245,7 @@ impl Written {
             _ if !is_uniform && self.groups.len() > 2 => 0,
             ([5, 4] | [4, 4, 4, 4] | [3, 2, 4], false) => 0,
             _ if (8..=13).contains(&count) => self.national(),
-            ([3, 4], false) => 20,
+            ([3, 4] | [2, 2, 2] | [3, 3], false) => 15,
             _ => 0,
         };
         let extension = if self.has_extension { 30 } else { 0 };

@@ -268,8 +268,7 @@ fn has(bytes: &[u8], part: &[u8]) -> bool {
 /// Whether a word goes on into `at`. An escaped line break of JSON ends in a letter and is none.
 fn goes_on_before(bytes: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|at| bytes[at]) else { return false };
-    let is_escape = matches!(before, b'n' | b'r' | b't') && at >= 2 && bytes[at - 2] == b'\\';
-    (before.is_ascii_alphanumeric() || before == b'_') && !is_escape
+    (before.is_ascii_alphanumeric() || before == b'_') && !super::escape_before(bytes, at)
 }
 
 #[derive(PartialEq, Eq)]
