@@ -179,7 +179,8 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, tree: &Tree<'a>, name: &str, place: Place) {
         if let Some(text) = tree.text() {
             // A picture or a document in a data URL.
-            if !text.is_empty() && !(text.starts_with("data:") && text.contains(";base64,")) {
+            let is_media = text.starts_with("data:") && text.contains(";base64,");
+            if !text.is_empty() && !is_media {
                 let kind = match name {
                     "arguments" if !place.is_free => Kind::Arguments,
                     "thinking" | "reasoning_content" | "reasoning" => Kind::Thinking,
