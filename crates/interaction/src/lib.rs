@@ -13,6 +13,7 @@ pub mod money;
 pub mod outcome;
 pub mod schema;
 pub mod semconv;
+pub mod share;
 pub mod usage;
 
 pub use attempt::{Attempt, Candidate, Reason};
@@ -22,4 +23,5 @@ pub use id::{EventId, InteractionId, WriterId};
 pub use interaction::Interaction;
 pub use money::Usd;
 pub use outcome::{CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+pub use share::{Score, Share};
 pub use usage::Usage;

@@ -15,6 +15,7 @@ use crate::control::hash_text;
 mod compile;
 mod error;
 mod glob;
+mod routes;
 mod source;
 mod vector;
 
@@ -38,6 +39,8 @@ pub struct Bundle {
     pub version: Option<String>,
     pub(crate) access: Vec<AccessRule>,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) routes: Vec<crate::route::Route>,
+    pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,

@@ -9,6 +9,7 @@ use cel::{Context, Env, Program, Value};
 
 use crate::bundle::Bundle;
 use crate::facts::Facts;
+use crate::route::RouteFacts;
 use crate::variable::{BudgetFacts, Phase, Resolver};
 
 mod check;
@@ -66,11 +67,16 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn of_request(bundle: &'a Bundle, facts: &'a Facts<'a>) -> Self {
-        Scope { env: &bundle.env, resolver: Resolver { facts, budget: None } }
+        Scope { env: &bundle.env, resolver: Resolver { facts, budget: None, route: None } }
     }
 
     pub(crate) fn of_budget(bundle: &'a Bundle, facts: &'a Facts<'a>, budget: BudgetFacts) -> Self {
-        Scope { env: &bundle.env, resolver: Resolver { facts, budget: Some(budget) } }
+        Scope { env: &bundle.env, resolver: Resolver { facts, budget: Some(budget), route: None } }
+    }
+
+    pub(crate) fn of_route(bundle: &'a Bundle, facts: &'a RouteFacts<'a>) -> Self {
+        let (env, request) = (&bundle.env, &facts.request);
+        Scope { env, resolver: Resolver { facts: request, budget: None, route: Some(facts) } }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelNull, CelString};
+use cel::common::types::{CelBool, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use chrono::{DateTime, Datelike, Timelike};
@@ -11,12 +11,15 @@ use tollgate_interaction::Usd;
 
 use crate::condition::Type;
 use crate::facts::Facts;
+use crate::route::RouteFacts;
 
 /// Where a condition stands, which says what it can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// `access`: before anything else.
     Access,
+    /// `routes` and `experiments`: once the request has been read.
+    Route,
     /// `budgets`: once the spend of the team has been looked up.
     Budget,
 }
@@ -26,6 +29,7 @@ impl Phase {
     pub(crate) const fn section(self) -> &'static str {
         match self {
             Phase::Access => "access",
+            Phase::Route => "routes",
             Phase::Budget => "budgets",
         }
     }
@@ -53,8 +57,12 @@ const fn of_budget(name: &'static str, kind: Type, optional: bool) -> Variable {
     Variable { name, kind, optional, only_in: Some(Phase::Budget) }
 }
 
+const fn of_route(name: &'static str, kind: Type) -> Variable {
+    Variable { name, kind, optional: false, only_in: Some(Phase::Route) }
+}
+
 /// Every variable there is.
-pub(crate) static VARIABLES: [Variable; 17] = [
+pub(crate) static VARIABLES: [Variable; 22] = [
     always("principal.key_id", Type::String),
     always("principal.tenant", Type::String),
     perhaps("principal.project", Type::String),
@@ -64,11 +72,20 @@ pub(crate) static VARIABLES: [Variable; 17] = [
     always("request.model", Type::String),
     always("request.stream", Type::Bool),
     perhaps("request.priority", Type::String),
+    // The caller's labels of these names.
+    perhaps("request.segment", Type::String),
+    perhaps("request.region", Type::String),
     always("request.metadata", Type::Map),
     // The time of the call in UTC: 0 to 23; 1 for Monday to 7 for Sunday; 1 to 31.
     always("request.hour", Type::Int),
     always("request.weekday", Type::Int),
     always("request.day", Type::Int),
+    // Tokens of the prompt, estimated.
+    of_route("request.input_tokens", Type::Int),
+    // What the request needs: `tools`, `vision`, `audio`, `documents`, `json_schema`, `reasoning`, `stream`.
+    of_route("request.capabilities", Type::Any),
+    // Whether the caller names an end user.
+    of_route("request.has_user", Type::Bool),
     // Rounded down; `null` with a limit of zero.
     of_budget("budget.used_percent", Type::Int, true),
     // Cents, rounded down: whole numbers, so that no money is ever a float.
@@ -100,6 +117,7 @@ pub(crate) struct BudgetFacts {
 pub(crate) struct Resolver<'a> {
     pub(crate) facts: &'a Facts<'a>,
     pub(crate) budget: Option<BudgetFacts>,
+    pub(crate) route: Option<&'a RouteFacts<'a>>,
 }
 
 impl VariableResolver for Resolver<'_> {
@@ -119,15 +137,37 @@ impl VariableResolver for Resolver<'_> {
             "request.hour" => int(i64::from(self.time().hour())),
             "request.weekday" => int(i64::from(self.time().weekday().number_from_monday())),
             "request.day" => int(i64::from(self.time().day())),
-            // Only `has(principal.project)` and `has(request.priority)` look these up.
+            // Only `has(principal.project)`, `has(request.priority)` and the like look these up.
             "principal" => map(facts.principal.project.as_deref().map(|value| ("project", value)).into_iter()),
-            "request" => map(facts.priority.map(|value| ("priority", value)).into_iter()),
-            _ => return self.resolve_budget(variable),
+            "request" => map(self.optional_of_request()),
+            "request.segment" => optional(self.label("segment")),
+            "request.region" => optional(self.label("region")),
+            _ => return self.resolve_route(variable).or_else(|| self.resolve_budget(variable)),
         })
     }
 }
 
 impl Resolver<'_> {
+    fn resolve_route<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let route = self.route?;
+        Some(match variable {
+            "request.input_tokens" => int(i64::try_from(route.input_tokens).unwrap_or(i64::MAX)),
+            "request.capabilities" => list(route.capabilities),
+            "request.has_user" => CowVal::owned(CelBool::from(route.user.is_some())),
+            _ => return None,
+        })
+    }
+
+    fn label(&self, name: &str) -> Option<&str> {
+        self.facts.metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn optional_of_request<'b>(&'b self) -> impl Iterator<Item = (&'b str, &'b str)> {
+        let known =
+            [("priority", self.facts.priority), ("segment", self.label("segment")), ("region", self.label("region"))];
+        known.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
     fn resolve_budget<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let budget = self.budget?;
         Some(match variable {
@@ -162,6 +202,11 @@ fn optional(text: Option<&str>) -> CowVal<'_, '_> {
 // Every whole number is an `int`: `uint` and `int` do not add up in CEL.
 fn int<'b>(number: i64) -> CowVal<'b, 'b> {
     CowVal::owned(CelInt::from(number))
+}
+
+fn list(texts: &[String]) -> CowVal<'_, '_> {
+    let items = texts.iter().map(|text| Box::new(CelString::from(text.as_str())) as Box<dyn Val + '_>);
+    CowVal::owned(CelList::from(items.collect::<Vec<_>>()))
 }
 
 fn map<'b>(entries: impl Iterator<Item = (&'b str, &'b str)>) -> CowVal<'b, 'b> {

@@ -46,16 +46,17 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         }
         budgets.push(compiled);
     }
+    let (routes, experiments) = super::routes::compile(&compiler, &source.routes, &source.experiments, &mut ids)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
         check_rule_name(&test.value, &ids)?;
         tests.push(TestVector::compile(test)?);
     }
     let (name, version) = (source.bundle.name, source.bundle.version);
-    Ok(Bundle { hash: hash_of(yaml), name, version, access, budgets, tests, env })
+    Ok(Bundle { hash: hash_of(yaml), name, version, access, budgets, routes, experiments, tests, env })
 }
 
-fn unique(id: &Spanned<String>, ids: &mut HashSet<String>) -> Result<(), BundleError> {
+pub(super) fn unique(id: &Spanned<String>, ids: &mut HashSet<String>) -> Result<(), BundleError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if id.value.is_empty() || id.value.len() > 100 || !id.value.bytes().all(allowed) {
         let message = format!("`{}` cannot be the id of a rule; use 1 to 100 letters, digits, `-`, `_`, `.`", id.value);
@@ -109,7 +110,7 @@ pub(super) fn preference(source: &Spanned<PreferSource>) -> Result<Option<Prefer
     }
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     yaml: &'a str,
     env: &'a Env,
 }
@@ -198,7 +199,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
+    pub(super) fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
         let (list, any): (Vec<(&str, Location)>, bool) = match &when.value {
             WhenSource::One(text) => (vec![(text, when.referenced)], false),
             WhenSource::All(list) => (located(list), false),
