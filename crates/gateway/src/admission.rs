@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use tollgate_interaction::Decision;
+use tollgate_interaction::{Decision, Interaction};
 use tollgate_policy::control::{ControlSnapshot, Principal};
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Facts, Prefer, decide};
+use tollgate_policy::{Facts, Prefer, Spend, decide};
 use tollgate_provider::RequestHead;
 
 use crate::call::Call;
+use crate::dispatch;
 use crate::error::CallError;
-use crate::route::Resolved;
+use crate::route::Course;
 
 /// Output tokens reserved for a call that sets no limit of its own.
 const ASSUMED_OUTPUT_TOKENS: u64 = 1_000;
@@ -35,29 +36,15 @@ pub(crate) fn admit(
     control: &ControlSnapshot,
     principal: &Arc<Principal>,
     head: &RequestHead,
-    resolved: &Resolved,
+    course: &Course,
 ) -> Result<Admitted, CallError> {
     let now_us = call.now_us();
-    let output_tokens = head.max_output_tokens.unwrap_or(ASSUMED_OUTPUT_TOKENS).saturating_mul(head.choices);
-    let estimates = resolved.targets.iter().map(|target| target.estimate(head.estimated_input_tokens, output_tokens));
-    let estimate = estimates.max().unwrap_or_default();
+    let estimate = dispatch::dearest(course, head.estimated_input_tokens, output_tokens(head));
     let standing = call.gateway.ledger.reserve(&principal.team, estimate, now_us);
     call.reserved = Some(estimate);
     call.principal = Some(Arc::clone(principal));
     let record = &mut call.record;
-    let priority = record.tags.iter().find(|(name, _)| name == PRIORITY).map(|(_, value)| value.as_str());
-    let facts = Facts {
-        principal,
-        operation: record.operation,
-        dialect: record.dialect,
-        model: &head.model,
-        stream: head.stream,
-        priority,
-        metadata: &record.tags,
-        spend: standing.spend,
-        signals_id: &standing.signals.id,
-        now_us,
-    };
+    let facts = facts(record, principal, head, standing.spend, &standing.signals.id, now_us);
     let verdict = decide(&control.bundle, &facts);
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
@@ -69,4 +56,33 @@ pub(crate) fn admit(
         return Err(CallError::Denied { code: verdict.code, message });
     }
     Ok(Admitted { prefer: verdict.prefer, signals: standing.signals, now_us })
+}
+
+/// Output tokens that a call is estimated by.
+pub(crate) fn output_tokens(head: &RequestHead) -> u64 {
+    head.max_output_tokens.unwrap_or(ASSUMED_OUTPUT_TOKENS).saturating_mul(head.choices)
+}
+
+/// What the bundle is told of a call.
+pub(crate) fn facts<'a>(
+    record: &'a Interaction,
+    principal: &'a Principal,
+    head: &'a RequestHead,
+    spend: Option<Spend>,
+    signals_id: &'a str,
+    now_us: i64,
+) -> Facts<'a> {
+    let priority = record.tags.iter().find(|(name, _)| name == PRIORITY).map(|(_, value)| value.as_str());
+    Facts {
+        principal,
+        operation: record.operation,
+        dialect: record.dialect,
+        model: &head.model,
+        stream: head.stream,
+        priority,
+        metadata: &record.tags,
+        spend,
+        signals_id,
+        now_us,
+    }
 }

@@ -244,7 +244,7 @@ impl Health {
 
     /// How it stands.
     pub(crate) fn look(&self, now_us: i64) -> TargetHealth {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let (window_calls, window_errors) = state.window.sums(now_us);
         let resting = state.rest(now_us).1;
         let circuit = match state.circuit {
@@ -276,10 +276,7 @@ impl State {
     fn rest(&self, now_us: i64) -> (Rest, Option<(RestReason, i64)>) {
         match self.circuit {
             Circuit::Closed => (Rest::No, None),
-            Circuit::Open { until_us, why, .. } if until_us > now_us => {
-                let rest = if why == RestReason::Credentials { Rest::Strict } else { Rest::Failing };
-                (rest, Some((why, until_us)))
-            }
+            Circuit::Open { until_us, why, .. } if until_us > now_us => (Rest::Failing, Some((why, until_us))),
             Circuit::Open { why, until_us, is_probed: true } => (Rest::Failing, Some((why, until_us))),
             Circuit::Open { is_probed: false, .. } => (Rest::No, None),
             Circuit::Cooling { until_us, is_stated } if until_us > now_us => {

@@ -11,13 +11,16 @@ mod attempt;
 mod auth;
 mod call;
 mod clock;
+mod dispatch;
 mod endpoint;
 mod error;
 mod gateway;
 mod health;
+mod hedge;
 mod intake;
 mod listener;
 mod media;
+mod models;
 mod patience;
 mod provider;
 mod random;
@@ -29,6 +32,7 @@ mod route;
 mod sandbox;
 pub mod settings;
 mod settle;
+mod shadow;
 mod signals;
 mod socket;
 mod stages;
@@ -37,12 +41,14 @@ mod unread;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayStats};
+pub use health::{CircuitState, RestReason, TargetHealth};
 pub use listener::ServeError;
+pub use models::{ModelsSnapshot, RouteLook, TargetLook};
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
-    Strategy, Timeouts, TokenSource,
+    AckMode, Breaker, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings,
+    Secret, Strategy, Timeouts, TokenSource,
 };
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};

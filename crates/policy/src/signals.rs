@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
-use tollgate_interaction::Usd;
+use tollgate_interaction::{Score, Usd};
 
 use crate::facts::Spend;
 
@@ -39,6 +39,15 @@ pub struct TargetSignals {
     pub p95_ms: u64,
     /// Mean cost of a call whose price is known.
     pub mean_cost: Option<Usd>,
+    /// Mean of the feedback on its answers; `None` if there is none.
+    #[serde(default)]
+    pub quality_mean: Option<Score>,
+    /// Lower confidence bound of that mean; `None` if there is too little.
+    #[serde(default)]
+    pub quality_lower: Option<Score>,
+    /// Scores the two rest on.
+    #[serde(default)]
+    pub quality_n: u64,
 }
 
 impl SignalsSnapshot {

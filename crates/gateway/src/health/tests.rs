@@ -69,10 +69,10 @@ fn a_circuit_that_opens_again_stays_open_for_twice_as_long() {
 }
 
 #[test]
-fn credentials_that_are_refused_open_the_circuit_at_once_and_strictly() {
+fn credentials_that_are_refused_open_the_circuit_at_once() {
     let health = health();
     health.refused_credentials(0);
-    assert_eq!(health.rest(SECOND_US), (Rest::Strict, Some((RestReason::Credentials, 10 * SECOND_US))));
+    assert_eq!(health.rest(SECOND_US), (Rest::Failing, Some((RestReason::Credentials, 10 * SECOND_US))));
 }
 
 #[test]

@@ -13,12 +13,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollgate_gateway::{
-    Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy,
-};
+use tollgate_gateway::{Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret};
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
+use tollgate_policy::route::Conduct;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_provider::preset::Quirks;
@@ -96,7 +95,8 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
     let alias = |alias: &str, targets: &[&str]| ModelRoute {
         alias: alias.into(),
         targets: targets.iter().map(|&target| target.into()).collect(),
-        strategy: Strategy::Fallback,
+        weights: Vec::new(),
+        conduct: Conduct::default(),
         ack: None,
         on_unsupported: OnUnsupported::Refuse,
         on_disconnect: None,

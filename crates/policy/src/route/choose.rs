@@ -66,7 +66,7 @@ pub enum Rest {
     No,
     /// It failed; it may be called if there is nobody else.
     Failing,
-    /// It asked for it, or another call would meet the same: it is not called.
+    /// It asked to be left alone for a stated time: it is not called.
     Strict,
 }
 

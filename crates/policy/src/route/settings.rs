@@ -73,8 +73,7 @@ pub enum OnUnknown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenAllRest {
-    /// Those that rest because they failed are tried all the same; not those that asked to be left alone for a stated time
-    /// or refused the gateway's credentials.
+    /// Those that rest because they failed are tried all the same; not those that asked to be left alone for a stated time.
     #[default]
     Try,
     /// The call is refused at once.
@@ -146,6 +145,12 @@ pub struct Span {
 
 const fn one() -> u32 {
     1
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Retries::NONE
+    }
 }
 
 impl Retries {
