@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tollgate_gateway::{
-    AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Strategy, Timeouts,
-};
+use tollgate_gateway::{AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Timeouts};
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
+use tollgate_policy::residency::Places;
 use tollgate_provider::preset::{Api, Preset};
 use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
 use crate::known::Known;
-use crate::{Acknowledge, Confidential, Config, Model, Provider, ProviderDialect};
+use crate::{Acknowledge, Confidential, Config, Model, PlacesWritten, Provider, ProviderDialect, places};
 
 impl Config {
     /// How to reach the store named by [`crate::Log::store`].
@@ -63,6 +62,7 @@ impl Config {
                 header_bytes: config.server.max_header_bytes,
                 request_bytes: config.server.max_body_bytes,
                 connections: config.server.max_connections,
+                shadow_calls: config.routing.shadow_calls.unwrap_or(Limits::default().shadow_calls),
                 ..Limits::default()
             },
             timeouts: Timeouts {
@@ -75,13 +75,16 @@ impl Config {
             user_hash_key,
             ack: ack_mode(config.log.ack),
             log_position,
+            breaker: config.routing.breaker.settings(),
+            retries: config.routing.retries.as_ref().map(|retries| retries.value).unwrap_or_default(),
+            when_all_rest: config.routing.when_all_rest,
             ..GatewaySettings::default()
         }
     }
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let Known { dialect, preset, base_url, credentials, region, project } = provider.known.clone();
+    let Known { dialect, preset, base_url, credentials, region, project, doubt: _ } = provider.known.clone();
     let preset = preset.as_ref();
     ProviderSettings {
         name: name.to_owned(),
@@ -95,11 +98,13 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
             ProviderDialect::Sandbox => ProviderKind::Sandbox,
         },
         has_responses: has_responses(provider, dialect, preset),
-        has: preset.map(|preset| preset.has.clone()),
+        has: provider.has.clone().or_else(|| preset.map(|preset| preset.has.clone())),
         quirks: preset.map(Preset::quirks).unwrap_or_default(),
         api_version: provider.api_version.clone(),
         base_url,
         credentials,
+        places: places(provider, dialect, region.as_deref()),
+        self_hosted: provider.self_hosted.unwrap_or(dialect == ProviderDialect::Sandbox),
         region,
         project,
         tags: provider.tags.clone(),
@@ -108,11 +113,20 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
     }
 }
 
+fn places(provider: &Provider, dialect: ProviderDialect, region: Option<&str>) -> Places {
+    match (&provider.places, dialect) {
+        (Some(written), _) => written.places(region),
+        (None, ProviderDialect::Sandbox) => places::of_sandbox(),
+        (None, _) => PlacesWritten::default().places(region),
+    }
+}
+
 /// Whether it has the Responses API: as written, or else as its preset says, or if it is OpenAI itself or Azure.
 fn has_responses(provider: &Provider, dialect: ProviderDialect, preset: Option<&Preset>) -> bool {
-    let is_known_to = match preset {
-        Some(preset) => preset.has(Api::Responses),
-        None => {
+    let is_known_to = match (&provider.has, preset) {
+        (Some(has), _) => has.contains(&Api::Responses),
+        (None, Some(preset)) => preset.has(Api::Responses),
+        (None, None) => {
             let is_openai = dialect == ProviderDialect::Openai && provider.base_url.is_none();
             is_openai || dialect == ProviderDialect::Azure
         }
@@ -131,11 +145,9 @@ fn ack_mode(ack: Acknowledge) -> AckMode {
 fn route(alias: &str, model: &Model) -> ModelRoute {
     ModelRoute {
         alias: alias.to_owned(),
-        targets: model.targets.iter().map(|target| target.value.clone()).collect(),
-        strategy: match model.strategy {
-            crate::Strategy::Fallback => Strategy::Fallback,
-            crate::Strategy::Cheapest => Strategy::Cheapest,
-        },
+        targets: model.targets.iter().map(|target| target.value.target.clone()).collect(),
+        weights: model.targets.iter().map(|target| target.value.weight.unwrap_or(1)).collect(),
+        conduct: model.conduct(),
         ack: model.ack.map(ack_mode),
         on_unsupported: model.on_unsupported,
         on_disconnect: model.on_disconnect,

@@ -10,9 +10,12 @@ mod gateway;
 mod known;
 mod log;
 mod model;
+mod places;
 mod prices;
 mod provider;
+mod routing;
 mod server;
+mod shown;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -27,9 +30,11 @@ use tollgate_provider::preset::Presets;
 pub use confidential::Confidential;
 pub use control::Control;
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
-pub use model::{Model, Strategy};
+pub use model::{Model, WeightedTarget};
+pub use places::PlacesWritten;
 pub use prices::{PRICES_FILE, PriceBook, PriceSettings, PricesError, keep_prices, kept_prices, read_prices};
 pub use provider::{AwsCredentials, EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
+pub use routing::{BreakerWritten, Routing};
 pub use server::Server;
 pub use witness::Witness;
 
@@ -51,6 +56,8 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Model aliases by name.
     pub models: BTreeMap<String, Model>,
+    /// Routing, as far as it is the same for every alias.
+    pub routing: Routing,
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
@@ -64,6 +71,10 @@ pub struct Config {
     #[serde(skip)]
     #[schemars(skip)]
     pub folder: PathBuf,
+    /// The file, for messages; `None` if there is none.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// Why the configuration was refused.
@@ -106,8 +117,36 @@ impl Config {
         };
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
-        Config::parse(&text, folder, |name| std::env::var(name).ok())
-            .map_err(|source| ConfigError::Mistake { path: path.to_path_buf(), source })
+        let mut config = Config::parse(&text, folder, |name| std::env::var(name).ok())
+            .map_err(|source| ConfigError::Mistake { path: path.to_path_buf(), source })?;
+        config.file = Some(path.to_path_buf());
+        Ok(config)
+    }
+
+    /// The text of the bundle that `policies` names, and where it stands; `None` for the built-in one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Mistake`] with the place in this file where it is named.
+    pub fn policies_text(&self) -> Result<Option<(PathBuf, String)>, ConfigError> {
+        let Some(written) = &self.policies else { return Ok(None) };
+        let path = self.folder.join(&written.value);
+        match fs_err::read_to_string(&path) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(error) => Err(self.mistake_at(
+                written.referenced,
+                format!(
+                    "the policy bundle that `policies` names cannot be read: {error}; a path is relative to this file: \
+                     correct it, put a bundle there, or leave the line out for the built-in one"
+                ),
+            )),
+        }
+    }
+
+    /// A mistake at a place in this file.
+    #[must_use]
+    pub fn mistake_at(&self, location: Location, message: impl Into<String>) -> ConfigError {
+        let path = self.file.clone().unwrap_or_else(|| self.folder.clone());
+        ConfigError::Mistake { path, source: mistake(location, message) }
     }
 
     /// Parses and checks a text. `environment` looks up the variables that `${NAME}` stands for.
@@ -149,10 +188,16 @@ impl Config {
         config.log.check()?;
         config.control.check()?;
         config.witness.check()?;
+        config.routing.check()?;
         for (alias, model) in &config.models {
-            model.check(alias, &config.providers)?;
+            model.check(alias, &config.providers, &config.models)?;
         }
         Ok(config)
+    }
+
+    /// What is no mistake and may yet keep calls from being answered, each with its place in the file.
+    pub fn doubts(&self) -> impl Iterator<Item = &SourceError> {
+        self.providers.values().filter_map(|provider| provider.known.doubt.as_ref())
     }
 
     /// The sandbox is always there; OpenAI and Anthropic are if their usual variables are set and the file is silent. The

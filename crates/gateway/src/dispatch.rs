@@ -13,8 +13,8 @@ use crate::admission::{self, Admitted};
 use crate::attempt::Order;
 use crate::call::Call;
 use crate::error::CallError;
-use crate::random;
 use crate::route::{Asking, Course, Ordered};
+use crate::{random, residency};
 
 /// Notes what the request needs and finds its course.
 ///
@@ -38,10 +38,7 @@ pub(crate) fn course(
         _ => {
             let record = &call.record;
             let facts = RouteFacts {
-                request: admission::facts(record, principal, head, None, "", call.now_us()),
-                capabilities: &record.capabilities,
-                input_tokens: head.estimated_input_tokens,
-                user: record.user_ref.as_deref(),
+                request: admission::request_facts(&control.bundle, record, principal, head, call.now_us()),
                 conversation: record.conversation_id.as_deref(),
             };
             gateway.routes.course(&control.bundle, &facts)?
@@ -65,12 +62,14 @@ pub(crate) fn dearest(course: &Course, input_tokens: u64, output_tokens: u64) ->
 /// The named denial of a call that no target may serve.
 pub(crate) fn order(
     call: &mut Call,
+    control: &ControlSnapshot,
+    principal: &Principal,
     course: &Course,
     admitted: &Admitted,
     head: &RequestHead,
 ) -> Result<Ordered, CallError> {
     let (dialect, operation) = (call.dialect, call.record.operation);
-    let ordered = course.order(&asking(call, admitted, head));
+    let ordered = course.order(&asking(call, control, principal, admitted, head));
     let record = &mut call.record;
     record.candidates.clone_from(&ordered.candidates);
     record.experiment.clone_from(&ordered.choice.experiment);
@@ -78,6 +77,9 @@ pub(crate) fn order(
     record.propensity = ordered.choice.propensity;
     record.route_draw = ordered.choice.used_draw.then_some(ordered.draw);
     record.decision_reasons.extend(course.reasons.iter().chain(&ordered.choice.reasons).cloned());
+    if !ordered.barred.is_empty() {
+        return Err(residency::refuse(call, &ordered.barred));
+    }
     if let Some(provider) = &ordered.unable {
         return Err(call.gateway.routes.unable(provider, dialect, operation));
     }
@@ -89,11 +91,16 @@ pub(crate) fn order(
 }
 
 /// What the candidates of a call are asked.
-pub(crate) fn asking<'a>(call: &'a Call, admitted: &'a Admitted, head: &RequestHead) -> Asking<'a> {
+pub(crate) fn asking<'a>(
+    call: &'a Call,
+    control: &'a ControlSnapshot,
+    principal: &'a Principal,
+    admitted: &'a Admitted,
+    head: &'a RequestHead,
+) -> Asking<'a> {
     Asking {
-        dialect: call.dialect,
-        operation: call.record.operation,
-        capabilities: &call.record.capabilities,
+        bundle: &control.bundle,
+        facts: admission::facts(&control.bundle, &call.record, principal, head, admitted),
         input_tokens: head.estimated_input_tokens,
         output_tokens: admission::output_tokens(head),
         prefer: admitted.prefer.as_ref(),

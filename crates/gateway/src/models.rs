@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tollgate_interaction::{Score, Usd};
+use tollgate_interaction::{Share, Usd};
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::Gateway;
@@ -69,10 +69,10 @@ pub struct TargetLook {
     pub input_price: Option<Usd>,
     /// Dollars per million output tokens.
     pub output_price: Option<Usd>,
-    /// Mean feedback score, from −1 to 1.
-    pub quality_mean: Option<Score>,
+    /// Mean of what its answers were judged, as a share: a score of −1 is nothing and one of 1 is all.
+    pub quality_mean: Option<Share>,
     /// Its lower confidence bound, which routing goes by.
-    pub quality_lower: Option<Score>,
+    pub quality_lower: Option<Share>,
     /// Feedback it rests on.
     pub quality_n: u64,
     /// Region it is served in.

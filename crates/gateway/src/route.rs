@@ -151,48 +151,44 @@ impl RouteTable {
     ) -> Result<Arc<Resolved>, CallError> {
         if let Some(name) = name {
             return self.whole_providers.get(name).cloned().ok_or_else(|| {
-                let (provider, hint) = (name.to_owned(), self.able(dialect, operation));
+                let (provider, hint) = (name.to_owned(), self.hint_at_able(dialect, operation));
                 CallError::ProviderUnknown { provider, hint }
             });
         }
-        let has_it = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.has(dialect, operation));
-        let able: Vec<&Arc<Resolved>> = self.whole_providers.values().filter(has_it).collect();
-        let is_real = |whole: &&&Arc<Resolved>| whole.targets.iter().any(|target| target.provider.pool.is_some());
-        let real: Vec<&Arc<Resolved>> = able.iter().filter(is_real).copied().collect();
-        match (real.as_slice(), able.as_slice()) {
-            ([only], _) | ([], [only]) => Ok(Arc::clone(only)),
-            ([], []) => {
-                Err(CallError::NoProvider { operation: operation.as_str(), hint: self.able(dialect, operation) })
-            }
-            ([], _) | ([_, ..], _) => Err(CallError::ProviderAmbiguous {
+        let able = self.able(dialect, operation);
+        let is_real = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.provider.pool.is_some());
+        let real: Vec<&Arc<Resolved>> = able.iter().copied().filter(is_real).collect();
+        match if real.is_empty() { able } else { real }.as_slice() {
+            [only] => Ok(Arc::clone(only)),
+            [] => Err(CallError::NoProvider {
                 operation: operation.as_str(),
-                able: self.able_names(dialect, operation).join(", "),
+                hint: self.hint_at_able(dialect, operation),
             }),
+            several => {
+                Err(CallError::ProviderAmbiguous { operation: operation.as_str(), able: names(several).join(", ") })
+            }
         }
     }
 
     /// The refusal of an operation that the provider of a model does not have.
     pub(crate) fn unable(&self, provider: &str, dialect: Dialect, operation: Operation) -> CallError {
-        let hint = self.able(dialect, operation);
+        let hint = self.hint_at_able(dialect, operation);
         CallError::OperationNotSupported { provider: provider.to_owned(), operation: operation.as_str(), hint }
     }
 
     /// Which providers have an operation for callers of `dialect`, in a sentence.
-    fn able(&self, dialect: Dialect, operation: Operation) -> String {
-        let able = self.able_names(dialect, operation);
-        match able.as_slice() {
+    fn hint_at_able(&self, dialect: Dialect, operation: Operation) -> String {
+        match names(&self.able(dialect, operation)).as_slice() {
             [] => "none that is configured has it: add one under `providers`".to_owned(),
             [only] => format!("{only} has it"),
             several => format!("those that have it are {}", several.join(", ")),
         }
     }
 
-    fn able_names(&self, dialect: Dialect, operation: Operation) -> Vec<String> {
-        let able = self
-            .whole_providers
-            .iter()
-            .filter(|(_, whole)| whole.targets.iter().any(|target| target.has(dialect, operation)));
-        able.map(|(name, _)| format!("`{name}`")).collect()
+    /// The providers that have an operation for callers of `dialect`.
+    fn able(&self, dialect: Dialect, operation: Operation) -> Vec<&Arc<Resolved>> {
+        let has_it = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.has(dialect, operation));
+        self.whole_providers.values().filter(has_it).collect()
     }
 
     /// The refusal of a name that stands for nothing.
@@ -261,6 +257,7 @@ impl RouteTable {
             model: model.to_owned(),
             name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
             region: provider.region_of(model),
+            places: provider.places_of(model),
             health: Health::new(self.breaker),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
             prices: Arc::clone(&self.prices),
@@ -310,6 +307,12 @@ impl RouteTable {
         };
         Some(format!("no provider `{provider}` is configured: add it under `providers` ({how}); "))
     }
+}
+
+/// The names of whole providers, for people.
+fn names(wholes: &[&Arc<Resolved>]) -> Vec<String> {
+    let targets = wholes.iter().flat_map(|whole| whole.targets.first());
+    targets.map(|target| format!("`{}`", target.provider.name)).collect()
 }
 
 impl Resolved {

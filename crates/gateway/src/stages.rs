@@ -76,7 +76,7 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     call.read(&head);
     let course = dispatch::course(call, &control, &principal, &head, &body, intake.provider)?;
     let admitted = admission::admit(call, &control, &principal, &head, &course)?;
-    let ordered = dispatch::order(call, &course, &admitted, &head)?;
+    let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
     call.open().await?;
     let outbound = Outbound {
         head: &head,
@@ -88,7 +88,8 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
         passed_on: intake.passed_on,
         upgrade: None,
     };
-    call.shadow = shadow::prepare(call, &ordered, &dispatch::asking(call, &admitted, &head), &outbound);
+    call.shadow =
+        shadow::prepare(call, &ordered, &dispatch::asking(call, &control, &principal, &admitted, &head), &outbound);
     let attempts = dispatch::attempts(call, &ordered, &admitted);
     let answer = attempt::call_first(call, &outbound, &attempts).await?;
     Ok(receive(call, &outbound, answer).await?)

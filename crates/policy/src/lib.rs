@@ -8,6 +8,7 @@ mod condition;
 pub mod control;
 pub mod decide;
 pub mod facts;
+pub mod residency;
 pub mod route;
 pub mod signals;
 pub mod suggestion;
@@ -15,4 +16,4 @@ mod variable;
 
 pub use bundle::Bundle;
 pub use decide::{Prefer, Verdict, decide};
-pub use facts::{Facts, Spend};
+pub use facts::{AnswerFacts, Facts, Spend};

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tollgate_interaction::{Candidate, Dialect, Operation, Share};
-use tollgate_policy::Prefer;
+use tollgate_interaction::{Candidate, Operation, Share};
 use tollgate_policy::route::{self, Choice, Question, Rest, Strategy, WhenAllRest};
 use tollgate_policy::signals::{SignalsSnapshot, TargetSignals};
+use tollgate_policy::{Bundle, Facts, Prefer};
 
 use super::{Course, Resolved, Target};
 use crate::error::{CallError, NotServed, OPERATION_NOT_SUPPORTED};
 use crate::health::RestReason;
+use crate::residency::{Exclusion, excluded};
 
 /// Why-not of a target that a bundle names and nobody here serves.
 const UNKNOWN_TARGET: &str = "unknown_target";
@@ -25,10 +26,8 @@ const SURELY: u64 = 2;
 /// What is asked of the candidates.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
-    pub(crate) dialect: Dialect,
-    pub(crate) operation: Operation,
-    /// What the request needs of a model.
-    pub(crate) capabilities: &'a [String],
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) facts: Facts<'a>,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
     pub(crate) prefer: Option<&'a Prefer>,
@@ -45,6 +44,8 @@ pub(crate) struct Ordered {
     pub(crate) candidates: Vec<Candidate>,
     /// Provider of the first target, if all were left out because none has the operation.
     pub(crate) unable: Option<String>,
+    /// The targets that policy leaves out, by name, if no other is there.
+    pub(crate) barred: Vec<(String, Exclusion)>,
     /// Why there is none, if not for that.
     pub(crate) denial: Option<CallError>,
     /// Whether they are tried although they rest.
@@ -62,27 +63,58 @@ struct Place {
     target: Arc<Target>,
     weight: u32,
     stands_by: bool,
-    why_not: Option<String>,
+    why_not: Option<WhyNot>,
+    /// The same for the record.
+    left_out: Option<String>,
     rest: Rest,
     resting: Option<(RestReason, i64)>,
 }
 
 /// Why `target` may not serve the call; the one place where that is decided. `factor` says how far an estimated prompt must
 /// exceed a context to count as too long.
-pub(crate) fn why_not(target: &Target, asking: &Asking<'_>, factor: u64) -> Option<String> {
-    if !target.has(asking.dialect, asking.operation) {
-        return Some(OPERATION_NOT_SUPPORTED.to_owned());
+pub(crate) fn why_not(target: &Target, asking: &Asking<'_>, factor: u64) -> Option<WhyNot> {
+    if !target.has(asking.facts.dialect, asking.facts.operation) {
+        return Some(WhyNot::Unable);
     }
-    if let Some(capability) = target.lacks(asking.capabilities) {
-        return Some(format!("no_{capability}"));
+    if let Some(exclusion) = excluded(asking.bundle, &asking.facts, target) {
+        return Some(WhyNot::Barred(exclusion));
     }
-    is_too_long(target, asking, factor).then(|| CONTEXT_TOO_SHORT.to_owned())
+    if let Some(capability) = target.lacks(asking.facts.capabilities) {
+        return Some(WhyNot::Lacks(capability.to_owned()));
+    }
+    is_too_long(target, asking, factor).then_some(WhyNot::TooShort)
+}
+
+/// Why a target may not serve a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WhyNot {
+    /// Its provider does not have the operation.
+    Unable,
+    /// The bundle keeps such calls away from it.
+    Barred(Exclusion),
+    /// It does not have what the request needs.
+    Lacks(String),
+    /// The prompt exceeds its context.
+    TooShort,
+}
+
+impl WhyNot {
+    /// For the list of candidates.
+    fn text(&self) -> String {
+        match self {
+            WhyNot::Unable => OPERATION_NOT_SUPPORTED.to_owned(),
+            WhyNot::Barred(exclusion) => exclusion.why_not(),
+            WhyNot::Lacks(capability) => format!("no_{capability}"),
+            WhyNot::TooShort => CONTEXT_TOO_SHORT.to_owned(),
+        }
+    }
 }
 
 /// A prompt with pictures, sound or files is not estimated by its bytes.
 fn is_too_long(target: &Target, asking: &Asking<'_>, factor: u64) -> bool {
-    let is_text = !asking.capabilities.iter().any(|need| matches!(need.as_str(), "vision" | "audio" | "documents"));
-    if !is_text || !matches!(asking.operation, Operation::Chat | Operation::Completions) {
+    let is_text =
+        !asking.facts.capabilities.iter().any(|need| matches!(need.as_str(), "vision" | "audio" | "documents"));
+    if !is_text || !matches!(asking.facts.operation, Operation::Chat | Operation::Completions) {
         return false;
     }
     let context = target.limits().context_tokens.map(u64::from);
@@ -108,13 +140,15 @@ impl Course {
                 let weight = from.weights.get(at).copied().unwrap_or(1);
                 let (rest, resting) = target.health.rest(asking.now_us);
                 let why_not = why_not(target, asking, 1);
-                places.push(Place { target: Arc::clone(target), weight, stands_by, why_not, rest, resting });
+                let left_out = why_not.as_ref().map(WhyNot::text);
+                places.push(Place { target: Arc::clone(target), weight, stands_by, why_not, left_out, rest, resting });
             }
         }
         if places.iter().all(|place| place.why_not.is_some()) {
             // The estimate of the prompt is rough: where it alone leaves nobody, only what is certain counts.
             for place in &mut places {
                 place.why_not = why_not(&place.target, asking, SURELY);
+                place.left_out = place.why_not.as_ref().map(WhyNot::text);
             }
         }
         let draw = turn_or_draw(resolved, asking.draw, &places);
@@ -164,7 +198,7 @@ impl Place {
         route::Candidate {
             target: &target.name,
             weight: self.weight,
-            excluded: self.why_not.as_deref(),
+            excluded: self.left_out.as_deref(),
             rest: self.rest,
             cost: target.known_estimate(asking.input_tokens, asking.output_tokens),
             load_us: target.health.load_us(asking.now_us, seed),
@@ -181,7 +215,7 @@ impl Place {
     fn left_out_because(&self, choice: &Choice, at: usize) -> String {
         let by_strategy = choice.left_out.iter().find(|(out, _)| *out == at).map(|(_, why)| (*why).to_owned());
         let resting = || self.resting.map(|(why, _)| why.code().to_owned());
-        self.why_not.clone().or(by_strategy).or_else(resting).unwrap_or_else(|| "not_needed".to_owned())
+        self.left_out.clone().or(by_strategy).or_else(resting).unwrap_or_else(|| "not_needed".to_owned())
     }
 }
 
@@ -197,12 +231,20 @@ fn arranged(resolved: &Arc<Resolved>, places: &[Place], choice: Choice, draw: Sh
         candidates.push(Candidate { provider: provider.to_owned(), model: model.to_owned(), rejected_because });
     }
     let targets: Vec<Arc<Target>> = ordered.clone().map(|place| Arc::clone(&place.target)).collect();
-    let is_unable = |candidate: &Candidate| candidate.rejected_because.as_deref() == Some(OPERATION_NOT_SUPPORTED);
-    let unable = candidates.first().filter(|_| candidates.iter().all(is_unable)).map(|first| first.provider.clone());
-    let denial = (targets.is_empty() && unable.is_none()).then(|| nobody(resolved, places, &candidates, asking));
+    let is_unable = |place: &Place| place.why_not == Some(WhyNot::Unable);
+    let unable = places.first().filter(|_| resolved.unknown.is_empty() && places.iter().all(is_unable));
+    let unable = unable.map(|place| place.target.provider.name.clone());
+    let is_nobody_left = targets.is_empty() && places.iter().all(|place| place.why_not.is_some());
+    let barred = places.iter().filter(|_| is_nobody_left).filter_map(|place| match &place.why_not {
+        Some(WhyNot::Barred(exclusion)) => Some((place.target.name.clone(), exclusion.clone())),
+        _ => None,
+    });
+    let barred: Vec<(String, Exclusion)> = barred.collect();
+    let is_denied = targets.is_empty() && unable.is_none() && barred.is_empty();
+    let denial = is_denied.then(|| nobody(resolved, places, &candidates, asking));
     let is_last_resort = ordered.clone().next().is_some_and(|place| place.rest != Rest::No);
     let resolved = Arc::clone(resolved);
-    Ordered { targets, candidates, unable, denial, is_last_resort, choice, draw, resolved }
+    Ordered { targets, candidates, unable, barred, denial, is_last_resort, choice, draw, resolved }
 }
 
 /// The named denial of a call that no target may serve.
@@ -215,14 +257,12 @@ fn nobody(resolved: &Resolved, places: &[Place], candidates: &[Candidate], askin
     let able: Vec<&Place> = places.iter().filter(|place| place.why_not.is_none() && place.rest != Rest::No).collect();
     let soonest_us = able.iter().filter_map(|place| Some(place.resting?.1)).min();
     let is_throttled = |place: &&Place| place.resting.is_some_and(|(why, _)| why == RestReason::Throttled);
-    let needs_more = |candidate: &Candidate| {
-        let why = candidate.rejected_because.as_deref().unwrap_or_default();
-        why == CONTEXT_TOO_SHORT || why.starts_with("no_")
-    };
+    let needs_more = |place: &Place| matches!(place.why_not, Some(WhyNot::Lacks(_) | WhyNot::TooShort));
+    let is_unfit = resolved.unknown.is_empty() && places.iter().all(needs_more);
     let kind = match soonest_us {
         Some(_) if able.iter().all(is_throttled) => NotServed::Throttled,
         Some(_) => NotServed::Resting,
-        None if candidates.iter().all(needs_more) => NotServed::Unfit,
+        None if is_unfit => NotServed::Unfit,
         None => NotServed::NotEligible,
     };
     let wait = soonest_us

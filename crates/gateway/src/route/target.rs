@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
+use tollgate_policy::residency::{Places, TargetFacts};
 use tollgate_provider::price::Limits;
 
 use super::Prices;
@@ -19,6 +20,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Where it is served, for the record.
     pub(crate) region: Option<String>,
+    /// Where it is, for the policy.
+    pub(crate) places: Places,
     pub(crate) health: Health,
     pub(crate) shown_as: HeaderValue,
     /// For orders and reservations: the price of a million tokens.
@@ -26,6 +29,17 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// As policy sees it.
+    pub(crate) fn facts(&self) -> TargetFacts<'_> {
+        TargetFacts {
+            provider: &self.provider.name,
+            model: &self.model,
+            tags: &self.provider.tags,
+            places: &self.places,
+            self_hosted: self.provider.self_hosted,
+        }
+    }
+
     pub(crate) fn candidate(&self, rejected_because: Option<String>) -> Candidate {
         Candidate { provider: self.provider.name.clone(), model: self.model.clone(), rejected_because }
     }

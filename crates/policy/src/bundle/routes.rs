@@ -7,9 +7,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
-use tollgate_interaction::Score;
+use tollgate_interaction::Share;
 
-use super::compile::{Compiler, unique};
+use super::compile::Compiler;
 use super::source::WhenSource;
 use super::{Bundle, BundleError};
 use crate::route::{
@@ -38,7 +38,7 @@ pub(super) struct RouteSource {
     strategy: Strategy,
     targets: Spanned<Vec<Spanned<TargetSource>>>,
     #[serde(default)]
-    floor: Option<Spanned<Score>>,
+    floor: Option<Spanned<Share>>,
     #[serde(default)]
     on_unknown: Option<Spanned<OnUnknown>>,
     #[serde(default)]
@@ -92,16 +92,15 @@ struct TargetSource {
 
 /// What the two sections come to.
 pub(super) fn compile(
-    compiler: &Compiler<'_>,
+    compiler: &mut Compiler<'_>,
     routes: &[Spanned<RouteSource>],
     experiments: &[Spanned<ExperimentSource>],
-    ids: &mut HashSet<String>,
 ) -> Result<(Vec<Route>, Vec<Experiment>), BundleError> {
     let mut compiled: Vec<Route> = Vec::with_capacity(routes.len());
     let mut unconditional: BTreeMap<&str, &str> = BTreeMap::new();
     for route in routes {
         let RouteSource { id, alias, when, .. } = &route.value;
-        unique(id, ids)?;
+        compiler.unique(id)?;
         if let Some(before) = unconditional.get(alias.value.as_str()) {
             let message = format!(
                 "route `{}` can never match: route `{before}` before it takes every call to `{}`; give that one a `when`, or \
@@ -118,7 +117,7 @@ pub(super) fn compile(
     refuse_cycles(&compiled)?;
     let mut arms = Vec::with_capacity(experiments.len());
     for experiment in experiments {
-        unique(&experiment.value.id, ids)?;
+        compiler.unique(&experiment.value.id)?;
         arms.push(experiment.value.compile(compiler, &compiled)?);
     }
     Ok((compiled, arms))
@@ -236,7 +235,7 @@ impl ExperimentSource {
             unit: unit(&self.unit)?,
             salt: self.salt.clone().unwrap_or_else(|| id.clone()),
             arms,
-            when: self.when.as_ref().map(|when| compiler.conditions(when, Phase::Route)).transpose()?,
+            when: self.when.as_ref().map(|when| compiler.conditions(when, Phase::Experiment)).transpose()?,
         })
     }
 }

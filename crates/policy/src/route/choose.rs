@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use tollgate_interaction::{Reason, Score, Share, Usd};
+use tollgate_interaction::{Reason, Share, Usd};
 
 use super::{Assignment, Floor, OnUnknown, Strategy, WhenAllRest};
 use crate::decide::Prefer;
@@ -51,7 +51,7 @@ pub struct Candidate<'a> {
     /// Median latency in the log; `None` if it holds no call.
     pub p50_ms: Option<u64>,
     /// Lower bound of its quality; `None` if there is not feedback enough.
-    pub quality_lower: Option<Score>,
+    pub quality_lower: Option<Share>,
     /// Whether it carries the tag that a budget prefers.
     pub has_preferred_tag: bool,
     /// Whether it only stands by for the targets of an arm.
@@ -184,7 +184,7 @@ impl Question<'_> {
         order[..=first + 1].rotate_right(1);
     }
 
-    fn by_quality(&self, candidate: &Candidate<'_>) -> (u8, Reverse<Option<Score>>, (bool, Usd)) {
+    fn by_quality(&self, candidate: &Candidate<'_>) -> (u8, Reverse<Option<Share>>, (bool, Usd)) {
         let floor = self.floor.map(|floor| (floor.at, floor.on_unknown));
         let class = match (candidate.quality_lower, floor) {
             (_, None) => 0,

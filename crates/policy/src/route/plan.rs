@@ -9,17 +9,11 @@ use crate::condition::Scope;
 use crate::decide::Denial;
 use crate::facts::Facts;
 
-/// What is known of one call besides what access rules know.
+/// What is known of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteFacts<'a> {
     /// What access rules know.
     pub request: Facts<'a>,
-    /// What the request needs of a model: `tools`, `vision`, `audio`, `documents`, `json_schema`, `reasoning`, `stream`.
-    pub capabilities: &'a [String],
-    /// Tokens of the prompt, estimated.
-    pub input_tokens: u64,
-    /// What stands for the end user in the log.
-    pub user: Option<&'a str>,
     /// The conversation.
     pub conversation: Option<&'a str>,
 }
@@ -85,7 +79,7 @@ pub fn plan<'b>(bundle: &'b Bundle, facts: &RouteFacts<'_>) -> Result<Planned<'b
     if bundle.routes.is_empty() && bundle.experiments.is_empty() {
         return Ok(planned);
     }
-    let scope = Scope::of_route(bundle, facts);
+    let scope = Scope::of_request(bundle, &facts.request);
     for experiment in bundle.experiments.iter().filter(|experiment| experiment.alias == facts.request.model) {
         if !holds(&experiment.id, experiment.when.as_ref(), &scope)? {
             continue;
@@ -123,7 +117,7 @@ fn holds(rule: &str, when: Option<&crate::condition::Conditions>, scope: &Scope<
 impl Unit {
     fn of<'a>(&self, facts: &RouteFacts<'a>) -> Option<&'a str> {
         let unit = match self {
-            Unit::User => facts.user,
+            Unit::User => facts.request.user_ref,
             Unit::Conversation => facts.conversation,
             Unit::Key => Some(facts.request.principal.key_id.as_str()),
             Unit::Metadata(name) => {

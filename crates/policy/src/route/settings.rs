@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tollgate_interaction::{Score, Share};
+use tollgate_interaction::Share;
 
 /// How the targets of a route are ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +50,8 @@ impl Strategy {
 /// Least quality of a target, by the lower bound of what its feedback says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Floor {
-    /// Feedback goes from −1 to 1.
-    pub at: Score,
+    /// As a share: a score of −1 is nothing and one of 1 is all.
+    pub at: Share,
     /// What becomes of targets without feedback enough for a bound.
     pub on_unknown: OnUnknown,
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as AnyValue;
-use tollgate_interaction::{Dialect, Operation, Score, Share, Usd};
+use tollgate_interaction::{Dialect, Operation, Share, Usd};
 
 use super::*;
 use crate::Prefer;
@@ -42,8 +42,8 @@ fn names(question: &Question<'_>) -> Vec<&'static str> {
     choose(question).order.into_iter().map(|at| NAMES[at]).collect()
 }
 
-fn score(millionths: i32) -> Option<Score> {
-    Score::new(millionths)
+fn quality(millionths: u32) -> Option<Share> {
+    Some(Share::new(millionths))
 }
 
 #[test]
@@ -124,12 +124,12 @@ fn two_targets_are_not_drawn_from() {
 #[test]
 fn the_cheapest_of_those_good_enough_comes_before_what_is_cheaper_and_worse() {
     let mut candidates = [candidate(0), candidate(1), candidate(2), candidate(3)];
-    let known = [(1, score(100_000)), (9, score(900_000)), (5, score(800_000)), (2, None)];
+    let known = [(1, quality(100_000)), (9, quality(900_000)), (5, quality(800_000)), (2, None)];
     for (at, (dollars, lower)) in known.into_iter().enumerate() {
         (candidates[at].cost, candidates[at].quality_lower) = (Some(Usd::from_dollars(dollars)), lower);
     }
     let asked = |on_unknown| {
-        let floor = Some(Floor { at: Score::new(700_000).unwrap(), on_unknown });
+        let floor = Some(Floor { at: Share::new(700_000), on_unknown });
         Question { floor, ..question(Strategy::Quality, &candidates, 0) }
     };
     assert_eq!(names(&asked(OnUnknown::Last)), ["c/3", "b/2", "d/4", "a/1"]);
@@ -228,20 +228,15 @@ fn planned(
 ) -> (Option<String>, Option<String>) {
     let bundle = experiment(yaml);
     let principal = Principal { key_id: "key-1".into(), ..Principal::default() };
-    let request = Facts {
-        principal: &principal,
-        operation: Operation::Chat,
-        dialect: Dialect::Openai,
-        model: "assistant",
-        stream: false,
-        priority: None,
-        metadata,
-        spend: None,
-        signals_id: "",
-        now_us: 0,
-    };
     let capabilities = ["vision".to_owned()];
-    let facts = RouteFacts { request, capabilities: &capabilities, input_tokens: tokens, user, conversation: None };
+    let request = Facts {
+        metadata,
+        user_ref: user,
+        estimated_input_tokens: Some(tokens),
+        capabilities: &capabilities,
+        ..Facts::new(&principal, Operation::Chat, Dialect::Openai, "assistant", 0)
+    };
+    let facts = RouteFacts { request, conversation: None };
     let planned = plan(&bundle, &facts).unwrap();
     let route = planned.route.map(|(_, route)| route.id.clone());
     (route, planned.arm.map(|(_, arm, _)| arm.name.clone()))
@@ -249,7 +244,7 @@ fn planned(
 
 #[test]
 fn the_first_route_whose_condition_holds_is_taken() {
-    let yaml = "routes:\n  - {id: long, alias: assistant, when: 'request.input_tokens > 1000', targets: [a/1]}\n  \
+    let yaml = "routes:\n  - {id: long, alias: assistant, when: 'request.estimated_input_tokens > 1000', targets: [a/1]}\n  \
                 - {id: gold, alias: assistant, when: 'request.segment == \"gold\"', targets: [a/1]}\n  \
                 - {id: eyes, alias: assistant, when: '\"vision\" in request.capabilities', targets: [b/2]}\n  \
                 - {id: other, alias: elsewhere, targets: [c/3]}\n";
@@ -282,7 +277,7 @@ fn a_time_reads_back_as_it_is_written() {
 fn any_candidate() -> impl AnyValue<Value = Candidate<'static>> {
     let rest = prop_oneof![Just(Rest::No), Just(Rest::Failing), Just(Rest::Strict)];
     let dollars = proptest::option::of(0_i64..5);
-    let quality = proptest::option::of(-1_000_000_i32..=1_000_000);
+    let quality = proptest::option::of(0..=1_000_000_u32);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (0..4_usize, 0..3_u32, rest, dollars, proptest::option::of(0..9_u64), quality, flags).prop_map(
         |(at, weight, rest, dollars, number, quality, (is_excluded, has_preferred_tag, stands_by))| Candidate {
@@ -292,7 +287,7 @@ fn any_candidate() -> impl AnyValue<Value = Candidate<'static>> {
             cost: dollars.map(Usd::from_dollars),
             load_us: number,
             p50_ms: number,
-            quality_lower: quality.and_then(Score::new),
+            quality_lower: quality.map(Share::new),
             has_preferred_tag,
             stands_by,
             ..candidate(at)
@@ -314,7 +309,7 @@ proptest! {
         on_unknown in prop::sample::select(vec![OnUnknown::Accept, OnUnknown::Last, OnUnknown::Exclude]),
     ) {
         let when_all_rest = if refuse { WhenAllRest::Refuse } else { WhenAllRest::Try };
-        let floor = Some(Floor { at: Score::new(0).unwrap(), on_unknown });
+        let floor = Some(Floor { at: Share::new(500_000), on_unknown });
         let asked = Question {
             floor, when_all_rest, prefer: prefer.as_ref(), ..question(strategy, &candidates, draw)
         };
