@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tollgate_interaction::Share;
-use tollgate_policy::route::Rest;
+use tollgate_policy::route::{CircuitState, Rest, RestReason, TargetHealth};
 
 use self::window::Window;
 use crate::route::Target;
@@ -89,65 +89,11 @@ enum Circuit {
     },
 }
 
-/// Why a target rests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RestReason {
-    /// Too many of the last calls failed, in a row or in part.
-    Failures,
-    /// It refused the gateway's credentials.
-    Credentials,
-    /// It asked to be left alone.
-    Throttled,
-}
-
-/// Where a circuit stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CircuitState {
-    /// Calls go through.
-    Closed,
-    /// Calls go elsewhere.
-    Open,
-    /// One call may try, or is trying.
-    HalfOpen,
-}
-
-/// The health of one target, to be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct TargetHealth {
-    /// Where its circuit stands.
-    pub circuit: CircuitState,
-    /// Why it rests, if it does.
-    pub resting_because: Option<RestReason>,
-    /// Until when, if it does. Microseconds since 1970, UTC.
-    pub resting_until_us: Option<i64>,
-    /// Calls that it is answering now.
-    pub in_flight: u32,
-    /// Attempts in the breaker's window.
-    pub window_calls: u32,
-    /// Of those, attempts that failed.
-    pub window_errors: u32,
-    /// Moving average of the time to the head of an answer, in microseconds; `None` if nothing was measured.
-    pub latency_us: Option<u64>,
-}
-
 /// The right to call a target, for as long as the call lasts.
 #[derive(Debug)]
 pub(crate) struct Permit {
     target: Arc<Target>,
     is_probe: bool,
-}
-
-impl RestReason {
-    /// Why-not of a candidate.
-    pub(crate) const fn code(self) -> &'static str {
-        match self {
-            RestReason::Failures => "resting_after_failures",
-            RestReason::Credentials => "resting_after_refused_credentials",
-            RestReason::Throttled => "resting_until_retry_after",
-        }
-    }
 }
 
 impl Health {

@@ -43,9 +43,7 @@ mod unread;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayStats};
-pub use health::{CircuitState, RestReason, TargetHealth};
 pub use listener::ServeError;
-pub use models::{ModelsSnapshot, RouteLook, TargetLook};
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{

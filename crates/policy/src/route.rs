@@ -5,10 +5,12 @@
 mod choose;
 mod plan;
 mod settings;
+mod status;
 
 pub use choose::{Candidate, Choice, Question, Rest, choose};
 pub use plan::{Assignment, Planned, RouteFacts, plan};
 pub use settings::{Floor, Hedge, HedgeAfter, OnUnknown, Retries, Shadow, Span, Strategy, TimeLimits, WhenAllRest};
+pub use status::{CircuitState, ModelsSnapshot, RestReason, RouteLook, TargetHealth, TargetLook};
 
 use tollgate_interaction::Share;
 

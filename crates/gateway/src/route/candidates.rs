@@ -7,13 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tollgate_interaction::{Candidate, Operation, Share};
-use tollgate_policy::route::{self, Choice, Question, Rest, Strategy, WhenAllRest};
+use tollgate_policy::route::{self, Choice, Question, Rest, RestReason, Strategy, WhenAllRest};
 use tollgate_policy::signals::{SignalsSnapshot, TargetSignals};
 use tollgate_policy::{Bundle, Facts, Prefer};
 
 use super::{Course, Resolved, Target};
 use crate::error::{CallError, NotServed, OPERATION_NOT_SUPPORTED};
-use crate::health::RestReason;
 use crate::residency::{Exclusion, excluded};
 
 /// Why-not of a target that a bundle names and nobody here serves.

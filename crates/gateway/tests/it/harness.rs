@@ -177,6 +177,15 @@ impl Bench {
         Bench { gateway, address, control, signals, shutdown, serving, position, wal, _dir: dir }
     }
 
+    /// Why settings make no gateway.
+    pub(crate) fn refused(settings: GatewaySettings) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let wal = Wal::open(WalSettings::new(dir.path())).unwrap();
+        let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
+        let catalog = Arc::new(Catalog::builtin().unwrap());
+        Gateway::new(settings, wal.appender(), control, Arc::default(), catalog).unwrap_err().to_string()
+    }
+
     /// Puts a bundle in force, as a change of the control plane does.
     pub(crate) fn put_policy(&self, yaml: &str) {
         self.control.store(Arc::new(control(yaml)));
