@@ -16,6 +16,7 @@ mod provider;
 mod routing;
 mod server;
 mod shown;
+mod targets;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use prices::{PRICES_FILE, PriceBook, PriceSettings, PricesError, keep_prices
 pub use provider::{AwsCredentials, EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
 pub use routing::{BreakerWritten, Routing};
 pub use server::Server;
+pub use targets::ConfiguredTarget;
 pub use witness::Witness;
 
 /// The configuration file.

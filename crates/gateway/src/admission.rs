@@ -82,9 +82,11 @@ pub(crate) fn admit(
     call.reserved = Some(estimate);
     call.principal = Some(Arc::clone(principal));
     let mut admitted = Admitted { prefer: None, signals: standing.signals, spend: standing.spend, now_us };
-    let verdict = decide(&control.bundle, &facts(&control.bundle, &call.record, principal, head, &admitted));
+    let facts = facts(&control.bundle, &call.record, principal, head, &admitted);
+    let (verdict, data_class) = (decide(&control.bundle, &facts), facts.data_class.map(str::to_owned));
     let record = &mut call.record;
     record.decided_at_us = Some(now_us);
+    record.data_class = data_class;
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());

@@ -18,6 +18,7 @@ use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
+use crate::charge::{self, Earlier};
 use crate::error::CallError;
 use crate::health::Permit;
 use crate::intake::Intake;
@@ -117,6 +118,10 @@ pub(crate) struct Call {
     /// Nobody waits any more, and this is the last attempt to learn what the call cost.
     is_draining: bool,
     pub(crate) settled: bool,
+    /// What the present attempt used although it did not answer.
+    pub(crate) lost: Option<Observation>,
+    /// What those before it cost.
+    pub(crate) earlier: Option<Earlier>,
 }
 
 impl Call {
@@ -177,6 +182,8 @@ impl Call {
             sent_bytes: 0,
             is_draining: false,
             settled: false,
+            lost: None,
+            earlier: None,
             gateway,
         }
     }
@@ -266,7 +273,8 @@ impl Call {
 
     /// Whether the provider is spoken to in another format than the caller's.
     pub(crate) fn is_translated(&self) -> bool {
-        self.spoken != self.dialect
+        let has_own_words = |target: &Arc<Target>| target.provider.embeds_in_its_own_words(self.record.operation);
+        self.spoken != self.dialect || self.target.as_ref().is_some_and(has_own_words)
     }
 
     /// What a writer of the answer in the caller's format has to know. `events` is the caller's.
@@ -283,6 +291,9 @@ impl Call {
 
     /// Notes that `target` is about to be called, in the format `spoken`.
     pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>, spoken: Dialect) {
+        if let Some(lost) = self.lost.take() {
+            charge::enter(self, &lost);
+        }
         self.spoken = spoken;
         self.is_sent = false;
         self.record.upstream_dialect = Some(spoken);
@@ -294,6 +305,7 @@ impl Call {
         self.record.provider = Some(target.provider.name.clone());
         self.record.region.clone_from(&target.region);
         self.attempt_at = self.record.attempts.len();
+        self.record.region_evidence = target.evidence();
         self.record.attempts.push(Attempt {
             provider: target.provider.name.clone(),
             model: target.model.clone(),
@@ -328,6 +340,7 @@ impl Call {
         if let Some(target) = &target {
             self.record.provider = Some(target.provider.name.clone());
             self.record.region.clone_from(&target.region);
+            self.record.region_evidence = target.evidence();
         }
         self.target = target;
     }
@@ -519,7 +532,14 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let mut call = std::mem::replace(self, Call::hollow(&gateway));
         call.is_draining = true;
+        call.note_leaving();
         gateway.tasks.spawn(settle::drain(Box::new(call)));
+    }
+
+    /// Labels the call with when its caller left: its end is the end of the answer, which is read on.
+    pub(crate) fn note_leaving(&mut self) {
+        let after_ms = clock::elapsed_us(self.started) / 1_000;
+        settle::label(&mut self.record, "caller_left_after_ms", after_ms.to_string());
     }
 
     fn should_drain(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A second attempt beside the first: when nothing has come from one target after a while, another is asked as well, and
-//! whoever begins to answer first has the call. The other is broken off; what it cost is not known, and its attempt says so.
+//! whoever begins to answer first has the call. The other is broken off, and charged as if its caller had hung up: for the
+//! prompt, by an estimate.
 //!
 //! Each attempt runs by itself here, apart from the call, which takes over the one that wins. When the caller hangs up
 //! meanwhile, all of them are broken off.
@@ -14,6 +15,7 @@ use tollgate_policy::route::HedgeAfter;
 
 use crate::attempt::{self, Order, Outbound, Progress, Worded};
 use crate::call::{Aside, Call};
+use crate::charge;
 use crate::error::CallError;
 use crate::health::Permit;
 use crate::route::Target;
@@ -92,6 +94,10 @@ pub(super) async fn race(
                 let outcome = outcome.map(|(upstream, head)| call.adopt(upstream, head));
                 let head = attempt::judge(call, order, ended, outcome, progress).await;
                 if head.is_none() && !progress.is_final && !runners.is_empty() {
+                    // Of the last one it is entered when the call ends.
+                    if let Some(lost) = call.lost.take() {
+                        charge::enter(call, &lost);
+                    }
                     continue;
                 }
                 end(call, runners);
@@ -101,12 +107,15 @@ pub(super) async fn race(
     }
 }
 
-/// Breaks off those that are still running.
+/// Breaks off those that are still running. Their providers have read the prompt and will charge for it.
 fn end(call: &mut Call, runners: Vec<Runner<'_>>) {
     let present = call.set_aside();
     for Runner { aside, permit, running, .. } in runners {
         drop((running, permit));
         call.take_up(aside);
+        if let Some(lost) = charge::of_unread(call) {
+            charge::enter(call, &lost);
+        }
         call.note_attempt(None, Some(OVERTAKEN));
     }
     call.take_up(present);

@@ -84,7 +84,7 @@ impl RouteTable {
     /// # Errors
     /// [`RouteError`] names the setting that makes no sense.
     pub(crate) fn new(settings: &GatewaySettings, prices: Prices) -> Result<Self, RouteError> {
-        let connector = Connector::new()?;
+        let connector = Connector::new(None)?;
         let mut table = RouteTable {
             providers: HashMap::new(),
             known: HashMap::new(),

@@ -4,9 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use tollgate_policy::residency::Places;
+use tollgate_policy::residency::{Place, Places};
 use tollgate_policy::route::{Conduct, Retries, WhenAllRest};
 use tollgate_provider::preset::{Api, Quirks};
+use tollgate_provider::served;
 use tollgate_provider::translate::OnUnsupported;
 
 pub use crate::health::Breaker;
@@ -82,6 +83,8 @@ pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// Such as `https://api.openai.com/v1`; a URL without a path gets the API's usual one. Not used by the sandbox.
     pub base_url: String,
+    /// Certificates of authorities that are believed about this provider beside the usual ones, as PEM.
+    pub authorities_pem: Option<String>,
     /// How the gateway shows who it is.
     pub credentials: Credentials,
     /// Whether it also has the Responses API. Where it does not, callers of that are translated.
@@ -107,6 +110,18 @@ pub struct ProviderSettings {
     pub models: Option<Vec<String>>,
     /// Name the price catalogue knows it by, if that is not its kind's.
     pub price_as: Option<String>,
+}
+
+/// The places that calls to `model` of a provider touch, of which `places` are configured. A cross-region profile of
+/// Amazon's is served wherever in its geography there is room, whatever was configured.
+#[must_use]
+pub fn places_of(kind: ProviderKind, places: &Places, model: &str) -> Places {
+    let mut places = places.clone();
+    if let Some(geography) = (kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten() {
+        // Amazon's `sa` is South America, and not Saudi Arabia.
+        places.inference = Place::parse(geography).ok().filter(|_| geography != "sa");
+    }
+    places
 }
 
 /// How the gateway shows a provider who it is.

@@ -229,7 +229,10 @@ impl TargetView {
 fn price(input: Option<Usd>, output: Option<Usd>) -> String {
     match (input, output) {
         (None, None) => UNKNOWN.to_owned(),
-        (input, output) => format!("{} / {}", format::usd_or_unknown(input), format::usd_or_unknown(output)),
+        (input, output) => {
+            let text = |price: Option<Usd>| price.map_or_else(|| UNKNOWN.to_owned(), format::usd);
+            format!("{} / {}", text(input), text(output))
+        }
     }
 }
 

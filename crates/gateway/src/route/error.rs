@@ -1,7 +1,7 @@
 //! Why the settings make no gateway.
 
 use crate::token::GrantError;
-use crate::upstream::TlsError;
+use crate::trust::TrustError;
 
 /// Why the settings make no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -96,5 +96,13 @@ pub enum RouteError {
     },
     /// TLS could not be set up.
     #[error("the way to the providers cannot be set up")]
-    Tls(#[from] TlsError),
+    Tls(#[from] TrustError),
+    /// The operator's own authorities are none.
+    #[error("the authorities that `ca_file` of provider `{provider}` names cannot be used")]
+    Authorities {
+        /// The provider.
+        provider: String,
+        /// What is wrong.
+        source: TrustError,
+    },
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
-use tollgate_policy::residency::{Places, TargetFacts};
+use tollgate_policy::residency::{Layer, Places, TargetFacts};
 use tollgate_provider::price::Limits;
 
 use super::Prices;
@@ -29,6 +29,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// How well its places are known; `None` if none of them is.
+    pub(crate) fn evidence(&self) -> Option<String> {
+        let is_known = Layer::ALL.iter().any(|layer| self.places.at(*layer).is_some());
+        is_known.then(|| self.places.evidence.as_str().to_owned())
+    }
+
     /// As policy sees it.
     pub(crate) fn facts(&self) -> TargetFacts<'_> {
         TargetFacts {

@@ -281,7 +281,10 @@ async fn a_second_attempt_that_answers_first_has_the_call_and_the_slow_one_is_br
     let record = bench.row(&answer).record;
     let attempts: Vec<_> =
         record.attempts.iter().map(|a| (a.model.as_str(), a.error_class.as_deref(), a.cost_usd.is_some())).collect();
-    assert_eq!(attempts, [("large", Some("overtaken"), false), ("small", None, true)]);
+    assert_eq!(attempts, [("large", Some("overtaken"), true), ("small", None, true)]);
+    let costs: Vec<_> = record.attempts.iter().filter_map(|attempt| attempt.cost_usd).collect();
+    assert_eq!(record.cost_usd, Some(costs[0] + costs[1]), "the slow one has read the prompt and charges for it");
+    assert!(record.attempts[0].output_tokens == Some(0) && costs[0] < costs[1]);
     assert!(record.attempts[0].duration_us >= 40_000);
     assert_eq!((record.outcome, record.usage.input_tokens), (Outcome::Success, Some(1_000)));
     assert_eq!((target_health(&bench, "large").in_flight, target_health(&bench, "small").in_flight), (0, 0));

@@ -125,6 +125,40 @@ fn broken_yaml_and_missing_fields_say_where() {
 }
 
 #[test]
+fn a_rule_that_no_call_will_feel_is_refused() {
+    let error = refused(
+        "access:\n  - id: x\n    when: ['principal.team == \"a\"', 'principal.team == \"b\"']\n    allow: {}\n",
+    );
+    let expected = "line 5, column 11: the rule can never match: `principal.team` cannot be everything that is asked of it \
+                    at once; correct it, or remove the rule";
+    assert_eq!(error, expected);
+    let error = refused(&format!("{ALLOW_ALL}  - {{id: stop, when: 'true', deny: no}}\n"));
+    assert!(error.contains("rule `stop` denies every call"), "{error}");
+    let red = "when: 'principal.team == \"red\"'";
+    let error = refused(&format!("{ALLOW_ALL}  - {{id: a, {red}, deny: no}}\n  - {{id: b, {red}, allow: {{}}}}\n"));
+    assert!(error.starts_with("line 8, column 10: rule `b` can never allow a call: rule `a` denies"), "{error}");
+}
+
+#[test]
+fn what_is_allowed_and_hardly_meant_is_remarked_upon() {
+    let rules = format!("{ALLOW_ALL}  - {{id: red, when: 'principal.team == \"red\"', allow: {{}}}}\n");
+    let remarks = bundle(&rules).remarks(0);
+    assert_eq!(remarks.len(), 1);
+    assert_eq!(
+        remarks[0].to_string(),
+        "line 7, column 10: rule `red` changes nothing: rule `all` allows all that it would"
+    );
+    let yaml = format!("apiVersion: tollgate/v1\nbundle: {{name: old, review_by: 2026-01-31}}\n{ALLOW_ALL}");
+    let old = load(&yaml).unwrap();
+    let at = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros();
+    assert_eq!(old.remarks(at("2026-01-31T23:59:59Z")), []);
+    let remark = old.remarks(at("2026-02-01T00:00:00Z")).remove(0).to_string();
+    assert!(remark.starts_with("line 2, column 32: the bundle was to be reviewed by 2026-01-31"), "{remark}");
+    let error = refusal(&yaml.replace("2026-01-31", "soon"));
+    assert!(error.ends_with("`soon` is not a day; write it as `2027-02-01`"), "{error}");
+}
+
+#[test]
 fn lists_mean_and_unless_they_say_any() {
     let rule = |when: &str| bundle(&format!("access:\n  - id: x\n    when: {when}\n    allow: {{}}\n"));
     let red = team("red");
