@@ -218,7 +218,11 @@ async fn a_stream_that_ends_before_it_begins_is_a_failure_to_every_caller() {
     for caller in [Dialect::Openai, Dialect::Responses, Dialect::Gemini, Dialect::Bedrock] {
         let (path, body) = request_of(caller, "claude/small", true);
         let answer = bench.post(&path, &body).await;
-        assert!(answer.body.contains("upstream_incomplete") || answer.body.contains("UPSTREAM_INCOMPLETE"), "{caller}: {}", answer.body);
+        assert!(
+            answer.body.contains("upstream_incomplete") || answer.body.contains("UPSTREAM_INCOMPLETE"),
+            "{caller}: {}",
+            answer.body
+        );
         assert!(!answer.body.contains("[DONE]"), "{}", answer.body);
         let record = bench.row(&answer).record;
         assert_eq!((record.outcome, record.error_type.as_deref()), (Outcome::Failed, Some("upstream_incomplete")));
