@@ -64,11 +64,17 @@ impl Config {
                 header_bytes: config.server.max_header_bytes,
                 request_bytes: config.server.max_body_bytes,
                 connections: config.server.max_connections,
+                message_bytes: config.server.max_message_bytes,
                 ..Limits::default()
             },
             timeouts: Timeouts {
                 first_byte: Duration::from_secs(config.server.first_byte_seconds),
                 idle_stream: Duration::from_secs(config.server.idle_stream_seconds),
+                connect: Duration::from_secs(config.server.connect_seconds),
+                total: Duration::from_secs(config.server.total_seconds),
+                request_body: Duration::from_secs(config.server.request_body_seconds),
+                session_idle: Duration::from_secs(config.server.session_idle_seconds),
+                session_total: Duration::from_secs(config.server.session_total_seconds),
                 ..Timeouts::default()
             },
             providers: config.providers.iter().map(|(name, provider)| provider_settings(name, provider)).collect(),
@@ -82,7 +88,8 @@ impl Config {
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let Known { dialect, preset, base_url, credentials, region, project, doubt: _ } = provider.known.clone();
+    let Known { dialect, preset, base_url, credentials, region, project, authorities_pem, doubt: _ } =
+        provider.known.clone();
     let preset = preset.as_ref();
     ProviderSettings {
         name: name.to_owned(),
@@ -100,6 +107,7 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
         quirks: preset.map(Preset::quirks).unwrap_or_default(),
         api_version: provider.api_version.clone(),
         base_url,
+        authorities_pem,
         credentials,
         places: places(provider, dialect, region.as_deref()),
         self_hosted: provider.self_hosted.unwrap_or(dialect == ProviderDialect::Sandbox),

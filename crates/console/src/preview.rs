@@ -29,6 +29,7 @@ fn shell(title: &str, active: &'static str) -> Shell {
         active,
         role: "admin".to_owned(),
         csrf: "c5rf".to_owned(),
+        program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,
         may_manage: true,
         theme: None,

@@ -293,6 +293,7 @@ pub(crate) fn recorded() -> RecordedCall {
         service_tier: Some("flex".to_owned()),
         usage: Usage { input_tokens: Some(120), output_tokens: Some(8), ..Usage::default() },
         beside: Default::default(),
+        earlier_usd: Usd::ZERO,
         cost_usd: None,
         price_id: None,
     }
@@ -303,7 +304,6 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
     let line = |index: usize, key: &str| CostRow {
         key: key.to_owned(),
         calls: 81_000 / (index as u64 + 1),
-        beside: Default::default(),
         cost_usd: Usd::new(812_417_331_000_000 / (index as i128 + 1).pow(2)),
         priced: 78_000 / (index as u64 + 1),
         priced_tokens: 181_000_000 / (index as u64 + 1),

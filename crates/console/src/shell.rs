@@ -53,6 +53,8 @@ pub struct Shell {
     pub role: String,
     /// Token that every form sends back.
     pub csrf: String,
+    /// How a command on the gateway's machine begins: `tollgate --config tollgate.yaml`.
+    pub program: String,
     /// Whether the reader may see prompts and answers.
     pub may_read_content: bool,
     /// Whether the reader may change keys.

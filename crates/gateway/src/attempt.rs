@@ -16,6 +16,7 @@ use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError,
 use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
+use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::provider::Provider;
 use crate::random;
@@ -136,6 +137,7 @@ pub(crate) async fn call_first(
             Err(error) => {
                 target.health.failed(call.now_us());
                 call.note_attempt(None, Some(error.code()));
+                call.lost = charge::of_silence(call, &error);
                 (Failure::Own(error), false)
             }
         };
@@ -162,17 +164,20 @@ fn word(
     let Some(spoken) = provider.spoken(call.dialect, operation, &target.model) else {
         return Err(CallError::Internal);
     };
-    let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
-    let path = provider.path(spoken, &target.model, method, outbound.head.stream)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
+    if provider.embeds_in_its_own_words(operation) {
+        return embeddings_at_vertex(call, outbound, target, spoken);
+    }
+    let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
+    let path = provider.path(spoken, &target.model, method, outbound.head.stream)?;
     if let Some(upgrade) = &outbound.upgrade {
         let path = format!("{path}{}", upgrade.query).parse().map_err(|_| CallError::Internal)?;
         return Ok(Worded { spoken, path, body: Bytes::new(), betas: String::new() });
     }
     if spoken == call.dialect {
         let body = if is_claude_on_vertex(provider, spoken) {
-            dialect::for_vertex(&outbound.body, outbound.head)
+            for_vertex(&outbound.body, outbound.head, operation, &target.model)
         } else {
             dialect::forwarded(&outbound.body, outbound.head, &target.model, &provider.quirks)
         };
@@ -191,15 +196,37 @@ fn word(
         Ok((Translated { body, mut dropped, betas }, guardrails)) => {
             dropped.extend(guardrails);
             call.record.dropped = dropped;
-            let body = if is_claude_on_vertex(provider, spoken) { without_model(&body)? } else { body };
+            let body =
+                if is_claude_on_vertex(provider, spoken) { rewritten(&body, operation, &target.model)? } else { body };
             Ok(Worded { spoken, path, body, betas })
         }
-        Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
-        Err(TranslateError::Unsupported(source)) => {
-            let (model, provider) = (target.model.clone(), provider.name.clone());
-            Err(CallError::Unsupported { model, provider, source })
+        Err(error) => Err(untold(error, target)),
+    }
+}
+
+/// Why a request was not put into the words of `target`'s provider.
+fn untold(error: TranslateError, target: &Target) -> CallError {
+    match error {
+        TranslateError::Request(error) => CallError::Request(error),
+        TranslateError::Unsupported(source) => {
+            let (model, provider) = (target.model.clone(), target.provider.name.clone());
+            CallError::Unsupported { model, provider, source }
         }
     }
+}
+
+/// A request for vectors in Vertex AI's words, which depend on the model and on how many texts there are.
+fn embeddings_at_vertex(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    target: &Target,
+    spoken: Dialect,
+) -> Result<Worded, CallError> {
+    let told = translate::vertex_embeddings(call.dialect, &outbound.body, &target.model, outbound.on_unsupported);
+    let (Translated { body, dropped, betas }, method) = told.map_err(|error| untold(error, target))?;
+    call.record.dropped = dropped;
+    let path = target.provider.path(spoken, &target.model, method, false)?;
+    Ok(Worded { spoken, path, body, betas })
 }
 
 /// Amazon's own guardrails, which a caller of InvokeModel asks for in headers and nobody else has: refused, or dropped by
@@ -219,10 +246,18 @@ fn is_claude_on_vertex(provider: &Provider, spoken: Dialect) -> bool {
     provider.kind == ProviderKind::Vertex && spoken == Dialect::Anthropic
 }
 
+/// A request of the Messages API, as Vertex AI wants it: only where tokens are counted does the body name the model.
+fn for_vertex(body: &Bytes, head: &RequestHead, operation: Operation, model: &str) -> Bytes {
+    match operation {
+        Operation::CountTokens => dialect::for_vertex_count(body, head, model),
+        _ => dialect::for_vertex(body, head),
+    }
+}
+
 /// A request that the gateway has written, as Vertex AI wants it.
-fn without_model(body: &Bytes) -> Result<Bytes, CallError> {
-    let head = dialect::parse_head(Dialect::Anthropic, Operation::Chat, body).map_err(CallError::Request)?;
-    Ok(dialect::for_vertex(body, &head))
+fn rewritten(body: &Bytes, operation: Operation, model: &str) -> Result<Bytes, CallError> {
+    let head = dialect::parse_head(Dialect::Anthropic, operation, body).map_err(CallError::Request)?;
+    Ok(for_vertex(body, &head, operation, model))
 }
 
 /// Says on the record why a target was passed over.
@@ -351,6 +386,7 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
     call.note_attempt(Some(head.status.as_u16()), None);
     call.is_refused = true;
     let body = error_body(call).await;
+    call.lost = charge::of_refusal(call, &body);
     let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let class = failure::classify_named(head.status.as_u16(), amazons, &body);
     let class = if class.is_empty() { "upstream_error" } else { class };

@@ -17,6 +17,7 @@ use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
+use crate::charge::{self, Earlier};
 use crate::error::CallError;
 use crate::intake::Intake;
 use crate::patience::Patience;
@@ -79,6 +80,10 @@ pub(crate) struct Call {
     /// Nobody waits any more, and this is the last attempt to learn what the call cost.
     is_draining: bool,
     pub(crate) settled: bool,
+    /// What the present attempt used although it did not answer.
+    pub(crate) lost: Option<Observation>,
+    /// What those before it cost.
+    pub(crate) earlier: Option<Earlier>,
 }
 
 impl Call {
@@ -134,6 +139,8 @@ impl Call {
             sent_bytes: 0,
             is_draining: false,
             settled: false,
+            lost: None,
+            earlier: None,
             gateway,
         }
     }
@@ -223,7 +230,8 @@ impl Call {
 
     /// Whether the provider is spoken to in another format than the caller's.
     pub(crate) fn is_translated(&self) -> bool {
-        self.spoken != self.dialect
+        let has_own_words = |target: &Arc<Target>| target.provider.embeds_in_its_own_words(self.record.operation);
+        self.spoken != self.dialect || self.target.as_ref().is_some_and(has_own_words)
     }
 
     /// What a writer of the answer in the caller's format has to know. `events` is the caller's.
@@ -240,6 +248,9 @@ impl Call {
 
     /// Notes that `target` is about to be called, in the format `spoken`.
     pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>, spoken: Dialect) {
+        if let Some(lost) = self.lost.take() {
+            charge::enter(self, &lost);
+        }
         self.spoken = spoken;
         self.is_sent = false;
         self.record.upstream_dialect = Some(spoken);

@@ -28,7 +28,7 @@ pub(crate) enum CallError {
     HeadersTooLarge { bytes: usize, limit: usize },
     #[error("the request headers could not be read to their end; send fewer and smaller ones (at most {limit} bytes)")]
     HeadersUnreadable { limit: usize },
-    #[error("the request body is larger than {limit} bytes; send a smaller one, or raise `limits.request_bytes`")]
+    #[error("the request body is larger than {limit} bytes; send a smaller one, or raise `server.max_body_bytes`")]
     BodyTooLarge { limit: usize },
     #[error("the request body did not arrive within {waited_ms} ms; send it faster, or in smaller requests")]
     BodyTimeout { waited_ms: u128 },
@@ -62,7 +62,7 @@ pub(crate) enum CallError {
     LogLost,
     #[error("provider `{provider}` cannot be reached; retry, or look at its `base_url` and at the network")]
     UpstreamUnreachable { provider: String },
-    #[error("provider `{provider}` did not {what} within {waited_ms} ms; retry, or raise `timeouts.{setting}`")]
+    #[error("provider `{provider}` did not {what} within {waited_ms} ms; retry, or raise `server.{setting}_seconds`")]
     UpstreamTimeout { provider: String, what: &'static str, waited_ms: u128, setting: &'static str },
     #[error("provider `{provider}` broke the connection before it answered; retry")]
     UpstreamReset { provider: String },
@@ -88,9 +88,9 @@ pub(crate) enum CallError {
     UpgradeRequired,
     #[error("`{name}` is missing from the query; {expected}")]
     QueryMissing { name: &'static str, expected: &'static str },
-    #[error("neither side said anything for {waited_ms} ms; connect again, or raise `timeouts.session_idle`")]
+    #[error("neither side said anything for {waited_ms} ms; connect again, or raise `server.session_idle_seconds`")]
     SessionIdle { waited_ms: u128 },
-    #[error("the conversation lasted {waited_ms} ms; connect again, or raise `timeouts.session_total`")]
+    #[error("the conversation lasted {waited_ms} ms; connect again, or raise `server.session_total_seconds`")]
     SessionTooLong { waited_ms: u128 },
     #[error("the caller's WebSocket frames cannot be read: {why}; look at the client library")]
     FramesUnreadable { why: FrameError },

@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod auth;
 mod call;
+mod charge;
 mod clock;
 mod endpoint;
 mod error;
@@ -35,6 +36,7 @@ mod signals;
 mod socket;
 mod stages;
 mod token;
+mod trust;
 mod unread;
 mod upstream;
 
@@ -48,4 +50,4 @@ pub use settings::{
 };
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
-pub use upstream::TlsError;
+pub use trust::{TrustError, check_authorities};

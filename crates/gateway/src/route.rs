@@ -23,7 +23,8 @@ use crate::provider::Provider;
 use crate::residency::Exclusion;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
 use crate::token::GrantError;
-use crate::upstream::{Connector, TlsError};
+use crate::trust::TrustError;
+use crate::upstream::Connector;
 
 /// Targets of providers that serve any name, remembered after their first use.
 const MAX_REMEMBERED: usize = 4_096;
@@ -108,7 +109,15 @@ pub enum RouteError {
     },
     /// TLS could not be set up.
     #[error("the way to the providers cannot be set up")]
-    Tls(#[from] TlsError),
+    Tls(#[from] TrustError),
+    /// The operator's own authorities are none.
+    #[error("the authorities that `ca_file` of provider `{provider}` names cannot be used")]
+    Authorities {
+        /// The provider.
+        provider: String,
+        /// What is wrong.
+        source: TrustError,
+    },
 }
 
 /// A model at a provider.
@@ -172,7 +181,7 @@ impl RouteTable {
     /// # Errors
     /// [`RouteError`] names the setting that makes no sense.
     pub(crate) fn new(settings: &GatewaySettings, prices: Prices) -> Result<Self, RouteError> {
-        let connector = Connector::new()?;
+        let connector = Connector::new(None)?;
         let mut table = RouteTable {
             providers: HashMap::new(),
             known: HashMap::new(),

@@ -79,6 +79,8 @@ pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// Such as `https://api.openai.com/v1`; a URL without a path gets the API's usual one. Not used by the sandbox.
     pub base_url: String,
+    /// Certificates of authorities that are believed about this provider beside the usual ones, as PEM.
+    pub authorities_pem: Option<String>,
     /// How the gateway shows who it is.
     pub credentials: Credentials,
     /// Whether it also has the Responses API. Where it does not, callers of that are translated.

@@ -81,6 +81,7 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         name: name.into(),
         kind,
         base_url: format!("http://{address}"),
+        authorities_pem: None,
         credentials: Credentials::Key(Secret::new("sk-operator")),
         has_responses: false,
         api_version: None,

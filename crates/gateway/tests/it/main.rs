@@ -9,6 +9,7 @@ mod budget;
 mod compatible;
 mod counts;
 mod disconnect;
+mod encrypted;
 mod feedback;
 mod files;
 mod golden;

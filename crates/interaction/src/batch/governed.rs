@@ -188,11 +188,9 @@ pub(super) mod tests {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Decimal128Type, Int64Type};
 
-    use super::{
-        Arc, ArrayRef, Column, DataType, Fields, Int64Array, InteractionId, InteractionRow, ListArray, NullBuffer,
-        OffsetBuffer, StringArray, StructArray, TimestampMicrosecondArray, column, dollars, element, millionths,
-        schema, signed, texts,
-    };
+    use super::*;
+    use crate::Usd;
+    use crate::batch::interactions;
     use crate::outcome::{CacheKind, GuardAction, GuardOutcome, GuardPhase};
 
     /// A record that has every field of version 4.
