@@ -37,15 +37,30 @@ fn details(verdict: &Verdict) -> Vec<&str> {
     verdict.reasons.iter().map(|reason| reason.detail.as_str()).collect()
 }
 
+/// Every bundle of the folder `policies`, by its file.
+fn shipped() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    let examples = std::fs::read_dir(folder.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let files = examples.filter(|path| path.extension().is_some_and(|kind| kind == "yaml"));
+    let files = files.chain(std::iter::once(folder.join("default.yaml")));
+    files.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
 #[test]
 fn every_bundle_we_ship_loads_and_passes_its_own_tests() {
-    for yaml in [DEFAULT_YAML, include_str!("../../../../policies/examples/team-budgets.yaml")] {
-        let bundle = load(yaml).unwrap_or_else(|error| panic!("{error}"));
+    let shipped = shipped();
+    assert!(shipped.len() >= 10, "{} bundles", shipped.len());
+    for (file, yaml) in shipped {
+        let bundle = load(&yaml).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(bundle.remarks(0), [], "{file}");
         let results = run_tests(&bundle);
-        assert!(results.len() > 5);
-        for result in results {
-            assert_eq!(result.failure, None, "{}", result.name);
-        }
+        assert!(results.len() > 5, "{file} has {} tests", results.len());
+        let failures = results.into_iter().filter_map(|result| {
+            let why = result.failure?;
+            Some(format!("{file}:{}: {}: {why}", result.line, result.name))
+        });
+        let failures: Vec<String> = failures.collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
 }
 
