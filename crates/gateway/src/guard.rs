@@ -63,6 +63,20 @@ struct State {
     said: Vec<service::Said>,
 }
 
+impl Watch {
+    /// What a copy of the call starts with: its answer is logged under the same rules.
+    pub(crate) fn of_copy(&self) -> Watch {
+        Watch {
+            bundle: Arc::clone(&self.bundle),
+            state: Arc::default(),
+            before: Vec::new(),
+            texts: Vec::new(),
+            failure: None,
+            is_logged_clean: false,
+        }
+    }
+}
+
 /// Microseconds since the first question, for the durations of guardrails.
 fn microseconds() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);

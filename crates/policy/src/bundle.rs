@@ -21,6 +21,7 @@ mod glob;
 mod guardrails;
 mod residency;
 mod review;
+mod routes;
 mod schema;
 mod source;
 mod vector;
@@ -75,6 +76,8 @@ pub struct Bundle {
     pub(crate) residency: Vec<ResidencyRule>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) guardrails: Vec<Arc<GuardRule>>,
+    pub(crate) routes: Vec<crate::route::Route>,
+    pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,

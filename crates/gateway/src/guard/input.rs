@@ -18,7 +18,7 @@ use super::service::{self, Asker, Said};
 use super::{State, Watch, at_length, failed, microseconds, note, refusal};
 use crate::call::Call;
 use crate::error::CallError;
-use crate::route::Target;
+use crate::route::{Course, Target};
 
 const PRIORITY: &str = "priority";
 
@@ -29,7 +29,7 @@ pub(crate) fn input(
     bundle: &Arc<Bundle>,
     principal: &Principal,
     asked: Asked<'_>,
-    targets: &[Arc<Target>],
+    course: Option<&Course>,
     body: Bytes,
 ) -> Bytes {
     if !GuardPhase::ALL.iter().any(|phase| bundle.has_guardrails(*phase)) {
@@ -45,7 +45,8 @@ pub(crate) fn input(
     };
     let nowhere = Places::default();
     let anywhere = TargetFacts { provider: "", model: "", tags: &[], places: &nowhere, self_hosted: false };
-    let mut facing: Vec<TargetFacts<'_>> = targets.iter().map(|target| target.facts()).collect();
+    let audience = course.into_iter().flat_map(Course::audience);
+    let mut facing: Vec<TargetFacts<'_>> = audience.map(|target| target.facts()).collect();
     if facing.is_empty() {
         facing.push(anywhere);
     }
@@ -90,6 +91,7 @@ fn facts<'a>(call: &'a Call, bundle: &'a Bundle, principal: &'a Principal, asked
         metadata: &record.tags,
         user_ref: record.user_ref.as_deref(),
         estimated_input_tokens: asked.estimated_input_tokens,
+        capabilities: &record.capabilities,
         ..Facts::new(principal, record.operation, record.dialect, asked.model, record.started_at_us)
     };
     Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
@@ -200,7 +202,7 @@ fn replace_verdicts(call: &mut Call, told: &[tollgate_interaction::GuardVerdict]
 /// Takes what guardrails find out of the body of a request that cannot be read as a call, which is refused and logged.
 pub(crate) fn unreadable(call: &mut Call, bundle: &Arc<Bundle>, principal: &Principal) {
     let body = call.request.body.clone();
-    let changed = input(call, bundle, principal, Asked::default(), &[], body.clone());
+    let changed = input(call, bundle, principal, Asked::default(), None, body.clone());
     if changed == body
         && let Some(watch) = &mut call.guard
         && let Ok(text) = std::str::from_utf8(&body)
@@ -225,10 +227,10 @@ pub(crate) fn conversation(
     bundle: &Arc<Bundle>,
     principal: &Principal,
     head: &RequestHead,
-    targets: &[Arc<Target>],
+    course: &Course,
 ) -> Result<(), CallError> {
     debug_assert_eq!(call.record.operation, Operation::Realtime);
-    let facing: Vec<TargetFacts<'_>> = targets.iter().map(|target| target.facts()).collect();
+    let facing: Vec<TargetFacts<'_>> = course.audience().map(|target| target.facts()).collect();
     for phase in GuardPhase::ALL.iter().copied() {
         let rules = match bundle.guardrails(phase, &facts(call, bundle, principal, head.into()), &facing) {
             Ok(rules) => rules,

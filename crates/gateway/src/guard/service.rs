@@ -101,7 +101,7 @@ impl Adapters {
         if let Some(pool) = pools.get(&service.url) {
             return Some((Arc::clone(pool), path));
         }
-        let pool = Arc::new(Pool::new(Connector::new().ok()?, uri, KEEP, KEEP_FOR));
+        let pool = Arc::new(Pool::new(Connector::new(None).ok()?, uri, KEEP, KEEP_FOR));
         pools.insert(service.url.clone(), Arc::clone(&pool));
         Some((pool, path))
     }

@@ -237,7 +237,7 @@ access:
   - id: all            # everybody
     when: true
     allow: {}
-  - {id: gone, when: 'request.stream', deny: no}
+  - {id: gone, when: 'request.stream', deny: never}
 data_classes:
   - {class: personal}
   - {class: public, when: "true"}
@@ -268,7 +268,7 @@ data_classes:
                 "bundle  Changed: version: 1 → 2",
                 "data_classes public Moved: from place 2 to 1",
                 "data_classes personal Moved: from place 1 to 2",
-                "access gone Removed: deny: no; when: request.stream",
+                "access gone Removed: deny: never; when: request.stream",
                 "access new Added: deny: later; when: [request.hour < 8]",
                 "access all Changed: allow: {} → {models: [gpt]}",
             ]

@@ -36,6 +36,10 @@ pub(super) struct BundleSource {
     #[serde(default)]
     pub(super) guardrails: Vec<Spanned<GuardrailSource>>,
     #[serde(default)]
+    pub(super) routes: Vec<Spanned<super::routes::RouteSource>>,
+    #[serde(default)]
+    pub(super) experiments: Vec<Spanned<super::routes::ExperimentSource>>,
+    #[serde(default)]
     pub(super) tests: Vec<Spanned<TestSource>>,
 }
 
