@@ -40,9 +40,9 @@ struct BundleSource {
     #[serde(default)]
     budgets: Vec<Rule>,
     #[serde(default)]
-    routes: Vec<Rule>,
+    routes: Vec<super::routes::RouteShape>,
     #[serde(default)]
-    experiments: Vec<Rule>,
+    experiments: Vec<super::routes::ExperimentShape>,
     #[serde(default)]
     tests: Vec<Test>,
 }
