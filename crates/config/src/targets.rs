@@ -50,6 +50,14 @@ impl ConfiguredTarget {
 }
 
 impl Config {
+    /// The target of a provider and a model, whether or not the file names that model; `None` if the provider is not there.
+    #[must_use]
+    pub fn target(&self, provider: &str, model: &str) -> Option<ConfiguredTarget> {
+        let settings = self.gateway_settings([0; 32], String::new());
+        let provider = settings.providers.iter().find(|known| known.name == provider)?;
+        Some(ConfiguredTarget::new(provider, model))
+    }
+
     /// The targets of all aliases, every model that a provider lists, and `provider/*` for each provider of which neither
     /// names any.
     #[must_use]
