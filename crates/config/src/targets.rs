@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use tollgate_gateway::ProviderSettings;
 use tollgate_gateway::settings::places_of;
+use tollgate_policy::Bundle;
+use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_policy::residency::{Places, TargetFacts};
 
 use crate::Config;
@@ -63,7 +65,9 @@ impl Config {
     #[must_use]
     pub fn targets(&self) -> Vec<ConfiguredTarget> {
         let settings = self.gateway_settings([0; 32], String::new());
-        let aliased: Vec<&str> = settings.models.iter().flat_map(|route| &route.targets).map(String::as_str).collect();
+        let copied = settings.models.iter().filter_map(|route| route.conduct.shadow.as_ref()).map(|shadow| &shadow.to);
+        let aliased = settings.models.iter().flat_map(|route| &route.targets).chain(copied);
+        let aliased: Vec<&str> = aliased.map(String::as_str).collect();
         let mut targets = Vec::new();
         for provider in &settings.providers {
             let of_alias = aliased.iter().filter_map(|target| target.strip_prefix(&provider.name)?.strip_prefix('/'));
@@ -75,6 +79,26 @@ impl Config {
             targets.extend(models.into_iter().map(|model| ConfiguredTarget::new(provider, model)));
         }
         targets
+    }
+
+    /// Whether every target that a bundle's routes and experiments name is served here.
+    ///
+    /// # Errors
+    /// [`SourceError`] at the first that is not, or that leads in a circle, with the name that was probably meant.
+    pub fn check_routes(&self, bundle: &Bundle) -> Result<(), SourceError> {
+        let serves = |name: &str| {
+            self.models.contains_key(name)
+                || name.split_once('/').is_some_and(|(provider, model)| {
+                    let listed = self.providers.get(provider).map(|provider| &provider.models);
+                    listed.is_some_and(|listed| listed.is_empty() || listed.iter().any(|known| known == model))
+                })
+        };
+        let mut names: Vec<String> = self.models.keys().cloned().collect();
+        names.extend(self.targets().into_iter().map(|target| target.name));
+        let leads_to = self.models.iter().map(|(alias, model)| {
+            (alias.clone(), model.targets.iter().map(|target| target.value.target.clone()).collect())
+        });
+        bundle.check_targets(serves, &names, &leads_to.collect())
     }
 }
 
@@ -117,6 +141,21 @@ models:
         let own = targets[2].facts();
         assert!(own.self_hosted && own.places.storage.is_none() && own.tags == ["open"]);
         assert_eq!(targets[3].facts().places.operator, place(ON_PREM));
+    }
+
+    #[test]
+    fn a_bundles_routes_are_checked_against_what_is_served_here() {
+        let config = config(FILE).unwrap();
+        let check = |targets: &str| {
+            let head = "apiVersion: tollgate/v1\nbundle: {name: t}\naccess: [{id: all, when: 'true', allow: {}}]\n";
+            let yaml = format!("{head}routes:\n  - {{id: r, alias: fast, targets: [{targets}]}}\n");
+            config.check_routes(&tollgate_policy::bundle::load(&yaml).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("own/anything, assistant, sandbox/small"), Ok(()));
+        let error = check("own/anything, sandbox/smal").unwrap_err();
+        assert!(error.starts_with("line 5, column 51: `sandbox/smal`"), "{error}");
+        assert!(error.contains("did you mean `sandbox/small`?"), "{error}");
+        assert!(check("owm/anything").unwrap_err().contains("`owm/anything` is neither"));
     }
 
     #[test]

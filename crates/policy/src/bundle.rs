@@ -19,6 +19,7 @@ mod error;
 mod glob;
 mod residency;
 mod review;
+mod routes;
 mod schema;
 mod source;
 mod vector;
@@ -71,6 +72,8 @@ pub struct Bundle {
     pub(crate) access: Vec<AccessRule>,
     pub(crate) residency: Vec<ResidencyRule>,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) routes: Vec<crate::route::Route>,
+    pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,

@@ -33,6 +33,10 @@ pub(super) struct BundleSource {
     #[serde(default)]
     pub(super) budgets: Vec<Spanned<BudgetSource>>,
     #[serde(default)]
+    pub(super) routes: Vec<Spanned<super::routes::RouteSource>>,
+    #[serde(default)]
+    pub(super) experiments: Vec<Spanned<super::routes::ExperimentSource>>,
+    #[serde(default)]
     pub(super) tests: Vec<Spanned<TestSource>>,
 }
 

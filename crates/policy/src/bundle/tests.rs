@@ -323,3 +323,73 @@ fn a_decision_costs_a_fraction_of_building_the_interpreter() {
     assert!(decide_ns * 10 < build_ns, "decide {decide_ns} ns, build {build_ns} ns");
     assert!(evaluate_ns < build_ns, "evaluate {evaluate_ns} ns, build {build_ns} ns");
 }
+
+fn refused_route(entry: &str) -> String {
+    refused(&format!("{ALLOW_ALL}{entry}"))
+}
+
+#[test]
+fn what_is_wrong_with_a_route_is_said_with_its_place() {
+    let route = |rest: &str| refused_route(&format!("routes:\n  - id: r\n    alias: assistant\n{rest}"));
+    let cases = [
+        ("    targets: [a/1, b/2]\n    strategy: single\n", "line 10", "has 2 targets"),
+        ("    targets: []\n", "line 10", "has 0 targets"),
+        ("    targets: [a/1]\n    strategy: wieghted\n", "line 11", "did you mean `weighted`?"),
+        ("    targets: [a/1, {target: b/2, weight: 3}]\n", "line 10", "not `strategy: weighted`"),
+        ("    targets: [a/1]\n    strategy: quality\n", "line 8", "no `floor`"),
+        ("    targets: [a/1]\n    floor: 0.5\n", "line 11", "`strategy: quality` alone"),
+        ("    targets: [a/1]\n    hedge: {after: p96}\n", "line 11", "`p96` is not when to hedge"),
+        ("    targets: [a/1]\n    timeouts: {per_try: 3}\n", "line 11", "`3` is not a length of time"),
+        ("    targets: [a/1]\n    shadow: {to: b/2, share: 1.5}\n", "line 11", "`1.5` is not a share"),
+        ("    targets: [a/1, a/1]\n", "line 10", "names the target `a/1` twice"),
+        ("    targets: [assistant]\n", "line 10, column 15", "leads to `assistant` itself"),
+        ("    targets: ['a/*']\n", "line 10", "is not a target"),
+        (
+            "    targets: [a/1]\n    when: 'request.estimated_input_token > 3'\n",
+            "line 11",
+            "did you mean `request.estimated_input_tokens`?",
+        ),
+        ("    targets: [a/1]\n  - {id: s, alias: assistant, targets: [b/2]}\n", "line 11", "can never match"),
+    ];
+    for (rest, place, message) in cases {
+        let said = route(rest);
+        assert!(said.starts_with(place) && said.contains(message), "{rest}{said}");
+    }
+}
+
+#[test]
+fn a_circle_of_routes_is_refused_where_it_closes() {
+    let circle = "routes:\n  - {id: r, alias: a, targets: [x/1, b]}\n  - {id: s, alias: b, targets: [c]}\n  - {id: t, alias: c, targets: [a]}\n";
+    let said = refused_route(circle);
+    assert!(said.starts_with("line 8, column 38"), "{said}");
+    assert!(said.contains("route `r` leads from `a` to `b` and from there back to `a`"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_an_experiment_is_said_with_its_place() {
+    let with = |unit: &str, arms: &str| {
+        refused_route(&format!("experiments:\n  - id: e\n    alias: assistant\n    unit: {unit}\n    arms: [{arms}]\n"))
+    };
+    let two = "{name: a, weight: 1, target: a/1}, {name: b, weight: 1, target: b/2}";
+    assert!(with("usr", two).contains("did you mean `user`?"));
+    assert!(with("user", "{name: a, weight: 1, target: a/1}").contains("has 1 arms"));
+    assert!(with("user", &two.replace("name: b", "name: a")).contains("two arms `a`"));
+    assert!(with("user", &two.replace("weight: 1", "weight: 0")).contains("are zero"));
+    assert!(with("user", &two.replace("target: b/2", "route: nowhere")).contains("no route has the id `nowhere`"));
+    assert!(with("user", &two.replace("target: b/2", "target: assistant")).contains("leads back to `assistant`"));
+}
+
+#[test]
+fn targets_are_checked_against_what_the_gateway_has() {
+    let routes = format!("{ALLOW_ALL}routes:\n  - {{id: r, alias: assistant, targets: [openai/gpt-5, fast]}}\n");
+    let bundle = bundle(&routes);
+    let names = ["openai/gpt-5".to_owned(), "fats".to_owned()];
+    let none = std::collections::BTreeMap::new();
+    let error = bundle.check_targets(|name| names.iter().any(|known| known == name), &names, &none).unwrap_err();
+    assert_eq!((error.line, error.column), (8, 55));
+    assert!(error.message.contains("`fast` is neither") && error.message.contains("did you mean `fats`?"), "{error}");
+    let circle = [("fast".to_owned(), vec!["assistant".to_owned()])].into();
+    let error = bundle.check_targets(|_| true, &names, &circle).unwrap_err();
+    assert!(error.message.contains("back to `assistant`"), "{error}");
+    assert_eq!(bundle.check_targets(|_| true, &names, &none), Ok(()));
+}

@@ -172,17 +172,12 @@ mod tests {
 
     #[test]
     fn a_stream_that_ends_before_it_begins_is_no_answer_to_anybody() {
-        let ends: [(Dialect, &[u8]); 2] = [
-            (Dialect::Anthropic, b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"),
-            (Dialect::Openai, b"data: [DONE]\n\n"),
-        ];
-        for (provider, stream) in ends {
-            for caller in Dialect::ALL.iter().filter(|caller| **caller != provider) {
-                let mut translator = StreamTranslator::new(provider, *caller, Asked::default());
-                let seen = [translator.push(stream), translator.finish()].concat();
-                assert!(seen.is_empty(), "{provider} to {caller}: {}", String::from_utf8_lossy(&seen));
-                assert!(translator.is_unbegun() && !translator.has_ended(), "{provider} to {caller}");
-            }
+        let stream = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        for caller in Dialect::ALL.iter().filter(|caller| **caller != Dialect::Anthropic) {
+            let mut translator = StreamTranslator::new(Dialect::Anthropic, *caller, Asked::default());
+            let seen = [translator.push(stream), translator.finish()].concat();
+            assert!(seen.is_empty(), "{caller}: {}", String::from_utf8_lossy(&seen));
+            assert!(translator.is_unbegun() && !translator.has_ended(), "{caller}");
         }
     }
 

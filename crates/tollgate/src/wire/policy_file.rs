@@ -33,7 +33,9 @@ impl PolicyFile {
     /// If the file cannot be read or is no bundle.
     pub(crate) fn read(config: &Config) -> anyhow::Result<Option<PolicyFile>> {
         let Some((path, yaml)) = config.policies_text()? else { return Ok(None) };
-        let bundle = bundle::load(&yaml).map_err(|source| ConfigError::Mistake { path: path.clone(), source })?;
+        let mistake = |source| ConfigError::Mistake { path: path.clone(), source };
+        let bundle = bundle::load(&yaml).map_err(mistake)?;
+        config.check_routes(&bundle).map_err(mistake)?;
         warn_of_nowhere(config, &bundle);
         Ok(Some(PolicyFile { path, yaml }))
     }
@@ -60,6 +62,12 @@ impl PolicyFile {
             }
             self.yaml = yaml;
             let reason = format!("`{}` changed", self.path.display());
+            // A text that is no bundle at all is refused below, as are tests of it that fail.
+            if let Ok(Err(source)) = bundle::load(&self.yaml).map(|bundle| config.check_routes(&bundle)) {
+                let path = self.path.clone();
+                self.refuse(metastore.as_ref(), ConfigError::Mistake { path, source }.into()).await;
+                continue;
+            }
             match metastore.put_bundle(&self.yaml, AUTHOR, &reason).await {
                 Ok(revision) => {
                     tracing::info!(policy.hash = revision.hash, "{reason}; it is in force from now on");

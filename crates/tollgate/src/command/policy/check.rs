@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use tollgate_config::{Config, ConfiguredTarget};
 use tollgate_interaction::Usage;
 use tollgate_policy::Bundle;
@@ -41,6 +41,7 @@ pub(super) fn run(common: &Common, file: &Path) -> anyhow::Result<()> {
 pub(super) fn against_configuration(common: &Common, bundle: &Bundle) -> anyhow::Result<()> {
     let Some(survey) = surveyed(common, bundle)? else { return Ok(()) };
     let config = Config::load(common.config.as_deref())?;
+    config.check_routes(bundle).context("the bundle does not fit the configuration")?;
     unpriced(common, &config)?;
     let calls = |class: Option<&str>| match class {
         Some(class) => format!("calls of class `{class}`"),

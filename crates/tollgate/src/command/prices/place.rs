@@ -36,7 +36,7 @@ pub(super) fn place(config: &Config, book: &PriceBook, model: &str, provider: Op
         return Ok(place);
     }
     if let Some(alias) = config.models.get(model) {
-        let targets: Vec<&str> = alias.targets.iter().map(|target| target.value.as_str()).collect();
+        let targets: Vec<&str> = alias.targets.iter().map(|target| target.value.target.as_str()).collect();
         bail!("`{model}` is an alias; ask for what it stands for: {}", targets.join(", "));
     }
     let places = search.everywhere(model);
