@@ -223,9 +223,9 @@ fn every_pair_of_class_and_target_is_shown_before_there_are_calls() {
     let bundle = tollgate.folder().join("bundle.yaml").to_str().unwrap().to_owned();
     let shown = tollgate.run(&["policy", "check", &bundle]);
     println!("{shown}");
-    assert!(shown.contains(
-        "personal  virginia/small  no       personal-in-europe: the place of inference is `us-east-1`, not `eu`"
-    ));
+    let row =
+        "personal  virginia/small      no       personal-in-europe: the place of inference is `us-east-1`, not `eu`";
+    assert!(shown.contains(row), "{shown}");
     assert!(shown.contains("personal: ") && shown.contains("stays in the European Union"), "{shown}");
     assert!(shown.contains("public: ") && shown.contains("can leave the European Union"), "{shown}");
     // Whatever is required, nothing here is in Japan.

@@ -81,6 +81,18 @@ impl Config {
         targets
     }
 
+    /// The same, and those that only the bundle names.
+    #[must_use]
+    pub fn targets_with(&self, bundle: &Bundle) -> Vec<ConfiguredTarget> {
+        let mut targets = self.targets();
+        for named in bundle.named_targets() {
+            let is_known = targets.iter().any(|target| target.name == named.name);
+            let split = named.name.split_once('/').filter(|_| !is_known);
+            targets.extend(split.and_then(|(provider, model)| self.target(provider, model)));
+        }
+        targets
+    }
+
     /// Whether every target that a bundle's routes and experiments name is served here.
     ///
     /// # Errors

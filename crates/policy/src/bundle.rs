@@ -31,6 +31,7 @@ pub use diff::{Change, ChangeKind, diff};
 pub use error::BundleError;
 pub(crate) use glob::ModelPattern;
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
+pub(crate) use schema::Fraction;
 pub use schema::json_schema;
 pub use vector::{TestResult, run_tests};
 

@@ -393,3 +393,19 @@ fn targets_are_checked_against_what_the_gateway_has() {
     assert!(error.message.contains("back to `assistant`"), "{error}");
     assert_eq!(bundle.check_targets(|_| true, &names, &none), Ok(()));
 }
+
+#[test]
+fn the_schema_has_every_section_that_a_bundle_may_have() {
+    let schema = json_schema();
+    let properties = schema.get("properties").and_then(|found| found.as_object()).unwrap();
+    let mut described: Vec<&str> = properties.keys().map(String::as_str).collect();
+    described.sort_unstable();
+    let mut sections = SECTIONS.to_vec();
+    sections.sort_unstable();
+    assert_eq!(described, sections);
+    // The reader's own list stands in its complaint about a section that is none.
+    let complaint = refusal("zzzzzz: []\n");
+    let read: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();
+    assert!(read.len() > 5, "{complaint}");
+    assert!(read.iter().all(|section| sections.contains(section)), "{complaint}");
+}
