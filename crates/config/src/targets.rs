@@ -52,6 +52,14 @@ impl ConfiguredTarget {
 }
 
 impl Config {
+    /// The target of a provider and a model, whether or not the file names that model; `None` if the provider is not there.
+    #[must_use]
+    pub fn target(&self, provider: &str, model: &str) -> Option<ConfiguredTarget> {
+        let settings = self.gateway_settings([0; 32], String::new());
+        let provider = settings.providers.iter().find(|known| known.name == provider)?;
+        Some(ConfiguredTarget::new(provider, model))
+    }
+
     /// The targets of all aliases, every model that a provider lists, and `provider/*` for each provider of which neither
     /// names any.
     #[must_use]
@@ -69,6 +77,18 @@ impl Config {
                 targets.push(ConfiguredTarget::new(provider, ""));
             }
             targets.extend(models.into_iter().map(|model| ConfiguredTarget::new(provider, model)));
+        }
+        targets
+    }
+
+    /// The same, and those that only the bundle names.
+    #[must_use]
+    pub fn targets_with(&self, bundle: &Bundle) -> Vec<ConfiguredTarget> {
+        let mut targets = self.targets();
+        for named in bundle.named_targets() {
+            let is_known = targets.iter().any(|target| target.name == named.name);
+            let split = named.name.split_once('/').filter(|_| !is_known);
+            targets.extend(split.and_then(|(provider, model)| self.target(provider, model)));
         }
         targets
     }

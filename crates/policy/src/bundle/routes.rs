@@ -2,7 +2,6 @@
 //! gateway cannot be told from a bundle alone: [`Bundle::check_targets`] does it where the configuration is known.
 
 mod check;
-mod shape;
 
 use std::collections::BTreeMap;
 
@@ -12,17 +11,15 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 use tollgate_interaction::Share;
 
-use super::BundleError;
 use super::compile::Compiler;
 use super::source::WhenSource;
+use super::{BundleError, Fraction};
 use crate::route::{
     Arm, ArmTarget, Conduct, Experiment, Floor, Hedge, NamedTarget, OnUnknown, Retries, Route, Shadow, Strategy,
     TimeLimits, Unit, WhenAllRest,
 };
 use crate::suggestion;
 use crate::variable::Phase;
-
-pub(super) use shape::{ExperimentShape, RouteShape};
 
 /// Most targets of a route and arms of an experiment.
 const MAX_TARGETS: usize = 64;
@@ -32,25 +29,34 @@ const MAX_WEIGHT: u32 = 1_000_000;
 const MAX_RETRIES: u32 = 10;
 
 /// One entry of `routes`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteSource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "String")]
     alias: Spanned<String>,
     #[serde(default)]
+    #[schemars(with = "Option<WhenSource>")]
     when: Option<Spanned<WhenSource>>,
     #[serde(default)]
     strategy: Strategy,
+    #[schemars(with = "Vec<TargetSource>")]
     targets: Spanned<Vec<Spanned<TargetSource>>>,
     #[serde(default)]
+    #[schemars(with = "Option<Fraction>")]
     floor: Option<Spanned<Share>>,
     #[serde(default)]
+    #[schemars(with = "Option<OnUnknown>")]
     on_unknown: Option<Spanned<OnUnknown>>,
     #[serde(default)]
+    #[schemars(with = "Option<Hedge>")]
     hedge: Option<Spanned<Hedge>>,
     #[serde(default)]
+    #[schemars(with = "Option<Shadow>")]
     shadow: Option<Spanned<Shadow>>,
     #[serde(default)]
+    #[schemars(with = "Option<Retries>")]
     retries: Option<Spanned<Retries>>,
     #[serde(default)]
     timeouts: TimeLimits,
@@ -61,36 +67,45 @@ pub(super) struct RouteSource {
 }
 
 /// One entry of `experiments`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExperimentSource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "String")]
     alias: Spanned<String>,
     #[serde(default)]
+    #[schemars(with = "Option<WhenSource>")]
     when: Option<Spanned<WhenSource>>,
+    #[schemars(with = "String")]
     unit: Spanned<String>,
     /// The id, if there is none.
     #[serde(default)]
     salt: Option<String>,
+    #[schemars(with = "Vec<ArmSource>")]
     arms: Spanned<Vec<Spanned<ArmSource>>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ArmSource {
+    #[schemars(with = "String")]
     name: Spanned<String>,
+    #[schemars(with = "u32")]
     weight: Spanned<u32>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     target: Option<Spanned<String>>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     route: Option<Spanned<String>>,
 }
 
 /// `provider/model`, or `{target: provider/model, weight: 80}`.
 #[derive(Debug)]
-struct TargetSource {
+pub(super) struct TargetSource {
     target: String,
     weight: Option<u32>,
 }

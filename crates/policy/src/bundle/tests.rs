@@ -410,3 +410,19 @@ fn a_test_can_say_which_way_a_call_goes() {
     assert_eq!(with("arm: none").as_deref(), Some("expected the arm `none`, got `x`"));
     assert_eq!(with("route: none").as_deref(), Some("expected the route `none`, got `gold`"));
 }
+
+#[test]
+fn the_schema_has_every_section_that_a_bundle_may_have() {
+    let schema = json_schema();
+    let properties = schema.get("properties").and_then(|found| found.as_object()).unwrap();
+    let mut described: Vec<&str> = properties.keys().map(String::as_str).collect();
+    described.sort_unstable();
+    let mut sections = SECTIONS.to_vec();
+    sections.sort_unstable();
+    assert_eq!(described, sections);
+    // The reader's own list stands in its complaint about a section that is none.
+    let complaint = refusal("zzzzzz: []\n");
+    let read: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();
+    assert!(read.len() > 5, "{complaint}");
+    assert!(read.iter().all(|section| sections.contains(section)), "{complaint}");
+}
