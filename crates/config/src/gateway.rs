@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tollgate_gateway::{
-    AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Strategy, Timeouts,
-};
+use tollgate_gateway::{AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Timeouts};
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
 use tollgate_policy::residency::Places;
@@ -64,6 +62,7 @@ impl Config {
                 header_bytes: config.server.max_header_bytes,
                 request_bytes: config.server.max_body_bytes,
                 connections: config.server.max_connections,
+                shadow_calls: config.routing.shadow_calls.unwrap_or(Limits::default().shadow_calls),
                 message_bytes: config.server.max_message_bytes,
                 ..Limits::default()
             },
@@ -82,6 +81,9 @@ impl Config {
             user_hash_key,
             ack: ack_mode(config.log.ack),
             log_position,
+            breaker: config.routing.breaker.settings(),
+            retries: config.routing.retries.as_ref().map(|retries| retries.value).unwrap_or_default(),
+            when_all_rest: config.routing.when_all_rest,
             ..GatewaySettings::default()
         }
     }
@@ -151,11 +153,9 @@ fn ack_mode(ack: Acknowledge) -> AckMode {
 fn route(alias: &str, model: &Model) -> ModelRoute {
     ModelRoute {
         alias: alias.to_owned(),
-        targets: model.targets.iter().map(|target| target.value.clone()).collect(),
-        strategy: match model.strategy {
-            crate::Strategy::Fallback => Strategy::Fallback,
-            crate::Strategy::Cheapest => Strategy::Cheapest,
-        },
+        targets: model.targets.iter().map(|target| target.value.target.clone()).collect(),
+        weights: model.targets.iter().map(|target| target.value.weight.unwrap_or(1)).collect(),
+        conduct: model.conduct(),
         ack: model.ack.map(ack_mode),
         on_unsupported: model.on_unsupported,
         on_disconnect: model.on_disconnect,

@@ -29,8 +29,13 @@ pub(crate) fn of_refusal(call: &Call, body: &[u8]) -> Option<Observation> {
 
 /// What a provider has read that was asked and not waited for: it will charge for that as if its caller had hung up.
 pub(crate) fn of_silence(call: &Call, error: &CallError) -> Option<Observation> {
+    if matches!(error, CallError::UpstreamTimeout { .. }) { of_unread(call) } else { None }
+}
+
+/// The same of an attempt that was broken off because another had answered.
+pub(crate) fn of_unread(call: &Call) -> Option<Observation> {
     let reads_text = matches!(call.record.operation, Operation::Chat | Operation::Completions | Operation::Embeddings);
-    if !call.is_sent || !reads_text || !matches!(error, CallError::UpstreamTimeout { .. }) {
+    if !call.is_sent || !reads_text {
         return None;
     }
     let nothing = Observation { terminated: false, ..Observation::opaque() };
@@ -51,7 +56,8 @@ pub(crate) fn enter(call: &mut Call, lost: &Observation) {
         }
         None => earlier.is_unknown = true,
     }
-    if let Some(attempt) = call.record.attempts.last_mut() {
+    let at = call.attempt_at();
+    if let Some(attempt) = call.record.attempts.get_mut(at) {
         attempt.input_tokens = lost.usage.input_tokens;
         attempt.output_tokens = lost.usage.output_tokens;
         attempt.cost_usd = cost.map(|cost| cost.usd);

@@ -24,6 +24,8 @@ pub(crate) enum CallError {
     KeyUnknown,
     #[error("{message}")]
     Denied { code: &'static str, message: String },
+    #[error("no target of `{model}` may take this call ({why}); {advice}", advice = kind.advice())]
+    NotServed { model: String, why: String, kind: NotServed, retry_after: Option<Duration> },
     #[error("the request headers have {bytes} bytes; send at most {limit}")]
     HeadersTooLarge { bytes: usize, limit: usize },
     #[error("the request headers could not be read to their end; send fewer and smaller ones (at most {limit} bytes)")]
@@ -112,13 +114,57 @@ pub(crate) enum CallError {
     MethodNotAllowed { path: String, method: String, allowed: &'static str },
 }
 
+/// Why no target may take a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotServed {
+    /// Rules leave out every one.
+    NotEligible,
+    /// None has what the request needs.
+    Unfit,
+    /// Those that could take it have failed too often just now.
+    Resting,
+    /// Those that could take it have asked to be left alone.
+    Throttled,
+}
+
+impl NotServed {
+    const fn code(self) -> &'static str {
+        match self {
+            NotServed::NotEligible => "no_eligible_target",
+            NotServed::Unfit => "no_capable_target",
+            NotServed::Resting | NotServed::Throttled => "targets_resting",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        match self {
+            NotServed::NotEligible => "choose another model, or ask whoever maintains the gateway's policy",
+            NotServed::Unfit => "ask for less, or choose a model that has it",
+            NotServed::Resting | NotServed::Throttled => "retry later",
+        }
+    }
+}
+
 impl CallError {
+    /// The only target left has been found wanting by another call meanwhile.
+    pub(crate) fn all_rest(target: &str) -> CallError {
+        let why = format!("`{target}`: resting");
+        CallError::NotServed { model: target.to_owned(), why, kind: NotServed::Resting, retry_after: None }
+    }
+
+    /// All the time a call may take has passed before anybody was called.
+    pub(crate) fn out_of_time(target: Option<&std::sync::Arc<crate::route::Target>>, total: Duration) -> CallError {
+        let provider = target.map(|target| target.provider.name.clone()).unwrap_or_default();
+        CallError::UpstreamTimeout { provider, what: "answer", waited_ms: total.as_millis(), setting: "total" }
+    }
+
     /// Never changes meaning; callers and dashboards match on it.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             CallError::KeyMissing => "key_missing",
             CallError::KeyUnknown => "key_unknown",
             CallError::Denied { code, .. } => code,
+            CallError::NotServed { kind, .. } => kind.code(),
             CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => "headers_too_large",
             CallError::BodyTooLarge { .. } => "body_too_large",
             CallError::BodyTimeout { .. } => "body_timeout",
@@ -165,6 +211,12 @@ impl CallError {
                 // OpenAI's own status for a spent quota; its clients show the message and retry with backoff.
                 "budget_exceeded" => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
                 _ => (StatusCode::FORBIDDEN, ErrorKind::Denied),
+            },
+            CallError::NotServed { kind, .. } => match kind {
+                NotServed::NotEligible => (StatusCode::FORBIDDEN, ErrorKind::Denied),
+                NotServed::Unfit => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
+                NotServed::Throttled => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
+                NotServed::Resting => (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
             },
             CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorKind::TooLarge)
@@ -213,13 +265,17 @@ impl CallError {
 
     /// How long the caller had better wait, where a provider has said so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        if let CallError::UpstreamStatus { retry_after, .. } = self { *retry_after } else { None }
+        match self {
+            CallError::UpstreamStatus { retry_after, .. } | CallError::NotServed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 
     /// How such a call stands in the log.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             CallError::KeyMissing | CallError::KeyUnknown | CallError::Denied { .. } => Outcome::Denied,
+            CallError::NotServed { kind: NotServed::NotEligible | NotServed::Unfit, .. } => Outcome::Denied,
             CallError::Interrupted => Outcome::Interrupted,
             CallError::HungUp | CallError::BodyBroken => Outcome::Cancelled,
             _ => Outcome::Failed,

@@ -12,14 +12,17 @@ mod auth;
 mod call;
 mod charge;
 mod clock;
+mod dispatch;
 mod endpoint;
 mod error;
 mod feedback;
 mod gateway;
 mod health;
+mod hedge;
 mod intake;
 mod listener;
 mod media;
+mod models;
 mod patience;
 mod provider;
 mod random;
@@ -32,6 +35,7 @@ mod route;
 mod sandbox;
 pub mod settings;
 mod settle;
+mod shadow;
 mod signals;
 mod socket;
 mod stages;
@@ -45,8 +49,8 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
-    Strategy, Timeouts, TokenSource,
+    AckMode, Breaker, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings,
+    Secret, Strategy, Timeouts, TokenSource,
 };
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};

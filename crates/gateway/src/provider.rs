@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tollgate_interaction::{Dialect, Operation};
-use tollgate_policy::residency::{Place, Places};
+use tollgate_policy::residency::Places;
 use tollgate_provider::aws;
 use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::served::{self, Publisher};
 
 use crate::error::CallError;
 use crate::route::RouteError;
-use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings, Secret};
+use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings, Secret, places_of};
 use crate::token::Tokens;
 use crate::upstream::{Connector, Pool};
 
@@ -227,17 +227,9 @@ impl Provider {
         geography.map(str::to_owned).or_else(|| self.region.clone())
     }
 
-    /// The places that calls to `model` touch. A cross-region profile of Amazon's is served wherever in its geography there is
-    /// room, whatever was configured.
+    /// The places that calls to `model` touch.
     pub(crate) fn places_of(&self, model: &str) -> Places {
-        let mut places = self.places.clone();
-        if let Some(geography) =
-            (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten()
-        {
-            // Amazon's `sa` is South America, and not Saudi Arabia.
-            places.inference = Place::parse(geography).ok().filter(|_| geography != "sa");
-        }
-        places
+        places_of(self.kind, &self.places, model)
     }
 
     /// Where a request for `model` goes, in origin form. `method` is the part of the path that says what is to be done, in

@@ -18,7 +18,7 @@ use crate::call::{Call, blank};
 use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::intake::OWN_LABELS;
-use crate::{clock, random};
+use crate::{clock, random, shadow};
 
 /// How a call ended.
 pub(crate) struct Ending {
@@ -95,6 +95,10 @@ pub(crate) async fn settle_on_disk(call: &mut Call, ending: Ending) -> Result<Se
 fn close(call: &mut Call, ending: Ending) -> Closing {
     call.settled = true;
     call.upstream = None;
+    call.permit = None;
+    if let Some(order) = call.shadow.take().filter(|_| ending.outcome == Outcome::Success) {
+        shadow::send(&call.gateway, order, &call.record);
+    }
     call.gateway.counters.settled(ending.outcome);
     let recorded_bytes = ending.response.body.len() as u64;
     let ended_in_us = clock::elapsed_us(call.started);
@@ -194,7 +198,7 @@ fn count(call: &Call, record: &mut Interaction, mut observation: Observation, re
     record.finish_reasons = observation.finish_reasons;
     record.service_tier = observation.service_tier;
     record.provider_cost_usd = observation.cost;
-    if let Some(attempt) = record.attempts.last_mut() {
+    if let Some(attempt) = record.attempts.get_mut(call.attempt_at()) {
         attempt.input_tokens = record.usage.input_tokens;
         attempt.output_tokens = record.usage.output_tokens;
         attempt.cost_usd = record.cost_usd;
@@ -284,10 +288,8 @@ pub(crate) fn label(record: &mut Interaction, name: &str, value: String) {
 /// Settles a call that nobody waits for any more.
 pub(crate) fn abandon(call: &mut Call, error: &CallError) {
     // Whoever was asked for nothing, or refused, is owed nothing.
-    let is_charged = (call.upstream.is_some() || call.has_answer_head) && !call.is_refused;
-    if call.record.attempts.last().is_some_and(|attempt| attempt.error_class.is_none()) {
-        call.note_attempt(None, Some(error.code()));
-    }
+    let is_charged = (call.upstream.is_some() || call.has_answer_head || call.is_racing) && !call.is_refused;
+    call.break_off_attempts(error.code());
     let observation = is_charged.then(|| call.observation(false));
     end_unheard(call, error, observation);
 }
@@ -309,7 +311,7 @@ pub(crate) async fn drain(mut call: Box<Call>) {
     end_unheard(&mut call, &CallError::HungUp, observation);
 }
 
-async fn read_to_end(call: &mut Call) -> bool {
+pub(crate) async fn read_to_end(call: &mut Call) -> bool {
     if !call.has_answer_head {
         match poll_fn(|cx| call.poll_head(cx)).await {
             Ok(head) => {

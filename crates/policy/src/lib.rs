@@ -9,6 +9,7 @@ pub mod control;
 pub mod decide;
 pub mod facts;
 pub mod residency;
+pub mod route;
 pub mod signals;
 pub mod suggestion;
 mod variable;

@@ -23,6 +23,7 @@ mod provider;
 mod provider_faults;
 mod realtime;
 mod residency;
+mod routing;
 mod shutdown;
 mod talker;
 mod tokens;
