@@ -539,5 +539,7 @@ pub(crate) fn blank() -> Interaction {
         limit_readings: Vec::new(),
         target_readings: Vec::new(),
         decided_at_us: None,
+        estimated_output_tokens: None,
+        estimated_cost_usd: None,
     }
 }
