@@ -1251,7 +1251,9 @@ def sound(lake: Lake, facts: dict, tmp: Path) -> None:
     old = tmp / "with-old-rows"
     shutil.copytree(folder, old)
     f = live(old, "interactions")[5]
-    edit(f, lambda rs: rs + [dict(rs[0], interaction_id="old", writer="gw-0", seq=5, schema_version=1, record_commitment=b"x")])
+    midnight = dict(hour=0, minute=0, second=0, microsecond=0)
+    edit(f, lambda rs: rs + [dict(rs[0], interaction_id="old", writer="gw-0", seq=5, schema_version=1, record_commitment=b"x",
+                                  started_at=rs[0]["started_at"].replace(**midnight))])
     out = run(old, facts["vkey"])
     assert out["ok"] and out["unproven_records"] == 1, out
     (tmp / "empty").mkdir()

@@ -3,6 +3,7 @@
 pub mod control;
 pub mod costs;
 pub mod derived;
+pub mod experiments;
 pub mod integrity;
 pub mod interactions;
 pub mod keys;

@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod costs;
+pub mod experiments;
 pub mod integrity;
 pub mod interaction;
 pub mod interactions;

@@ -4,6 +4,7 @@
 use askama::Template;
 
 use crate::pages::costs::CostsPage;
+use crate::pages::experiments::ExperimentsPage;
 use crate::pages::integrity::IntegrityPage;
 use crate::pages::interaction::InteractionPage;
 use crate::pages::interactions::InteractionsPage;
@@ -110,6 +111,12 @@ fn lists() -> Vec<(&'static str, String)> {
         (
             "integrity-troubled",
             IntegrityPage::new(shell("Integrity", "/integrity"), sample::troubled(), None, sample::NOW_US)
+                .render()
+                .unwrap(),
+        ),
+        (
+            "experiments",
+            ExperimentsPage::new(shell("Experiments", "/experiments"), Range::Month, sample::experiments(range))
                 .render()
                 .unwrap(),
         ),

@@ -7,10 +7,12 @@ use serde_json::json;
 use tollgate_interaction::{InteractionId, Usage, Usd};
 
 use tollgate_analytics::report::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
-    FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
-    ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals, UnpricedRow,
+    Arm, AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow,
+    Costs, Experiment, Experiments, FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message,
+    Metric, MetricKind, Overview, ReasonView, ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals,
+    UnpricedRow, Verdict,
 };
+use tollgate_analytics::statistics::{Confidence, Interval, SampleRatio};
 
 /// 2026-11-23T15:52:03.123456Z.
 pub(crate) const NOW_US: i64 = 1_795_449_123_123_456;
@@ -99,6 +101,70 @@ pub(crate) fn overview(range: TimeRange, bucket: Bucket) -> Overview {
         by_model: group(&MODELS),
         by_team: group(&TEAMS),
         by_provider,
+        as_of: AsOf { lake_version: 128, hot_rows: 43 },
+    }
+}
+
+/// One experiment with a clear result, and one that only began.
+pub(crate) fn experiments(range: TimeRange) -> Experiments {
+    let interval =
+        |estimate: f64, radius: f64| Interval { estimate, lower: estimate - radius, upper: estimate + radius };
+    let metric = |kind, mean: f64, difference: Option<(f64, f64)>, verdict| Metric {
+        kind,
+        observations: 5_120,
+        mean: Some(mean),
+        interval: Some(interval(mean, mean / 20.0)),
+        difference: difference.map(|(estimate, radius)| interval(estimate, radius)),
+        verdict,
+    };
+    let control = MetricKind::ALL.into_iter().zip([0.0123, 1_840.0, 0.021, 0.004, 0.62]);
+    let cheaper = vec![
+        metric(MetricKind::CostUsd, 0.0041, Some((-0.0082, 0.0011)), Verdict::Better),
+        metric(MetricKind::LatencyMs, 2_310.0, Some((470.0, 190.0)), Verdict::Worse),
+        metric(MetricKind::ErrorRate, 0.023, Some((0.002, 0.012)), Verdict::NoDifference),
+        metric(MetricKind::RefusalRate, 0.004, Some((0.0, 0.006)), Verdict::NoDifference),
+        Metric { mean: None, ..metric(MetricKind::Feedback, 0.6, None, Verdict::TooFew) },
+    ];
+    let arm = |name: &str, units, share, metrics| Arm {
+        name: name.to_owned(),
+        calls: units * 3,
+        units,
+        expected_share: Some(0.5),
+        share,
+        metrics,
+    };
+    let experiment = |name: &str, is_mismatch, arms| Experiment {
+        name: name.to_owned(),
+        first_at_us: NOW_US - 6 * 86_400_000_000,
+        last_at_us: NOW_US - 60_000_000,
+        calls: 10_312,
+        control: "control".to_owned(),
+        sample_ratio: Some(SampleRatio {
+            chi_square: if is_mismatch { 36.0 } else { 0.61 },
+            p: if is_mismatch { 2e-9 } else { 0.435 },
+            is_mismatch,
+        }),
+        ratio_unknown: None,
+        crossed_units: if is_mismatch { 12 } else { 0 },
+        arms,
+    };
+    let control: Vec<Metric> = control.map(|(kind, mean)| metric(kind, mean, None, Verdict::Control)).collect();
+    Experiments {
+        range,
+        experiments: vec![
+            experiment(
+                "assistant-cheaper-model-for-retail-customers",
+                false,
+                vec![arm("control", 1_720, 0.504, control.clone()), arm("cheaper", 1_692, 0.496, cheaper.clone())],
+            ),
+            experiment(
+                "long-prompts",
+                true,
+                vec![arm("control", 2_000, 0.57, control), arm("other", 1_500, 0.43, cheaper)],
+            ),
+        ],
+        alpha: Confidence::default().alpha,
+        min_units: tollgate_analytics::statistics::MIN_UNITS,
         as_of: AsOf { lake_version: 128, hot_rows: 43 },
     }
 }

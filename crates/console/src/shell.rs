@@ -94,6 +94,12 @@ const INQUIRY: &[NavItem] = &[
         needs: Needs::Nothing,
     },
 ];
+const POLICY: &[NavItem] = &[NavItem {
+    href: "/experiments",
+    label: "Experiments",
+    icon: "M6 1.5h4M7 1.5v4.2L2.8 13a1 1 0 0 0 .9 1.5h8.6a1 1 0 0 0 .9-1.5L9 5.7V1.5M5 10h6",
+    needs: Needs::Nothing,
+}];
 const ACCESS: &[NavItem] = &[
     NavItem {
         href: "/keys",
@@ -118,7 +124,7 @@ impl Shell {
             Needs::Content => self.may_read_content,
             Needs::Manage => self.may_manage,
         };
-        [("Ledger", LEDGER), ("Inquiry", INQUIRY), ("Access", ACCESS)]
+        [("Ledger", LEDGER), ("Inquiry", INQUIRY), ("Policy", POLICY), ("Access", ACCESS)]
             .into_iter()
             .map(|(title, items)| NavGroup { title, items: items.iter().filter(allowed).copied().collect() })
             .filter(|group| !group.items.is_empty())

@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tollgate_analytics::report::{
-    AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview,
-    Page, RecordedCall, ReportFuture, TimeRange,
+    AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
+    Overview, Page, RecordedCall, ReportFuture, TimeRange,
 };
 use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
@@ -51,6 +51,9 @@ impl Ledger for MadeUpLedger {
     }
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
         async move { Ok(sample::costs(range, group_by)) }.boxed()
+    }
+    fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
+        async move { Ok(sample::experiments(range)) }.boxed()
     }
     fn filter_values(&self, _: TimeRange) -> ReportFuture<FilterValues> {
         async { Ok(sample::values()) }.boxed()
@@ -281,8 +284,19 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 10] =
-    ["/", "/interactions", "/costs", "/search", "/search?q=leak", "/sql", "/reports", "/integrity", "/keys", "/setup"];
+const PAGES: [&str; 11] = [
+    "/",
+    "/interactions",
+    "/costs",
+    "/experiments",
+    "/search",
+    "/search?q=leak",
+    "/sql",
+    "/reports",
+    "/integrity",
+    "/keys",
+    "/setup",
+];
 
 #[tokio::test]
 async fn every_page_opens_for_an_administrator_with_strict_headers() {

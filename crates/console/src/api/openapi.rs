@@ -114,6 +114,14 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/experiments",
+        summary: "Every experiment of a range: arms, traffic, sample-ratio check, and always-valid intervals on cost, latency, errors, refusals and feedback.",
+        role: "viewer",
+        parameters: &[RANGE, FROM, TO],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/search",
         summary: "Calls found by the words of their prompts and answers.",
         role: "auditor",
