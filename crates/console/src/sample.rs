@@ -369,7 +369,6 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
     let line = |index: usize, key: &str| CostRow {
         key: key.to_owned(),
         calls: 81_000 / (index as u64 + 1),
-        beside: Default::default(),
         cost_usd: Usd::new(812_417_331_000_000 / (index as i128 + 1).pow(2)),
         priced: 78_000 / (index as u64 + 1),
         priced_tokens: 181_000_000 / (index as u64 + 1),

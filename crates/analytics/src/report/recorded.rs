@@ -122,7 +122,7 @@ impl InteractionDetail {
             service_tier: text("service_tier"),
             usage,
             beside: BESIDE
-                .map(|label| tags.and_then(|tags| tags.get(&format!("tollgate.{label}"))?.as_str().map(str::to_owned))),
+                .map(|label| tags.and_then(|tags| tags.get(format!("tollgate.{label}"))?.as_str().map(str::to_owned))),
             cost_usd: correction.and_then(|correction| correction.new_cost_usd).or(row.cost_usd),
             price_id: correction.map(|correction| correction.price_id.clone()).or_else(|| text("price_id")),
         })

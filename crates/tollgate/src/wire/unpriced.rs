@@ -75,6 +75,7 @@ mod tests {
             region: None,
             service_tier: None,
             usage,
+            beside: Default::default(),
             cost_usd: None,
             price_id: None,
         }
