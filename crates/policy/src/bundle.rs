@@ -9,12 +9,16 @@ use cel::Env;
 use sha2::{Digest, Sha256};
 use tollgate_interaction::Usd;
 
+use crate::allowance::Allowance;
 use crate::condition::Conditions;
 use crate::control::hash_text;
+use crate::ledger::Tally;
 
+mod budgets;
 mod compile;
 mod error;
 mod glob;
+mod limits;
 mod source;
 mod vector;
 
@@ -37,7 +41,10 @@ pub struct Bundle {
     /// Their version of it, if they number it.
     pub version: Option<String>,
     pub(crate) access: Vec<AccessRule>,
-    pub(crate) budgets: Vec<Budget>,
+    /// What the allowances add up, each once.
+    pub(crate) tallies: Arc<[Tally]>,
+    /// Budgets and limits, as they are written.
+    pub(crate) allowances: Vec<Allowance>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,
@@ -66,33 +73,24 @@ pub(crate) enum Effect {
     Deny { message: String },
 }
 
-/// A limit on what one team spends in a calendar month (UTC).
-#[derive(Debug)]
-pub(crate) struct Budget {
-    pub(crate) id: String,
-    /// `None` for every team that no other budget names.
-    pub(crate) team: Option<String>,
-    pub(crate) limit: Usd,
-    /// In ascending order of `at`.
-    pub(crate) steps: Vec<Step>,
-    pub(crate) max_snapshot_age_s: u64,
-    pub(crate) on_stale: Uncertain,
-    pub(crate) on_missing: Uncertain,
-}
-
-/// What happens from a share of the limit on.
+/// What happens from a share of a budget's limit on: it changes routes, or it is a wall.
 #[derive(Debug)]
 pub(crate) struct Step {
     /// Share of the limit; a `Usd` for its exact twelve places: `0.80` is 0.8 × 10¹².
     pub(crate) at: Usd,
-    pub(crate) action: StepAction,
+    pub(crate) prefer: Option<crate::decide::Prefer>,
+    /// Quality that targets must reach, in millionths.
+    pub(crate) min_quality: Option<u32>,
+    pub(crate) wall: Option<Wall>,
 }
 
 /// See [`Step`].
 #[derive(Debug)]
-pub(crate) enum StepAction {
-    Prefer(crate::decide::Prefer),
-    DenyUnless(Conditions),
+pub(crate) enum Wall {
+    /// With what the caller is told besides the figures.
+    Always { message: String },
+    /// Calls for which this holds go on.
+    Unless(Conditions),
 }
 
 /// What a budget does when it cannot tell what has been spent by now.

@@ -71,7 +71,7 @@ pub(crate) static VARIABLES: [Variable; 17] = [
     always("request.day", Type::Int),
     // Rounded down; `null` with a limit of zero.
     of_budget("budget.used_percent", Type::Int, true),
-    // Cents, rounded down: whole numbers, so that no money is ever a float.
+    // Cents, rounded down: whole numbers, so that no money is ever a float. Of tokens and calls, hundredths.
     of_budget("budget.spent_cents", Type::Int, false),
     of_budget("budget.limit_cents", Type::Int, false),
     // False if the spend is unknown or older than the budget accepts.

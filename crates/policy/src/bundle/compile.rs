@@ -5,20 +5,15 @@ use std::sync::Arc;
 
 use cel::Env;
 use serde_saphyr::{Location, Spanned};
-use tollgate_interaction::Usd;
 
-use super::source::{
-    AccessSource, BudgetSource, BundleSource, PreferSource, StepSource, TestSource, UncertainSource, WhenSource,
-};
+use super::source::{AccessSource, BundleSource, PreferSource, TestSource, WhenSource};
 use super::vector::TestVector;
-use super::{AccessRule, Budget, Bundle, BundleError, Effect, ModelPattern, Step, StepAction, Uncertain, hash_of};
+use super::{AccessRule, Bundle, BundleError, Effect, ModelPattern, hash_of};
+use crate::allowance::Allowance;
 use crate::condition::{ConditionError, Conditions};
 use crate::decide::Prefer;
 use crate::suggestion;
 use crate::variable::Phase;
-
-/// How old the spend may be if a budget does not say.
-const DEFAULT_MAX_SNAPSHOT_AGE_S: u64 = 60;
 
 pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result<Bundle, BundleError> {
     if source.access.is_empty() {
@@ -35,24 +30,21 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         unique(&rule.value.id, &mut ids)?;
         access.push(compiler.access_rule(rule)?);
     }
-    let mut budgets: Vec<Budget> = Vec::with_capacity(source.budgets.len());
-    for budget in &source.budgets {
-        unique(&budget.value.id, &mut ids)?;
-        let compiled = compiler.budget(&budget.value)?;
-        if budgets.iter().any(|known| known.team == compiled.team) {
-            let team = &budget.value.scope.team;
-            let message = format!("team `{}` already has a budget; a team has one per month", team.value);
-            return Err(BundleError::new(team.referenced, message));
-        }
-        budgets.push(compiled);
+    for id in source.budgets.iter().map(|budget| &budget.value.id) {
+        unique(id, &mut ids)?;
     }
+    for id in source.limits.iter().map(|limit| &limit.value.id) {
+        unique(id, &mut ids)?;
+    }
+    let (tallies, allowances) = compiler.allowances(&source.budgets, &source.limits)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
         check_rule_name(&test.value, &ids)?;
+        check_spent(&test.value, &allowances)?;
         tests.push(TestVector::compile(test)?);
     }
     let (name, version) = (source.bundle.name, source.bundle.version);
-    Ok(Bundle { hash: hash_of(yaml), name, version, access, budgets, tests, env })
+    Ok(Bundle { hash: hash_of(yaml), name, version, access, tallies, allowances, tests, env })
 }
 
 fn unique(id: &Spanned<String>, ids: &mut HashSet<String>) -> Result<(), BundleError> {
@@ -109,7 +101,19 @@ pub(super) fn preference(source: &Spanned<PreferSource>) -> Result<Option<Prefer
     }
 }
 
-struct Compiler<'a> {
+/// The budgets and limits whose figures a test gives must exist.
+fn check_spent(test: &TestSource, allowances: &[Allowance]) -> Result<(), BundleError> {
+    let known = || allowances.iter().map(|allowance| allowance.id.as_str());
+    for (id, amount) in &test.given.spent {
+        if !known().any(|known| known == id) {
+            let advice = suggestion::phrase(id, known());
+            return Err(BundleError::new(amount.referenced, format!("no budget or limit has the id `{id}`{advice}")));
+        }
+    }
+    Ok(())
+}
+
+pub(super) struct Compiler<'a> {
     yaml: &'a str,
     env: &'a Env,
 }
@@ -138,67 +142,7 @@ impl Compiler<'_> {
         Ok(AccessRule { id: id.value.clone(), when: self.conditions(when, Phase::Access)?, effect })
     }
 
-    fn budget(&self, source: &BudgetSource) -> Result<Budget, BundleError> {
-        let team = &source.scope.team;
-        if team.value.is_empty() || (team.value.contains('*') && team.value != "*") {
-            let message = format!("`{}` is not a scope; name one team, or write `\"*\"` for all others", team.value);
-            return Err(BundleError::new(team.referenced, message));
-        }
-        let limit = source.limit.usd.value;
-        if limit < Usd::ZERO || limit > Usd::from_dollars(1_000_000_000) {
-            let message = format!("a limit of {limit} USD is not between zero and a billion");
-            return Err(BundleError::new(source.limit.usd.referenced, message));
-        }
-        let max_snapshot_age_s = match &source.max_snapshot_age {
-            Some(age) => seconds(age)?,
-            None => DEFAULT_MAX_SNAPSHOT_AGE_S,
-        };
-        Ok(Budget {
-            id: source.id.value.clone(),
-            team: Some(team.value.clone()).filter(|team| team != "*"),
-            limit,
-            steps: self.steps(&source.id.value, &source.steps)?,
-            max_snapshot_age_s,
-            on_stale: source.on_stale.into(),
-            on_missing: source.on_missing.unwrap_or(source.on_stale).into(),
-        })
-    }
-
-    fn steps(&self, id: &str, source: &Spanned<Vec<Spanned<StepSource>>>) -> Result<Vec<Step>, BundleError> {
-        if source.value.is_empty() {
-            return Err(BundleError::new(source.referenced, format!("budget `{id}` has no steps, so it does nothing")));
-        }
-        let mut steps: Vec<Step> = Vec::with_capacity(source.value.len());
-        for step in &source.value {
-            let at = step.value.at.value;
-            if at <= Usd::ZERO || at > Usd::from_dollars(100) {
-                let message = format!("`at: {at}` is not a share of the limit; write 0.80 for 80 %");
-                return Err(BundleError::new(step.value.at.referenced, message));
-            }
-            if steps.last().is_some_and(|previous| previous.at > at) {
-                return Err(BundleError::new(step.value.at.referenced, "steps go from the lowest `at` to the highest"));
-            }
-            steps.push(Step { at, action: self.step_action(step)? });
-        }
-        Ok(steps)
-    }
-
-    fn step_action(&self, step: &Spanned<StepSource>) -> Result<StepAction, BundleError> {
-        match (&step.value.prefer, &step.value.deny_unless) {
-            (Some(prefer), None) => match preference(prefer)? {
-                Some(prefer) => Ok(StepAction::Prefer(prefer)),
-                None => Err(BundleError::new(prefer.referenced, "a step that prefers nothing does nothing; remove it")),
-            },
-            (None, Some(when)) => Ok(StepAction::DenyUnless(self.conditions(when, Phase::Budget)?)),
-            _ => {
-                let message =
-                    "a step has either `prefer` or `deny_unless`; write `deny_unless: \"false\"` to deny always";
-                Err(BundleError::new(step.value.at.referenced, message))
-            }
-        }
-    }
-
-    fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
+    pub(super) fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
         let (list, any): (Vec<(&str, Location)>, bool) = match &when.value {
             WhenSource::One(text) => (vec![(text, when.referenced)], false),
             WhenSource::All(list) => (located(list), false),
@@ -237,14 +181,4 @@ fn model_pattern(text: &Spanned<String>) -> Result<ModelPattern, BundleError> {
         let message = format!("`{}` is not a model; write its name, or a prefix that ends in `*`", text.value);
         BundleError::new(text.referenced, message)
     })
-}
-
-impl From<UncertainSource> for Uncertain {
-    fn from(source: UncertainSource) -> Self {
-        match source {
-            UncertainSource::Allow => Uncertain::Allow,
-            UncertainSource::Conservative => Uncertain::Conservative,
-            UncertainSource::Deny => Uncertain::Deny,
-        }
-    }
 }

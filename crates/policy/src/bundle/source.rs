@@ -10,6 +10,8 @@ use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
 use super::BundleError;
+use super::budgets::BudgetSource;
+use super::limits::LimitRuleSource;
 
 /// A whole bundle.
 #[derive(Debug, Deserialize)]
@@ -25,6 +27,8 @@ pub(super) struct BundleSource {
     pub(super) access: Vec<Spanned<AccessSource>>,
     #[serde(default)]
     pub(super) budgets: Vec<Spanned<BudgetSource>>,
+    #[serde(default)]
+    pub(super) limits: Vec<Spanned<LimitRuleSource>>,
     #[serde(default)]
     pub(super) tests: Vec<Spanned<TestSource>>,
 }
@@ -81,63 +85,6 @@ pub(super) struct AllowSource {
     pub(super) operations: Vec<Operation>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BudgetSource {
-    pub(super) id: Spanned<String>,
-    pub(super) scope: ScopeSource,
-    pub(super) limit: LimitSource,
-    pub(super) steps: Spanned<Vec<Spanned<StepSource>>>,
-    #[serde(default)]
-    pub(super) max_snapshot_age: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) on_stale: UncertainSource,
-    /// `None` for the same as `on_stale`.
-    #[serde(default)]
-    pub(super) on_missing: Option<UncertainSource>,
-    #[serde(default, rename = "description")]
-    _description: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ScopeSource {
-    pub(super) team: Spanned<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LimitSource {
-    pub(super) usd: Spanned<Usd>,
-    #[serde(rename = "per")]
-    pub(super) _per: Period,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Period {
-    Month,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StepSource {
-    pub(super) at: Spanned<Usd>,
-    #[serde(default)]
-    pub(super) prefer: Option<Spanned<PreferSource>>,
-    #[serde(default)]
-    pub(super) deny_unless: Option<Spanned<WhenSource>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum UncertainSource {
-    Allow,
-    #[default]
-    Conservative,
-    Deny,
-}
-
 /// `cheapest`, or `{tag: …}`.
 #[derive(Debug)]
 pub(super) enum PreferSource {
@@ -188,6 +135,16 @@ pub(super) struct GivenSource {
     pub(super) priority: Option<String>,
     #[serde(default, rename = "request.metadata")]
     pub(super) metadata: BTreeMap<String, String>,
+    #[serde(default, rename = "request.user")]
+    pub(super) user: Option<String>,
+    /// What the books say, by the id of the budget or limit.
+    #[serde(default)]
+    pub(super) spent: BTreeMap<String, Spanned<Usd>>,
+    /// What the call itself is likely to use up.
+    #[serde(default, rename = "request.estimated_cost")]
+    pub(super) estimated_cost: Option<Usd>,
+    #[serde(default, rename = "request.estimated_tokens")]
+    pub(super) estimated_tokens: u64,
     #[serde(default, rename = "spend.known")]
     pub(super) spend_known: Option<bool>,
     #[serde(default, rename = "spend.month_to_date")]

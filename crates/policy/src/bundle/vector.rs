@@ -8,7 +8,8 @@ use super::source::{GivenSource, TestSource};
 use super::{Bundle, BundleError, compile};
 use crate::control::Principal;
 use crate::decide::{Prefer, Verdict, decide};
-use crate::facts::{Facts, Spend};
+use crate::facts::Facts;
+use crate::ledger::{Account, Amounts, Reading, Unit};
 
 /// The time of a call unless a test says otherwise: 2026-01-15T12:00:00Z, a Thursday.
 const DEFAULT_NOW_US: i64 = 1_768_478_400_000_000;
@@ -21,7 +22,9 @@ pub(crate) struct TestVector {
     principal: Principal,
     given: GivenSource,
     metadata: Vec<(String, String)>,
-    spend: Option<Spend>,
+    /// Of every account that [`GivenSource::spent`] does not speak of; `None` if nothing is known.
+    month_to_date: Option<Usd>,
+    age_s: u64,
     now_us: i64,
     decision: Decision,
     rule: Option<String>,
@@ -47,7 +50,7 @@ pub fn run_tests(bundle: &Bundle) -> Vec<TestResult> {
     let outcome = |test: &TestVector| TestResult {
         name: test.name.clone(),
         line: test.line,
-        failure: test.difference(&decide(bundle, &test.facts())),
+        failure: test.difference(&test.decide(bundle)),
     };
     bundle.tests.iter().map(outcome).collect()
 }
@@ -70,7 +73,8 @@ impl TestVector {
                 expires_at_us: None,
             },
             metadata: given.metadata.clone().into_iter().collect(),
-            spend: given.spend_known.unwrap_or(true).then_some(Spend { month_to_date, age_s }),
+            month_to_date: given.spend_known.unwrap_or(true).then_some(month_to_date),
+            age_s,
             now_us: given.now.as_ref().map_or(Ok(DEFAULT_NOW_US), time)?,
             given,
             decision: expect.decision,
@@ -78,6 +82,34 @@ impl TestVector {
             code: expect.code,
             prefer: expect.prefer.as_ref().map(compile::preference).transpose()?,
         })
+    }
+
+    fn decide(&self, bundle: &Bundle) -> Verdict {
+        let facts = self.facts();
+        let accounts = bundle.accounts(&facts);
+        let readings: Vec<Reading> = accounts.iter().map(|account| self.reading(bundle, account)).collect();
+        decide(bundle, &Facts { accounts: &accounts, readings: &readings, ..facts })
+    }
+
+    /// What the test says of an account: by the id of a budget or limit that draws on it, or else `spend.month_to_date`,
+    /// which means the US dollars of every budget.
+    fn reading(&self, bundle: &Bundle, account: &Account) -> Reading {
+        let mut settled = Amounts { usd: self.month_to_date.unwrap_or_default(), ..Amounts::ZERO };
+        let mut reserved = Amounts::ZERO;
+        let mut is_known = self.month_to_date.is_some();
+        for allowance in bundle.allowances.iter().filter(|allowance| allowance.tally == account.tally) {
+            let Some(said) = self.given.spent.get(&allowance.id).map(|said| said.value) else { continue };
+            let count = u64::try_from(said.get() / Usd::from_dollars(1).get()).unwrap_or(0);
+            is_known = true;
+            match allowance.unit {
+                Unit::Usd => settled.usd = said,
+                Unit::Tokens => settled.tokens = count,
+                Unit::Calls => settled.calls = count,
+                Unit::Concurrency => reserved.calls = count,
+            }
+        }
+        let age_s = is_known.then_some(self.age_s);
+        Reading { settled, reserved, age_s, frees_at_us: None }
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -89,7 +121,14 @@ impl TestVector {
             stream: self.given.stream,
             priority: self.given.priority.as_deref(),
             metadata: &self.metadata,
-            spend: self.spend,
+            user_ref: self.given.user.as_deref(),
+            accounts: &[],
+            readings: &[],
+            estimate: Amounts {
+                usd: self.given.estimated_cost.unwrap_or_default(),
+                tokens: self.given.estimated_tokens,
+                calls: 1,
+            },
             signals_id: "sig-test",
             now_us: self.now_us,
         }

@@ -22,7 +22,10 @@ fn holds(text: &str) -> Result<bool, String> {
         stream: true,
         priority: None,
         metadata: &metadata,
-        spend: None,
+        user_ref: None,
+        accounts: &[],
+        readings: &[],
+        estimate: crate::ledger::Amounts::ZERO,
         signals_id: "",
         // 2026-11-18T11:06:40Z, a Wednesday.
         now_us: 1_795_000_000_000_000,
