@@ -1,17 +1,20 @@
-//! May this call go ahead: what the team has spent and what the call may cost go to the policy bundle, and its verdict,
+//! May this call go ahead: what was spent and what the call may cost go to the policy bundle, and its verdict,
 //! with the reasons, onto the record. The decision itself is [`tollgate_policy::decide()`]'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_interaction::Decision;
 use tollgate_policy::control::{ControlSnapshot, Principal};
+use tollgate_policy::ledger::Amounts;
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Facts, Prefer, decide};
+use tollgate_policy::{Facts, Prefer};
 use tollgate_provider::RequestHead;
 
 use crate::call::Call;
 use crate::error::CallError;
 use crate::route::Resolved;
+use crate::spending::{self, Reserved};
 
 /// Output tokens reserved for a call that sets no limit of its own.
 const ASSUMED_OUTPUT_TOKENS: u64 = 1_000;
@@ -40,10 +43,13 @@ pub(crate) fn admit(
     let now_us = call.now_us();
     let output_tokens = head.max_output_tokens.unwrap_or(ASSUMED_OUTPUT_TOKENS).saturating_mul(head.choices);
     let estimates = resolved.targets.iter().map(|target| target.estimate(head.estimated_input_tokens, output_tokens));
-    let estimate = estimates.max().unwrap_or_default();
-    let standing = call.gateway.ledger.reserve(&principal.team, estimate, now_us);
-    call.reserved = Some(estimate);
+    let estimate = Amounts {
+        usd: estimates.max().unwrap_or_default(),
+        tokens: head.estimated_input_tokens.saturating_add(output_tokens),
+        calls: 1,
+    };
     call.principal = Some(Arc::clone(principal));
+    let gateway = Arc::clone(&call.gateway);
     let record = &mut call.record;
     let priority = record.tags.iter().find(|(name, _)| name == PRIORITY).map(|(_, value)| value.as_str());
     let facts = Facts {
@@ -54,19 +60,25 @@ pub(crate) fn admit(
         stream: head.stream,
         priority,
         metadata: &record.tags,
-        spend: standing.spend,
-        signals_id: &standing.signals.id,
+        user_ref: record.user_ref.as_deref(),
+        accounts: &[],
+        readings: &[],
+        estimate,
+        signals_id: "",
         now_us,
     };
-    let verdict = decide(&control.bundle, &facts);
+    let settled = spending::decide_and_reserve(&gateway.ledger, &control.bundle, &facts);
+    let Reserved { verdict, signals, reservation, readings: _readings } = settled;
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());
-    record.signals_id = Some(&standing.signals.id).filter(|id| !id.is_empty()).cloned();
+    record.signals_id = Some(&signals.id).filter(|id| !id.is_empty()).cloned();
+    call.reserved = reservation;
     if verdict.decision == Decision::Deny {
         let message =
             if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };
-        return Err(CallError::Denied { code: verdict.code, message });
+        let retry_after = verdict.retry_after_s.map(Duration::from_secs);
+        return Err(CallError::Denied { code: verdict.code, message, retry_after });
     }
-    Ok(Admitted { prefer: verdict.prefer, signals: standing.signals, now_us })
+    Ok(Admitted { prefer: verdict.prefer, signals, now_us })
 }

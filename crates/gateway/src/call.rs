@@ -10,9 +10,10 @@ use bytes::Bytes;
 use tollgate_interaction::schema::SCHEMA_VERSION;
 use tollgate_interaction::{
     Attempt, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload,
-    Source, Usage, UsageSource, Usd,
+    Source, Usage, UsageSource,
 };
 use tollgate_policy::control::Principal;
+use tollgate_policy::ledger::Reservation;
 use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
@@ -51,8 +52,8 @@ pub(crate) struct Call {
     /// Whether an `opened` event with the request is in the log.
     pub(crate) is_opened: bool,
     pub(crate) principal: Option<Arc<Principal>>,
-    /// Held in the spend ledger for the principal's team.
-    pub(crate) reserved: Option<Usd>,
+    /// What is held back for it in the books.
+    pub(crate) reserved: Option<Reservation>,
     pub(crate) target: Option<Arc<Target>>,
     pub(crate) upstream: Option<Upstream>,
     /// Whether the present attempt's request has gone out, so that it may be charged for.
@@ -430,8 +431,8 @@ impl Drop for Call {
     fn drop(&mut self) {
         if self.settled {
             // The caller left while the end of the call was on its way to the disk.
-            if let (Some(reserved), Some(principal)) = (self.reserved.take(), &self.principal) {
-                self.gateway.ledger.release(&principal.team, reserved);
+            if let Some(reserved) = self.reserved.take() {
+                self.gateway.ledger.release(reserved);
             }
             return;
         }

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::Outcome;
-use tollgate_policy::Spend;
 use tollgate_policy::control::ControlSnapshot;
+use tollgate_policy::ledger::{Account, Reading, Tally};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
@@ -184,10 +184,19 @@ impl Gateway {
         self.routes.price_names()
     }
 
-    /// What `team` has spent this month as the next call of it would be judged: the signals snapshot, what was settled
-    /// here since, and the reservations of calls in flight. `None` if no snapshot was ever taken.
+    /// What the books say of an account of the active bundle, as the next call would be judged by it: the reading of the
+    /// log, what was settled here since, and the reservations of calls in flight.
     #[must_use]
-    pub fn spend(&self, team: &str) -> Option<Spend> {
-        self.ledger.standing(team, clock::now_us()).spend
+    pub fn reading(&self, tally: &Tally, scope: &str) -> Reading {
+        self.ledger.reading_of(&self.control.load().bundle, tally, scope, clock::now_us())
+    }
+
+    /// The accounts of the active bundle's budgets and limits that are in use, each with what the books say.
+    #[must_use]
+    pub fn readings(&self) -> Vec<(Account, Reading)> {
+        let bundle = Arc::clone(&self.control.load().bundle);
+        let accounts = self.ledger.accounts(&bundle);
+        let readings = self.ledger.read(&bundle, &accounts, clock::now_us()).readings;
+        accounts.into_iter().zip(readings).collect()
     }
 }

@@ -31,6 +31,7 @@ pub mod settings;
 mod settle;
 mod signals;
 mod socket;
+mod spending;
 mod stages;
 mod token;
 mod unread;

@@ -225,7 +225,7 @@ async fn list_models(call: &mut Call, name: &str, parts: &Parts) -> Result<Reply
     call.describe(&mut intake);
     if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= call.now_us()) {
         let message = "the key has expired; ask for a new one".to_owned();
-        return Err(CallError::Denied { code: KEY_EXPIRED, message });
+        return Err(CallError::Denied { code: KEY_EXPIRED, message, retry_after: None });
     }
     let body = crate::endpoint::models(&gateway, call.dialect, name)?;
     let ending = Ending {

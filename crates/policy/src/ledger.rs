@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
-use tollgate_interaction::Usd;
+use tollgate_interaction::{Interaction, Outcome, Usd};
 
 use crate::scope::{Attributes, Dimension, scope_of, scope_text};
 use crate::window::Window;
@@ -47,6 +47,22 @@ pub struct Amounts {
 impl Amounts {
     /// Nothing.
     pub const ZERO: Amounts = Amounts { usd: Usd::ZERO, tokens: 0, calls: 0 };
+
+    /// What a row of the log counts for. Money and tokens count whoever let the call through; `is_admitted` says whether
+    /// policy did, see [`is_admitted`].
+    #[must_use]
+    pub fn of_row(
+        is_admitted: bool,
+        cost_usd: Option<Usd>,
+        input_tokens: Option<u64>,
+        output_tokens: Option<u64>,
+    ) -> Amounts {
+        Amounts {
+            usd: cost_usd.unwrap_or(Usd::ZERO),
+            tokens: input_tokens.unwrap_or(0).saturating_add(output_tokens.unwrap_or(0)),
+            calls: u64::from(is_admitted),
+        }
+    }
 
     /// The amount in one unit.
     #[must_use]
@@ -86,6 +102,23 @@ pub struct Posting<'a> {
     pub attributes: &'a dyn Attributes,
     /// What it used up.
     pub amounts: Amounts,
+}
+
+/// Whether a row is of a call that policy let through: one was decided by a bundle, and it was not denied.
+#[must_use]
+pub fn is_admitted(policy_bundle_hash: Option<&str>, outcome: &str) -> bool {
+    policy_bundle_hash.is_some() && outcome != Outcome::Denied.as_str()
+}
+
+impl<'a> Posting<'a> {
+    /// What a row counts for, and where.
+    #[must_use]
+    pub fn of(row: &'a Interaction) -> Posting<'a> {
+        let is_admitted = is_admitted(row.policy_bundle_hash.as_deref(), row.outcome.as_str());
+        let (input, output) = (row.usage.input_tokens, row.usage.output_tokens);
+        let amounts = Amounts::of_row(is_admitted, row.cost_usd, input, output);
+        Posting { at_us: row.started_at_us, attributes: row, amounts }
+    }
 }
 
 /// Accounts of one kind: told apart by the same dimensions, over the same window. Budgets share tallies.

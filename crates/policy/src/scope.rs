@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use tollgate_interaction::Interaction;
+
 /// Separates the values of a scope with several dimensions.
 const SEPARATOR: char = '\u{1f}';
 
@@ -59,6 +61,20 @@ impl Dimension {
 pub trait Attributes {
     /// Its value in a dimension; `None` if it has none.
     fn value(&self, dimension: &Dimension) -> Option<&str>;
+}
+
+impl Attributes for Interaction {
+    fn value(&self, dimension: &Dimension) -> Option<&str> {
+        match dimension {
+            Dimension::Tenant => Some(&self.tenant),
+            Dimension::Project => self.project.as_deref(),
+            Dimension::Team => Some(&self.team),
+            Dimension::User => self.user_ref.as_deref(),
+            Dimension::Key => self.api_key_id.as_deref(),
+            Dimension::Model => Some(&self.model_requested),
+            Dimension::Tag(name) => self.tags.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()),
+        }
+    }
 }
 
 /// The values of one call in several dimensions, as one text: the name of an account within its tally.

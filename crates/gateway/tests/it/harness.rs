@@ -19,6 +19,7 @@ use tollgate_gateway::{
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
+use tollgate_policy::ledger::Sums;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_provider::preset::Quirks;
@@ -160,7 +161,9 @@ impl Bench {
         settings.log_position.clone_from(&position);
         let control = Arc::new(ArcSwap::from_pointee(control()));
         // Fresh, and nothing spent: the default bundle would otherwise prefer the cheapest target to be on the safe side.
-        let signals = SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), ..SignalsSnapshot::default() };
+        let budgets = Sums::of(control.load().bundle.tallies());
+        let signals =
+            SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), budgets, ..SignalsSnapshot::default() };
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let catalog = Arc::new(Catalog::builtin().unwrap());
         let gateway = Gateway::new(settings, wal.appender(), control, Arc::clone(&signals), catalog).unwrap();
