@@ -157,6 +157,32 @@ impl Tally {
     }
 }
 
+/// A tally as JSON: `{"dimensions": ["team"], "window": "month/UTC"}`.
+#[derive(Serialize, Deserialize)]
+struct TallyText {
+    dimensions: Vec<String>,
+    window: String,
+}
+
+impl Serialize for Tally {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let dimensions = self.dimensions.iter().map(ToString::to_string).collect();
+        TallyText { dimensions, window: self.window.to_string() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tally {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let TallyText { dimensions, window } = TallyText::deserialize(deserializer)?;
+        let dimension =
+            |text: String| Dimension::parse(&text).ok_or_else(|| D::Error::custom(format!("no scope is by `{text}`")));
+        let dimensions = dimensions.into_iter().map(dimension).collect::<Result<_, _>>()?;
+        let window = Window::parse(&window).ok_or_else(|| D::Error::custom(format!("no window is `{window}`")))?;
+        Ok(Tally::new(dimensions, window))
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.id)

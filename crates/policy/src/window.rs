@@ -136,6 +136,33 @@ impl Window {
     }
 }
 
+impl Window {
+    /// Reads what [`Window`] is written as; `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Window> {
+        const ALL: [Period; 7] =
+            [Period::Minute, Period::Hour, Period::Day, Period::Week, Period::Month, Period::Quarter, Period::Year];
+        match text.split_once('/') {
+            None => (text == "in-flight").then_some(Window::InFlight),
+            Some(("rolling", length)) => {
+                let (digits, unit) = length.split_at(length.len().checked_sub(1)?);
+                let unit_s = match unit {
+                    "s" => 1,
+                    "m" => 60,
+                    "h" => 3_600,
+                    "d" => 86_400,
+                    _ => return None,
+                };
+                Some(Window::Rolling { length_s: digits.parse::<u64>().ok()?.checked_mul(unit_s)? })
+            }
+            Some((per, zone)) => {
+                let per = ALL.into_iter().find(|period| period.as_str() == per)?;
+                Some(Window::Calendar { per, zone: zone.parse().ok()? })
+            }
+        }
+    }
+}
+
 /// Names the window within a tally's name: `month/UTC`, `rolling/24h`, `in-flight`.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
