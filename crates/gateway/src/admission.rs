@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_interaction::Decision;
+use tollgate_interaction::{Decision, Interaction};
 use tollgate_policy::control::{ControlSnapshot, Principal};
 use tollgate_policy::ledger::Amounts;
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Facts, Prefer};
+use tollgate_policy::{Bundle, Facts, Prefer};
 use tollgate_provider::RequestHead;
 
 use crate::call::Call;
@@ -27,6 +27,24 @@ pub(crate) struct Admitted {
     pub(crate) signals: Arc<SignalsSnapshot>,
     /// When it was asked.
     pub(crate) now_us: i64,
+}
+
+/// What policy is told of a call.
+pub(crate) fn facts<'a>(
+    bundle: &'a Bundle,
+    record: &'a Interaction,
+    principal: &'a Principal,
+    head: &'a RequestHead,
+    now_us: i64,
+) -> Facts<'a> {
+    let facts = Facts {
+        stream: head.stream,
+        metadata: &record.tags,
+        user_ref: record.user_ref.as_deref(),
+        estimated_input_tokens: Some(head.estimated_input_tokens),
+        ..Facts::new(principal, record.operation, record.dialect, &head.model, now_us)
+    };
+    Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
 }
 
 /// Asks policy, and holds a reservation in the spend ledger from here on.
@@ -49,31 +67,17 @@ pub(crate) fn admit(
         calls: 1,
     };
     call.principal = Some(Arc::clone(principal));
-    let gateway = Arc::clone(&call.gateway);
+    let facts = Facts { estimate, ..facts(&control.bundle, &call.record, principal, head, now_us) };
+    let Reserved { verdict, signals, reservation, readings } =
+        spending::decide_and_reserve(&call.gateway.ledger, &control.bundle, &facts);
+    call.reserved = reservation;
     let record = &mut call.record;
-    let priority = record.tags.iter().find(|(name, _)| name == PRIORITY).map(|(_, value)| value.as_str());
-    let facts = Facts {
-        principal,
-        operation: record.operation,
-        dialect: record.dialect,
-        model: &head.model,
-        stream: head.stream,
-        priority,
-        metadata: &record.tags,
-        user_ref: record.user_ref.as_deref(),
-        accounts: &[],
-        readings: &[],
-        estimate,
-        signals_id: "",
-        now_us,
-    };
-    let settled = spending::decide_and_reserve(&gateway.ledger, &control.bundle, &facts);
-    let Reserved { verdict, signals, reservation, readings: _readings } = settled;
+    (record.budget_readings, record.limit_readings) = readings;
+    record.decided_at_us = Some(now_us);
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());
     record.signals_id = Some(&signals.id).filter(|id| !id.is_empty()).cloned();
-    call.reserved = reservation;
     if verdict.decision == Decision::Deny {
         let message =
             if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };

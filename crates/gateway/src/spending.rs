@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tollgate_interaction::{Decision, Reason};
 use tollgate_policy::decide::{Verdict, code};
-use tollgate_policy::ledger::{Account, Reading, Reservation};
+use tollgate_policy::ledger::Reservation;
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Bundle, Facts, decide};
+use tollgate_policy::{Bundle, Facts, Recorded, decide};
 
 use crate::signals::{SpendLedger, Standing};
 
@@ -22,8 +22,8 @@ pub(crate) struct Reserved {
     pub(crate) signals: Arc<SignalsSnapshot>,
     /// What is held back, if the call may go ahead.
     pub(crate) reservation: Option<Reservation>,
-    /// What the decision went by.
-    pub(crate) readings: Vec<(Account, Reading)>,
+    /// What the decision went by, for the row.
+    pub(crate) readings: Recorded,
 }
 
 /// Decides a call, and holds its estimate back in every account it draws on if it may go ahead.
@@ -47,7 +47,8 @@ pub(crate) fn decide_and_reserve(ledger: &SpendLedger, bundle: &Bundle, facts: &
         }
         rounds += 1;
     };
-    Reserved { verdict, signals, reservation, readings: accounts.into_iter().zip(readings).collect() }
+    let readings = bundle.record_readings(&accounts, &readings);
+    Reserved { verdict, signals, reservation, readings }
 }
 
 /// Denies where figures change faster than they can be decided by: never in silence, and never open.

@@ -11,6 +11,10 @@ use crate::ledger::{Account, Reading, Tally, Unit};
 use crate::scope::{Attributes, ScopePattern, scope_of, scope_phrase};
 use crate::window::{Period, Window, instant_text};
 
+mod recorded;
+
+pub use recorded::Recorded;
+
 /// A budget or a limit, compiled.
 #[derive(Debug)]
 pub(crate) struct Allowance {
@@ -316,7 +320,7 @@ impl Step {
             });
         }
         if let Some(floor) = self.min_quality {
-            actions.push(format!("wants a quality of at least {}", crate::budget::share_text(floor)));
+            actions.push(format!("wants a quality of at least {}", floor));
         }
         if let Some(wall) = &self.wall {
             actions.push(match wall {

@@ -108,7 +108,7 @@ fn prefer(step: &Step, share: i64, verdict: &mut Verdict, wanted: &mut Wanted) -
     }
     if let Some(floor) = step.min_quality {
         verdict.min_quality = verdict.min_quality.max(Some(floor));
-        changes.push(format!("with a quality of at least {}", share_text(floor)));
+        changes.push(format!("with a quality of at least {}", floor));
     }
     (!changes.is_empty()).then(|| changes.join(", "))
 }
@@ -204,11 +204,4 @@ impl Prefer {
             Prefer::Tag(tag) => format!("preferring targets tagged `{tag}`"),
         }
     }
-}
-
-/// A share in millionths as a decimal: `0.92`.
-pub(crate) fn share_text(millionths: u32) -> String {
-    let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
-    let kept = text.trim_end_matches('0');
-    if kept.ends_with('.') { format!("{kept}0") } else { kept.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! A policy bundle: one YAML text with access rules, budgets and the tests that show what they mean. Loading refuses
+//! A policy bundle: one YAML text with access rules, budgets, limits and the tests that show what they mean. Loading refuses
 //! whatever it does not fully understand, with line, column and the name that was probably meant; nothing is ignored.
 //! The bundle's hash is SHA-256 over the exact text, so that a row in the log leads to the very words that decided.
 
@@ -7,23 +7,29 @@ use std::sync::Arc;
 
 use cel::Env;
 use sha2::{Digest, Sha256};
-use tollgate_interaction::Usd;
 
 use crate::allowance::Allowance;
-use crate::condition::Conditions;
 use crate::control::hash_text;
 use crate::ledger::Tally;
 
+mod access;
 mod budgets;
 mod compile;
+mod data_classes;
 mod error;
 mod glob;
 mod limits;
+mod residency;
+mod review;
 mod source;
 mod vector;
 
+pub(crate) use access::{AccessRule, Effect};
+pub(crate) use budgets::{Step, Uncertain, Wall};
+pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use error::BundleError;
 pub(crate) use glob::ModelPattern;
+pub(crate) use residency::{ResidencyEffect, ResidencyRule};
 pub use vector::{TestResult, run_tests};
 
 /// The bundle that is active until another is put in its place.
@@ -40,7 +46,13 @@ pub struct Bundle {
     pub name: String,
     /// Their version of it, if they number it.
     pub version: Option<String>,
+    pub(crate) review_by: Option<review::ReviewBy>,
+    /// See [`Bundle::remarks`].
+    pub(crate) remarks: Vec<BundleError>,
+    /// From the most sensitive to the least.
+    pub(crate) data_classes: Vec<DataClass>,
     pub(crate) access: Vec<AccessRule>,
+    pub(crate) residency: Vec<ResidencyRule>,
     /// What the allowances add up, each once.
     pub(crate) tallies: Arc<[Tally]>,
     /// Budgets and limits, as they are written.
@@ -54,54 +66,6 @@ impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bundle").field("name", &self.name).field("hash", &self.hash).finish_non_exhaustive()
     }
-}
-
-/// Allows or denies calls that meet its conditions.
-#[derive(Debug)]
-pub(crate) struct AccessRule {
-    pub(crate) id: String,
-    pub(crate) when: Conditions,
-    pub(crate) effect: Effect,
-}
-
-/// What an access rule does.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// Empty lists stand for everything.
-    Allow { models: Vec<ModelPattern>, operations: Vec<tollgate_interaction::Operation> },
-    /// With the text shown to the caller.
-    Deny { message: String },
-}
-
-/// What happens from a share of a budget's limit on: it changes routes, or it is a wall.
-#[derive(Debug)]
-pub(crate) struct Step {
-    /// Share of the limit; a `Usd` for its exact twelve places: `0.80` is 0.8 × 10¹².
-    pub(crate) at: Usd,
-    pub(crate) prefer: Option<crate::decide::Prefer>,
-    /// Quality that targets must reach, in millionths.
-    pub(crate) min_quality: Option<u32>,
-    pub(crate) wall: Option<Wall>,
-}
-
-/// See [`Step`].
-#[derive(Debug)]
-pub(crate) enum Wall {
-    /// With what the caller is told besides the figures.
-    Always { message: String },
-    /// Calls for which this holds go on.
-    Unless(Conditions),
-}
-
-/// What a budget does when it cannot tell what has been spent by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Uncertain {
-    /// Goes by the last known figure, or stands aside if there is none.
-    Allow,
-    /// Prefers as if every step were reached; denies by the last known figure.
-    Conservative,
-    /// Acts as if every step were reached.
-    Deny,
 }
 
 /// Reads, checks and compiles a bundle. Its own tests are not run: see [`run_tests`].

@@ -58,6 +58,14 @@ pub struct Principal {
     pub team: String,
     /// When the key stops working; [`crate::decide()`] denies from that moment on. Microseconds since 1970, UTC.
     pub expires_at_us: Option<i64>,
+    /// The person the key belongs to, if it belongs to one.
+    pub user: Option<String>,
+    /// That person's role.
+    pub role: Option<String>,
+    /// What the key may be used for; empty for everything.
+    pub scopes: Vec<String>,
+    /// Labels of the key, by name.
+    pub tags: Vec<(String, String)>,
 }
 
 /// A control document ready for the request path.
@@ -127,6 +135,7 @@ impl KeyRecord {
             project: self.project.clone(),
             team: self.team.clone(),
             expires_at_us: self.expires_at_us,
+            ..Principal::default()
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The decision. Access rules first (default deny, a matching `deny` wins), then the budgets and limits that are about the
 //! call. Every rule that had a part in it is named in the verdict with the figures it went by.
 
-use tollgate_interaction::{Decision, Reason};
+use tollgate_interaction::{Decision, Reason, Share};
 
 use crate::budget;
-use crate::bundle::{AccessRule, Bundle, Effect};
+use crate::bundle::{AccessRule, Bundle, DATA_CLASS_LABEL, Effect};
 use crate::condition::{EvaluationError, Scope};
 use crate::facts::Facts;
 use crate::ledger::Cap;
 use crate::rate;
+use crate::suggestion;
 
 /// Stable codes of verdicts, as callers see them.
 pub mod code {
@@ -26,6 +27,8 @@ pub mod code {
     pub const SPEND_UNKNOWN: &str = "spend_unknown";
     /// A condition of the bundle failed to evaluate.
     pub const POLICY_ERROR: &str = "policy_error";
+    /// The caller's label `data_class` is none of the bundle's classes.
+    pub const DATA_CLASS_UNKNOWN: &str = "data_class_unknown";
     /// A limit on calls, tokens, cost or calls at once is reached.
     pub const RATE_LIMITED: &str = "rate_limited";
     /// The key is past its expiry.
@@ -50,8 +53,8 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
     /// What routing should prefer; `None` for what the route says.
     pub prefer: Option<Prefer>,
-    /// Quality that routing should want of a target, in millionths; `None` for what the route says.
-    pub min_quality: Option<u32>,
+    /// Quality that routing should want of a target; `None` for what the route says.
+    pub min_quality: Option<Share>,
     /// What must still hold when the call reserves: see [`crate::ledger::Books::reserve`]. Empty for a denial.
     pub caps: Vec<Cap>,
     /// After how many seconds the same call may be let through, if that is known.
@@ -78,7 +81,8 @@ pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
         message: String::new(),
         hint: String::new(),
     };
-    if let Some(denial) = expired(facts).or_else(|| access(bundle, facts, &mut verdict)) {
+    let denied = expired(facts).or_else(|| misclassified(bundle, facts));
+    if let Some(denial) = denied.or_else(|| access(bundle, facts, &mut verdict)) {
         verdict.deny(denial);
         return verdict;
     }
@@ -155,6 +159,26 @@ fn expired(facts: &Facts<'_>) -> Option<Denial> {
         detail: message.clone(),
         message,
         hint: "ask for a new key".to_owned(),
+        retry_after_s: None,
+    })
+}
+
+/// Whoever writes a class that is none may have meant any: what that would allow is not guessed at.
+fn misclassified(bundle: &Bundle, facts: &Facts<'_>) -> Option<Denial> {
+    let label = facts.label(DATA_CLASS_LABEL)?;
+    let mut classes = bundle.data_class_names().peekable();
+    if classes.peek().is_none() || classes.any(|class| class == label) {
+        return None;
+    }
+    let classes: Vec<&str> = bundle.data_class_names().collect();
+    let advice = suggestion::phrase(label, classes.iter().copied());
+    let message = format!("the label `{DATA_CLASS_LABEL}` says `{label}`, which is no class of data here{advice}");
+    Some(Denial {
+        rule: "builtin/data-class".to_owned(),
+        code: code::DATA_CLASS_UNKNOWN,
+        detail: message.clone(),
+        message,
+        hint: format!("write one of `{}`, or leave the label out", classes.join("`, `")),
         retry_after_s: None,
     })
 }

@@ -11,13 +11,14 @@ pub mod decide;
 pub mod facts;
 pub mod ledger;
 mod rate;
+pub mod residency;
 pub mod scope;
 pub mod signals;
 pub mod suggestion;
 mod variable;
 pub mod window;
 
-pub use allowance::{AllowanceKind, AllowanceView, StepView};
+pub use allowance::{AllowanceKind, AllowanceView, Recorded, StepView};
 pub use bundle::Bundle;
 pub use decide::{Prefer, Verdict, decide};
-pub use facts::{Facts, Spend};
+pub use facts::{AnswerFacts, Facts, Spend};

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&error);
-            let usage = error.downcast_ref::<tollgate_config::ConfigError>().is_some();
+            let usage = error.is::<tollgate_config::ConfigError>() || error.is::<tollgate_config::PricesError>();
             ExitCode::from(if usage { EXIT_BAD_CONFIGURATION } else { 1 })
         }
     }

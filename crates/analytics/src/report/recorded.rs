@@ -11,6 +11,9 @@ use crate::view::Reading;
 
 const REPORT: &str = "recorded calls";
 
+/// Labels of the gateway's own for what is used beside tokens, in the order of [`RecordedCall::beside`].
+const BESIDE: [&str; 3] = ["audio_seconds", "images", "characters"];
+
 /// A call that used something, and what it costs by the last word on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedCall {
@@ -34,6 +37,8 @@ pub struct RecordedCall {
     pub service_tier: Option<String>,
     /// What was used.
     pub usage: Usage,
+    /// What was used beside tokens, as the record's own labels say: seconds of sound, pictures, characters.
+    pub beside: [Option<String>; 3],
     /// What it costs: by the last correction, or as recorded; `None` if that is not known.
     pub cost_usd: Option<Usd>,
     /// Row of the catalogue that this is from, if it is from one.
@@ -47,15 +52,18 @@ pub fn recorded_calls(
 ) -> BoxStream<'static, Result<Vec<RecordedCall>, ReportError>> {
     // A stream takes no parameters; these are numbers of ours.
     let moment = |time_us: i64| format!("arrow_cast({time_us}, 'Timestamp(Microsecond, Some(\"UTC\"))')");
+    let labelled = |label: &str| format!("get_field(tags, 'tollgate.{label}')");
+    let beside = BESIDE.map(|label| format!("{} AS {label}", labelled(label))).join(", ");
+    let has_beside = BESIDE.map(|label| format!("{} IS NOT NULL", labelled(label))).join(" OR ");
     let sql = format!(
         "SELECT interaction_id, started_at, tenant, team, provider, model_served, region, service_tier, \
          coalesce(get_field(array_element(attempts, -1), 'model'), \
                   substr(model_requested, strpos(model_requested, '/') + 1)) AS model_asked, \
          input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
          cache_write_1h_input_tokens, reasoning_output_tokens, audio_input_tokens, audio_output_tokens, \
-         image_input_tokens, image_output_tokens, web_search_calls, other_tool_calls, cost_usd, price_id \
+         image_input_tokens, image_output_tokens, web_search_calls, other_tool_calls, cost_usd, price_id, {beside} \
          FROM costs WHERE started_at >= {} AND started_at < {} AND provider IS NOT NULL AND (input_tokens IS NOT NULL \
-         OR output_tokens IS NOT NULL OR web_search_calls IS NOT NULL OR other_tool_calls IS NOT NULL)",
+         OR output_tokens IS NOT NULL OR web_search_calls IS NOT NULL OR other_tool_calls IS NOT NULL OR {has_beside})",
         moment(range.from_us),
         moment(range.to_us)
     );
@@ -70,6 +78,8 @@ fn calls(answer: &Answer) -> Result<Vec<RecordedCall>, ReportError> {
     let (asked, served) = (answer.texts_or_empty("model_asked")?, answer.texts("model_served")?);
     let (regions, tiers) = (answer.texts("region")?, answer.texts("service_tier")?);
     let usages = usages(answer)?;
+    let [seconds, images, characters] = BESIDE.map(|label| answer.texts(label));
+    let (seconds, images, characters) = (seconds?, images?, characters?);
     let (costs, price_ids) = (answer.dollars("cost_usd")?, answer.texts("price_id")?);
     let unusable = |_| ReportError::Column { report: REPORT, column: "interaction_id".to_owned() };
     let mut calls = Vec::with_capacity(ids.len());
@@ -85,6 +95,7 @@ fn calls(answer: &Answer) -> Result<Vec<RecordedCall>, ReportError> {
             region: regions[at].clone(),
             service_tier: tiers[at].clone(),
             usage: usages[at],
+            beside: [seconds[at].clone(), images[at].clone(), characters[at].clone()],
             cost_usd: costs[at],
             price_id: price_ids[at].clone(),
         });

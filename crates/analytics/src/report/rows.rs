@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use tollgate_interaction::{Usd, money};
 
@@ -113,6 +113,13 @@ impl Answer {
         let exact = DataType::Decimal128(arrow::datatypes::DECIMAL128_MAX_PRECISION, money::SCALE);
         self.values(name, &exact, |array, row| {
             array.as_primitive_opt::<Decimal128Type>().map(|units| Usd::new(units.value(row)))
+        })
+    }
+
+    /// A column of approximate numbers.
+    pub(super) fn floats(&self, name: &str) -> Result<Vec<Option<f64>>, ReportError> {
+        self.values(name, &DataType::Float64, |array, row| {
+            array.as_primitive_opt::<Float64Type>().map(|numbers| numbers.value(row))
         })
     }
 

@@ -131,7 +131,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
         path: "/api/v1/sql",
-        summary: "One statement that reads, over the tables `interactions`, `payloads`, `control_events`, `access_events`, `log_gaps`, `price_corrections` and the view `costs`.",
+        summary: "One statement that reads, over the tables `interactions`, `payloads`, `control_events`, `access_events`, `log_gaps`, `price_corrections`, `feedback` and the view `costs`.",
         role: "auditor",
         parameters: &[("format", "json, csv or arrow."), ("max_rows", "Rows wanted at most.")],
         content_types: &[JSON, "text/csv", "application/vnd.apache.arrow.stream"],

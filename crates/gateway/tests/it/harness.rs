@@ -20,6 +20,7 @@ use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
 use tollgate_policy::ledger::Sums;
+use tollgate_policy::residency::Places;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_provider::preset::Quirks;
@@ -34,6 +35,7 @@ pub(crate) const MESSAGES: &str = "/v1/messages";
 pub(crate) struct Bench {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
+    control: Arc<ArcSwap<ControlSnapshot>>,
     pub(crate) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: tokio::task::JoinHandle<()>,
@@ -87,6 +89,8 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         project: None,
         has: None,
         quirks: Quirks::default(),
+        places: Places::default(),
+        self_hosted: false,
         tags: Vec::new(),
         models: None,
         price_as: Some("sandbox".into()),
@@ -132,7 +136,7 @@ pub(crate) fn now_us() -> i64 {
     i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-fn control() -> ControlSnapshot {
+fn control(bundle_yaml: &str) -> ControlSnapshot {
     let key = KeyRecord {
         id: "key-1".into(),
         hash: hash_text(&hash_key(KEY)),
@@ -143,7 +147,7 @@ fn control() -> ControlSnapshot {
         enabled: true,
         expires_at_us: None,
     };
-    let document = ControlDocument { revision: 1, keys: vec![key], bundle_yaml: DEFAULT_YAML.into(), issued_at_us: 0 };
+    let document = ControlDocument { revision: 1, keys: vec![key], bundle_yaml: bundle_yaml.into(), issued_at_us: 0 };
     ControlSnapshot::compile(&document).unwrap()
 }
 
@@ -159,20 +163,26 @@ impl Bench {
         let wal = Wal::open(log).unwrap();
         let position = format!("{}/{}", wal.writer(), wal.epoch());
         settings.log_position.clone_from(&position);
-        let control = Arc::new(ArcSwap::from_pointee(control()));
+        let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
         // Fresh, and nothing spent: the default bundle would otherwise prefer the cheapest target to be on the safe side.
         let budgets = Sums::of(control.load().bundle.tallies());
         let signals =
             SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), budgets, ..SignalsSnapshot::default() };
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let catalog = Arc::new(Catalog::builtin().unwrap());
-        let gateway = Gateway::new(settings, wal.appender(), control, Arc::clone(&signals), catalog).unwrap();
+        let gateway =
+            Gateway::new(settings, wal.appender(), Arc::clone(&control), Arc::clone(&signals), catalog).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = Arc::clone(&gateway).serve(listener, shutdown.clone(), Duration::from_millis(500));
         let serving = tokio::spawn(async move { served.await.unwrap() });
-        Bench { gateway, address, signals, shutdown, serving, position, wal, _dir: dir }
+        Bench { gateway, address, control, signals, shutdown, serving, position, wal, _dir: dir }
+    }
+
+    /// Puts a bundle in force, as a change of the control plane does.
+    pub(crate) fn put_policy(&self, yaml: &str) {
+        self.control.store(Arc::new(control(yaml)));
     }
 
     pub(crate) fn request(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {

@@ -1,4 +1,4 @@
-//! Gives meaning to the shapes of [`super::source`]: conditions are compiled, names are checked, limits are made exact.
+//! Gives meaning to a bundle, section by section: conditions are compiled, names are checked, limits are made exact.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,11 +6,10 @@ use std::sync::Arc;
 use cel::Env;
 use serde_saphyr::{Location, Spanned};
 
-use super::source::{AccessSource, BundleSource, PreferSource, TestSource, WhenSource};
-use super::vector::TestVector;
-use super::{AccessRule, Bundle, BundleError, Effect, ModelPattern, hash_of};
-use crate::allowance::Allowance;
-use crate::condition::{ConditionError, Conditions};
+use super::source::{BundleSource, PreferSource, WhenSource};
+use super::vector::{self, TestVector};
+use super::{Bundle, BundleError, ModelPattern, access, data_classes, hash_of, limits, residency, review};
+use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
 use crate::suggestion;
 use crate::variable::Phase;
@@ -23,51 +22,45 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
              `access: [{id: known-keys, when: \"true\", allow: {}}]`",
         ));
     }
-    let compiler = Compiler { yaml, env: &env };
-    let mut ids = HashSet::new();
-    let mut access = Vec::with_capacity(source.access.len());
-    for rule in &source.access {
-        unique(&rule.value.id, &mut ids)?;
-        access.push(compiler.access_rule(rule)?);
-    }
-    for id in source.budgets.iter().map(|budget| &budget.value.id) {
-        unique(id, &mut ids)?;
-    }
-    for id in source.limits.iter().map(|limit| &limit.value.id) {
-        unique(id, &mut ids)?;
-    }
-    let (tallies, allowances) = compiler.allowances(&source.budgets, &source.limits)?;
+    let mut compiler = Compiler { yaml, env: &env, ids: HashSet::new(), classes: Vec::new(), remarks: Vec::new() };
+    // The classes come first: conditions further down are checked against them.
+    let data_classes = data_classes::compile(&mut compiler, &source.data_classes)?;
+    let access = access::compile(&mut compiler, &source.access)?;
+    let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
+    let (tallies, allowances) = limits::compile(&mut compiler, &source.budgets, &source.limits)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
-        check_rule_name(&test.value, &ids)?;
-        check_spent(&test.value, &allowances)?;
+        vector::check_rule_name(&test.value, &compiler.ids)?;
+        vector::check_spent(&test.value, &allowances)?;
         tests.push(TestVector::compile(test)?);
     }
+    let review_by = source.bundle.review_by.as_ref().map(review::compile).transpose()?;
+    let remarks = compiler.remarks;
     let (name, version) = (source.bundle.name, source.bundle.version);
-    Ok(Bundle { hash: hash_of(yaml), name, version, access, tallies, allowances, tests, env })
+    Ok(Bundle {
+        hash: hash_of(yaml),
+        name,
+        version,
+        review_by,
+        remarks,
+        data_classes,
+        access,
+        residency,
+        tallies,
+        allowances,
+        tests,
+        env,
+    })
 }
 
-fn unique(id: &Spanned<String>, ids: &mut HashSet<String>) -> Result<(), BundleError> {
+/// An id: of a rule, of a class, of whatever a bundle names.
+pub(super) fn check_id(id: &Spanned<String>) -> Result<(), BundleError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if id.value.is_empty() || id.value.len() > 100 || !id.value.bytes().all(allowed) {
         let message = format!("`{}` cannot be the id of a rule; use 1 to 100 letters, digits, `-`, `_`, `.`", id.value);
         return Err(BundleError::new(id.referenced, message));
     }
-    if !ids.insert(id.value.clone()) {
-        return Err(BundleError::new(id.referenced, format!("two rules have the id `{}`", id.value)));
-    }
     Ok(())
-}
-
-fn check_rule_name(test: &TestSource, ids: &HashSet<String>) -> Result<(), BundleError> {
-    let Some(rule) = test.expect.rule.as_ref().filter(|rule| !rule.value.starts_with("builtin/")) else {
-        return Ok(());
-    };
-    if ids.contains(&rule.value) {
-        return Ok(());
-    }
-    let advice = suggestion::phrase(&rule.value, ids.iter().map(String::as_str));
-    Err(BundleError::new(rule.referenced, format!("no rule has the id `{}`{advice}", rule.value)))
 }
 
 /// A length of time such as `60s`, `5m`, `1h`, `1d`, in seconds.
@@ -101,47 +94,29 @@ pub(super) fn preference(source: &Spanned<PreferSource>) -> Result<Option<Prefer
     }
 }
 
-/// The budgets and limits whose figures a test gives must exist.
-fn check_spent(test: &TestSource, allowances: &[Allowance]) -> Result<(), BundleError> {
-    let known = || allowances.iter().map(|allowance| allowance.id.as_str());
-    for (id, amount) in &test.given.spent {
-        if !known().any(|known| known == id) {
-            let advice = suggestion::phrase(id, known());
-            return Err(BundleError::new(amount.referenced, format!("no budget or limit has the id `{id}`{advice}")));
-        }
-    }
-    Ok(())
-}
-
+/// What the sections of one bundle share while they are compiled.
 pub(super) struct Compiler<'a> {
     yaml: &'a str,
     env: &'a Env,
+    /// Ids of rules so far, in whatever section.
+    pub(super) ids: HashSet<String>,
+    /// Names of the data classes; empty if the bundle has none.
+    pub(super) classes: Vec<String>,
+    /// What is allowed and hardly meant.
+    pub(super) remarks: Vec<BundleError>,
 }
 
 impl Compiler<'_> {
-    fn access_rule(&self, rule: &Spanned<AccessSource>) -> Result<AccessRule, BundleError> {
-        let AccessSource { id, when, allow, deny, .. } = &rule.value;
-        let effect = match (allow, deny) {
-            (Some(allow), None) => {
-                let models = allow.models.iter().map(model_pattern).collect::<Result<_, _>>()?;
-                Effect::Allow { models, operations: allow.operations.clone() }
-            }
-            (None, Some(deny)) => Effect::Deny { message: deny.value.clone() },
-            (Some(_), Some(_)) => {
-                let message = format!("rule `{}` has both `allow` and `deny`; make it two rules", id.value);
-                return Err(BundleError::new(id.referenced, message));
-            }
-            (None, None) => {
-                let message = format!(
-                    "rule `{}` does nothing; write `allow: {{}}` for every model, or `deny: \"what to tell the caller\"`",
-                    id.value
-                );
-                return Err(BundleError::new(id.referenced, message));
-            }
-        };
-        Ok(AccessRule { id: id.value.clone(), when: self.conditions(when, Phase::Access)?, effect })
+    /// The id of a rule, which no other rule has.
+    pub(super) fn unique(&mut self, id: &Spanned<String>) -> Result<String, BundleError> {
+        check_id(id)?;
+        if !self.ids.insert(id.value.clone()) {
+            return Err(BundleError::new(id.referenced, format!("two rules have the id `{}`", id.value)));
+        }
+        Ok(id.value.clone())
     }
 
+    /// Conditions that may use the variables of `phase`.
     pub(super) fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
         let (list, any): (Vec<(&str, Location)>, bool) = match &when.value {
             WhenSource::One(text) => (vec![(text, when.referenced)], false),
@@ -153,8 +128,18 @@ impl Compiler<'_> {
             return Err(BundleError::new(when.referenced, message));
         }
         let texts: Vec<&str> = list.iter().map(|(text, _)| *text).collect();
-        Conditions::compile(&texts, any, phase, self.env)
-            .map_err(|(index, error)| self.place(list[index].0, list[index].1, error))
+        let grammar = Grammar { env: self.env, classes: &self.classes };
+        let compiled = Conditions::compile(&texts, any, phase, &grammar)
+            .map_err(|(index, error)| self.place(list[index].0, list[index].1, error))?;
+        // `deny_unless: "false"` denies always, which a budget may want.
+        let may_be_false = matches!(phase, Phase::Budget | Phase::Limit);
+        match compiled.never_hold().filter(|_| !may_be_false) {
+            Some(why) => Err(BundleError::new(
+                when.referenced,
+                format!("the rule can never match: {why}; correct it, or remove the rule"),
+            )),
+            None => Ok(compiled),
+        }
     }
 
     /// Turns a place within a condition into a place within the bundle, where the condition stands on one line as it is.
@@ -176,7 +161,8 @@ fn located(list: &[Spanned<String>]) -> Vec<(&str, Location)> {
     list.iter().map(|condition| (condition.value.as_str(), condition.referenced)).collect()
 }
 
-fn model_pattern(text: &Spanned<String>) -> Result<ModelPattern, BundleError> {
+/// A model's name, or the beginning of one.
+pub(super) fn model_pattern(text: &Spanned<String>) -> Result<ModelPattern, BundleError> {
     ModelPattern::parse(&text.value).ok_or_else(|| {
         let message = format!("`{}` is not a model; write its name, or a prefix that ends in `*`", text.value);
         BundleError::new(text.referenced, message)

@@ -1,4 +1,4 @@
-//! The section `limits`, and what it has in common with `budgets`: how much of what, in which window, for whom.
+//! Section `limits`, and what it has in common with `budgets`: how much of what, in which window, for whom.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 use tollgate_interaction::Usd;
 
-use super::budgets::{BudgetSource, ScopeSource, UncertainSource, pattern};
-use super::compile::Compiler;
-use super::{BundleError, compile};
+use super::BundleError;
+use super::budgets::{self, BudgetSource, ScopeSource, Uncertain, pattern};
+use super::compile::{Compiler, seconds};
 use crate::allowance::{Allowance, Kind};
 use crate::ledger::{Tally, Unit};
 use crate::scope::ScopePattern;
@@ -30,9 +30,9 @@ pub(super) struct LimitRuleSource {
     #[serde(default)]
     pub(super) max_snapshot_age: Option<Spanned<String>>,
     #[serde(default)]
-    pub(super) on_stale: Option<UncertainSource>,
+    pub(super) on_stale: Option<Uncertain>,
     #[serde(default)]
-    pub(super) on_missing: Option<UncertainSource>,
+    pub(super) on_missing: Option<Uncertain>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
 }
@@ -124,7 +124,7 @@ impl LimitSource {
                     let message = "a rolling window is the same in every time zone; remove `timezone`";
                     return Err(BundleError::new(zone.referenced, message));
                 }
-                let length_s = compile::seconds(text)?;
+                let length_s = seconds(text)?;
                 if !(1..=LONGEST_ROLLING_S).contains(&length_s) {
                     let message =
                         format!("a rolling window of `{}` is not between one second and 366 days", text.value);
@@ -155,8 +155,8 @@ fn time_zone(name: &Spanned<String>) -> Result<Tz, BundleError> {
 /// What an allowance does about readings that are old or missing.
 pub(super) struct Care<'a> {
     pub(super) max_snapshot_age: Option<&'a Spanned<String>>,
-    pub(super) on_stale: UncertainSource,
-    pub(super) on_missing: Option<UncertainSource>,
+    pub(super) on_stale: Uncertain,
+    pub(super) on_missing: Option<Uncertain>,
 }
 
 /// Both sections while they are compiled: allowances find their tallies.
@@ -166,16 +166,9 @@ pub(super) struct Section {
 }
 
 impl Section {
-    pub(super) fn limit(&mut self, source: &LimitRuleSource) -> Result<Allowance, BundleError> {
-        let limit = source.limit.value.meaning(source.limit.referenced)?;
-        let on_stale = source.on_stale.unwrap_or(UncertainSource::Allow);
-        let care = Care { max_snapshot_age: source.max_snapshot_age.as_ref(), on_stale, on_missing: source.on_missing };
-        self.allowance(&source.id.value, &source.scope, limit, care, Kind::Limit)
-    }
-
     pub(super) fn allowance(
         &mut self,
-        id: &str,
+        id: String,
         scope: &Spanned<ScopeSource>,
         limit: Limit,
         care: Care<'_>,
@@ -183,19 +176,19 @@ impl Section {
     ) -> Result<Allowance, BundleError> {
         let scope = pattern(scope)?;
         let max_snapshot_age_s = match care.max_snapshot_age {
-            Some(age) => compile::seconds(age)?,
+            Some(age) => seconds(age)?,
             None => DEFAULT_MAX_SNAPSHOT_AGE_S,
         };
         Ok(Allowance {
-            id: id.to_owned(),
+            id,
             tally: self.tally(&scope, limit.window),
             scope,
             except: Vec::new(),
             unit: limit.unit,
             limit: limit.amount,
             max_snapshot_age_s,
-            on_stale: care.on_stale.into(),
-            on_missing: care.on_missing.unwrap_or(care.on_stale).into(),
+            on_stale: care.on_stale,
+            on_missing: care.on_missing.unwrap_or(care.on_stale),
             kind,
         })
     }
@@ -212,28 +205,41 @@ impl Section {
     }
 }
 
-impl Compiler<'_> {
-    /// Both sections.
-    pub(super) fn allowances(
-        &self,
-        budgets: &[Spanned<BudgetSource>],
-        limits: &[Spanned<LimitRuleSource>],
-    ) -> Result<(Arc<[Tally]>, Vec<Allowance>), BundleError> {
-        let mut section = Section::default();
-        let mut allowances = Vec::with_capacity(budgets.len() + limits.len());
-        for budget in budgets {
-            allowances.push(self.budget(&budget.value, &mut section)?);
-        }
-        for limit in limits {
-            allowances.push(section.limit(&limit.value)?);
-        }
-        let places = budgets.iter().map(|budget| budget.value.scope.referenced);
-        let places: Vec<Location> = places.chain(limits.iter().map(|limit| limit.value.scope.referenced)).collect();
-        for (place, at) in places.into_iter().enumerate() {
-            except(&mut allowances, place).map_err(|message| BundleError::new(at, message))?;
-        }
-        Ok((section.tallies.into(), allowances))
+/// Both sections.
+pub(super) fn compile(
+    compiler: &mut Compiler<'_>,
+    budgets: &[Spanned<BudgetSource>],
+    limits: &[Spanned<LimitRuleSource>],
+) -> Result<(Arc<[Tally]>, Vec<Allowance>), BundleError> {
+    let mut section = Section::default();
+    let mut allowances = Vec::with_capacity(budgets.len() + limits.len());
+    for budget in budgets {
+        allowances.push(budgets::compile(compiler, &budget.value, &mut section)?);
     }
+    for limit in limits {
+        allowances.push(compile_limit(compiler, &limit.value, &mut section)?);
+    }
+    let places = budgets.iter().map(|budget| budget.value.scope.referenced);
+    let places: Vec<Location> = places.chain(limits.iter().map(|limit| limit.value.scope.referenced)).collect();
+    for (place, at) in places.into_iter().enumerate() {
+        except(&mut allowances, place).map_err(|message| BundleError::new(at, message))?;
+    }
+    Ok((section.tallies.into(), allowances))
+}
+
+fn compile_limit(
+    compiler: &mut Compiler<'_>,
+    source: &LimitRuleSource,
+    section: &mut Section,
+) -> Result<Allowance, BundleError> {
+    let id = compiler.unique(&source.id)?;
+    let limit = source.limit.value.meaning(source.limit.referenced)?;
+    let care = Care {
+        max_snapshot_age: source.max_snapshot_age.as_ref(),
+        on_stale: source.on_stale.unwrap_or(Uncertain::Allow),
+        on_missing: source.on_missing,
+    };
+    section.allowance(id, &source.scope, limit, care, Kind::Limit)
 }
 
 /// Lets an allowance step back where a narrower scope has one of the same kind, unit and window: `"*"` is for all others.

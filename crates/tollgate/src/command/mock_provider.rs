@@ -562,12 +562,14 @@ fn error(status: u16, message: &str) -> ErrorShape {
         404 => (ErrorKind::NotFound, "model_not_found"),
         413 => (ErrorKind::TooLarge, "request_too_large"),
         429 => (ErrorKind::Throttled, "rate_limit_exceeded"),
-        503 | 504 | 529 => (ErrorKind::Unavailable, "overloaded"),
+        503 | 529 => (ErrorKind::Overloaded, "overloaded"),
+        504 => (ErrorKind::Late, "timeout"),
         _ => (ErrorKind::Internal, "server_error"),
     };
     ErrorShape {
         code: code.to_owned(),
         message: message.to_owned(),
+        param: None,
         kind,
         http_status: status,
         interaction_id: String::new(),

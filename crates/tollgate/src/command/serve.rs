@@ -1,5 +1,7 @@
 //! `tollgate serve`: everything in one process.
 
+use std::path::Path;
+
 use clap::Args;
 use tollgate_config::Config;
 
@@ -20,6 +22,7 @@ pub(crate) struct ServeArgs {
 
 pub(crate) async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(common.config.as_deref())?;
+    doubt(&config, common.config.as_deref());
     let data = DataDir::create(&common.data)?;
     let options = NodeOptions { gateway: args.gateway, console: args.console };
     let node = Node::start(&config, data, &options).await?;
@@ -29,6 +32,12 @@ pub(crate) async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
         greet(&node, &common);
     }
     node.run_until(stop_signal()).await
+}
+
+/// Says what may keep calls from being answered, before anything is started.
+pub(crate) fn doubt(config: &Config, file: Option<&Path>) {
+    let place = file.map(|file| format!("{}:", file.display())).unwrap_or_default();
+    config.doubts().for_each(|doubt| terminal::note(&format!("warning: {place}{doubt}")));
 }
 
 /// The first line for machines: where it listens, and the two secrets that are shown once.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use fs_err as fs;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
@@ -296,9 +295,7 @@ async fn bind(wanted: Option<&String>, configured: &str) -> anyhow::Result<TcpLi
 /// # Errors
 /// If the file cannot be read or is no bundle.
 pub(crate) fn read_policy(config: &Config) -> anyhow::Result<Option<(PathBuf, String)>> {
-    let Some(written) = &config.policies else { return Ok(None) };
-    let path = config.folder.join(&written.value);
-    let yaml = fs::read_to_string(&path).context("reading the bundle that `policies` names")?;
+    let Some((path, yaml)) = config.policies_text()? else { return Ok(None) };
     bundle::load(&yaml).map_err(|source| ConfigError::Mistake { path: path.clone(), source })?;
     Ok(Some((path, yaml)))
 }

@@ -11,7 +11,7 @@ use tollgate_analytics::report::{RecordedCall, TimeRange, recorded_calls};
 use tollgate_config::PriceBook;
 use tollgate_console::prices::{ModelRepricing, RepriceOrder, Repricing};
 use tollgate_interaction::{Event, Governance, PriceCorrection, Usd};
-use tollgate_provider::price::{Call, Catalog, PriceError, Priced};
+use tollgate_provider::price::{Beside, Call, Catalog, PriceError, Priced};
 use tollgate_wal::Appender;
 
 /// What calls are priced by.
@@ -72,7 +72,8 @@ impl PriceAgain<'_> {
             at_us: call.started_at_us,
         };
         let catalog: &Catalog = &self.book.catalog;
-        catalog.cost_as_served(&asked, call.model_served.as_deref())
+        let beside = Beside::read(call.beside.each_ref().map(Option::as_deref));
+        catalog.cost_as_served(&asked, call.model_served.as_deref(), &beside)
     }
 
     fn correction(&self, call: RecordedCall, priced: Priced, order: &RepriceOrder, catalog_id: &str) -> Event {
@@ -186,6 +187,7 @@ mod tests {
             region: None,
             service_tier: None,
             usage: Usage { input_tokens: Some(1_000), output_tokens: Some(0), ..Usage::default() },
+            beside: [None, None, None],
             cost_usd: cost.map(|cost| cost.parse().unwrap()),
             price_id: None,
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tollgate_config::{Config, PriceBook};
 use tollgate_interaction::{Usage, Usd};
 use tollgate_policy::suggestion;
-use tollgate_provider::price::{Call, Catalog, Explanation, FoundBy, Line, PriceError, Tier};
+use tollgate_provider::price::{Beside, Call, Catalog, Explanation, FoundBy, Line, PriceError, Tier};
 
 use crate::cli::Common;
 use crate::data_dir::DataDir;
@@ -73,9 +73,23 @@ struct UsageArgs {
     /// Other tools billed by the call.
     #[arg(long, value_name = "N")]
     other_tools: Option<u64>,
+    /// Sound that was listened to, in seconds, such as `9.5`.
+    #[arg(long, value_name = "S")]
+    audio_seconds: Option<String>,
+    /// Pictures that were drawn.
+    #[arg(long, value_name = "N")]
+    images: Option<u64>,
+    /// Characters that were spoken.
+    #[arg(long, value_name = "N")]
+    characters: Option<u64>,
 }
 
 impl UsageArgs {
+    fn beside(&self) -> Beside {
+        let audio = Beside::read([self.audio_seconds.as_deref(), None, None]);
+        Beside { images: self.images, characters: self.characters, ..audio }
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             input_tokens: self.input,
@@ -99,8 +113,9 @@ pub(super) fn run(common: &Common, config: &Config, args: &ExplainArgs) -> anyho
     let book = config.price_book(data.path())?;
     let place = place(config, &book, args)?;
     let mut usage = args.usage.usage();
-    let is_asked = !usage.is_empty();
-    if is_asked {
+    let beside = args.usage.beside();
+    let is_asked = !usage.is_empty() || !beside.is_empty();
+    if !usage.is_empty() {
         // Who states one of them means none of the other.
         usage.input_tokens = usage.input_tokens.or(Some(0));
         usage.output_tokens = usage.output_tokens.or(Some(0));
@@ -114,7 +129,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ExplainArgs) -> anyho
         usage: &usage,
         at_us: args.at.unwrap_or_else(Utc::now).timestamp_micros(),
     };
-    let explanation = book.catalog.explain(&call).map_err(|error| no_price(error, &book.catalog, &call))?;
+    let explanation = book.catalog.explain(&call, &beside).map_err(|error| no_price(error, &book.catalog, &call))?;
     if common.json {
         terminal::line(&as_json(&explanation, &call, &book, is_asked).to_string());
     } else {
@@ -215,8 +230,7 @@ fn lines(explained: &Explanation, call: &Call<'_>, is_asked: bool) -> Vec<String
         lines.push(tier_title(tier, explained.above_input_tokens, is_asked && explained.tiers.len() > 1));
         let width = tier.rates.iter().map(|rate| rate.class.len()).max().unwrap_or(0);
         for rate in &tier.rates {
-            let unit = if rate.per == 1_000 { "per thousand calls" } else { "per million tokens" };
-            lines.push(format!("  {:width$}  {} USD {unit}", rate.class, rate.usd));
+            lines.push(format!("  {:width$}  {} USD {}", rate.class, rate.usd, rate.unit));
         }
     }
     if is_asked {
