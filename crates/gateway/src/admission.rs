@@ -51,7 +51,7 @@ pub(crate) fn facts<'a>(
 ///
 /// # Errors
 /// [`CallError::Denied`] in the words of the bundle.
-pub(crate) fn admit(
+pub(crate) async fn admit(
     call: &mut Call,
     control: &ControlSnapshot,
     principal: &Arc<Principal>,
@@ -68,9 +68,9 @@ pub(crate) fn admit(
     };
     call.principal = Some(Arc::clone(principal));
     let facts = Facts { estimate, ..facts(&control.bundle, &call.record, principal, head, now_us) };
-    let Reserved { verdict, signals, reservation, readings } =
-        spending::decide_and_reserve(&call.gateway.ledger, &control.bundle, &facts);
-    call.reserved = reservation;
+    let Reserved { verdict, signals, held, readings } =
+        spending::decide_and_reserve(&call.gateway, &control.bundle, &facts).await;
+    call.held = held;
     let record = &mut call.record;
     (record.budget_readings, record.limit_readings) = readings;
     record.decided_at_us = Some(now_us);

@@ -13,7 +13,6 @@ use tollgate_interaction::{
     Source, Usage, UsageSource,
 };
 use tollgate_policy::control::Principal;
-use tollgate_policy::ledger::Reservation;
 use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
@@ -24,6 +23,7 @@ use crate::patience::Patience;
 use crate::recording::Recording;
 use crate::route::Target;
 use crate::settings::{AckMode, OnDisconnect};
+use crate::spending::Held;
 use crate::upstream::{AnswerHead, ExchangeError, Upstream};
 use crate::{Gateway, clock, media, random, settle};
 
@@ -53,7 +53,7 @@ pub(crate) struct Call {
     pub(crate) is_opened: bool,
     pub(crate) principal: Option<Arc<Principal>>,
     /// What is held back for it in the books.
-    pub(crate) reserved: Option<Reservation>,
+    pub(crate) held: Option<Held>,
     pub(crate) target: Option<Arc<Target>>,
     pub(crate) upstream: Option<Upstream>,
     /// Whether the present attempt's request has gone out, so that it may be charged for.
@@ -116,7 +116,7 @@ impl Call {
             opening: None,
             is_opened: false,
             principal: None,
-            reserved: None,
+            held: None,
             target: None,
             upstream: None,
             is_sent: false,
@@ -437,9 +437,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         if self.settled {
             // The caller left while the end of the call was on its way to the disk.
-            if let Some(reserved) = self.reserved.take() {
-                self.gateway.ledger.release(reserved);
-            }
+            self.held = None;
             return;
         }
         self.restore();

@@ -10,6 +10,7 @@ use tollgate_provider::translate::Unsupported;
 use tollgate_provider::websocket::FrameError;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
 
+use crate::spending::LEDGER_UNAVAILABLE;
 use crate::token::TokenError;
 
 /// Code of a call, or of a target, whose provider cannot do what was asked.
@@ -162,6 +163,7 @@ impl CallError {
             CallError::KeyMissing | CallError::KeyUnknown => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
             CallError::Denied { code, .. } => match *code {
                 "key_expired" => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
+                LEDGER_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
                 // OpenAI's own status for a spent quota; its clients show the message and retry with backoff.
                 "budget_exceeded" | "rate_limited" => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
                 _ => (StatusCode::FORBIDDEN, ErrorKind::Denied),

@@ -22,7 +22,8 @@ use crate::clock;
 use crate::listener::{self, ServeError};
 use crate::readiness::{Readiness, Ready};
 use crate::route::{Prices, RouteError, RouteTable};
-use crate::settings::GatewaySettings;
+use crate::settings::{GatewaySettings, OnLedgerDown};
+use crate::shared::SharedLedger;
 use crate::signals::SpendLedger;
 
 /// The proxy.
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
     pub(crate) prices: Prices,
     pub(crate) ledger: SpendLedger,
+    /// What other processes have spent too, if they share a ledger.
+    pub(crate) shared: Option<Arc<SharedLedger>>,
     pub(crate) routes: RouteTable,
     pub(crate) users: UserHasher,
     pub(crate) counters: Counters,
@@ -97,7 +100,10 @@ impl Gateway {
         if !routes.has_providers() {
             tracing::warn!("no provider is configured; every call will be refused");
         }
+        let shared = settings.ledger.as_ref().map(|ledger| SharedLedger::start(ledger, &settings.log_position));
+        let shared = shared.transpose().map_err(|source| RouteError::Ledger { source })?;
         Ok(Arc::new(Gateway {
+            shared,
             appender,
             control,
             prices,
@@ -123,7 +129,12 @@ impl Gateway {
         shutdown: CancellationToken,
         drain_timeout: Duration,
     ) -> Result<(), ServeError> {
-        listener::serve(self, listener, shutdown, drain_timeout).await
+        let shared = self.shared.clone();
+        let served = listener::serve(self, listener, shutdown, drain_timeout).await;
+        if let Some(shared) = shared {
+            shared.stop().await;
+        }
+        served
     }
 
     /// Whether the gateway is past its start and not stopping yet.
@@ -189,6 +200,13 @@ impl Gateway {
     #[must_use]
     pub fn reading(&self, tally: &Tally, scope: &str) -> Reading {
         self.ledger.reading_of(&self.control.load().bundle, tally, scope, clock::now_us())
+    }
+
+    /// Why the shared ledger cannot be reached, and what calls do meanwhile; `None` while it can, or if there is none.
+    #[must_use]
+    pub fn ledger_trouble(&self) -> Option<(String, OnLedgerDown)> {
+        let shared = self.shared.as_ref()?;
+        Some((shared.trouble()?, shared.on_down()))
     }
 
     /// The accounts of the active bundle's budgets and limits that are in use, each with what the books say.

@@ -31,6 +31,7 @@ mod route;
 mod sandbox;
 pub mod settings;
 mod settle;
+mod shared;
 mod signals;
 mod socket;
 mod spending;
@@ -44,9 +45,10 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
-    Strategy, Timeouts, TokenSource,
+    AckMode, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
+    ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
 };
+pub use shared::ServerError;
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
 pub use upstream::TlsError;

@@ -133,10 +133,10 @@ fn call_end(record: &Interaction, ended_in_us: u64) -> i64 {
 
 /// Enters what the call used up into the books.
 fn closed(call: &mut Call, closing: &Closing, appended: &Result<u64, AppendError>) {
-    let (Some(reserved), Event::Settled(settled)) = (call.reserved.take(), &closing.event) else { return };
+    let (Some(held), Event::Settled(settled)) = (call.held.take(), &closing.event) else { return };
     // Where the log took no row, no reading of it will ever hold the call, but the money is spent.
     let seq = appended.as_ref().map_or(u64::MAX, |seq| *seq);
-    call.gateway.ledger.settle(reserved, seq, &Posting::of(&settled.interaction));
+    held.settle(seq, &Posting::of(&settled.interaction));
 }
 
 fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settlement, CallError> {

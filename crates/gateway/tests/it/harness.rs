@@ -180,6 +180,25 @@ impl Bench {
         Bench { gateway, address, control, signals, shutdown, serving, position, wal, _dir: dir }
     }
 
+    /// A gateway that decides by `yaml`, of whose budgets the log knows that nothing has been spent.
+    pub(crate) async fn start_with(settings: GatewaySettings, yaml: &str) -> Bench {
+        let bench = Bench::start(settings).await;
+        bench.put_policy(yaml);
+        bench.know_nothing_spent();
+        bench
+    }
+
+    /// Lets the log say that nothing was spent of the budgets in force.
+    pub(crate) fn know_nothing_spent(&self) {
+        let budgets = Sums::of(self.control.load().bundle.tallies());
+        self.signals.store(Arc::new(SignalsSnapshot {
+            id: "sig-0".into(),
+            taken_at_us: now_us(),
+            budgets,
+            ..SignalsSnapshot::default()
+        }));
+    }
+
     /// Puts a bundle in force, as a change of the control plane does.
     pub(crate) fn put_policy(&self, yaml: &str) {
         self.control.store(Arc::new(control(yaml)));

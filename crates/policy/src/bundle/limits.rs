@@ -261,3 +261,6 @@ fn except(allowances: &mut [Allowance], place: usize) -> Result<(), String> {
     one.except = narrower.collect();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

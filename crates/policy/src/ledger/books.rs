@@ -62,6 +62,12 @@ impl Reservation {
     pub fn amounts(&self) -> Amounts {
         self.amounts
     }
+
+    /// The accounts, and the tallies that they are of.
+    #[must_use]
+    pub fn accounts(&self) -> (&Arc<[Tally]>, &[Account]) {
+        (&self.tallies, &self.accounts)
+    }
 }
 
 /// A cap is reached: what the books say of each account, at the moment at which there was no room.
