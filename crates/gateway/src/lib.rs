@@ -31,8 +31,10 @@ mod route;
 mod sandbox;
 pub mod settings;
 mod settle;
+mod shared;
 mod signals;
 mod socket;
+mod spending;
 mod stages;
 mod token;
 mod unread;
@@ -43,9 +45,10 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
-    Strategy, Timeouts, TokenSource,
+    AckMode, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
+    ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
 };
+pub use shared::ServerError;
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
 pub use upstream::TlsError;

@@ -83,9 +83,9 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     call.record.route_id.clone_from(&resolved.alias);
     call.ack = resolved.ack.unwrap_or(call.ack);
     call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
-    let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
+    let admitted = admission::admit(call, &control, &principal, &head, &resolved).await?;
     let (dialect, operation) = (call.dialect, call.record.operation);
-    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
+    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, admitted.now_us);
     let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));
     call.record.candidates = ordered.candidates;
     if !ordered.barred.is_empty() {

@@ -82,8 +82,8 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     call.record.route_id.clone_from(&resolved.alias);
     call.ack = resolved.ack.unwrap_or(call.ack);
     call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
-    let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
-    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
+    let admitted = admission::admit(call, &control, &principal, &head, &resolved).await?;
+    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, admitted.now_us);
     let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));
     call.record.candidates = ordered.candidates;
     if !ordered.barred.is_empty() {
@@ -230,7 +230,7 @@ async fn list_models(call: &mut Call, name: &str, parts: &Parts) -> Result<Reply
     call.describe(&mut intake);
     if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= call.now_us()) {
         let message = "the key has expired; ask for a new one".to_owned();
-        return Err(CallError::Denied { code: KEY_EXPIRED, message });
+        return Err(CallError::Denied { code: KEY_EXPIRED, message, retry_after: None });
     }
     let body = crate::endpoint::models(&gateway, call.dialect, name)?;
     let ending = Ending {

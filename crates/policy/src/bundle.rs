@@ -1,4 +1,4 @@
-//! A policy bundle: one YAML text with access rules, budgets and the tests that show what they mean. Loading refuses
+//! A policy bundle: one YAML text with access rules, budgets, limits and the tests that show what they mean. Loading refuses
 //! whatever it does not fully understand, with line, column and the name that was probably meant; nothing is ignored.
 //! The bundle's hash is SHA-256 over the exact text, so that a row in the log leads to the very words that decided.
 
@@ -8,7 +8,9 @@ use std::sync::Arc;
 use cel::Env;
 use sha2::{Digest, Sha256};
 
+use crate::allowance::Allowance;
 use crate::control::hash_text;
+use crate::ledger::Tally;
 
 mod access;
 mod budgets;
@@ -16,13 +18,14 @@ mod compile;
 mod data_classes;
 mod error;
 mod glob;
+mod limits;
 mod residency;
 mod review;
 mod source;
 mod vector;
 
 pub(crate) use access::{AccessRule, Effect};
-pub(crate) use budgets::{Budget, StepAction, Uncertain};
+pub(crate) use budgets::{Step, Uncertain, Wall};
 pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use error::BundleError;
 pub(crate) use glob::ModelPattern;
@@ -50,7 +53,10 @@ pub struct Bundle {
     pub(crate) data_classes: Vec<DataClass>,
     pub(crate) access: Vec<AccessRule>,
     pub(crate) residency: Vec<ResidencyRule>,
-    pub(crate) budgets: Vec<Budget>,
+    /// What the allowances add up, each once.
+    pub(crate) tallies: Arc<[Tally]>,
+    /// Budgets and limits, as they are written.
+    pub(crate) allowances: Vec<Allowance>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,

@@ -19,6 +19,7 @@ use tollgate_gateway::{
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
+use tollgate_policy::ledger::Sums;
 use tollgate_policy::residency::Places;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
@@ -164,7 +165,9 @@ impl Bench {
         settings.log_position.clone_from(&position);
         let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
         // Fresh, and nothing spent: the default bundle would otherwise prefer the cheapest target to be on the safe side.
-        let signals = SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), ..SignalsSnapshot::default() };
+        let budgets = Sums::of(control.load().bundle.tallies());
+        let signals =
+            SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), budgets, ..SignalsSnapshot::default() };
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let catalog = Arc::new(Catalog::builtin().unwrap());
         let gateway =
@@ -175,6 +178,25 @@ impl Bench {
         let served = Arc::clone(&gateway).serve(listener, shutdown.clone(), Duration::from_millis(500));
         let serving = tokio::spawn(async move { served.await.unwrap() });
         Bench { gateway, address, control, signals, shutdown, serving, position, wal, _dir: dir }
+    }
+
+    /// A gateway that decides by `yaml`, of whose budgets the log knows that nothing has been spent.
+    pub(crate) async fn start_with(settings: GatewaySettings, yaml: &str) -> Bench {
+        let bench = Bench::start(settings).await;
+        bench.put_policy(yaml);
+        bench.know_nothing_spent();
+        bench
+    }
+
+    /// Lets the log say that nothing was spent of the budgets in force.
+    pub(crate) fn know_nothing_spent(&self) {
+        let budgets = Sums::of(self.control.load().bundle.tallies());
+        self.signals.store(Arc::new(SignalsSnapshot {
+            id: "sig-0".into(),
+            taken_at_us: now_us(),
+            budgets,
+            ..SignalsSnapshot::default()
+        }));
     }
 
     /// Puts a bundle in force, as a change of the control plane does.

@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};
-use super::{Bundle, BundleError, ModelPattern, access, budgets, data_classes, hash_of, residency, review};
+use super::{Bundle, BundleError, ModelPattern, access, data_classes, hash_of, limits, residency, review};
 use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
 use crate::suggestion;
@@ -27,10 +27,11 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
     let data_classes = data_classes::compile(&mut compiler, &source.data_classes)?;
     let access = access::compile(&mut compiler, &source.access)?;
     let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
-    let budgets = budgets::compile(&mut compiler, &source.budgets)?;
+    let (tallies, allowances) = limits::compile(&mut compiler, &source.budgets, &source.limits)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
         vector::check_rule_name(&test.value, &compiler.ids)?;
+        vector::check_spent(&test.value, &allowances)?;
         tests.push(TestVector::compile(test)?);
     }
     let review_by = source.bundle.review_by.as_ref().map(review::compile).transpose()?;
@@ -45,7 +46,8 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         data_classes,
         access,
         residency,
-        budgets,
+        tallies,
+        allowances,
         tests,
         env,
     })

@@ -144,6 +144,7 @@ impl Node {
 
         // Budgets must not be decided on half the log: replay and the first snapshot are awaited before calls are accepted.
         flush_status.clone().wait_for(|status| status.history_read).await.context("replaying the write-ahead log")?;
+        analytics.follow_budgets(control.load().bundle.tallies());
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let gateway = Gateway::new(
@@ -154,7 +155,12 @@ impl Node {
             Arc::clone(&book.catalog),
         )?;
         tasks.spawn(feedback::follow_control(Arc::clone(&metastore), Arc::clone(&control), reading.clone()));
-        tasks.spawn(feedback::follow_signals(Arc::clone(&analytics), Arc::clone(&signals), reading.clone()));
+        tasks.spawn(feedback::follow_signals(
+            Arc::clone(&analytics),
+            Arc::clone(&control),
+            Arc::clone(&signals),
+            reading.clone(),
+        ));
 
         let prices = Arc::new(NodePrices {
             config: config.clone(),
