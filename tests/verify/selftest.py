@@ -970,8 +970,9 @@ def payload_changed_behind_an_old_row(d: Path, lake: Lake, facts: dict) -> Expec
     f, rows = pick(d, table="payloads")
     edit(f, lambda rs: rs[0].update(request_body=b"something else"))
     g = live(d, "interactions")[4]
+    midnight = dict(hour=0, minute=0, second=0, microsecond=0)
     edit(g, lambda rs: rs + [dict(rs[0], interaction_id=rows[0]["interaction_id"], writer="gw-0", schema_version=1,
-                                  payload_commitment=None)])
+                                  started_at=rs[0]["started_at"].replace(**midnight), payload_commitment=None)])
     return [("payload-changed", f"of interactions ({rows[0]['interaction_id']})")]
 
 
@@ -1009,12 +1010,14 @@ def payload_events_forged(d: Path, lake: Lake, facts: dict) -> Expected:
     rows = pq.read_table(f, partitioning=None).to_pylist()
     edit(f, lambda rs: [])
     g = live(d, "control_events")[-1]
+    at: list[str] = []
 
     def change(rs: list) -> None:
         rs.append(dict(rs[0], seq=10**7, action="payloads.expired", subject="day=2026-11-26"))
         seal("control_events", rs[-1])
+        at.append(f"{rs[-1]['writer']}/{rs[-1]['epoch']}")
     edit(g, change)
-    return [("record-unbatched", "record gw-b/1/10000000 of control_events"),
+    return [("record-unbatched", f"record {at[0]}/10000000 of control_events"),
             *(("payload-missing", f"({r['interaction_id']})") for r in rows)]
 
 

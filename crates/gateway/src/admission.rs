@@ -74,6 +74,8 @@ pub(crate) async fn admit(
     let record = &mut call.record;
     (record.budget_readings, record.limit_readings) = readings;
     record.decided_at_us = Some(now_us);
+    record.estimated_output_tokens = Some(output_tokens);
+    record.estimated_cost_usd = Some(estimate.usd);
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());

@@ -33,6 +33,19 @@ pub enum Unit {
     Concurrency,
 }
 
+impl Unit {
+    /// As it stands in bundles and in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Usd => "usd",
+            Unit::Tokens => "tokens",
+            Unit::Calls => "calls",
+            Unit::Concurrency => "concurrency",
+        }
+    }
+}
+
 /// What one call uses up, or many together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amounts {

@@ -30,7 +30,8 @@ impl Bundle {
                     }),
                     unit => {
                         let used = u64::try_from(reading.used(unit)).unwrap_or(u64::MAX);
-                        limits.push(LimitReading { limit: name, scope, used });
+                        let (unit, age_s) = (unit.as_str().to_owned(), reading.age_s);
+                        limits.push(LimitReading { limit: name, scope, unit, used, age_s });
                     }
                 }
             }
@@ -39,7 +40,7 @@ impl Bundle {
     }
 
     /// What a row says of the accounts of its call, for the decision to be made again. What it does not speak of, because
-    /// another bundle decided then, is not known. Where only limits were read, their age is taken to be none.
+    /// another bundle decided then, is not known.
     #[must_use]
     pub fn recorded_readings(
         &self,
@@ -47,7 +48,6 @@ impl Bundle {
         budgets: &[BudgetReading],
         limits: &[LimitReading],
     ) -> Vec<Reading> {
-        let age_s = budgets.iter().map(|budget| budget.age_s).max().unwrap_or(Some(0));
         let reading = |account: &Account| {
             let mut reading = Reading::default();
             let scope = self.tallies.get(account.tally).map(|tally| tally.scope_text(&account.scope));
@@ -62,7 +62,7 @@ impl Bundle {
                 let limit = limits.iter().find(|known| known.limit == allowance.id && known.scope == *scope);
                 if let Some(limit) = limit {
                     set(&mut reading, allowance.unit, limit.used);
-                    reading.age_s = if allowance.unit == Unit::Concurrency { Some(0) } else { age_s };
+                    reading.age_s = limit.age_s;
                 }
             }
             reading
