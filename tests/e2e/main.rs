@@ -20,6 +20,7 @@ mod configuration;
 mod costs;
 mod kill;
 mod loop_around;
+mod policies;
 mod prices;
 mod rebuild;
 mod setup;

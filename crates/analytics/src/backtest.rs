@@ -45,11 +45,11 @@ const AT_ONCE: usize = 2;
 pub trait Market: Send + Sync {
     /// What `usage` costs at a target at a time (microseconds since 1970, UTC); `None` if that is not known.
     fn cost(&self, provider: &str, model: &str, usage: &Usage, at_us: i64) -> Option<Usd>;
-    /// What residency rules ask of a target's provider; `None` for one that is not configured.
-    fn provider(&self, provider: &str) -> Option<Arc<Whereabouts>>;
+    /// What residency rules ask of a target; `None` for one whose provider is not configured.
+    fn whereabouts(&self, provider: &str, model: &str) -> Option<Arc<Whereabouts>>;
 }
 
-/// A provider as residency rules see it.
+/// A target as residency rules see it.
 #[derive(Clone, Debug, Default)]
 pub struct Whereabouts {
     /// Its labels.

@@ -4,6 +4,7 @@
 mod costs;
 mod detail;
 mod experiments;
+mod judged;
 mod list;
 mod overview;
 mod recorded;
@@ -16,6 +17,7 @@ use futures::future::BoxFuture;
 use tollgate_interaction::InteractionId;
 
 pub use experiments::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
+pub(crate) use judged::judged_targets;
 pub use recorded::{RecordedCall, recorded_calls};
 pub use shape::{
     AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,

@@ -9,6 +9,7 @@
 
 mod budgets;
 mod fold;
+mod quality;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
 
 use self::budgets::BudgetsCache;
 use self::fold::{Fold, LONGEST_CALL_US, US_PER_MINUTE};
+pub(crate) use self::quality::Judged;
+use self::quality::QualityCache;
 use crate::error::ReportError;
 use crate::session::Profile;
 use crate::table::LogTable;
@@ -49,6 +52,7 @@ pub(crate) struct SignalsCache {
     budgets: Mutex<BudgetsCache>,
     /// What budgets of the active bundle add up.
     tallies: ArcSwap<Arc<[Tally]>>,
+    quality: QualityCache,
 }
 
 #[derive(Default)]
@@ -89,7 +93,7 @@ pub struct SignalsState {
 impl Default for SignalsCache {
     fn default() -> Self {
         let tallies = ArcSwap::from_pointee(Arc::from([]));
-        SignalsCache { known: Mutex::default(), budgets: Mutex::default(), tallies }
+        SignalsCache { known: Mutex::default(), budgets: Mutex::default(), tallies, quality: QualityCache::default() }
     }
 }
 
@@ -104,7 +108,11 @@ impl SignalsCache {
             month: month_of(now_us),
             team_spend: sum.spend(),
             watermarks: watermarks(reading),
-            targets: sum.targets(),
+            targets: {
+                let mut targets = sum.targets();
+                self.quality.enter(reading, now_us, &mut targets);
+                targets
+            },
             budgets,
         })
     }

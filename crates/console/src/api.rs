@@ -9,6 +9,7 @@ pub mod interactions;
 pub mod keys;
 pub mod openapi;
 pub mod overview;
+pub mod policies;
 pub mod prices;
 pub mod reports;
 pub mod search;

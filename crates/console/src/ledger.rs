@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tollgate_analytics::backtest::{BacktestReport, Trial};
 use tollgate_analytics::report::{
     Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, ReportFuture, TimeRange,
@@ -29,6 +30,8 @@ pub trait Ledger: Send + Sync {
     fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>>;
     /// See [`Analytics::costs`].
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs>;
+    /// See [`tollgate_analytics::Reading::backtest`].
+    fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport>;
     /// See [`Analytics::experiments`].
     fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments>;
     /// See [`Analytics::filter_values`].
@@ -116,6 +119,10 @@ impl Ledger for LiveLedger {
 
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
         self.analytics.costs(range, group_by)
+    }
+
+    fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport> {
+        self.analytics.reading().backtest(trial)
     }
 
     fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {

@@ -25,6 +25,7 @@ mod routes;
 #[cfg(test)]
 mod sample;
 pub mod shell;
+pub mod simulation;
 pub mod state;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ pub mod interactions;
 pub mod keys;
 pub mod login;
 pub mod overview;
+pub mod policies;
 pub mod problem;
 pub mod reports;
 pub mod search;

@@ -11,6 +11,7 @@ use crate::pages::interactions::InteractionsPage;
 use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
 use crate::pages::login::LoginPage;
 use crate::pages::overview::{FirstSteps, OverviewPage};
+use crate::pages::policies::{Form, PoliciesPage};
 use crate::pages::problem::ProblemPage;
 use crate::pages::reports::ReportsPage;
 use crate::pages::search::{QueryForm, SearchPage};
@@ -114,6 +115,8 @@ fn lists() -> Vec<(&'static str, String)> {
                 .render()
                 .unwrap(),
         ),
+        ("policies", policies(false)),
+        ("policies-tried", policies(true)),
         (
             "experiments",
             ExperimentsPage::new(shell("Experiments", "/experiments"), Range::Month, sample::experiments(range))
@@ -122,6 +125,27 @@ fn lists() -> Vec<(&'static str, String)> {
         ),
         ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs, explainer).render().unwrap()),
     ]
+}
+
+fn policies(is_tried: bool) -> String {
+    let yaml = tollgate_policy::bundle::DEFAULT_YAML;
+    let revision = |revision, reason: &str| tollgate_metastore::BundleRevision {
+        revision,
+        hash: "9f2c".repeat(16),
+        name: "cost-cap".to_owned(),
+        author: "ada@acme.example".to_owned(),
+        reason: reason.to_owned(),
+        created_at_us: sample::NOW_US - 86_400_000_000 * (20 - revision as i64),
+    };
+    let revisions = vec![revision(12, "the cap of November, agreed with finance"), revision(7, "first bundle")];
+    let limits = tollgate_analytics::backtest::Limits { max_denials: "1%".parse().ok(), ..Default::default() };
+    let found = is_tried.then(|| {
+        let report = sample::backtest(&"ab".repeat(32), Range::Week.at(sample::NOW_US));
+        crate::simulation::Simulation::of(report, &limits)
+    });
+    PoliciesPage::new(shell("Policies", "/policies"), yaml.to_owned(), revisions, Form::with(yaml), None, found, true)
+        .render()
+        .unwrap()
 }
 
 fn inquiry() -> Vec<(&'static str, String)> {

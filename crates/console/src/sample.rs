@@ -6,6 +6,7 @@ use crate::integrity::{
 use serde_json::json;
 use tollgate_interaction::{InteractionId, Usage, Usd};
 
+use tollgate_analytics::backtest::BacktestReport;
 use tollgate_analytics::report::{
     Arm, AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow,
     Costs, Experiment, Experiments, FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message,
@@ -103,6 +104,39 @@ pub(crate) fn overview(range: TimeRange, bucket: Bucket) -> Overview {
         by_provider,
         as_of: AsOf { lake_version: 128, hot_rows: 43 },
     }
+}
+
+/// A back-test in which a twentieth of the calls would be denied.
+pub(crate) fn backtest(hash: &str, range: TimeRange) -> BacktestReport {
+    let row = |number: u64, change, rule: Option<&str>, targets: Option<(&str, &str)>, why: &str| {
+        json!({
+            "interaction_id": rows(1)[0].interaction_id, "started_at_us": NOW_US - number as i64 * 1_000_000,
+            "team": TEAMS[number as usize % TEAMS.len()], "model": "assistant", "change": change, "rule_before": null,
+            "rule_after": rule, "target_before": targets.map(|(from, _)| from), "target_after": targets.map(|(_, to)| to),
+            "cost_before": "0.012", "cost_after": "0.004", "why": why,
+        })
+    };
+    let report = json!({
+        "bundle_hash": hash, "bundle_name": "cost-cap", "bundle_version": "2026.11.2", "range": range, "decided_by": null,
+        "is_exact": false, "replayed": 24_318, "undecided": 12, "kept": 3, "own": 1_200, "own_agreed": 1_200,
+        "decisions": [{"change": "same", "calls": 20_000}, {"change": "denied", "calls": 1_218},
+            {"change": "allowed", "calls": 40}, {"change": "other_rule", "calls": 10}, {"change": "rerouted", "calls": 3_050}],
+        "denials": [{"rule": "team-month", "before": 50, "after": 1_228}, {"rule": "builtin/default-deny", "before": 10, "after": 10}],
+        "teams": [
+            {"team": "payments", "calls": 18_000, "denied_before": 50, "denied_after": 1_100, "cost_before": "812.10", "cost_after": "431.02"},
+            {"team": "claims-automation", "calls": 6_318, "denied_before": 10, "denied_after": 138, "cost_before": "91.4", "cost_after": "60.1"},
+        ],
+        "routes": [{"from": "openai/gpt-5", "to": "openai/gpt-5-mini", "calls": 3_050}],
+        "violations": [["personal-stays-in-the-eu", 7]],
+        "cost": {"logged_usd": "903.50", "would_usd": "491.12", "estimated": 3_090, "unknown": 4},
+        "latency": {"calls": 22_900, "unknown": 4, "logged_mean_us": 1_840_000, "would_mean_us": 1_310_000},
+        "sample": [
+            row(1, "denied", Some("team-month"), None, "team `payments` has spent 100.02 of 100.00 USD this month (100 %)"),
+            row(2, "rerouted", None, Some(("openai/gpt-5", "openai/gpt-5-mini")), "the cheapest target is preferred"),
+        ],
+        "as_of": {"lake_version": 128, "hot_rows": 43},
+    });
+    serde_json::from_value(report).unwrap()
 }
 
 /// One experiment with a clear result, and one that only began.

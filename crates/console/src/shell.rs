@@ -94,12 +94,20 @@ const INQUIRY: &[NavItem] = &[
         needs: Needs::Nothing,
     },
 ];
-const POLICY: &[NavItem] = &[NavItem {
-    href: "/experiments",
-    label: "Experiments",
-    icon: "M6 1.5h4M7 1.5v4.2L2.8 13a1 1 0 0 0 .9 1.5h8.6a1 1 0 0 0 .9-1.5L9 5.7V1.5M5 10h6",
-    needs: Needs::Nothing,
-}];
+const POLICY: &[NavItem] = &[
+    NavItem {
+        href: "/policies",
+        label: "Policies",
+        icon: "M8 1.5v13M3.5 4h9M3.5 4 1.5 9h4zM12.5 4l-2 5h4zM5 14.5h6",
+        needs: Needs::Nothing,
+    },
+    NavItem {
+        href: "/experiments",
+        label: "Experiments",
+        icon: "M6 1.5h4M7 1.5v4.2L2.8 13a1 1 0 0 0 .9 1.5h8.6a1 1 0 0 0 .9-1.5L9 5.7V1.5M5 10h6",
+        needs: Needs::Nothing,
+    },
+];
 const ACCESS: &[NavItem] = &[
     NavItem {
         href: "/keys",

@@ -81,6 +81,8 @@ pub struct ConsoleState {
     pub integrity: Arc<dyn Integrity>,
     /// Keys, sessions, tokens, policy.
     pub metastore: Arc<dyn Metastore>,
+    /// Prices and places, for back-tests.
+    pub market: Arc<dyn tollgate_analytics::backtest::Market>,
     /// What calls are priced by.
     pub prices: Arc<dyn Prices>,
     /// What the process says about itself.

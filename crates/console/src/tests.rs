@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tollgate_analytics::backtest::{BacktestReport, Market, Trial, Whereabouts};
 use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, RecordedCall, ReportFuture, TimeRange,
@@ -51,6 +52,9 @@ impl Ledger for MadeUpLedger {
     }
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
         async move { Ok(sample::costs(range, group_by)) }.boxed()
+    }
+    fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport> {
+        async move { Ok(sample::backtest(&trial.bundle.hash, trial.range)) }.boxed()
     }
     fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
         async move { Ok(sample::experiments(range)) }.boxed()
@@ -134,6 +138,18 @@ impl Instruments for NoInstruments {
     }
     fn open_providers(&self) -> Vec<String> {
         vec!["local".to_owned()]
+    }
+}
+
+/// Knows no price and no place.
+pub(crate) struct NoMarket;
+
+impl Market for NoMarket {
+    fn cost(&self, _: &str, _: &str, _: &tollgate_interaction::Usage, _: i64) -> Option<tollgate_interaction::Usd> {
+        None
+    }
+    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+        None
     }
 }
 
@@ -223,6 +239,7 @@ pub(crate) async fn console() -> Console {
         access_log: Arc::clone(&readings) as _,
         integrity: Arc::new(MadeUpIntegrity),
         metastore: Arc::clone(&metastore),
+        market: Arc::new(NoMarket),
         prices: Arc::new(MadeUpPrices),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
@@ -284,11 +301,12 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/interactions",
     "/costs",
     "/experiments",
+    "/policies",
     "/search",
     "/search?q=leak",
     "/sql",
@@ -310,6 +328,32 @@ async fn every_page_opens_for_an_administrator_with_strict_headers() {
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
     }
+}
+
+#[tokio::test]
+async fn a_bundle_is_tried_or_shown_with_what_is_wrong() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let page = console.get("/policies", &cookie).await;
+    assert!(page.text.contains("The built-in bundle is active"), "{}", page.text);
+    let csrf = csrf_in(&page.text).to_owned();
+    let form = |bundle: &str, limit: &str| {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("csrf", &csrf).append_pair("bundle", bundle).append_pair("max_denials", limit);
+        form.finish()
+    };
+    let bundle = tollgate_policy::bundle::DEFAULT_YAML;
+    let tried = console.post_form("/policies/simulate", &cookie, form(bundle, "1%")).await;
+    assert_eq!(tried.status, StatusCode::OK, "{}", tried.text);
+    assert!(tried.text.contains("Beyond its limits") && tried.text.contains("max-denials"), "{}", tried.text);
+    let tried = console.post_form("/policies/simulate", &cookie, form(bundle, "50%")).await;
+    assert!(tried.text.contains("Within its limits"), "{}", tried.text);
+    let wrong = console.post_form("/policies/simulate", &cookie, form(&bundle.replace("access:", "acces:"), "")).await;
+    assert!(wrong.text.contains("does not load") && wrong.text.contains("line"), "{}", wrong.text);
+    assert!(wrong.text.contains("acces:"), "what was written stays in the form");
+    let viewer = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/policies", &viewer).await;
+    assert!(!page.text.contains("Try it"), "{}", page.text);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod feedback;
 mod governance;
 mod integrity;
 mod maintenance;
+mod market;
 mod node;
 mod prices;
 mod reprice;
@@ -25,6 +26,7 @@ use tollgate_provider::transcript::of_call;
 use crate::data_dir::DataDir;
 
 pub(crate) use maintenance::{retention_classes, retention_policy};
+pub(crate) use market::ConfiguredMarket;
 pub(crate) use node::{Node, NodeOptions, read_policy};
 pub(crate) use reprice::PriceAgain;
 pub(crate) use witness::{read_policy_file, read_witness_policy};

@@ -185,7 +185,7 @@ impl Replay {
             if target.rejected_because.is_some_and(is_unfit) {
                 continue;
             }
-            let whereabouts = self.trial.market.provider(target.provider);
+            let whereabouts = self.trial.market.whereabouts(target.provider, target.model);
             match self.eligible(facts, &target, whereabouts.as_deref()) {
                 Eligibility::Eligible => ways.push(Way { target, whereabouts }),
                 Eligibility::Excluded { rule, why } => {
@@ -265,7 +265,7 @@ impl Replay {
     fn violation(&self, row: &Row<'_>, facts: &Facts<'_>) -> Option<String> {
         let provider = row.provider().filter(|_| row.outcome() != "denied")?;
         let served = row.targets().find(|target| target.provider == provider)?;
-        let whereabouts = self.trial.market.provider(provider);
+        let whereabouts = self.trial.market.whereabouts(provider, served.model);
         match self.eligible(facts, &served, whereabouts.as_deref()) {
             Eligibility::Excluded { rule, .. } => Some(rule),
             Eligibility::Eligible => None,

@@ -122,6 +122,22 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/policies",
+        summary: "The active policy bundle as it was written, and every bundle that was put in force, with author and reason.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/policies/simulate",
+        summary: "What a bundle would have decided about calls of the past: decisions, denials, routes, cost and latency (estimates), residency violations, calls to look at, and a verdict against limits. The body is `{bundle, from, to, decided_by, limits}`.",
+        role: "auditor",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/search",
         summary: "Calls found by the words of their prompts and answers.",
         role: "auditor",

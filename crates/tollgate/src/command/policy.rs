@@ -1,5 +1,7 @@
 //! `tollgate policy`: checks a bundle before anything depends on it.
 
+mod simulate;
+
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -24,6 +26,8 @@ pub(crate) enum PolicyCommand {
         /// The bundle.
         file: PathBuf,
     },
+    /// Shows what a bundle would have decided about the calls of the past; fails if that goes beyond a stated limit.
+    Simulate(simulate::SimulateArgs),
     /// Makes a bundle the active one, if its test vectors pass. A running server takes it up within a second.
     Put {
         /// The bundle.
@@ -35,7 +39,14 @@ pub(crate) enum PolicyCommand {
 }
 
 pub(crate) async fn run(common: Common, command: PolicyCommand) -> anyhow::Result<()> {
-    let (PolicyCommand::Check { file } | PolicyCommand::Test { file } | PolicyCommand::Put { file, .. }) = &command;
+    let command = match command {
+        PolicyCommand::Simulate(args) => return simulate::run(&common, args).await,
+        other => other,
+    };
+    let (PolicyCommand::Check { file } | PolicyCommand::Test { file } | PolicyCommand::Put { file, .. }) = &command
+    else {
+        return Ok(());
+    };
     let yaml = fs::read_to_string(file)?;
     let bundle = bundle::load(&yaml).with_context(|| format!("`{}` is not a valid bundle", file.display()))?;
     match &command {
@@ -47,6 +58,7 @@ pub(crate) async fn run(common: Common, command: PolicyCommand) -> anyhow::Resul
             test(&bundle, false)?;
             put(&common, &yaml, reason).await?;
         }
+        PolicyCommand::Simulate(_) => {}
     }
     Ok(())
 }

@@ -216,6 +216,10 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
+            market: {
+                let gateway = Arc::clone(&gateway);
+                super::ConfiguredMarket::new(config, move || gateway.prices())
+            },
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
