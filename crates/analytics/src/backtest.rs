@@ -77,6 +77,14 @@ pub struct Trial {
     pub market: Arc<dyn Market>,
 }
 
+impl Trial {
+    /// The statement that reads exactly the columns and rows that a back-test of it reads, for comparing its time with theirs.
+    #[must_use]
+    pub fn scan(&self) -> String {
+        row::query(self, self.range.from_us, false)
+    }
+}
+
 impl Reading {
     /// Puts the calls of a trial to its bundle.
     ///
@@ -137,7 +145,7 @@ impl Reading {
         let sql = row::deciders(trial);
         let mut batches = self.stream(REPORT, &sql);
         while let Some(batch) = batches.next().await {
-            if row::texts(&batch?, "policy_bundle_hash")?.iter().flatten().any(|hash| hash != trial.bundle.hash) {
+            if row::texts(&batch?, "policy_bundle_hash")?.iter().flatten().any(|hash| *hash != trial.bundle.hash) {
                 return Ok(false);
             }
         }

@@ -13,7 +13,7 @@ use crate::error::ReportError;
 
 const COLUMNS: &str = "interaction_id, arrow_cast(started_at, 'Int64') AS started_at, \
     arrow_cast(decided_at, 'Int64') AS decided_at, tenant, project, team, user_ref, api_key_id, operation, dialect, stream, \
-    model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, error_type, latency_us, \
+    model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, latency_us, \
     cost_usd, input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
     cache_write_1h_input_tokens, tags, pii_counts, capabilities, estimated_input_tokens, estimated_output_tokens, \
     estimated_cost_usd, target_readings";
@@ -76,7 +76,6 @@ pub(super) struct Rows {
     candidates: Structs,
     providers: StringArray,
     outcomes: StringArray,
-    errors: StringArray,
     latencies: Int64Array,
     costs: Decimal128Array,
     tokens: [Int64Array; 5],
@@ -183,7 +182,6 @@ impl Rows {
             candidates: structs(batch, "candidates")?,
             providers: text(batch, "provider")?,
             outcomes: text(batch, "outcome")?,
-            errors: text(batch, "error_type")?,
             latencies: count(batch, "latency_us")?,
             costs: dollars(batch, "cost_usd")?,
             tokens: [
@@ -305,10 +303,6 @@ impl<'a> Row<'a> {
 
     pub(super) fn outcome(&self) -> &'a str {
         self.rows.outcomes.value(self.at)
-    }
-
-    pub(super) fn error_type(&self) -> Option<&'a str> {
-        known(&self.rows.errors, self.at)
     }
 
     pub(super) fn latency_us(&self) -> u64 {
