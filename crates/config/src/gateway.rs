@@ -76,6 +76,7 @@ impl Config {
             user_hash_key,
             ack: ack_mode(config.log.ack),
             log_position,
+            ledger: config.ledger_settings(),
             ..GatewaySettings::default()
         }
     }

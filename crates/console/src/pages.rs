@@ -1,6 +1,7 @@
 //! The pages. Each module holds one page: the struct its template renders, how it is made from a report, and the
 //! handler. A template decides nothing beyond what to leave out; figures are worded in [`crate::format`].
 
+pub mod budgets;
 pub mod call;
 pub mod costs;
 pub mod integrity;

@@ -3,6 +3,7 @@
 
 use askama::Template;
 
+use crate::pages::budgets::BudgetsPage;
 use crate::pages::costs::CostsPage;
 use crate::pages::integrity::IntegrityPage;
 use crate::pages::interaction::InteractionPage;
@@ -31,7 +32,21 @@ fn shell(title: &str, active: &'static str) -> Shell {
         may_manage: true,
         theme: None,
         books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
+        alarm: None,
     }
+}
+
+/// The budgets, with a shared ledger in trouble and without any.
+fn budgets() -> Vec<(&'static str, String)> {
+    let frame = || shell("Budgets", "/budgets");
+    let alarm =
+        Some("the shared ledger does not answer: timed out; calls that budgets are about are denied".to_owned());
+    let troubled = Shell { alarm, ..frame() };
+    vec![
+        ("budgets", BudgetsPage::new(frame(), Some(sample::budgets()), sample::NOW_US).render().unwrap()),
+        ("budgets-troubled", BudgetsPage::new(troubled, Some(sample::budgets()), sample::NOW_US).render().unwrap()),
+        ("budgets-none", BudgetsPage::new(frame(), None, sample::NOW_US).render().unwrap()),
+    ]
 }
 
 fn first_steps() -> FirstSteps {
@@ -234,7 +249,7 @@ fn access() -> Vec<(&'static str, String)> {
 
 #[test]
 fn every_page_renders_without_inline_script_or_style() {
-    let pages: Vec<_> = [overview(), lists(), inquiry(), access()].concat();
+    let pages: Vec<_> = [overview(), budgets(), lists(), inquiry(), access()].concat();
     for (name, html) in &pages {
         assert!(!html.contains(" style="), "`{name}` has inline style");
         assert!(!html.contains(" onclick"), "`{name}` has inline script");

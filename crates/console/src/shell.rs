@@ -61,6 +61,8 @@ pub struct Shell {
     pub theme: Option<&'static str>,
     /// How the books stand, if the process can tell.
     pub books: Option<Books>,
+    /// Why budgets cannot be kept as they should be, for the head of every page.
+    pub alarm: Option<String>,
 }
 
 const LEDGER: &[NavItem] = &[
@@ -70,6 +72,12 @@ const LEDGER: &[NavItem] = &[
         href: "/costs",
         label: "Costs",
         icon: "M8 1.5v13M11 4.2C10.4 3.5 9.4 3 8 3 6.2 3 5 4 5 5.4c0 3.4 6.2 1.8 6.2 5.2C11.2 12 9.9 13 8 13c-1.5 0-2.6-.5-3.3-1.3",
+        needs: Needs::Nothing,
+    },
+    NavItem {
+        href: "/budgets",
+        label: "Budgets",
+        icon: "M2 12.5a6 6 0 1 1 12 0M8 12.5 11 7M2 14.5h12",
         needs: Needs::Nothing,
     },
 ];

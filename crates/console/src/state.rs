@@ -8,6 +8,7 @@ use tollgate_metastore::Metastore;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::access_log::AccessLog;
+use crate::budgets::BudgetBooks;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
@@ -62,6 +63,10 @@ pub trait Instruments: Send + Sync {
     fn signals(&self) -> Option<Arc<SignalsSnapshot>>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
+    /// What scopes have used up of their budgets and limits; `None` in a process that decides nothing.
+    fn budgets(&self) -> Option<BudgetBooks>;
+    /// Why the ledger that gateways share cannot be reached, and what calls do meanwhile; `None` while it can.
+    fn budget_trouble(&self) -> Option<String>;
 }
 
 /// Everything a handler may use. Cheap to clone.

@@ -25,6 +25,7 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
 
+use crate::budgets::BudgetBooks;
 use crate::error::ConsoleError;
 use crate::ledger::{DerivedState, Ledger};
 use crate::prices::{RepriceOrder, Repricing};
@@ -128,6 +129,12 @@ impl Instruments for NoInstruments {
     }
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
+    }
+    fn budgets(&self) -> Option<BudgetBooks> {
+        Some(sample::budgets())
+    }
+    fn budget_trouble(&self) -> Option<String> {
+        None
     }
 }
 
@@ -269,8 +276,19 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 10] =
-    ["/", "/interactions", "/costs", "/search", "/search?q=leak", "/sql", "/reports", "/integrity", "/keys", "/setup"];
+const PAGES: [&str; 11] = [
+    "/",
+    "/interactions",
+    "/costs",
+    "/budgets",
+    "/search",
+    "/search?q=leak",
+    "/sql",
+    "/reports",
+    "/integrity",
+    "/keys",
+    "/setup",
+];
 
 #[tokio::test]
 async fn every_page_opens_for_an_administrator_with_strict_headers() {
@@ -572,4 +590,23 @@ async fn calls_are_priced_again_for_an_administrator_with_a_reason() {
     }
     let auditor = console.metastore.create_api_token(Role::Auditor).await.unwrap();
     assert_eq!(ask(&auditor, whole).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn budgets_are_told_to_readers_of_facts_with_those_nearest_to_their_limit_first() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/budgets", &cookie).await.text;
+    for told in ["team=kyc", "81.20", "denies", "this month (Europe/Berlin)", "at the rate so far", "could not be sent"]
+    {
+        assert!(page.contains(told), "`{told}` is missing");
+    }
+    let answer: serde_json::Value = serde_json::from_str(&console.get("/api/v1/budgets", &cookie).await.text).unwrap();
+    let lines = answer["budgets"].as_array().unwrap();
+    assert_eq!(answer["total"], lines.len());
+    let used: Vec<i64> = lines.iter().filter_map(|line| line["used_basis_points"].as_i64()).collect();
+    assert!(used.len() > 3 && used.is_sorted_by(|one, other| one >= other), "{used:?}");
+    let kyc = lines.iter().find(|line| line["scope"] == "team=kyc" && line["kind"] == "budget").unwrap();
+    assert_eq!((&kyc["spent"], &kyc["limit"], &kyc["state"]), (&"81.20".into(), &"100.00".into(), &"reached".into()));
+    assert_eq!(kyc["forecast"]["method"], "weekdays");
 }

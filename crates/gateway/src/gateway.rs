@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::Outcome;
+use tollgate_policy::Bundle;
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_policy::ledger::{Account, Reading, Tally};
 use tollgate_policy::signals::SignalsSnapshot;
@@ -209,10 +210,16 @@ impl Gateway {
         Some((shared.trouble()?, shared.on_down()))
     }
 
+    /// The bundle that decides at the moment.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.control.load().bundle)
+    }
+
     /// The accounts of the active bundle's budgets and limits that are in use, each with what the books say.
     #[must_use]
     pub fn readings(&self) -> Vec<(Account, Reading)> {
-        let bundle = Arc::clone(&self.control.load().bundle);
+        let bundle = self.bundle();
         let accounts = self.ledger.accounts(&bundle);
         let readings = self.ledger.read(&bundle, &accounts, clock::now_us()).readings;
         accounts.into_iter().zip(readings).collect()

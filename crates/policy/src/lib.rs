@@ -9,6 +9,7 @@ mod condition;
 pub mod control;
 pub mod decide;
 pub mod facts;
+pub mod forecast;
 pub mod ledger;
 mod rate;
 pub mod residency;

@@ -1,5 +1,6 @@
 //! From the configuration to running parts. Nothing here decides anything: it opens, connects, and closes in order.
 
+mod budgets;
 mod console;
 mod feedback;
 mod governance;

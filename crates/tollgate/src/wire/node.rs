@@ -27,6 +27,7 @@ use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::budgets::BudgetWatch;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
@@ -176,7 +177,10 @@ impl Node {
 
         let login_url = format!("{console_url}/login?token={}", metastore.create_login_link().await?);
         write_local_token(&data, metastore.as_ref()).await?;
+        let budgets = BudgetWatch::new(config, Arc::clone(&gateway), Arc::clone(&analytics), wal.appender())?;
+        tasks.spawn(Arc::clone(&budgets).run(serving.clone()));
         let instruments = NodeInstruments {
+            budgets,
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
