@@ -29,6 +29,7 @@ pub mod shell;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod unpriced;
 
 use tokio::net::TcpListener;
 

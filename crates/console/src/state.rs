@@ -13,12 +13,16 @@ use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
 use crate::shell::Books;
+use crate::unpriced::Explainer;
 
 /// Fixed facts about this process.
 #[derive(Clone, Debug)]
 pub struct ConsoleSettings {
     /// Address that clients reach the gateway at, without a path: `http://127.0.0.1:8080`.
     pub gateway_url: String,
+    /// How a command on the gateway's machine begins, with the options this process was started with:
+    /// `tollgate --config tollgate.yaml`.
+    pub program: String,
     /// Tenant of keys that are created here.
     pub tenant: String,
     /// Whether the session cookie may only travel over TLS. Set it where TLS ends in front of the console.
@@ -67,6 +71,8 @@ pub trait Instruments: Send + Sync {
     fn budgets(&self) -> Option<BudgetBooks>;
     /// Why the ledger that gateways share cannot be reached, and what calls do meanwhile; `None` while it can.
     fn budget_trouble(&self) -> Option<String>;
+    /// Providers that list no models: they are asked for any, as `provider/model`.
+    fn open_providers(&self) -> Vec<String>;
 }
 
 /// Everything a handler may use. Cheap to clone.
@@ -91,6 +97,12 @@ pub struct ConsoleState {
 }
 
 impl ConsoleState {
+    /// What says why a call has no cost.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer<'_> {
+        Explainer { prices: self.prices.as_ref(), program: &self.settings.program }
+    }
+
     /// Microseconds since 1970, UTC.
     #[must_use]
     pub fn now_us(&self) -> i64 {

@@ -409,7 +409,14 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let mut call = std::mem::replace(self, Call::hollow(&gateway));
         call.is_draining = true;
+        call.note_leaving();
         gateway.tasks.spawn(settle::drain(Box::new(call)));
+    }
+
+    /// Labels the call with when its caller left: its end is the end of the answer, which is read on.
+    pub(crate) fn note_leaving(&mut self) {
+        let after_ms = clock::elapsed_us(self.started) / 1_000;
+        settle::label(&mut self.record, "caller_left_after_ms", after_ms.to_string());
     }
 
     fn should_drain(&self) -> bool {

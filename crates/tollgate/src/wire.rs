@@ -9,6 +9,7 @@ mod maintenance;
 mod node;
 mod prices;
 mod reprice;
+mod unpriced;
 mod witness;
 
 use std::sync::Arc;

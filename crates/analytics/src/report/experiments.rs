@@ -315,7 +315,7 @@ pub(crate) fn experiment(name: String, crossed_units: u64, mut arms: Vec<ArmSums
 
 /// The share an arm was to get, if it was the same all along.
 fn expected_share(arm: &ArmSums) -> Option<f64> {
-    arm.propensity.filter(|(least, most)| least == most && *least > 0.0).map(|(share, _)| share)
+    arm.propensity.filter(|(least, most)| (most - least).abs() < 1e-9 && *least > 0.0).map(|(share, _)| share)
 }
 
 fn metrics(arm: &ArmSums, control: &ArmSums) -> Vec<Metric> {

@@ -20,6 +20,7 @@ const TEAM: (&str, &str) = ("team", "Only of this team.");
 const MODEL: (&str, &str) = ("model", "Only with this model, requested or served.");
 const PROVIDER: (&str, &str) = ("provider", "Only answered by this provider.");
 const OUTCOME: (&str, &str) = ("outcome", "One of success, denied, failed, cancelled, interrupted, cached.");
+const OPERATION: (&str, &str) = ("operation", "Only calls that asked for this: chat, embeddings, rerank, and so on.");
 const DIALECT: (&str, &str) =
     ("dialect", "Only written in this format: openai, responses, anthropic, gemini, bedrock.");
 const JSON: &str = "application/json";
@@ -70,6 +71,7 @@ const OPERATIONS: &[Operation] = &[
             MODEL,
             PROVIDER,
             OUTCOME,
+            OPERATION,
             DIALECT,
             ("cost", "`unknown`: only such as may have cost something and have no known cost."),
             ("id", "Only ids that start so."),

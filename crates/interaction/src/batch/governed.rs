@@ -3,7 +3,11 @@
 
 use arrow::array::StringBuilder;
 
-use super::*;
+use super::{
+    Arc, ArrayRef, Column, DataType, Fields, Int64Array, InteractionId, InteractionRow, ListArray, NullBuffer,
+    OffsetBuffer, StringArray, StructArray, TimestampMicrosecondArray, column, dollars, element, millionths, schema,
+    signed, texts,
+};
 use crate::governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
 use crate::interaction::Interaction;
 use crate::share::Share;
@@ -185,6 +189,8 @@ pub(super) mod tests {
     use arrow::datatypes::{Decimal128Type, Int64Type};
 
     use super::*;
+    use crate::Usd;
+    use crate::batch::interactions;
     use crate::outcome::{CacheKind, GuardAction, GuardOutcome, GuardPhase};
 
     /// A record that has every field of version 4.

@@ -30,6 +30,8 @@ pub(super) struct NodeInstruments {
     pub(super) budgets: Arc<BudgetWatch>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
+    /// Providers that list no models.
+    pub(super) open_providers: Vec<String>,
 }
 
 impl Instruments for NodeInstruments {
@@ -63,6 +65,10 @@ impl Instruments for NodeInstruments {
 
     fn budget_trouble(&self) -> Option<String> {
         self.budgets.trouble()
+    }
+
+    fn open_providers(&self) -> Vec<String> {
+        self.open_providers.clone()
     }
 }
 
