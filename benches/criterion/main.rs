@@ -2,6 +2,7 @@
 //! kept as JSON in `target/bench`, as those of the load generator are.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
+mod budgets;
 mod kept;
 mod pricing;
 #[path = "../load/report.rs"]
@@ -38,6 +39,8 @@ enum Bench {
     Sse,
     /// Pricing a call.
     Pricing,
+    /// Checking a call against its budgets and reserving for it.
+    Budgets,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -45,7 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing] {
+    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Budgets] {
         if !settings.benches.is_empty() && !settings.benches.contains(&bench) {
             continue;
         }
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Translate => translate::run()?,
             Bench::Sse => sse::run()?,
             Bench::Pricing => pricing::run()?,
+            Bench::Budgets => budgets::run()?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&folder)?.display());
