@@ -14,6 +14,7 @@ mod bad_input;
 mod bad_log;
 mod browser;
 mod budget;
+mod budgets;
 mod clients;
 mod compat;
 mod configuration;

@@ -36,10 +36,18 @@ pub struct BudgetsPage {
     shell: Shell,
     bundle: String,
     age: String,
-    budgets: Vec<Row>,
-    limits: Vec<Row>,
+    sections: Vec<Section>,
     hidden: u64,
     alerts: Vec<Alert>,
+}
+
+/// Rows under one heading.
+#[derive(Debug)]
+struct Section {
+    title: &'static str,
+    rows: Vec<Row>,
+    empty: &'static str,
+    with_forecast: bool,
 }
 
 /// A line in words.
@@ -77,8 +85,7 @@ impl BudgetsPage {
             shell,
             bundle: String::new(),
             age: UNKNOWN.to_owned(),
-            budgets: Vec::new(),
-            limits: Vec::new(),
+            sections: Vec::new(),
             hidden: 0,
             alerts: Vec::new(),
         };
@@ -88,10 +95,21 @@ impl BudgetsPage {
         if let Some(age_s) = lines.iter().filter_map(|line| line.age_s).max() {
             page.age = format::age(i64::try_from(age_s).unwrap_or(i64::MAX).saturating_mul(1_000_000));
         }
-        for line in &lines {
-            let rows = if line.kind == AllowanceKind::Budget { &mut page.budgets } else { &mut page.limits };
-            rows.push(row(line));
-        }
+        let of = |kind: AllowanceKind| -> Vec<Row> { lines.iter().filter(|line| line.kind == kind).map(row).collect() };
+        page.sections = vec![
+            Section {
+                title: "Budgets",
+                rows: of(AllowanceKind::Budget),
+                empty: "No call has drawn on a budget in its present window.",
+                with_forecast: true,
+            },
+            Section {
+                title: "Limits",
+                rows: of(AllowanceKind::Limit),
+                empty: "No call has drawn on a limit in its present window.",
+                with_forecast: false,
+            },
+        ];
         page.bundle.clone_from(&books.bundle.name);
         page.alerts = books.alerts.into_iter().map(alert).collect();
         page

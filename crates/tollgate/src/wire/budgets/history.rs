@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type};
 use tollgate_analytics::{Analytics, QueryLimits};
@@ -40,8 +40,11 @@ pub(super) async fn daily_spend(
         let texts = (0..columns.len()).map(|place| cast(batch.column(place + 2), &DataType::Utf8));
         let texts = texts.collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let values: Option<Vec<&str>> =
-                texts.iter().map(|text| text.as_string::<i32>().iter().nth(row).flatten()).collect();
+            let value = |text: &arrow::array::ArrayRef| {
+                let text = text.as_string_opt::<i32>().filter(|text| text.is_valid(row))?;
+                Some(text.value(row).to_owned())
+            };
+            let values: Option<Vec<String>> = texts.iter().map(value).collect();
             let Some(values) = values else { continue };
             days.entry(values.join("\u{1f}")).or_default().push((day.value(row), Usd::new(spent.value(row))));
         }
