@@ -9,7 +9,7 @@ pub mod assets;
 pub mod budgets;
 pub mod chart;
 pub mod clients;
-mod edge;
+pub mod edge;
 pub mod error;
 pub mod format;
 pub mod html;

@@ -152,11 +152,11 @@ fn forecast(line: &BudgetLine) -> (String, String, bool) {
     };
     let note = match (forecast.method, forecast.interval_usd) {
         (Method::Weekdays, Some((low, high))) => {
-            format!("{} to {}", format::usd_cents(low), format::usd_cents(high))
+            format!("{} to {}", format::usd(low), format::usd(high))
         }
         _ => "at the rate so far".to_owned(),
     };
-    (format::usd_cents(forecast.expected_usd), note, forecast.expected_usd > limit)
+    (format::usd(forecast.expected_usd), note, forecast.expected_usd > limit)
 }
 
 fn shown(unit: Unit, amount: &str) -> String {
@@ -165,7 +165,7 @@ fn shown(unit: Unit, amount: &str) -> String {
         Err(_) => format!("{amount} {noun}"),
     };
     match unit {
-        Unit::Usd => amount.parse::<Usd>().map_or_else(|_| amount.to_owned(), format::usd_cents),
+        Unit::Usd => amount.parse::<Usd>().map_or_else(|_| amount.to_owned(), format::usd),
         Unit::Tokens => count("tokens"),
         Unit::Calls | Unit::Concurrency => count("calls"),
     }

@@ -270,9 +270,9 @@ impl About<'_> {
 
     fn forecast(&self, found: &Forecast) -> Alert {
         let text = format!(
-            "{} is expected to end at {} USD, over {}",
+            "{} is expected to end at {}, over {}",
             self.scope(),
-            tollgate_console::format::usd_cents(found.expected_usd),
+            tollgate_console::format::usd(found.expected_usd),
             self.limit()
         );
         self.alert("budget.forecast_over", "forecast", text)
