@@ -124,7 +124,11 @@ fn row(line: &BudgetLine) -> Row {
         Standing::Unknown => ("warn", "spend not known".to_owned()),
     };
     let (forecast, forecast_note, is_over) = forecast(line);
-    let tone = if state == "bad" { Tone::Bad } else { Tone::Good };
+    let tone = match state {
+        "bad" => Tone::Bad,
+        "warn" => Tone::Denied,
+        _ => Tone::Good,
+    };
     let used = line.used_basis_points.map_or(1.0, |points| points as f64 / 10_000.0);
     Row {
         id: line.id.clone(),

@@ -27,7 +27,7 @@ use super::feedback::pause;
 /// How often steps are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often forecasts are made.
-const FORECAST_INTERVAL: Duration = Duration::from_secs(300);
+const FORECAST_INTERVAL: Duration = Duration::from_secs(60);
 /// Alerts kept for the console; all of them are in `control_events`.
 const KEPT_ALERTS: usize = 200;
 /// Webhooks under way at once; further alerts are told in the log and on the console alone.
