@@ -4,6 +4,7 @@
 
 mod budgets;
 mod kept;
+mod policy;
 mod pricing;
 #[path = "../load/report.rs"]
 mod report;
@@ -41,6 +42,8 @@ enum Bench {
     Pricing,
     /// Checking a call against its budgets and reserving for it.
     Budgets,
+    /// Deciding what a call may do, and where it may go.
+    Policy,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -48,7 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Budgets] {
+    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Budgets, Bench::Policy] {
         if !settings.benches.is_empty() && !settings.benches.contains(&bench) {
             continue;
         }
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Sse => sse::run()?,
             Bench::Pricing => pricing::run()?,
             Bench::Budgets => budgets::run()?,
+            Bench::Policy => policy::run()?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&folder)?.display());

@@ -21,6 +21,7 @@ mod configuration;
 mod costs;
 mod kill;
 mod loop_around;
+mod policy;
 mod prices;
 mod rebuild;
 mod setup;

@@ -1,5 +1,7 @@
 //! Made-up reports for tests and for looking at pages: deterministic, with every kind of outcome, long names and gaps.
 
+mod routing;
+
 use crate::integrity::{
     CheckpointLine, IntegrityStatus, ProblemLine, VerificationView, WalLine, WitnessLine, WriterLine,
 };
@@ -11,6 +13,8 @@ use tollgate_analytics::report::{
     FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
     ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
+
+pub(crate) use routing::{routing, routing_at_first};
 
 /// 2026-11-23T15:52:03.123456Z.
 pub(crate) const NOW_US: i64 = 1_795_449_123_123_456;
@@ -293,6 +297,7 @@ pub(crate) fn recorded() -> RecordedCall {
         service_tier: Some("flex".to_owned()),
         usage: Usage { input_tokens: Some(120), output_tokens: Some(8), ..Usage::default() },
         beside: Default::default(),
+        earlier_usd: Usd::ZERO,
         cost_usd: None,
         price_id: None,
     }
@@ -504,7 +509,7 @@ pub(crate) fn budgets() -> crate::budgets::BudgetBooks {
     let mut used = |tally: &str, scope: &str, usd: Usd, tokens: u64, calls: u64, held: u64, age_s: Option<u64>| {
         let settled = Amounts { usd, tokens, calls };
         let reserved = Amounts { usd: cents(i128::from(held)), tokens: held * 400, calls: held };
-        let reading = Reading { settled, reserved, age_s, frees_at_us: None };
+        let reading = Reading { settled, reserved, age_s, ..Reading::default() };
         readings.push((Account { tally: place(tally), scope: scope.to_owned() }, reading));
     };
     used("tenant/month/Europe/Berlin", "acme", cents(302_117), 0, 0, 3, Some(1));

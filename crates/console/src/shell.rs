@@ -53,6 +53,8 @@ pub struct Shell {
     pub role: String,
     /// Token that every form sends back.
     pub csrf: String,
+    /// How a command on the gateway's machine begins: `tollgate --config tollgate.yaml`.
+    pub program: String,
     /// Whether the reader may see prompts and answers.
     pub may_read_content: bool,
     /// Whether the reader may change keys.
@@ -80,6 +82,7 @@ const LEDGER: &[NavItem] = &[
         icon: "M2 12.5a6 6 0 1 1 12 0M8 12.5 11 7M2 14.5h12",
         needs: Needs::Nothing,
     },
+    NavItem { href: "/models", label: "Models", icon: "M2 8h4M6 8l3-4.5h5M6 8h8M6 8l3 4.5h5", needs: Needs::Nothing },
 ];
 const INQUIRY: &[NavItem] = &[
     NavItem {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tollgate_metastore::Metastore;
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::access_log::AccessLog;
@@ -65,6 +66,8 @@ pub trait Instruments: Send + Sync {
     fn samples(&self) -> Vec<Sample>;
     /// The snapshot that routing and policy read at the moment.
     fn signals(&self) -> Option<Arc<SignalsSnapshot>>;
+    /// Where calls go and how each target is doing; `None` if this process routes none.
+    fn routing(&self) -> Option<ModelsSnapshot>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
     /// What scopes have used up of their budgets and limits; `None` in a process that decides nothing.

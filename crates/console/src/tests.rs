@@ -127,6 +127,9 @@ impl Instruments for NoInstruments {
     fn signals(&self) -> Option<Arc<SignalsSnapshot>> {
         None
     }
+    fn routing(&self) -> Option<tollgate_policy::route::ModelsSnapshot> {
+        Some(crate::sample::routing())
+    }
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
     }
@@ -288,7 +291,7 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/interactions",
     "/costs",
@@ -299,6 +302,7 @@ const PAGES: [&str; 11] = [
     "/reports",
     "/integrity",
     "/keys",
+    "/models",
     "/setup",
 ];
 
@@ -621,4 +625,26 @@ async fn budgets_are_told_to_readers_of_facts_with_those_nearest_to_their_limit_
     let kyc = lines.iter().find(|line| line["scope"] == "team=kyc" && line["kind"] == "budget").unwrap();
     assert_eq!((&kyc["spent"], &kyc["limit"], &kyc["state"]), (&"81.20".into(), &"100.00".into(), &"reached".into()));
     assert_eq!(kyc["forecast"]["method"], "weekdays");
+}
+
+#[tokio::test]
+async fn routing_is_shown_and_given_out_alike_and_says_why_a_target_rests() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/models", &cookie).await.text;
+    for said in [
+        "gold-customers",
+        "asked to be left alone; for 41 s more",
+        "refused the gateway’s credentials; for 9 s more",
+        "failed too often; one call is trying it",
+        "opnai/gpt-5",
+        "hedged after p95",
+        "5 % copied to local/llama-4-maverick",
+        "840 ms",
+    ] {
+        assert!(page.contains(said), "`{said}` is not on the page");
+    }
+    let answer: tollgate_policy::route::ModelsSnapshot =
+        serde_json::from_str(&console.get("/api/v1/models", &cookie).await.text).unwrap();
+    assert_eq!(answer, sample::routing());
 }

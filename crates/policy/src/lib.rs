@@ -13,6 +13,7 @@ pub mod forecast;
 pub mod ledger;
 mod rate;
 pub mod residency;
+pub mod route;
 pub mod scope;
 pub mod signals;
 pub mod suggestion;
