@@ -2,7 +2,9 @@
 //! kept as JSON in `target/bench`, as those of the load generator are.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
+mod budgets;
 mod kept;
+mod policy;
 mod pricing;
 #[path = "../load/report.rs"]
 mod report;
@@ -38,6 +40,10 @@ enum Bench {
     Sse,
     /// Pricing a call.
     Pricing,
+    /// Checking a call against its budgets and reserving for it.
+    Budgets,
+    /// Deciding what a call may do, and where it may go.
+    Policy,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -45,7 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing] {
+    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Budgets, Bench::Policy] {
         if !settings.benches.is_empty() && !settings.benches.contains(&bench) {
             continue;
         }
@@ -53,6 +59,8 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Translate => translate::run()?,
             Bench::Sse => sse::run()?,
             Bench::Pricing => pricing::run()?,
+            Bench::Budgets => budgets::run()?,
+            Bench::Policy => policy::run()?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&folder)?.display());

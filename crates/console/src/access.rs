@@ -84,10 +84,12 @@ impl Reader {
             active,
             role: self.role.to_string(),
             csrf: self.csrf.clone(),
+            program: state.settings.program.clone(),
             may_read_content: self.may(Need::Content),
             may_manage: self.may(Need::Manage),
             theme: self.theme,
             books: state.instruments.books(),
+            alarm: state.instruments.budget_trouble(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The pages. Each module holds one page: the struct its template renders, how it is made from a report, and the
 //! handler. A template decides nothing beyond what to leave out; figures are worded in [`crate::format`].
 
+pub mod budgets;
 pub mod call;
 pub mod costs;
 pub mod experiments;
@@ -9,6 +10,7 @@ pub mod interaction;
 pub mod interactions;
 pub mod keys;
 pub mod login;
+pub mod models;
 pub mod overview;
 pub mod policies;
 pub mod problem;

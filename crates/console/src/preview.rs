@@ -3,6 +3,7 @@
 
 use askama::Template;
 
+use crate::pages::budgets::BudgetsPage;
 use crate::pages::costs::CostsPage;
 use crate::pages::experiments::ExperimentsPage;
 use crate::pages::integrity::IntegrityPage;
@@ -10,6 +11,7 @@ use crate::pages::interaction::InteractionPage;
 use crate::pages::interactions::InteractionsPage;
 use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
 use crate::pages::login::LoginPage;
+use crate::pages::models::ModelsPage;
 use crate::pages::overview::{FirstSteps, OverviewPage};
 use crate::pages::policies::{Form, PoliciesPage};
 use crate::pages::problem::ProblemPage;
@@ -31,11 +33,26 @@ fn shell(title: &str, active: &'static str) -> Shell {
         active,
         role: "admin".to_owned(),
         csrf: "c5rf".to_owned(),
+        program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,
         may_manage: true,
         theme: None,
         books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
+        alarm: None,
     }
+}
+
+/// The budgets, with a shared ledger in trouble and without any.
+fn budgets() -> Vec<(&'static str, String)> {
+    let frame = || shell("Budgets", "/budgets");
+    let alarm =
+        Some("the shared ledger does not answer: timed out; calls that budgets are about are denied".to_owned());
+    let troubled = Shell { alarm, ..frame() };
+    vec![
+        ("budgets", BudgetsPage::new(frame(), Some(sample::budgets()), sample::NOW_US).render().unwrap()),
+        ("budgets-troubled", BudgetsPage::new(troubled, Some(sample::budgets()), sample::NOW_US).render().unwrap()),
+        ("budgets-none", BudgetsPage::new(frame(), None, sample::NOW_US).render().unwrap()),
+    ]
 }
 
 fn first_steps() -> FirstSteps {
@@ -260,6 +277,8 @@ fn access() -> Vec<(&'static str, String)> {
         ("setup-created", setup(Some(created.clone()), "claude-code", models.clone())),
         ("setup-cursor", setup(None, "cursor", models)),
         ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
+        ("models", ModelsPage::new(shell("Models", "/models"), &sample::routing()).render().unwrap()),
+        ("models-first", ModelsPage::new(shell("Models", "/models"), &sample::routing_at_first()).render().unwrap()),
         ("reports", ReportsPage::new(shell("Reports", "/reports"), sample::NOW_US).render().unwrap()),
         (
             "login",
@@ -277,7 +296,7 @@ fn access() -> Vec<(&'static str, String)> {
 
 #[test]
 fn every_page_renders_without_inline_script_or_style() {
-    let pages: Vec<_> = [overview(), lists(), inquiry(), access()].concat();
+    let pages: Vec<_> = [overview(), budgets(), lists(), inquiry(), access()].concat();
     for (name, html) in &pages {
         assert!(!html.contains(" style="), "`{name}` has inline style");
         assert!(!html.contains(" onclick"), "`{name}` has inline script");

@@ -1,5 +1,7 @@
 //! Made-up reports for tests and for looking at pages: deterministic, with every kind of outcome, long names and gaps.
 
+mod routing;
+
 use crate::integrity::{
     CheckpointLine, IntegrityStatus, ProblemLine, VerificationView, WalLine, WitnessLine, WriterLine,
 };
@@ -14,6 +16,8 @@ use tollgate_analytics::report::{
     UnpricedRow, Verdict,
 };
 use tollgate_analytics::statistics::{Confidence, Interval, SampleRatio};
+
+pub(crate) use routing::{routing, routing_at_first};
 
 /// 2026-11-23T15:52:03.123456Z.
 pub(crate) const NOW_US: i64 = 1_795_449_123_123_456;
@@ -393,6 +397,7 @@ pub(crate) fn recorded() -> RecordedCall {
         service_tier: Some("flex".to_owned()),
         usage: Usage { input_tokens: Some(120), output_tokens: Some(8), ..Usage::default() },
         beside: Default::default(),
+        earlier_usd: Usd::ZERO,
         cost_usd: None,
         price_id: None,
     }
@@ -576,4 +581,73 @@ pub(crate) fn verification() -> VerificationView {
         elapsed_ms: 9_120,
         ..VerificationView::default()
     }
+}
+
+const BUDGETS: &str = r#"
+apiVersion: tollgate/v1
+bundle: {name: acme-2026-11}
+access: [{id: known-keys, when: "true", allow: {}}]
+budgets:
+  - {id: organisation, scope: {tenant: "*"}, limit: {usd: 4000, per: month, timezone: Europe/Berlin}, steps: [{at: 0.9, prefer: {tag: open-weights}, min_quality: 0.92}]}
+  - {id: team-month, scope: {team: "*"}, limit: {usd: "100.00", per: month}, steps: [{at: 0.80, prefer: cheapest}, {at: 1, deny_unless: 'request.priority == "critical"'}]}
+  - {id: centre-day, scope: {tag.cost_centre: "*"}, limit: {usd: "0.25", rolling: 24h}, steps: [{at: 1, deny: "ask finance"}]}
+limits:
+  - {id: key-minute, scope: {key: "*"}, limit: {calls: 60, per: minute}}
+  - {id: team-tokens, scope: {team: "*"}, limit: {tokens: 2000000, per: hour}}
+  - {id: at-once, scope: {team: "*"}, limit: {concurrency: 8}}
+"#;
+
+/// Budgets of every state, some with a forecast, and alerts.
+pub(crate) fn budgets() -> crate::budgets::BudgetBooks {
+    use tollgate_policy::forecast::{Forecast, Method};
+    use tollgate_policy::ledger::{Account, Amounts, Reading};
+
+    let bundle = std::sync::Arc::new(tollgate_policy::bundle::load(BUDGETS).unwrap());
+    let cents = |cents: i128| Usd::new(cents * 10_000_000_000);
+    let place = |id: &str| bundle.tallies().iter().position(|tally| tally.id == id).unwrap();
+    let mut readings = Vec::new();
+    let mut used = |tally: &str, scope: &str, usd: Usd, tokens: u64, calls: u64, held: u64, age_s: Option<u64>| {
+        let settled = Amounts { usd, tokens, calls };
+        let reserved = Amounts { usd: cents(i128::from(held)), tokens: held * 400, calls: held };
+        let reading = Reading { settled, reserved, age_s, ..Reading::default() };
+        readings.push((Account { tally: place(tally), scope: scope.to_owned() }, reading));
+    };
+    used("tenant/month/Europe/Berlin", "acme", cents(302_117), 0, 0, 3, Some(1));
+    for (team, spent) in [("kyc", 8_120), ("claims-automation", 10_431), ("payments", 3_300), ("support", 0)] {
+        used("team/month/UTC", team, cents(spent), 0, 0, 2, Some(1));
+    }
+    used("team/month/UTC", "research", Usd::ZERO, 0, 0, 0, None);
+    used("tag.cost_centre/rolling/24h", "4711", cents(25), 0, 0, 0, Some(1));
+    used("key/minute/UTC", "key-0192f3a4c5d6", Usd::ZERO, 0, 41, 2, Some(1));
+    used("team/hour/UTC", "kyc", Usd::ZERO, 1_912_000, 0, 1, Some(1));
+    used("team/in-flight", "kyc", Usd::ZERO, 0, 0, 8, Some(0));
+    let ends_at_us = NOW_US + 8 * 86_400_000_000;
+    let weekdays = Forecast {
+        expected_usd: cents(10_890),
+        interval_usd: Some((cents(9_720), cents(12_060))),
+        method: Method::Weekdays,
+        days: 28,
+        ends_at_us,
+    };
+    let early =
+        Forecast { expected_usd: cents(4_100), interval_usd: None, method: Method::RunRate, days: 3, ends_at_us };
+    let of_team = |team: &str, forecast| (("team/month/UTC".to_owned(), team.to_owned()), forecast);
+    let forecasts = [of_team("kyc", weekdays), of_team("payments", early)].into_iter().collect();
+    let alert = |minutes: i64, scope: &str, text: &str, delivery| crate::budgets::AlertLine {
+        at_us: NOW_US - minutes * 60_000_000,
+        budget: "team-month".to_owned(),
+        scope: scope.to_owned(),
+        text: text.to_owned(),
+        delivery,
+    };
+    let alerts = vec![
+        alert(
+            3,
+            "team=kyc",
+            "team=kyc has used 81 % of 100.00 USD this month: prefers the cheapest target",
+            "delivered",
+        ),
+        alert(95, "team=claims-automation", "team=claims-automation has used 100 % of 100.00 USD this month", "failed"),
+    ];
+    crate::budgets::BudgetBooks { bundle, readings, forecasts: std::sync::Arc::new(forecasts), alerts }
 }

@@ -53,6 +53,8 @@ pub struct Shell {
     pub role: String,
     /// Token that every form sends back.
     pub csrf: String,
+    /// How a command on the gateway's machine begins: `tollgate --config tollgate.yaml`.
+    pub program: String,
     /// Whether the reader may see prompts and answers.
     pub may_read_content: bool,
     /// Whether the reader may change keys.
@@ -61,6 +63,8 @@ pub struct Shell {
     pub theme: Option<&'static str>,
     /// How the books stand, if the process can tell.
     pub books: Option<Books>,
+    /// Why budgets cannot be kept as they should be, for the head of every page.
+    pub alarm: Option<String>,
 }
 
 const LEDGER: &[NavItem] = &[
@@ -72,6 +76,13 @@ const LEDGER: &[NavItem] = &[
         icon: "M8 1.5v13M11 4.2C10.4 3.5 9.4 3 8 3 6.2 3 5 4 5 5.4c0 3.4 6.2 1.8 6.2 5.2C11.2 12 9.9 13 8 13c-1.5 0-2.6-.5-3.3-1.3",
         needs: Needs::Nothing,
     },
+    NavItem {
+        href: "/budgets",
+        label: "Budgets",
+        icon: "M2 12.5a6 6 0 1 1 12 0M8 12.5 11 7M2 14.5h12",
+        needs: Needs::Nothing,
+    },
+    NavItem { href: "/models", label: "Models", icon: "M2 8h4M6 8l3-4.5h5M6 8h8M6 8l3 4.5h5", needs: Needs::Nothing },
 ];
 const INQUIRY: &[NavItem] = &[
     NavItem {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tollgate_metastore::Metastore;
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::access_log::AccessLog;
+use crate::budgets::BudgetBooks;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
@@ -64,8 +66,14 @@ pub trait Instruments: Send + Sync {
     fn samples(&self) -> Vec<Sample>;
     /// The snapshot that routing and policy read at the moment.
     fn signals(&self) -> Option<Arc<SignalsSnapshot>>;
+    /// Where calls go and how each target is doing; `None` if this process routes none.
+    fn routing(&self) -> Option<ModelsSnapshot>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
+    /// What scopes have used up of their budgets and limits; `None` in a process that decides nothing.
+    fn budgets(&self) -> Option<BudgetBooks>;
+    /// Why the ledger that gateways share cannot be reached, and what calls do meanwhile; `None` while it can.
+    fn budget_trouble(&self) -> Option<String>;
     /// Providers that list no models: they are asked for any, as `provider/model`.
     fn open_providers(&self) -> Vec<String>;
 }

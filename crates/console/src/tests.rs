@@ -26,6 +26,7 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
 
+use crate::budgets::BudgetBooks;
 use crate::error::ConsoleError;
 use crate::ledger::{DerivedState, Ledger};
 use crate::prices::{Missing, PriceGap, RepriceOrder, Repricing};
@@ -133,8 +134,17 @@ impl Instruments for NoInstruments {
     fn signals(&self) -> Option<Arc<SignalsSnapshot>> {
         None
     }
+    fn routing(&self) -> Option<tollgate_policy::route::ModelsSnapshot> {
+        Some(crate::sample::routing())
+    }
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
+    }
+    fn budgets(&self) -> Option<BudgetBooks> {
+        Some(sample::budgets())
+    }
+    fn budget_trouble(&self) -> Option<String> {
+        None
     }
     fn open_providers(&self) -> Vec<String> {
         vec!["local".to_owned()]
@@ -301,18 +311,20 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/",
     "/interactions",
     "/costs",
     "/experiments",
     "/policies",
+    "/budgets",
     "/search",
     "/search?q=leak",
     "/sql",
     "/reports",
     "/integrity",
     "/keys",
+    "/models",
     "/setup",
 ];
 
@@ -642,4 +654,45 @@ async fn calls_are_priced_again_for_an_administrator_with_a_reason() {
     }
     let auditor = console.metastore.create_api_token(Role::Auditor).await.unwrap();
     assert_eq!(ask(&auditor, whole).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn budgets_are_told_to_readers_of_facts_with_those_nearest_to_their_limit_first() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/budgets", &cookie).await.text;
+    for told in ["team=kyc", "81.20", "denies", "this month (Europe/Berlin)", "at the rate so far", "could not be sent"]
+    {
+        assert!(page.contains(told), "`{told}` is missing");
+    }
+    let answer: serde_json::Value = serde_json::from_str(&console.get("/api/v1/budgets", &cookie).await.text).unwrap();
+    let lines = answer["budgets"].as_array().unwrap();
+    assert_eq!(answer["total"], lines.len());
+    let used: Vec<i64> = lines.iter().filter_map(|line| line["used_basis_points"].as_i64()).collect();
+    assert!(used.len() > 3 && used.is_sorted_by(|one, other| one >= other), "{used:?}");
+    let kyc = lines.iter().find(|line| line["scope"] == "team=kyc" && line["kind"] == "budget").unwrap();
+    assert_eq!((&kyc["spent"], &kyc["limit"], &kyc["state"]), (&"81.20".into(), &"100.00".into(), &"reached".into()));
+    assert_eq!(kyc["forecast"]["method"], "weekdays");
+}
+
+#[tokio::test]
+async fn routing_is_shown_and_given_out_alike_and_says_why_a_target_rests() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/models", &cookie).await.text;
+    for said in [
+        "gold-customers",
+        "asked to be left alone; for 41 s more",
+        "refused the gateway’s credentials; for 9 s more",
+        "failed too often; one call is trying it",
+        "opnai/gpt-5",
+        "hedged after p95",
+        "5 % copied to local/llama-4-maverick",
+        "840 ms",
+    ] {
+        assert!(page.contains(said), "`{said}` is not on the page");
+    }
+    let answer: tollgate_policy::route::ModelsSnapshot =
+        serde_json::from_str(&console.get("/api/v1/models", &cookie).await.text).unwrap();
+    assert_eq!(answer, sample::routing());
 }

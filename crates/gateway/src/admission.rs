@@ -12,8 +12,9 @@ use tollgate_policy::{Bundle, Facts, Prefer};
 use tollgate_provider::RequestHead;
 
 use crate::call::Call;
+use crate::dispatch;
 use crate::error::CallError;
-use crate::route::Resolved;
+use crate::route::Course;
 use crate::spending::{self, Reserved};
 
 /// Output tokens reserved for a call that sets no limit of its own.
@@ -35,6 +36,18 @@ pub(crate) fn facts<'a>(
     record: &'a Interaction,
     principal: &'a Principal,
     head: &'a RequestHead,
+    admitted: &'a Admitted,
+) -> Facts<'a> {
+    let facts = request_facts(bundle, record, principal, head, admitted.now_us);
+    Facts { signals_id: &admitted.signals.id, ..facts }
+}
+
+/// What policy is told of a call before anything is looked up.
+pub(crate) fn request_facts<'a>(
+    bundle: &'a Bundle,
+    record: &'a Interaction,
+    principal: &'a Principal,
+    head: &'a RequestHead,
     now_us: i64,
 ) -> Facts<'a> {
     let facts = Facts {
@@ -42,9 +55,15 @@ pub(crate) fn facts<'a>(
         metadata: &record.tags,
         user_ref: record.user_ref.as_deref(),
         estimated_input_tokens: Some(head.estimated_input_tokens),
+        capabilities: &record.capabilities,
         ..Facts::new(principal, record.operation, record.dialect, &head.model, now_us)
     };
     Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
+}
+
+/// Output tokens that a call is estimated by.
+pub(crate) fn output_tokens(head: &RequestHead) -> u64 {
+    head.max_output_tokens.unwrap_or(ASSUMED_OUTPUT_TOKENS).saturating_mul(head.choices)
 }
 
 /// Asks policy, and holds a reservation in the spend ledger from here on.
@@ -56,26 +75,26 @@ pub(crate) async fn admit(
     control: &ControlSnapshot,
     principal: &Arc<Principal>,
     head: &RequestHead,
-    resolved: &Resolved,
+    course: &Course,
 ) -> Result<Admitted, CallError> {
     let now_us = call.now_us();
-    let output_tokens = head.max_output_tokens.unwrap_or(ASSUMED_OUTPUT_TOKENS).saturating_mul(head.choices);
-    let estimates = resolved.targets.iter().map(|target| target.estimate(head.estimated_input_tokens, output_tokens));
-    let estimate = Amounts {
-        usd: estimates.max().unwrap_or_default(),
-        tokens: head.estimated_input_tokens.saturating_add(output_tokens),
-        calls: 1,
-    };
+    let usd = dispatch::dearest(course, head.estimated_input_tokens, output_tokens(head));
+    let tokens = head.estimated_input_tokens.saturating_add(output_tokens(head));
     call.principal = Some(Arc::clone(principal));
-    let facts = Facts { estimate, ..facts(&control.bundle, &call.record, principal, head, now_us) };
+    let facts = Facts {
+        estimate: Amounts { usd, tokens, calls: 1 },
+        ..request_facts(&control.bundle, &call.record, principal, head, now_us)
+    };
+    let data_class = facts.data_class.map(str::to_owned);
     let Reserved { verdict, signals, held, readings } =
         spending::decide_and_reserve(&call.gateway, &control.bundle, &facts).await;
     call.held = held;
     let record = &mut call.record;
     (record.budget_readings, record.limit_readings) = readings;
     record.decided_at_us = Some(now_us);
-    record.estimated_output_tokens = Some(output_tokens);
-    record.estimated_cost_usd = Some(estimate.usd);
+    record.estimated_output_tokens = Some(output_tokens(head));
+    record.estimated_cost_usd = Some(usd);
+    record.data_class = data_class;
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());

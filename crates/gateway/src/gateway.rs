@@ -11,8 +11,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::Outcome;
+use tollgate_policy::Bundle;
+use tollgate_policy::bundle::BundleError;
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_policy::ledger::{Account, Reading, Tally};
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
@@ -20,6 +23,7 @@ use tollgate_wal::Appender;
 use crate::auth::UserHasher;
 use crate::clock;
 use crate::listener::{self, ServeError};
+use crate::models;
 use crate::readiness::{Readiness, Ready};
 use crate::route::{Prices, RouteError, RouteTable};
 use crate::settings::{GatewaySettings, OnLedgerDown};
@@ -43,6 +47,8 @@ pub struct Gateway {
     pub(crate) tasks: TaskTracker,
     /// Time is up: whatever is still going on ends now.
     pub(crate) abort: CancellationToken,
+    /// One for each copy of a call that may be under way.
+    pub(crate) shadows: Arc<tokio::sync::Semaphore>,
     ready: Ready,
 }
 
@@ -59,6 +65,8 @@ pub struct GatewayStats {
     pub calls_by_outcome: [u64; Outcome::ALL.len()],
     /// Of those, such as reached a provider and have no known cost.
     pub calls_unpriced: u64,
+    /// Copies of calls that were not made because too many were under way.
+    pub shadows_left_out: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +75,7 @@ pub(crate) struct Counters {
     begun: AtomicU64,
     by_outcome: [AtomicU64; Outcome::ALL.len()],
     pub(crate) unpriced: AtomicU64,
+    pub(crate) shadows_left_out: AtomicU64,
 }
 
 impl Counters {
@@ -113,6 +122,7 @@ impl Gateway {
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
+            shadows: Arc::new(tokio::sync::Semaphore::new(settings.limits.shadow_calls)),
             ready: Ready::new(),
             settings,
         }))
@@ -174,6 +184,7 @@ impl Gateway {
             calls_settled,
             calls_by_outcome,
             calls_unpriced: self.counters.unpriced.load(Ordering::Relaxed),
+            shadows_left_out: self.counters.shadows_left_out.load(Ordering::Relaxed),
         }
     }
 
@@ -195,6 +206,20 @@ impl Gateway {
         self.routes.price_names()
     }
 
+    /// Whether every target that `bundle` names is served here. A bundle that fails this must not be put in force.
+    ///
+    /// # Errors
+    /// [`BundleError`] with line and column at the first target that is not, or that leads in a circle.
+    pub fn check_bundle(&self, bundle: &Bundle) -> Result<(), BundleError> {
+        self.routes.check_bundle(bundle)
+    }
+
+    /// Every route and how its targets are doing.
+    #[must_use]
+    pub fn models(&self) -> ModelsSnapshot {
+        models::look(self, clock::now_us())
+    }
+
     /// What the books say of an account of the active bundle, as the next call would be judged by it: the reading of the
     /// log, what was settled here since, and the reservations of calls in flight.
     #[must_use]
@@ -209,10 +234,16 @@ impl Gateway {
         Some((shared.trouble()?, shared.on_down()))
     }
 
+    /// The bundle that decides at the moment.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.control.load().bundle)
+    }
+
     /// The accounts of the active bundle's budgets and limits that are in use, each with what the books say.
     #[must_use]
     pub fn readings(&self) -> Vec<(Account, Reading)> {
-        let bundle = Arc::clone(&self.control.load().bundle);
+        let bundle = self.bundle();
         let accounts = self.ledger.accounts(&bundle);
         let readings = self.ledger.read(&bundle, &accounts, clock::now_us()).readings;
         accounts.into_iter().zip(readings).collect()

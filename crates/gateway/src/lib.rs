@@ -10,15 +10,19 @@ mod answer;
 mod attempt;
 mod auth;
 mod call;
+mod charge;
 mod clock;
+mod dispatch;
 mod endpoint;
 mod error;
 mod feedback;
 mod gateway;
 mod health;
+mod hedge;
 mod intake;
 mod listener;
 mod media;
+mod models;
 mod patience;
 mod provider;
 mod random;
@@ -31,12 +35,14 @@ mod route;
 mod sandbox;
 pub mod settings;
 mod settle;
+mod shadow;
 mod shared;
 mod signals;
 mod socket;
 mod spending;
 mod stages;
 mod token;
+mod trust;
 mod unread;
 mod upstream;
 
@@ -45,10 +51,10 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
+    AckMode, Breaker, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
     ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
 };
 pub use shared::ServerError;
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
-pub use upstream::TlsError;
+pub use trust::{TrustError, check_authorities};

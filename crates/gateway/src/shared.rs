@@ -65,7 +65,7 @@ struct Asked {
     bucket_us: i64,
     /// When the server may forget the account. Seconds since 1970.
     expires_s: i64,
-    /// What the log and this process know was spent at least.
+    /// What the log says was spent at least.
     floor: [i64; 3],
     caps: Vec<Cap>,
 }
@@ -108,6 +108,11 @@ impl SharedLedger {
         self.tasks.wait().await;
     }
 
+    /// The name that this process holds under now.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation.load(Ordering::Acquire))
+    }
+
     pub(crate) fn on_down(&self) -> OnLedgerDown {
         self.on_down
     }
@@ -126,6 +131,7 @@ impl SharedLedger {
         tallies: &Arc<[Tally]>,
         accounts: &[Account],
         local: &[Reading],
+        floors: &[Amounts],
         amounts: Amounts,
         caps: &[Cap],
         now_us: i64,
@@ -135,9 +141,9 @@ impl SharedLedger {
         }
         let asked: Vec<Asked> = accounts
             .iter()
-            .zip(local)
+            .zip(floors)
             .enumerate()
-            .filter_map(|(place, (account, reading))| {
+            .filter_map(|(place, (account, floor))| {
                 let tally = tallies.get(account.tally)?;
                 let bucket_us = tally.window.bucket(now_us).from_us.max(0);
                 let caps = caps.iter().filter(|cap| cap.account == place).copied().collect();
@@ -146,14 +152,14 @@ impl SharedLedger {
                     from_us: tally.window.at(now_us).from_us.max(0),
                     bucket_us,
                     expires_s: expiry_s(tally, now_us),
-                    floor: whole_units(&reading.settled),
+                    floor: whole_units(floor),
                     caps,
                 })
             })
             .collect();
         let (answer, answered) = oneshot::channel();
         let (ledger, tallies, drawn) = (Arc::clone(self), Arc::clone(tallies), accounts.to_vec());
-        let held_as = Incarnation(self.incarnation.load(Ordering::Acquire));
+        let held_as = self.incarnation();
         self.tasks.spawn(async move {
             let reserved = ledger.server.reserve(&asked, whole_units(&amounts), held_as.0).await;
             let reserved = reserved.map_err(|error| ledger.is_down(&error));
@@ -168,6 +174,7 @@ impl SharedLedger {
             reserved: amounts_of(held),
             age_s: local.age_s.map(|_| 0),
             frees_at_us: local.frees_at_us,
+            logged: local.logged,
         });
         Ok(Answer { held_as: has_room.then_some(held_as), readings: readings.collect() })
     }

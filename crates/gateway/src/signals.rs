@@ -55,6 +55,11 @@ impl SpendLedger {
         bundle.tallies().iter().enumerate().flat_map(of_tally).collect()
     }
 
+    /// The latest snapshot there is.
+    pub(crate) fn latest(&self) -> Arc<SignalsSnapshot> {
+        self.snapshots.load_full()
+    }
+
     /// Holds `amounts` back in every account as long as all caps hold: of two calls at the same moment one sees the other's
     /// reservation.
     ///

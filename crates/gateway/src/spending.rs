@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tollgate_interaction::{Decision, Reason};
 use tollgate_policy::decide::{Verdict, code};
-use tollgate_policy::ledger::{Account, Posting, Reading, Reservation};
+use tollgate_policy::ledger::{Account, Amounts, Posting, Reading, Reservation};
+use tollgate_policy::scope::Attributes;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_policy::{Bundle, Facts, Recorded, decide};
 
@@ -18,6 +19,8 @@ use crate::signals::Standing;
 
 /// How often a call decides anew. Each time but the last a cap was reached between decision and reservation.
 const MAX_ROUNDS: usize = 8;
+/// Ends of calls are carried to the shared ledger within milliseconds.
+const SURELY_ENDED_US: i64 = 500_000;
 /// Rule of what the gateway itself says about the shared ledger.
 const SHARED: &str = "builtin/shared-ledger";
 /// Code of a call that was denied because the shared ledger does not answer.
@@ -51,13 +54,22 @@ pub(crate) async fn decide_and_reserve(gateway: &Arc<Gateway>, bundle: &Bundle, 
     if let (Some(shared), Some(mine)) = (&gateway.shared, &mut held)
         && !accounts.is_empty()
     {
-        reserve_everywhere(shared, mine, bundle, &facts, &mut readings, &mut verdict).await;
+        let logged_at_us = signals.taken_at_us;
+        reserve_everywhere(shared, mine, bundle, &facts, logged_at_us, &mut readings, &mut verdict).await;
         if verdict.decision == Decision::Deny {
             held = None;
         }
     }
     let readings = bundle.record_readings(&accounts, &readings);
     Reserved { verdict, signals: Arc::clone(&signals), held, readings }
+}
+
+/// Holds an amount back whatever the caps say: for copies of calls, which nobody asked for and somebody pays for.
+pub(crate) fn hold(gateway: &Arc<Gateway>, attributes: &dyn Attributes, amounts: Amounts, now_us: i64) -> Held {
+    let bundle = gateway.bundle();
+    let accounts = bundle.accounts(attributes);
+    let local = gateway.ledger.reserve(&bundle, &accounts, amounts, &[], now_us).ok();
+    Held { gateway: Arc::clone(gateway), local, shared: None }
 }
 
 /// By the books of this process.
@@ -92,12 +104,18 @@ async fn reserve_everywhere(
     held: &mut Held,
     bundle: &Bundle,
     facts: &Facts<'_>,
+    logged_at_us: i64,
     readings: &mut Vec<Reading>,
     verdict: &mut Verdict,
 ) {
+    // What the log held when it was last read, if the ends of those calls have surely reached the server: otherwise they
+    // would count there twice.
+    let is_old = facts.now_us.saturating_sub(logged_at_us) >= SURELY_ENDED_US;
+    let floors: Vec<Amounts> =
+        readings.iter().map(|reading| if is_old { reading.logged } else { Amounts::ZERO }).collect();
     for _ in 0..MAX_ROUNDS {
         let (tallies, caps) = (bundle.tallies(), &verdict.caps);
-        match shared.reserve(tallies, facts.accounts, readings, facts.estimate, caps, facts.now_us).await {
+        match shared.reserve(tallies, facts.accounts, readings, &floors, facts.estimate, caps, facts.now_us).await {
             Ok(answer) => {
                 held.shared = answer.held_as;
                 *readings = answer.readings;
@@ -154,9 +172,12 @@ impl Held {
 
     fn end_elsewhere(&mut self, used: Option<&Posting<'_>>) {
         let (Some(shared), Some(local)) = (&self.gateway.shared, &self.local) else { return };
-        if let Some(held_as) = self.shared.take() {
-            let (tallies, accounts): (_, &[Account]) = local.accounts();
-            shared.end(tallies, accounts, &local.amounts(), held_as, used);
+        let (tallies, accounts): (_, &[Account]) = local.accounts();
+        match self.shared.take() {
+            Some(held_as) => shared.end(tallies, accounts, &local.amounts(), held_as, used),
+            // Nothing is held there, but something was spent.
+            None if used.is_some() => shared.end(tallies, &[], &Amounts::ZERO, shared.incarnation(), used),
+            None => {}
         }
     }
 }

@@ -117,17 +117,18 @@ pub struct Posting<'a> {
     pub amounts: Amounts,
 }
 
-/// Whether a row is of a call that policy let through: one was decided by a bundle, and it was not denied.
+/// Whether a row is of a call that policy let through: it was decided by a bundle and not denied, and it is no copy of
+/// another (shadow traffic), which costs money and tokens but is nobody's call.
 #[must_use]
-pub fn is_admitted(policy_bundle_hash: Option<&str>, outcome: &str) -> bool {
-    policy_bundle_hash.is_some() && outcome != Outcome::Denied.as_str()
+pub fn is_admitted(policy_bundle_hash: Option<&str>, outcome: &str, is_copy: bool) -> bool {
+    policy_bundle_hash.is_some() && outcome != Outcome::Denied.as_str() && !is_copy
 }
 
 impl<'a> Posting<'a> {
     /// What a row counts for, and where.
     #[must_use]
     pub fn of(row: &'a Interaction) -> Posting<'a> {
-        let is_admitted = is_admitted(row.policy_bundle_hash.as_deref(), row.outcome.as_str());
+        let is_admitted = is_admitted(row.policy_bundle_hash.as_deref(), row.outcome.as_str(), row.shadow_of.is_some());
         let (input, output) = (row.usage.input_tokens, row.usage.output_tokens);
         let amounts = Amounts::of_row(is_admitted, row.cost_usd, input, output);
         Posting { at_us: row.started_at_us, attributes: row, amounts }
@@ -312,6 +313,8 @@ pub struct Reading {
     pub age_s: Option<u64>,
     /// When something that counts now will count no more; `None` if nothing does.
     pub frees_at_us: Option<i64>,
+    /// The part of `settled` that the log held when it was last read.
+    pub logged: Amounts,
 }
 
 impl Reading {

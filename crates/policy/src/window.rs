@@ -124,6 +124,18 @@ impl Window {
         }
     }
 
+    /// Whether it is a window of the calendar, which begins anew.
+    #[must_use]
+    pub const fn is_calendar(&self) -> bool {
+        matches!(self, Window::Calendar { .. })
+    }
+
+    /// Whether it is a minute, an hour or a day of the calendar.
+    #[must_use]
+    pub const fn is_shorter_than_a_week(&self) -> bool {
+        matches!(self, Window::Calendar { per: Period::Minute | Period::Hour | Period::Day, .. })
+    }
+
     /// For a sentence: `this month`, `this day (Europe/Berlin)`, `in the last 24h`, `at the same time`.
     #[must_use]
     pub fn phrase(&self) -> String {

@@ -1,5 +1,6 @@
 //! From the configuration to running parts. Nothing here decides anything: it opens, connects, and closes in order.
 
+mod budgets;
 mod console;
 mod feedback;
 mod governance;
@@ -7,6 +8,7 @@ mod integrity;
 mod maintenance;
 mod market;
 mod node;
+mod policy_file;
 mod prices;
 mod reprice;
 mod unpriced;
@@ -27,7 +29,8 @@ use crate::data_dir::DataDir;
 
 pub(crate) use maintenance::{retention_classes, retention_policy};
 pub(crate) use market::ConfiguredMarket;
-pub(crate) use node::{Node, NodeOptions, read_policy};
+pub(crate) use node::{Node, NodeOptions};
+pub(crate) use policy_file::PolicyFile;
 pub(crate) use reprice::PriceAgain;
 pub(crate) use witness::{read_policy_file, read_witness_policy};
 

@@ -20,7 +20,7 @@ use crate::view::{Reading, complete_files};
 
 /// Columns that every budget needs.
 const AMOUNT_COLUMNS: &[&str] =
-    &["started_at", "cost_usd", "input_tokens", "output_tokens", "policy_bundle_hash", "outcome"];
+    &["started_at", "cost_usd", "input_tokens", "output_tokens", "policy_bundle_hash", "outcome", "shadow_of"];
 /// Columns needed of corrections of prices. They tell of a call its organisation and its team: budgets by anything else
 /// count what the call cost when it was made.
 const CORRECTION_COLUMNS: &[&str] = &["tenant", "team", "call_started_at", "old_cost_usd", "new_cost_usd"];
@@ -225,6 +225,7 @@ fn enter_rows(sums: &mut Sums, tallies: &[Tally], batch: &RecordBatch, now_us: i
     };
     let text = |name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
     let (Some(hashes), Some(outcomes)) = (text("policy_bundle_hash"), text("outcome")) else { return };
+    let copies = batch.column_by_name("shadow_of");
     let owners = Owners::of(batch);
     let from_us = earliest_us(tallies, now_us);
     for row in (0..batch.num_rows()).filter(|row| started.value(*row) >= from_us) {
@@ -233,7 +234,7 @@ fn enter_rows(sums: &mut Sums, tallies: &[Tally], batch: &RecordBatch, now_us: i
         };
         let hash = hashes.is_valid(row).then(|| hashes.value(row));
         let amounts = Amounts::of_row(
-            is_admitted(hash, outcomes.value(row)),
+            is_admitted(hash, outcomes.value(row), copies.is_some_and(|copies| copies.is_valid(row))),
             costs.is_valid(row).then(|| Usd::new(costs.value(row))),
             count(input),
             count(output),

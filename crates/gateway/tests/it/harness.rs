@@ -1,6 +1,7 @@
 //! A gateway ready to be called: two providers of one scripted server (`openai`-like `up`, `anthropic`-like `claude`), the
 //! sandbox, one key, one team, and the log to look into.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +14,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollgate_gateway::{
-    Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy,
-};
+use tollgate_gateway::{Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret};
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
-use tollgate_policy::ledger::Sums;
+use tollgate_policy::ledger::{Amounts, Sums};
 use tollgate_policy::residency::Places;
+use tollgate_policy::route::Conduct;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_provider::preset::Quirks;
@@ -82,6 +82,7 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         name: name.into(),
         kind,
         base_url: format!("http://{address}"),
+        authorities_pem: None,
         credentials: Credentials::Key(Secret::new("sk-operator")),
         has_responses: false,
         api_version: None,
@@ -101,7 +102,8 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
     let alias = |alias: &str, targets: &[&str]| ModelRoute {
         alias: alias.into(),
         targets: targets.iter().map(|&target| target.into()).collect(),
-        strategy: Strategy::Fallback,
+        weights: Vec::new(),
+        conduct: Conduct::default(),
         ack: None,
         on_unsupported: OnUnsupported::Refuse,
         on_disconnect: None,
@@ -188,6 +190,23 @@ impl Bench {
         bench
     }
 
+    /// Lets the log say, a second ago, that an account of the budgets in force has made so many calls this year.
+    pub(crate) fn know_calls(&self, tally: &str, scope: &str, calls: u64) {
+        let tallies = Arc::clone(self.control.load().bundle.tallies());
+        let year = tallies.iter().find(|known| known.id == tally).unwrap();
+        let mut budgets = Sums::of(&tallies);
+        let amounts = Amounts { calls, ..Amounts::ZERO };
+        let bucket_us = year.window.bucket(now_us()).from_us;
+        budgets.tallies.get_mut(tally).unwrap().insert(scope.to_owned(), vec![(bucket_us, amounts)]);
+        self.signals.store(Arc::new(SignalsSnapshot {
+            id: "sig-1".into(),
+            taken_at_us: now_us() - 1_000_000,
+            watermarks: BTreeMap::from([(self.position.clone(), self.log_position().0)]),
+            budgets,
+            ..SignalsSnapshot::default()
+        }));
+    }
+
     /// Lets the log say that nothing was spent of the budgets in force.
     pub(crate) fn know_nothing_spent(&self) {
         let budgets = Sums::of(self.control.load().bundle.tallies());
@@ -197,6 +216,15 @@ impl Bench {
             budgets,
             ..SignalsSnapshot::default()
         }));
+    }
+
+    /// Why settings make no gateway.
+    pub(crate) fn refused(settings: GatewaySettings) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let wal = Wal::open(WalSettings::new(dir.path())).unwrap();
+        let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
+        let catalog = Arc::new(Catalog::builtin().unwrap());
+        Gateway::new(settings, wal.appender(), control, Arc::default(), catalog).unwrap_err().to_string()
     }
 
     /// Puts a bundle in force, as a change of the control plane does.

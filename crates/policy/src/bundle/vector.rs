@@ -178,7 +178,7 @@ impl TestVector {
             }
         }
         let age_s = is_known.then_some(self.age_s);
-        Reading { settled, reserved, age_s, frees_at_us: None }
+        Reading { settled, reserved, age_s, ..Reading::default() }
     }
 
     fn target(&self) -> TargetFacts<'_> {

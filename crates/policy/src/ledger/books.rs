@@ -141,7 +141,8 @@ impl Books {
         let span = tally.window.at(now_us);
         let counted = self.base.budgets.tallies.get(&tally.id);
         let logged = counted.and_then(|accounts| accounts.get(scope));
-        let mut settled = logged.map_or(Amounts::ZERO, |buckets| within(buckets, span));
+        let counted_by_log = logged.map_or(Amounts::ZERO, |buckets| within(buckets, span));
+        let mut settled = counted_by_log;
         let mut oldest = first_of(logged, span.from_us);
         if let Some(live) = live {
             settled += within(&live.buckets, span);
@@ -151,7 +152,8 @@ impl Books {
             };
         }
         let age_s = counted.filter(|_| !self.base.id.is_empty()).map(|_| self.base.age_s(now_us));
-        Reading { settled, reserved, age_s, frees_at_us: oldest.map(|bucket_us| tally.window.forgets_at(bucket_us)) }
+        let frees_at_us = oldest.map(|bucket_us| tally.window.forgets_at(bucket_us));
+        Reading { settled, reserved, age_s, frees_at_us, logged: counted_by_log }
     }
 
     /// Holds back `amounts` in every account, or in none: all caps have to hold at this moment.

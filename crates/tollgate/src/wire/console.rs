@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tollgate_console::budgets::BudgetBooks;
 use tollgate_console::shell::Books;
 use tollgate_console::state::{Instruments, Sample, SampleKind};
 use tollgate_flush::flusher::FlushStatus;
@@ -11,9 +12,12 @@ use tollgate_flush::hot::HotBuffer;
 use tollgate_gateway::Gateway;
 use tollgate_interaction::Outcome;
 use tollgate_lake::Lake;
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::Search;
 use tollgate_wal::Wal;
+
+use super::budgets::BudgetWatch;
 
 /// The instruments of a running node.
 pub(super) struct NodeInstruments {
@@ -24,6 +28,7 @@ pub(super) struct NodeInstruments {
     pub(super) lake: Arc<Lake>,
     pub(super) search: Arc<Search>,
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
+    pub(super) budgets: Arc<BudgetWatch>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
     /// Providers that list no models.
@@ -51,8 +56,20 @@ impl Instruments for NodeInstruments {
         Some(self.signals.load_full())
     }
 
+    fn routing(&self) -> Option<ModelsSnapshot> {
+        Some(self.gateway.models())
+    }
+
     fn models(&self) -> Vec<String> {
         self.models.clone()
+    }
+
+    fn budgets(&self) -> Option<BudgetBooks> {
+        Some(self.budgets.books())
+    }
+
+    fn budget_trouble(&self) -> Option<String> {
+        self.budgets.trouble()
     }
 
     fn open_providers(&self) -> Vec<String> {
@@ -72,6 +89,11 @@ impl NodeInstruments {
             "tollgate_gateway_calls_unpriced_total",
             "Calls settled since the start that reached a provider and have no known cost",
             stats.calls_unpriced,
+        ));
+        samples.push(counter(
+            "tollgate_gateway_shadows_left_out_total",
+            "Copies of calls that were not made because too many were under way",
+            stats.shadows_left_out,
         ));
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
         samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));

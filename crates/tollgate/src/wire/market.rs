@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tollgate_analytics::backtest::{Market, Whereabouts};
 use tollgate_config::Config;
+use tollgate_gateway::ProviderKind;
+use tollgate_gateway::settings::places_of;
 use tollgate_interaction::{Usage, Usd};
 use tollgate_provider::Catalog;
 use tollgate_provider::price::Call;
@@ -17,6 +19,7 @@ pub(crate) struct ConfiguredMarket {
 
 struct Configured {
     price_list: String,
+    kind: ProviderKind,
     region: Option<String>,
     whereabouts: Arc<Whereabouts>,
 }
@@ -33,7 +36,7 @@ impl ConfiguredMarket {
                 Whereabouts { tags: provider.tags, places: provider.places, self_hosted: provider.self_hosted };
             let price_list = provider.price_as.unwrap_or_else(|| provider.kind.as_str().to_owned());
             let whereabouts = Arc::new(whereabouts);
-            (provider.name, Configured { price_list, region: provider.region, whereabouts })
+            (provider.name, Configured { price_list, kind: provider.kind, region: provider.region, whereabouts })
         });
         Arc::new(ConfiguredMarket { catalog: Box::new(catalog), providers: configured.collect() })
     }
@@ -46,7 +49,13 @@ impl Market for ConfiguredMarket {
         (self.catalog)().cost(&call).ok().map(|priced| priced.cost)
     }
 
-    fn whereabouts(&self, provider: &str, _: &str) -> Option<Arc<Whereabouts>> {
-        self.providers.get(provider).map(|configured| Arc::clone(&configured.whereabouts))
+    fn whereabouts(&self, provider: &str, model: &str) -> Option<Arc<Whereabouts>> {
+        let Configured { kind, whereabouts, .. } = self.providers.get(provider)?;
+        // Of the others, no model is served elsewhere than the rest.
+        if *kind != ProviderKind::Bedrock {
+            return Some(Arc::clone(whereabouts));
+        }
+        let places = places_of(*kind, &whereabouts.places, model);
+        Some(Arc::new(Whereabouts { places, ..Whereabouts::clone(whereabouts) }))
     }
 }
