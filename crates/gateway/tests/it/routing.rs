@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_gateway::{Breaker, GatewaySettings, ModelRoute};
 use tollgate_interaction::{Outcome, Share};
+use tollgate_policy::ledger::Sums;
 use tollgate_policy::route::{
     CircuitState, Conduct, Floor, Hedge, HedgeAfter, OnUnknown, RestReason, Retries, Shadow, Span, Strategy,
     TargetHealth, TimeLimits, WhenAllRest,
@@ -55,6 +56,7 @@ fn signals(bench: &Bench, targets: &[(&str, TargetSignals)]) {
         taken_at_us: now_us,
         month: month_of(now_us),
         targets: targets.iter().map(|(name, seen)| ((*name).to_owned(), seen.clone())).collect(),
+        budgets: Sums::of(bench.control.load().bundle.tallies()),
         ..SignalsSnapshot::default()
     }));
 }
