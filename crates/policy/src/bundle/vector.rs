@@ -6,6 +6,7 @@ use chrono::DateTime;
 use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
+use super::guardrails::TextExpectation;
 use super::{Bundle, BundleError, compile};
 use crate::control::Principal;
 use crate::decide::{Prefer, Verdict, decide};
@@ -14,7 +15,7 @@ use crate::residency::{Eligibility, Place, Places, TargetFacts, eligible};
 use crate::route::{RouteFacts, plan};
 use crate::suggestion;
 
-mod source;
+pub(super) mod source;
 
 pub(super) use source::TestSource;
 use source::{ExpectSource, GivenSource};
@@ -37,6 +38,7 @@ pub(crate) struct TestVector {
     decision: Option<Decision>,
     /// Whether the call may go to the target.
     eligible: Option<bool>,
+    text: Option<TextExpectation>,
     rule: Option<String>,
     code: Option<String>,
     /// Id of a route, or `none`.
@@ -83,8 +85,9 @@ impl TestVector {
         let line = source.referenced.line();
         let TestSource { name, given, expect } = source.value;
         let (expect, expected_at): (ExpectSource, _) = (expect.value, expect.referenced);
+        let text = TextExpectation::of(&given, &expect, expected_at)?;
         let expects_course = expect.route.is_some() || expect.arm.is_some();
-        if expect.decision.is_none() && expect.eligible.is_none() && !expects_course {
+        if expect.decision.is_none() && expect.eligible.is_none() && text.is_none() && !expects_course {
             let message = "the test expects nothing; write `decision: allow`, `decision: deny` or `eligible: false`";
             return Err(BundleError::new(expected_at, message));
         }
@@ -113,6 +116,7 @@ impl TestVector {
             given,
             decision: expect.decision,
             eligible: expect.eligible,
+            text,
             route: expect.route.map(|route| route.value),
             arm: expect.arm,
             rule: expect.rule.map(|rule| rule.value),
@@ -154,6 +158,12 @@ impl TestVector {
     /// What was different from what is expected.
     fn failure(&self, bundle: &Bundle) -> Option<String> {
         let facts = self.facts(bundle);
+        if let Some(difference) = self.text.as_ref().and_then(|text| text.difference(bundle, &facts, &self.target())) {
+            return Some(difference);
+        }
+        if self.text.is_some() && self.decision.is_none() && self.eligible.is_none() {
+            return None;
+        }
         if let Some(expected) = self.eligible {
             return self.wrongly_eligible(expected, &eligible(bundle, &facts, &self.target()));
         }
