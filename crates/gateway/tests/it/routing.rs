@@ -330,7 +330,7 @@ async fn streams_are_hedged_too_and_a_refusal_of_the_request_ends_the_race() {
         if is_large(request) {
             return vec![Step::Pause];
         }
-        [vec![stream_head()], CHUNKS.map(|piece| chunk(piece)).into(), vec![provider::end()]].concat()
+        [vec![stream_head()], CHUNKS.map(chunk).into(), vec![provider::end()]].concat()
     })
     .await;
     let bench = Bench::start(conducted(&up, hedged(30))).await;
