@@ -98,11 +98,14 @@ impl Config {
     /// # Errors
     /// [`SourceError`] at the first that is not, or that leads in a circle, with the name that was probably meant.
     pub fn check_routes(&self, bundle: &Bundle) -> Result<(), SourceError> {
+        let providers = self.gateway_settings([0; 32], String::new()).providers;
+        let offers = |provider: &ProviderSettings, model: &str| {
+            provider.models.as_ref().is_none_or(|listed| listed.iter().any(|known| known == model))
+        };
         let serves = |name: &str| {
             self.models.contains_key(name)
-                || name.split_once('/').is_some_and(|(provider, model)| {
-                    let listed = self.providers.get(provider).map(|provider| &provider.models);
-                    listed.is_some_and(|listed| listed.is_empty() || listed.iter().any(|known| known == model))
+                || name.split_once('/').is_some_and(|(named, model)| {
+                    providers.iter().any(|provider| provider.name == named && offers(provider, model))
                 })
         };
         let mut names: Vec<String> = self.models.keys().cloned().collect();
@@ -165,7 +168,7 @@ models:
         };
         assert_eq!(check("own/anything, assistant, sandbox/small"), Ok(()));
         let error = check("own/anything, sandbox/smal").unwrap_err();
-        assert!(error.starts_with("line 5, column 51: `sandbox/smal`"), "{error}");
+        assert!(error.starts_with("line 5, column 50: `sandbox/smal`"), "{error}");
         assert!(error.contains("did you mean `sandbox/small`?"), "{error}");
         assert!(check("owm/anything").unwrap_err().contains("`owm/anything` is neither"));
     }

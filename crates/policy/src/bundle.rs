@@ -9,6 +9,7 @@ use cel::Env;
 use sha2::{Digest, Sha256};
 
 use crate::control::hash_text;
+use crate::guard::rule::GuardRule;
 
 mod access;
 mod budgets;
@@ -17,6 +18,7 @@ mod data_classes;
 mod diff;
 mod error;
 mod glob;
+mod guardrails;
 mod residency;
 mod review;
 mod routes;
@@ -30,6 +32,7 @@ pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use diff::{Change, ChangeKind, diff};
 pub use error::BundleError;
 pub(crate) use glob::ModelPattern;
+pub use guardrails::GuardFailure;
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
 pub(crate) use schema::Fraction;
 pub use schema::json_schema;
@@ -73,6 +76,7 @@ pub struct Bundle {
     pub(crate) access: Vec<AccessRule>,
     pub(crate) residency: Vec<ResidencyRule>,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) guardrails: Vec<Arc<GuardRule>>,
     pub(crate) routes: Vec<crate::route::Route>,
     pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,

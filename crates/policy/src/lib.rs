@@ -8,6 +8,7 @@ mod condition;
 pub mod control;
 pub mod decide;
 pub mod facts;
+pub mod guard;
 pub mod residency;
 pub mod route;
 pub mod signals;

@@ -13,6 +13,7 @@ mod encrypted;
 mod feedback;
 mod files;
 mod golden;
+mod guardrails;
 mod hang_up;
 mod harness;
 mod invoke;

@@ -1,7 +1,9 @@
 //! The sections `routes` and `experiments` of a bundle: their shapes, and what they come to. That targets exist at the
 //! gateway cannot be told from a bundle alone: [`Bundle::check_targets`] does it where the configuration is known.
 
-use std::collections::{BTreeMap, HashSet};
+mod check;
+
+use std::collections::BTreeMap;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -11,7 +13,7 @@ use tollgate_interaction::Share;
 
 use super::compile::Compiler;
 use super::source::WhenSource;
-use super::{Bundle, BundleError, Fraction};
+use super::{BundleError, Fraction};
 use crate::route::{
     Arm, ArmTarget, Conduct, Experiment, Floor, Hedge, NamedTarget, OnUnknown, Retries, Route, Shadow, Strategy,
     TimeLimits, Unit, WhenAllRest,
@@ -132,7 +134,7 @@ pub(super) fn compile(
         }
         compiled.push(route.value.compile(compiler)?);
     }
-    refuse_cycles(&compiled)?;
+    check::refuse_cycles(&compiled)?;
     let mut arms = Vec::with_capacity(experiments.len());
     for experiment in experiments {
         compiler.unique(&experiment.value.id)?;
@@ -333,90 +335,6 @@ fn unit(source: &Spanned<String>) -> Result<Unit, BundleError> {
                 Err(BundleError::new(source.referenced, format!("{message}; {advice}")))
             }
         },
-    }
-}
-
-/// Routes that lead back to where they come from, by way of aliases that the bundle itself routes.
-fn refuse_cycles(routes: &[Route]) -> Result<(), BundleError> {
-    let leads_to = |alias: &str| -> Vec<&NamedTarget> {
-        routes.iter().filter(|route| route.alias == alias).flat_map(|route| &route.targets).collect()
-    };
-    for route in routes {
-        for target in &route.targets {
-            let mut seen: Vec<&str> = vec![&target.name];
-            let mut open: Vec<&str> = vec![&target.name];
-            while let Some(alias) = open.pop() {
-                if alias == route.alias {
-                    return Err(cycle(route, target));
-                }
-                for next in leads_to(alias) {
-                    if !seen.contains(&next.name.as_str()) {
-                        seen.push(&next.name);
-                        open.push(&next.name);
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn cycle(route: &Route, target: &NamedTarget) -> BundleError {
-    let (id, alias, name) = (&route.id, &route.alias, &target.name);
-    let message = if alias == name {
-        format!("route `{id}` of `{alias}` leads to `{alias}` itself; name a `PROVIDER/MODEL`")
-    } else {
-        format!("route `{id}` leads from `{alias}` to `{name}` and from there back to `{alias}`; break the circle")
-    };
-    BundleError { line: target.line, column: target.column, message }
-}
-
-impl Bundle {
-    /// Every target that a route, a shadow or an arm names, with its place.
-    pub fn named_targets(&self) -> impl Iterator<Item = &NamedTarget> {
-        let of_arms = self.experiments.iter().flat_map(|experiment| &experiment.arms);
-        let of_arms = of_arms.filter_map(|arm| match &arm.to {
-            ArmTarget::Target(target) => Some(target),
-            ArmTarget::Route(_) => None,
-        });
-        self.routes.iter().flat_map(|route| &route.targets).chain(of_arms)
-    }
-
-    /// Checks the targets against a configuration: `known` says whether it has one of this name, `names` are those that may
-    /// have been meant, and `leads_to` are the targets of its aliases, by alias.
-    ///
-    /// # Errors
-    /// [`BundleError`] at the first target that is unknown or leads in a circle.
-    pub fn check_targets(
-        &self,
-        known: impl Fn(&str) -> bool,
-        names: &[String],
-        leads_to: &BTreeMap<String, Vec<String>>,
-    ) -> Result<(), BundleError> {
-        for target in self.named_targets() {
-            if !known(&target.name) && !self.has_route_for(&target.name) {
-                let meant = suggestion::phrase(&target.name, names.iter().map(String::as_str));
-                let message =
-                    format!("`{}` is neither a model of a configured provider nor an alias{meant}", target.name);
-                return Err(BundleError { line: target.line, column: target.column, message });
-            }
-        }
-        for route in &self.routes {
-            for target in &route.targets {
-                let mut open: Vec<&str> = vec![&target.name];
-                let mut seen: HashSet<&str> = open.iter().copied().collect();
-                while let Some(alias) = open.pop() {
-                    if alias == route.alias {
-                        return Err(cycle(route, target));
-                    }
-                    let own = self.routes.iter().filter(|route| route.alias == alias);
-                    let own = own.flat_map(|route| route.targets.iter().map(|target| target.name.as_str()));
-                    let configured = leads_to.get(alias).into_iter().flatten().map(String::as_str);
-                    open.extend(own.chain(configured).filter(|name| seen.insert(name)));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -105,8 +105,8 @@ fn a_misspelt_field_is_named_with_its_place_and_the_right_word() {
 
 #[test]
 fn a_section_that_this_version_cannot_enforce_is_refused() {
-    let error = refused(&format!("{ALLOW_ALL}guardrails: []\n"));
-    assert!(error.starts_with("line 7, column 1: `guardrails` rules are not known"), "{error}");
+    let error = refused(&format!("{ALLOW_ALL}experiments: []\n"));
+    assert!(error.starts_with("line 7, column 1: `experiments` rules are not known"), "{error}");
 }
 
 #[test]
@@ -392,6 +392,23 @@ fn targets_are_checked_against_what_the_gateway_has() {
     let error = bundle.check_targets(|_| true, &names, &circle).unwrap_err();
     assert!(error.message.contains("back to `assistant`"), "{error}");
     assert_eq!(bundle.check_targets(|_| true, &names, &none), Ok(()));
+}
+
+#[test]
+fn a_test_can_say_which_way_a_call_goes() {
+    let with = |expect: &str| {
+        let yaml = format!(
+            "{ALLOW_ALL}routes:\n  - {{id: gold, alias: assistant, when: 'request.segment == \"gold\"', targets: [a/1]}}\n\
+             experiments:\n  - id: tone\n    alias: assistant\n    unit: conversation\n    salt: s1\n    arms: [{{name: x, weight: 1, \
+             target: a/1}}, {{name: y, weight: 0, target: b/2}}]\n\
+             tests:\n  - given: {{request.model: assistant, request.metadata: {{segment: gold}}, request.conversation: c}}\n    \
+             expect: {{{expect}}}\n"
+        );
+        run_tests(&bundle(&yaml)).remove(0).failure
+    };
+    assert_eq!(with("route: gold, arm: x"), None);
+    assert_eq!(with("arm: none").as_deref(), Some("expected the arm `none`, got `x`"));
+    assert_eq!(with("route: none").as_deref(), Some("expected the route `none`, got `gold`"));
 }
 
 #[test]
