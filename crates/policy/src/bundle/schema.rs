@@ -35,11 +35,11 @@ struct BundleSource {
     #[serde(default)]
     residency: Vec<ResidencySource>,
     #[serde(default)]
-    guardrails: Vec<Rule>,
+    guardrails: Vec<GuardrailRule>,
     #[serde(default)]
-    limits: Vec<Rule>,
+    limits: Vec<LimitRule>,
     #[serde(default)]
-    budgets: Vec<Rule>,
+    budgets: Vec<BudgetRule>,
     #[serde(default)]
     routes: Vec<RouteSource>,
     #[serde(default)]
@@ -48,13 +48,14 @@ struct BundleSource {
     tests: Vec<Test>,
 }
 
-/// A rule of which the schema knows no more than its name.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "stands in the schema for several types")]
-struct Rule {
-    /// Unique in the bundle.
-    id: String,
-}
+/// Of the section `guardrails`.
+struct GuardrailRule;
+
+/// Of the section `limits`.
+struct LimitRule;
+
+/// Of the section `budgets`.
+struct BudgetRule;
 
 /// A test vector: what is given, by the names of variables, and what is expected.
 #[derive(JsonSchema)]
@@ -145,4 +146,64 @@ by_hand!(TargetSource, {
             "additionalProperties": false
         }
     ]
+});
+
+by_hand!(GuardrailRule, {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "phase": {"type": "string", "enum": ["input", "output", "tool_result"]},
+        "when": {"description": "A condition, a list of conditions that must all hold, or `{any: [...]}`."},
+        "run": {"type": "array", "items": {"type": ["string", "object"], "maxProperties": 1}, "minItems": 1},
+        "on_hit": {
+            "type": "object",
+            "properties": {
+                "action": {"type": "string", "enum": ["flag", "redact", "block"]},
+                "reversible": {"type": "boolean"},
+                "score_at_least": {"type": ["string", "number"]}
+            },
+            "required": ["action"],
+            "additionalProperties": false
+        },
+        "on_error": {"type": "string", "enum": ["block", "allow"]},
+        "description": {"type": "string"},
+        "basis": {"type": "array", "items": {"type": "string"}}
+    },
+    "required": ["id", "phase", "run", "on_hit"],
+    "additionalProperties": false
+});
+
+by_hand!(LimitRule, {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "scope": {"type": "object", "additionalProperties": {"type": "string"}},
+        "limit": {"type": "object"},
+        "max_snapshot_age": {"type": "string"},
+        "on_stale": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "on_missing": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "description": {"type": "string"}
+    },
+    "required": ["id", "scope", "limit"],
+    "additionalProperties": false
+});
+
+by_hand!(BudgetRule, {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "scope": {"type": "object", "additionalProperties": {"type": "string"}},
+        "limit": {"type": "object"},
+        "steps": {
+            "type": "array",
+            "items": {"type": "object", "required": ["at"], "minProperties": 2},
+            "minItems": 1
+        },
+        "max_snapshot_age": {"type": "string"},
+        "on_stale": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "on_missing": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "description": {"type": "string"}
+    },
+    "required": ["id", "scope", "limit", "steps"],
+    "additionalProperties": false
 });
