@@ -20,6 +20,7 @@ mod configuration;
 mod costs;
 mod kill;
 mod loop_around;
+mod models;
 mod policy;
 mod prices;
 mod rebuild;

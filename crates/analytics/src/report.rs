@@ -7,6 +7,7 @@ mod experiments;
 mod list;
 mod overview;
 mod recorded;
+mod residency;
 mod rows;
 pub mod shape;
 mod values;
@@ -17,6 +18,7 @@ use tollgate_interaction::InteractionId;
 
 pub use experiments::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
 pub use recorded::{RecordedCall, recorded_calls};
+pub use residency::{Blocked, Judges, Leak, PlacedTarget, ResidencyReport, residency};
 pub use shape::{
     AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
     Cursor, FilterValues, Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message,

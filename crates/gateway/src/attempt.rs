@@ -14,7 +14,9 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::chat;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::sandbox::Sent;
-use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated, Unsupported};
+use tollgate_provider::translate::{
+    self, Address, OnUnsupported, TranslateError, Translated, Unsupported, UnsupportedField,
+};
 use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
@@ -378,10 +380,12 @@ fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, U
     let names = outbound.passed_on.iter().map(|(name, _)| name.as_str());
     let guardrails: Vec<String> =
         names.filter(|name| name.starts_with("x-amzn-bedrock-guardrail")).map(str::to_owned).collect();
-    match (guardrails.first(), outbound.on_unsupported) {
-        (Some(field), OnUnsupported::Refuse) => Err(Unsupported::one(field, "a guardrail of Amazon's", spoken)),
-        _ => Ok(guardrails),
+    if guardrails.is_empty() || outbound.on_unsupported == OnUnsupported::Drop {
+        return Ok(guardrails);
     }
+    let what = "a guardrail of Amazon's".to_owned();
+    let fields = guardrails.into_iter().map(|field| UnsupportedField { field, what: what.clone() }).collect();
+    Err(Unsupported { fields, target: spoken })
 }
 
 /// Whether the path names the model of a request of the Messages API, which otherwise does itself.

@@ -34,6 +34,7 @@ pub use error::BundleError;
 pub(crate) use glob::ModelPattern;
 pub use guardrails::GuardFailure;
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
+pub(crate) use schema::Fraction;
 pub use schema::json_schema;
 pub use vector::{TestResult, run_tests};
 

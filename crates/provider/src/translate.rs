@@ -5,6 +5,7 @@
 
 mod call;
 mod call_ids;
+pub(crate) mod called;
 mod count;
 mod embeddings;
 mod fields;

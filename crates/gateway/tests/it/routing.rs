@@ -617,6 +617,7 @@ async fn a_bundles_route_takes_the_place_of_the_configurations_where_its_conditi
     // And it can be asked for by itself.
     let answer = bench.post(CHAT, &chat("assistant-too")).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-model")), (200, "x"));
+    assert!(bench.get("/v1/models").await.body.contains("assistant-too"));
 }
 
 #[tokio::test]

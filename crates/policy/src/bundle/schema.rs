@@ -8,6 +8,7 @@ use tollgate_interaction::Operation;
 use super::access::AccessSource;
 use super::data_classes::DataClassSource;
 use super::residency::ResidencySource;
+use super::routes::{ExperimentSource, RouteSource, TargetSource};
 use super::source::{About, ApiVersion, OnError, OneOrMore, WhenSource};
 
 /// The schema of a whole bundle.
@@ -40,9 +41,9 @@ struct BundleSource {
     #[serde(default)]
     budgets: Vec<Rule>,
     #[serde(default)]
-    routes: Vec<Rule>,
+    routes: Vec<RouteSource>,
     #[serde(default)]
-    experiments: Vec<Rule>,
+    experiments: Vec<ExperimentSource>,
     #[serde(default)]
     tests: Vec<Test>,
 }
@@ -66,6 +67,9 @@ struct Test {
     given: std::collections::BTreeMap<String, Anything>,
     expect: std::collections::BTreeMap<String, Anything>,
 }
+
+/// Stands in the schema for a share: of one, as text or as a number.
+pub(crate) struct Fraction;
 
 /// Any value.
 struct Anything;
@@ -128,3 +132,17 @@ by_hand!(OneOrMore, {
 });
 
 by_hand!(Anything, {});
+
+by_hand!(Fraction, {"type": ["string", "number"]});
+
+by_hand!(TargetSource, {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"target": {"type": "string"}, "weight": {"type": "integer", "minimum": 0}},
+            "required": ["target", "weight"],
+            "additionalProperties": false
+        }
+    ]
+});

@@ -393,3 +393,36 @@ fn targets_are_checked_against_what_the_gateway_has() {
     assert!(error.message.contains("back to `assistant`"), "{error}");
     assert_eq!(bundle.check_targets(|_| true, &names, &none), Ok(()));
 }
+
+#[test]
+fn a_test_can_say_which_way_a_call_goes() {
+    let with = |expect: &str| {
+        let yaml = format!(
+            "{ALLOW_ALL}routes:\n  - {{id: gold, alias: assistant, when: 'request.segment == \"gold\"', targets: [a/1]}}\n\
+             experiments:\n  - id: tone\n    alias: assistant\n    unit: conversation\n    salt: s1\n    arms: [{{name: x, weight: 1, \
+             target: a/1}}, {{name: y, weight: 0, target: b/2}}]\n\
+             tests:\n  - given: {{request.model: assistant, request.metadata: {{segment: gold}}, request.conversation: c}}\n    \
+             expect: {{{expect}}}\n"
+        );
+        run_tests(&bundle(&yaml)).remove(0).failure
+    };
+    assert_eq!(with("route: gold, arm: x"), None);
+    assert_eq!(with("arm: none").as_deref(), Some("expected the arm `none`, got `x`"));
+    assert_eq!(with("route: none").as_deref(), Some("expected the route `none`, got `gold`"));
+}
+
+#[test]
+fn the_schema_has_every_section_that_a_bundle_may_have() {
+    let schema = json_schema();
+    let properties = schema.get("properties").and_then(|found| found.as_object()).unwrap();
+    let mut described: Vec<&str> = properties.keys().map(String::as_str).collect();
+    described.sort_unstable();
+    let mut sections = SECTIONS.to_vec();
+    sections.sort_unstable();
+    assert_eq!(described, sections);
+    // The reader's own list stands in its complaint about a section that is none.
+    let complaint = refusal("zzzzzz: []\n");
+    let read: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();
+    assert!(read.len() > 5, "{complaint}");
+    assert!(read.iter().all(|section| sections.contains(section)), "{complaint}");
+}

@@ -55,6 +55,8 @@ pub(in crate::bundle) struct GivenSource {
     pub(in crate::bundle) metadata: BTreeMap<String, String>,
     #[serde(default, rename = "request.user")]
     pub(in crate::bundle) request_user: Option<String>,
+    #[serde(default, rename = "request.conversation")]
+    pub(in crate::bundle) conversation: Option<String>,
     /// Instead of the class that the bundle finds.
     #[serde(default, rename = "request.data_class")]
     pub(in crate::bundle) data_class: Option<String>,
@@ -114,6 +116,12 @@ pub(in crate::bundle) struct ExpectSource {
     /// The text as it is read from then on.
     #[serde(default)]
     pub(in crate::bundle) redacted: Option<String>,
+    /// Route of the bundle that the call takes, or `none` for the configuration's.
+    #[serde(default)]
+    pub(in crate::bundle) route: Option<Spanned<String>>,
+    /// Arm of an experiment that the call is in, or `none`.
+    #[serde(default)]
+    pub(in crate::bundle) arm: Option<String>,
     /// A rule that must be among the reasons.
     #[serde(default)]
     pub(in crate::bundle) rule: Option<Spanned<String>>,
