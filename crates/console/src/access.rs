@@ -1,15 +1,19 @@
 //! Who is asking and what they may do. Every route outside the short public list stands behind [`guard`], which takes a
-//! session cookie or a bearer token, checks the role, and, for changes that rely on the cookie, that they come from one
-//! of our own pages.
+//! session cookie or a bearer token, checks the role against what the address needs, and, for changes that rely on the
+//! cookie, that they come from one of our own pages.
+
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use tollgate_metastore::Role;
+use tollgate_analytics::Visibility;
+use tollgate_metastore::{Permission, Role, TeamName, TokenHolder};
 
 use crate::error::ConsoleError;
+use crate::ledger::Ledger;
 use crate::params::Params;
 use crate::shell::{Shell, cookie, theme};
 use crate::state::ConsoleState;
@@ -21,37 +25,34 @@ pub const CSRF_HEADER: &str = "x-csrf-token";
 /// Largest request body the console reads.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What a route needs its reader to be allowed to do.
+/// What an address asks of whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// See figures: who called which model when, and what it cost.
-    Facts,
-    /// See what was said.
-    Content,
-    /// Change keys.
-    Manage,
-    /// Download keys, policy and signals, as a sidecar does.
-    Control,
+pub enum Access {
+    /// Nothing, not even a name.
+    Public,
+    /// A session or a token of any role.
+    SignedIn,
+    /// A role with this permission that is not bound to teams: the answer is about everybody.
+    Needs(Permission),
+    /// A role with this permission. One that is bound to teams is answered from their rows alone.
+    OfTeams(Permission),
 }
 
-impl Need {
+impl Access {
     /// Whether `role` is enough.
     #[must_use]
-    pub const fn allows(self, role: Role) -> bool {
+    pub fn admits(self, role: Role) -> bool {
         match self {
-            Need::Facts => matches!(role, Role::Admin | Role::Auditor | Role::Viewer),
-            Need::Content => matches!(role, Role::Admin | Role::Auditor),
-            Need::Manage => matches!(role, Role::Admin),
-            Need::Control => matches!(role, Role::Admin | Role::Sidecar),
+            Access::Public | Access::SignedIn => true,
+            Access::Needs(permission) => role.may(permission) && !role.is_bound_to_teams(),
+            Access::OfTeams(permission) => role.may(permission),
         }
     }
 
     const fn words(self) -> &'static str {
         match self {
-            Need::Facts => "read the log",
-            Need::Content => "read what was said",
-            Need::Manage => "change keys",
-            Need::Control => "download the control plane",
+            Access::Public | Access::SignedIn => "do this",
+            Access::Needs(permission) | Access::OfTeams(permission) => permission.words(),
         }
     }
 }
@@ -63,6 +64,8 @@ pub struct Reader {
     pub author: String,
     /// What they may do.
     pub role: Role,
+    /// Teams they belong to; a role that is bound to teams sees these and no others.
+    pub teams: Vec<TeamName>,
     /// Token that forms send back; empty for programs, which have no forms.
     pub csrf: String,
     /// Colours they chose.
@@ -70,10 +73,20 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Whether they may do what `need` asks.
+    /// Whether they may do it.
     #[must_use]
-    pub const fn may(&self, need: Need) -> bool {
-        need.allows(self.role)
+    pub fn may(&self, permission: Permission) -> bool {
+        self.role.may(permission)
+    }
+
+    /// The log as far as it exists for them.
+    #[must_use]
+    pub fn ledger(&self, state: &ConsoleState) -> Arc<dyn Ledger> {
+        if !self.role.is_bound_to_teams() {
+            return Arc::clone(&state.ledger);
+        }
+        let teams = self.teams.iter().map(|name| (name.organisation.clone(), name.team.clone()));
+        state.ledger.only(Visibility::of_teams(teams))
     }
 
     /// The frame of a page for them.
@@ -82,10 +95,10 @@ impl Reader {
         Shell {
             title: title.to_owned(),
             active,
-            role: self.role.to_string(),
+            role: self.role,
             csrf: self.csrf.clone(),
-            may_read_content: self.may(Need::Content),
-            may_manage: self.may(Need::Manage),
+            may_read_content: self.may(Permission::ReadContent),
+            may_manage: self.may(Permission::ChangeKeys),
             theme: self.theme,
             books: state.instruments.books(),
         }
@@ -93,8 +106,11 @@ impl Reader {
 }
 
 /// Lets a request through with a [`Reader`] among its extensions, or answers it.
-pub async fn guard(State((state, need)): State<(ConsoleState, Need)>, request: Request, next: Next) -> Response {
-    match admit(&state, need, request).await {
+pub async fn guard(State((state, access)): State<(ConsoleState, Access)>, request: Request, next: Next) -> Response {
+    if access == Access::Public {
+        return next.run(request).await;
+    }
+    match admit(&state, access, request).await {
         Ok(request) => next.run(request).await,
         Err(Refusal::Error(error)) => error.into_response(),
         Err(Refusal::SignIn(to)) => Redirect::to(&to).into_response(),
@@ -113,16 +129,17 @@ impl<E: Into<ConsoleError>> From<E> for Refusal {
     }
 }
 
-async fn admit(state: &ConsoleState, need: Need, request: Request) -> Result<Request, Refusal> {
+async fn admit(state: &ConsoleState, access: Access, request: Request) -> Result<Request, Refusal> {
     let (reader, request) = match bearer(request.headers()) {
         Some(token) => {
-            let (id, role) = state.metastore.api_token(token).await?.ok_or(ConsoleError::UnknownToken)?;
-            (Reader { author: format!("console:{role}:{id}"), role, csrf: String::new(), theme: None }, request)
+            let holder = state.metastore.api_token(token).await?.ok_or(ConsoleError::UnknownToken)?;
+            let TokenHolder { id, role, teams } = holder;
+            (Reader { author: format!("console:{role}:{id}"), role, teams, csrf: String::new(), theme: None }, request)
         }
         None => by_session(state, request).await?,
     };
-    if !reader.may(need) {
-        return Err(ConsoleError::Forbidden { role: reader.role, what: need.words() }.into());
+    if !access.admits(reader.role) {
+        return Err(ConsoleError::Forbidden { role: reader.role, what: access.words() }.into());
     }
     let mut request = request;
     request.extensions_mut().insert(reader);
@@ -147,7 +164,8 @@ async fn by_session(state: &ConsoleState, request: Request) -> Result<(Reader, R
         false => request,
     };
     let theme = theme(request.headers());
-    Ok((Reader { author: session.author(), role: session.role, csrf: session.csrf, theme }, request))
+    let author = session.author();
+    Ok((Reader { author, role: session.role, teams: session.teams, csrf: session.csrf, theme }, request))
 }
 
 fn signed_out(request: &Request) -> Refusal {
@@ -219,10 +237,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_sees_figures_but_not_what_was_said() {
-        assert!(Need::Facts.allows(Role::Viewer) && !Need::Content.allows(Role::Viewer));
-        assert!(Need::Content.allows(Role::Auditor) && !Need::Manage.allows(Role::Auditor));
-        assert!(Need::Control.allows(Role::Sidecar) && !Need::Facts.allows(Role::Sidecar));
+    fn what_is_about_everybody_does_not_open_for_a_role_that_is_bound_to_teams() {
+        assert!(Access::OfTeams(Permission::ReadFigures).admits(Role::Developer));
+        assert!(!Access::Needs(Permission::ReadFigures).admits(Role::Developer));
+        assert!(Access::Needs(Permission::ReadFigures).admits(Role::Viewer));
+        assert!(!Access::Needs(Permission::ReadFigures).admits(Role::Sidecar));
     }
 
     #[test]

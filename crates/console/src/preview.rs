@@ -19,13 +19,14 @@ use crate::range::Range;
 use crate::sample;
 use crate::shell::{Books, Shell};
 use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
+use tollgate_metastore::Role;
 use tollgate_search::{Hit, SearchResult};
 
 fn shell(title: &str, active: &'static str) -> Shell {
     Shell {
         title: title.to_owned(),
         active,
-        role: "admin".to_owned(),
+        role: Role::Admin,
         csrf: "c5rf".to_owned(),
         may_read_content: true,
         may_manage: true,
@@ -71,7 +72,7 @@ fn lists() -> Vec<(&'static str, String)> {
     let mut none = sample::page();
     (none.rows, none.next) = (vec![], None);
     let detail = |frame: Shell| InteractionPage::new(frame, sample::detail()).render().unwrap();
-    let viewer = Shell { may_read_content: false, role: "viewer".into(), ..shell("Interaction", "/interactions") };
+    let viewer = Shell { may_read_content: false, role: Role::Viewer, ..shell("Interaction", "/interactions") };
     let range = Range::Month.at(sample::NOW_US);
     let costs = sample::costs(range, CostGroup::Team);
     vec![

@@ -17,7 +17,10 @@ macro_rules! steps {
     };
 }
 
-steps![1 "create control tables" "0001_create_control_tables.sql"];
+steps![
+    1 "create control tables" "0001_create_control_tables.sql",
+    2 "create directory tables" "0002_create_directory_tables.sql",
+];
 
 /// For SQLite.
 pub(crate) fn sqlite() -> Migrator {

@@ -19,7 +19,7 @@ mod source;
 mod vector;
 
 pub use error::BundleError;
-pub(crate) use glob::ModelPattern;
+pub use glob::ModelPattern;
 pub use vector::{TestResult, run_tests};
 
 /// The bundle that is active until another is put in its place.

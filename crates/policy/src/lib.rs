@@ -8,6 +8,7 @@ mod condition;
 pub mod control;
 pub mod decide;
 pub mod facts;
+pub mod key;
 pub mod signals;
 pub mod suggestion;
 mod variable;

@@ -67,7 +67,7 @@ impl TestVector {
                 tenant: or(&given.tenant, "default"),
                 project: given.project.clone(),
                 team: or(&given.team, "default"),
-                expires_at_us: None,
+                ..Principal::default()
             },
             metadata: given.metadata.clone().into_iter().collect(),
             spend: given.spend_known.unwrap_or(true).then_some(Spend { month_to_date, age_s }),
