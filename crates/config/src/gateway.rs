@@ -75,6 +75,8 @@ impl Config {
             user_hash_key,
             ack: ack_mode(config.log.ack),
             log_position,
+            jwt: config.issuers.clone(),
+            trusted_proxies: config.server.proxies(),
             ..GatewaySettings::default()
         }
     }

@@ -4,6 +4,7 @@
 //! Both binaries read the same file; a sidecar ignores what only the all-in-one has. The types here are the file as
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
+mod auth;
 mod confidential;
 mod control;
 mod gateway;
@@ -24,6 +25,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
+pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
@@ -56,10 +58,16 @@ pub struct Config {
     pub policies: Option<Spanned<String>>,
     /// Prices beside those that come with the program.
     pub catalog: PriceSettings,
+    /// Who may come in beside those with a key, a link or a token of ours.
+    pub auth: Auth,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
     /// What `tollgate witness` listens on and cosigns.
     pub witness: Witness,
+    /// Issuers of tokens as the gateway takes them, their files of keys read.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub issuers: Vec<tollgate_gateway::JwtIssuer>,
     /// Where the file stands; relative paths in it start there.
     #[serde(skip)]
     #[schemars(skip)]
@@ -143,11 +151,14 @@ impl Config {
         }
         config.log.expand(&environment)?;
         config.control.expand(&environment)?;
+        config.auth.expand(&environment)?;
         config.add_default_providers(presets, &environment);
         config.complete_providers(presets, &environment)?;
         config.server.check()?;
         config.log.check()?;
         config.control.check()?;
+        config.auth.check()?;
+        config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
         for (alias, model) in &config.models {
             model.check(alias, &config.providers)?;

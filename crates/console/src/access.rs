@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use tollgate_analytics::Visibility;
-use tollgate_metastore::{Permission, Role, TeamName, TokenHolder};
+use tollgate_metastore::{MetastoreError, Permission, Role, TeamName, TokenHolder};
 
 use crate::error::ConsoleError;
 use crate::ledger::Ledger;
@@ -49,6 +49,17 @@ impl Access {
         }
     }
 
+    /// Whether it is for a change of the control plane.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        use Permission as P;
+        matches!(
+            self,
+            Access::Needs(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy)
+                | Access::OfTeams(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy)
+        )
+    }
+
     const fn words(self) -> &'static str {
         match self {
             Access::Public | Access::SignedIn => "do this",
@@ -70,6 +81,10 @@ pub struct Reader {
     pub csrf: String,
     /// Colours they chose.
     pub theme: Option<&'static str>,
+    /// When their session ends; `None` for a token. Microseconds since 1970, UTC.
+    pub ends_at_us: Option<i64>,
+    /// Whether the control plane is away and they are known from before: they may read.
+    pub is_remembered: bool,
 }
 
 impl Reader {
@@ -100,8 +115,21 @@ impl Reader {
             may_read_content: self.may(Permission::ReadContent),
             may_manage: self.may(Permission::ChangeKeys),
             theme: self.theme,
+            is_cut_off: self.is_remembered || state.standing.is_away(),
             books: state.instruments.books(),
         }
+    }
+}
+
+impl ConsoleState {
+    /// Who has this secret: as the metastore says, or as it said before it went away.
+    async fn look_up(
+        &self,
+        secret: &str,
+        ask: impl Future<Output = Result<Option<Reader>, MetastoreError>>,
+    ) -> Result<Option<Reader>, MetastoreError> {
+        let found = self.standing.look_up(secret, self.now_us(), ask, |reader| reader.ends_at_us).await?;
+        Ok(found.map(|found| Reader { is_remembered: found.is_remembered, ..found.what }))
     }
 }
 
@@ -130,20 +158,36 @@ impl<E: Into<ConsoleError>> From<E> for Refusal {
 }
 
 async fn admit(state: &ConsoleState, access: Access, request: Request) -> Result<Request, Refusal> {
-    let (reader, request) = match bearer(request.headers()) {
-        Some(token) => {
-            let holder = state.metastore.api_token(token).await?.ok_or(ConsoleError::UnknownToken)?;
-            let TokenHolder { id, role, teams } = holder;
-            (Reader { author: format!("console:{role}:{id}"), role, teams, csrf: String::new(), theme: None }, request)
-        }
+    let (mut reader, request) = match bearer(request.headers()) {
+        Some(token) => (by_token(state, token).await?, request),
         None => by_session(state, request).await?,
     };
     if !access.admits(reader.role) {
         return Err(ConsoleError::Forbidden { role: reader.role, what: access.words() }.into());
     }
+    if reader.is_remembered && access.changes() && changes_something(request.method()) {
+        return Err(MetastoreError::Unavailable { action: access.words() }.into());
+    }
+    reader.theme = theme(request.headers());
     let mut request = request;
     request.extensions_mut().insert(reader);
     Ok(request)
+}
+
+async fn by_token(state: &ConsoleState, token: &str) -> Result<Reader, ConsoleError> {
+    let ask = async {
+        let holder = state.metastore.api_token(token).await?;
+        Ok(holder.map(|TokenHolder { id, role, teams }| Reader {
+            author: format!("console:{role}:{id}"),
+            role,
+            teams,
+            csrf: String::new(),
+            theme: None,
+            ends_at_us: None,
+            is_remembered: false,
+        }))
+    };
+    state.look_up(token, ask).await?.ok_or(ConsoleError::UnknownToken)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -153,19 +197,25 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 async fn by_session(state: &ConsoleState, request: Request) -> Result<(Reader, Request), Refusal> {
-    let id = cookie(request.headers(), SESSION_COOKIE);
-    let session = match id {
-        Some(id) => state.metastore.session(id).await?,
-        None => None,
+    let Some(id) = cookie(request.headers(), SESSION_COOKIE) else { return Err(signed_out(&request)) };
+    let ask = async {
+        let session = state.metastore.session(id).await?;
+        Ok(session.map(|session| Reader {
+            author: session.author(),
+            role: session.role,
+            teams: session.teams,
+            csrf: session.csrf,
+            theme: None,
+            ends_at_us: Some(session.expires_at_us),
+            is_remembered: false,
+        }))
     };
-    let Some(session) = session else { return Err(signed_out(&request)) };
+    let Some(reader) = state.look_up(id, ask).await? else { return Err(signed_out(&request)) };
     let request = match changes_something(request.method()) {
-        true => from_our_page(request, &session.csrf).await?,
+        true => from_our_page(request, &reader.csrf).await?,
         false => request,
     };
-    let theme = theme(request.headers());
-    let author = session.author();
-    Ok((Reader { author, role: session.role, teams: session.teams, csrf: session.csrf, theme }, request))
+    Ok((reader, request))
 }
 
 fn signed_out(request: &Request) -> Refusal {

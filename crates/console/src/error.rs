@@ -156,9 +156,11 @@ impl ConsoleError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             E::Search(error) => of_caller(error.is_callers()),
-            E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => {
-                StatusCode::NOT_FOUND
-            }
+            E::Metastore(
+                MetastoreError::UnknownKey { .. }
+                | MetastoreError::UnknownToken { .. }
+                | MetastoreError::Unknown { .. },
+            ) => StatusCode::NOT_FOUND,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -185,6 +187,8 @@ impl ConsoleError {
             E::Evidence(error) => error.code(),
             E::Search(error) => error.code(),
             E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
+            E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
+            E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",
             E::NotRecorded { .. } => "access_not_recorded",

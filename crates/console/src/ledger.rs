@@ -50,7 +50,8 @@ pub trait Ledger: Send + Sync {
     /// The same log for a reader for whom only some rows exist. Its reports, its search and its choices are of those alone;
     /// SQL, evidence and derived state, which are about everybody, are refused by the table of routes before they get here.
     fn only(&self, visibility: Visibility) -> Arc<dyn Ledger>;
-    /// Changes whenever there are rows that were not there before.(&self) -> watch::Receiver<u64>;
+    /// Changes whenever there are rows that were not there before.
+    fn changed(&self) -> watch::Receiver<u64>;
 }
 
 /// Everything that is derived from the log and can be thrown away, in a form that can be compared with what a rebuild

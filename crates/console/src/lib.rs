@@ -25,6 +25,8 @@ mod routes;
 #[cfg(test)]
 mod sample;
 pub mod shell;
+pub mod sso;
+pub mod standing;
 pub mod state;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ fn shell(title: &str, active: &'static str) -> Shell {
         may_read_content: true,
         may_manage: true,
         theme: None,
+        is_cut_off: false,
         books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
     }
 }
@@ -183,6 +184,7 @@ fn access() -> Vec<(&'static str, String)> {
         id: "key-1".into(),
         name: "billing service".into(),
         secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into(),
+        previous_until: None,
     };
     let key = |name: &str, is_active| KeyLine {
         id: "key_01j9x3k2".into(),
@@ -190,6 +192,8 @@ fn access() -> Vec<(&'static str, String)> {
         display: "tg-4mJt…".into(),
         team: "payments".into(),
         project: "—".into(),
+        limits: "for chat; models openai/*; from 10.0.0.0/8".into(),
+        ends: "—".into(),
         created: "2026-11-20".into(),
         state: if is_active { "active" } else { "revoked" },
         is_active,
@@ -224,6 +228,7 @@ fn access() -> Vec<(&'static str, String)> {
             LoginPage {
                 next: String::new(),
                 theme: None,
+                provider: Some("Acme SSO".into()),
                 refused: Some("the link was already used; ask for another".into()),
             }
             .render()

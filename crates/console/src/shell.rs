@@ -53,6 +53,8 @@ pub struct Shell {
     pub may_manage: bool,
     /// `light` or `dark` if the reader chose one.
     pub theme: Option<&'static str>,
+    /// Whether the control plane is away, so that nothing of it can be changed.
+    pub is_cut_off: bool,
     /// How the books stand, if the process can tell.
     pub books: Option<Books>,
 }
@@ -67,17 +69,9 @@ const LEDGER: &[NavItem] = &[
     },
 ];
 const INQUIRY: &[NavItem] = &[
-    NavItem {
-        href: "/search",
-        label: "Search",
-        icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3 14 14",
-    },
+    NavItem { href: "/search", label: "Search", icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3 14 14" },
     NavItem { href: "/sql", label: "SQL", icon: "M2.5 4 6 8l-3.5 4M8 12.5h5.5" },
-    NavItem {
-        href: "/reports",
-        label: "Reports",
-        icon: "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3M5.5 8h5M5.5 11h5",
-    },
+    NavItem { href: "/reports", label: "Reports", icon: "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3M5.5 8h5M5.5 11h5" },
     NavItem {
         href: "/integrity",
         label: "Integrity",
@@ -90,11 +84,7 @@ const ACCESS: &[NavItem] = &[
         label: "Keys",
         icon: "M4.8 5a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM7.6 7.8h6.9M12 7.8v2.7",
     },
-    NavItem {
-        href: "/setup",
-        label: "Setup",
-        icon: "M2 5h7M12 5h2M2 11h2M7 11h7M10.5 3.5v3M5.5 9.5v3",
-    },
+    NavItem { href: "/setup", label: "Setup", icon: "M2 5h7M12 5h2M2 11h2M7 11h7M10.5 3.5v3M5.5 9.5v3" },
 ];
 
 impl Shell {

@@ -7,11 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tollgate_metastore::Metastore;
 use tollgate_policy::signals::SignalsSnapshot;
 
+use crate::access::Reader;
 use crate::access_log::AccessLog;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
 use crate::shell::Books;
+use crate::sso::Sso;
+use crate::standing::Standing;
 
 /// Fixed facts about this process.
 #[derive(Clone, Debug)]
@@ -75,6 +78,10 @@ pub struct ConsoleState {
     pub integrity: Arc<dyn Integrity>,
     /// Keys, sessions, tokens, policy.
     pub metastore: Arc<dyn Metastore>,
+    /// Sessions and tokens for the time that the metastore is away.
+    pub standing: Arc<Standing<Reader>>,
+    /// The identity provider through which people sign in, if there is one.
+    pub sso: Option<Arc<Sso>>,
     /// What calls are priced by.
     pub prices: Arc<dyn Prices>,
     /// What the process says about itself.

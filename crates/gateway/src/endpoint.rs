@@ -1,6 +1,8 @@
 //! What there is to be had, by path: the calls, the list of models, and whether the gateway lives and is ready. Anything
 //! else is refused by name.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +11,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_interaction::Dialect;
-use tollgate_provider::dialect::{self, Endpoint};
+use tollgate_policy::key::Limits;
+use tollgate_provider::dialect::{self, Endpoint, ModelEntry};
 
 use crate::error::{CallError, own};
 use crate::readiness::Readiness;
@@ -27,11 +30,11 @@ pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/response
     `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, \
     `GET /health/live` and `GET /health/ready`";
 
-/// Answers one request.
-pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request, which came over a connection from `peer`.
+pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     if path == realtime::PATH && request.method() == Method::GET {
-        return realtime::conduct(gateway, request).await;
+        return realtime::conduct(gateway, request, peer).await;
     }
     let endpoint = match *request.method() {
         Method::POST => Endpoint::of_post(path, query),
@@ -40,7 +43,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         _ => None,
     };
     if let Some(endpoint) = endpoint.map(|endpoint| endpoint.for_caller(dialect_of(request.headers()))) {
-        return stages::conduct(gateway, endpoint, request).await;
+        return stages::conduct(gateway, endpoint, request, peer).await;
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/health/live") => live(),
@@ -81,14 +84,20 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     answer::no_call(dialect_of(headers), &error)
 }
 
-/// The list of models, or the one called `name`.
+/// The list of models as far as a key of these limits may be used for them, or the one called `name`.
 ///
 /// # Errors
 /// [`CallError::ModelUnknown`] if there is none of that name.
-pub(crate) fn models(gateway: &Gateway, dialect: Dialect, name: &str) -> Result<Bytes, CallError> {
-    let listed = gateway.routes.listed();
+pub(crate) fn models(gateway: &Gateway, limits: &Limits, dialect: Dialect, name: &str) -> Result<Bytes, CallError> {
+    let listed = match limits.names_models() {
+        false => Cow::Borrowed(gateway.routes.listed()),
+        true => {
+            let fits = |model: &&ModelEntry| limits.admit_model(&model.id).is_ok();
+            Cow::Owned(gateway.routes.listed().iter().filter(fits).cloned().collect())
+        }
+    };
     if name.is_empty() {
-        return Ok(dialect::models_list(dialect, listed).into());
+        return Ok(dialect::models_list(dialect, &listed).into());
     }
     let Some(model) = listed.iter().find(|model| model.id == name) else {
         return Err(gateway.routes.unknown(name));

@@ -19,11 +19,13 @@ use tollgate_wal::Appender;
 
 use crate::auth::UserHasher;
 use crate::clock;
+use crate::jwt::Issuers;
 use crate::listener::{self, ServeError};
 use crate::readiness::{Readiness, Ready};
 use crate::route::{Prices, RouteError, RouteTable};
 use crate::settings::GatewaySettings;
 use crate::signals::SpendLedger;
+use crate::upstream::Connector;
 
 /// The proxy.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Gateway {
     pub(crate) ledger: SpendLedger,
     pub(crate) routes: RouteTable,
     pub(crate) users: UserHasher,
+    pub(crate) issuers: Issuers,
     pub(crate) counters: Counters,
     /// Connections, and answers read to their end after their callers have left.
     pub(crate) tasks: TaskTracker,
@@ -103,6 +106,7 @@ impl Gateway {
             prices,
             ledger: SpendLedger::new(settings.log_position.clone(), signals),
             routes,
+            issuers: Issuers::new(&settings.jwt, &Connector::new()?)?,
             users: UserHasher::new(&settings.user_hash_key),
             counters: Counters::default(),
             tasks: TaskTracker::new(),

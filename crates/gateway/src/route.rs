@@ -17,6 +17,7 @@ use tollgate_provider::{Catalog, ModelEntry};
 
 use crate::error::{CallError, OPERATION_NOT_SUPPORTED};
 use crate::health::Health;
+use crate::jwt::JwtError;
 use crate::provider::Provider;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
 use crate::token::GrantError;
@@ -106,6 +107,9 @@ pub enum RouteError {
     /// TLS could not be set up.
     #[error("the way to the providers cannot be set up")]
     Tls(#[from] TlsError),
+    /// An issuer of tokens makes no sense.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
 }
 
 /// A model at a provider.

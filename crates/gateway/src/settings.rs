@@ -4,8 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use tollgate_policy::key::Network;
 use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::translate::OnUnsupported;
+
+use crate::jwt::JwtIssuer;
 
 /// A text that must not be printed: the key of a provider.
 #[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
@@ -323,6 +326,10 @@ pub struct GatewaySettings {
     pub ack: AckMode,
     /// What becomes of the upstream call when the caller hangs up.
     pub on_disconnect: OnDisconnect,
+    /// Issuers whose tokens are taken in place of virtual keys.
+    pub jwt: Vec<JwtIssuer>,
+    /// Proxies of the operator's own, which say in `x-forwarded-for` for whom they ask.
+    pub trusted_proxies: Vec<Network>,
     /// The write-ahead log's position name, `writer/epoch`, as it stands in the watermarks of a signals snapshot.
     pub log_position: String,
 }

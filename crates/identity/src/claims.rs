@@ -46,6 +46,14 @@ impl Claims {
         Ok(claims)
     }
 
+    /// These, and of `more` what is not among them.
+    pub(crate) fn or(mut self, more: Map<String, Value>) -> Claims {
+        for (name, value) in more {
+            self.0.entry(name).or_insert(value);
+        }
+        self
+    }
+
     /// A claim: by its name as it is, or else by the path that the dots in `name` lead along.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {

@@ -40,7 +40,10 @@ pub(crate) struct Key {
 
 #[derive(Clone, Debug)]
 enum Material {
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
     /// An uncompressed point on P-256, or an Ed25519 key.
     Point(Vec<u8>),
 }

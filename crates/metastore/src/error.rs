@@ -48,6 +48,12 @@ pub enum MetastoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database does not answer.
+    #[error("the metastore does not answer, so it could not {action}; try again once it is back")]
+    Unavailable {
+        /// What was to be done.
+        action: &'static str,
+    },
     /// The operating system gave no random bytes.
     #[error("no random bytes for a new secret")]
     Random {

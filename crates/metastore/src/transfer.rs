@@ -146,7 +146,7 @@ pub(crate) enum Cell {
 }
 
 /// Everything in a metastore. It has no `Debug` form: its rows are hashes and names.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Dump {
     /// Rows, in the order of [`TABLES`].
     pub(crate) tables: Vec<Vec<Vec<Cell>>>,
@@ -177,6 +177,12 @@ impl Dump {
             }
         }
         Ok(())
+    }
+
+    /// Whether both hold the same rows, in whatever order.
+    #[must_use]
+    pub fn holds_the_same(&self, other: &Dump) -> bool {
+        self.compare(other).is_ok()
     }
 
     /// Compares with what `copy` holds.

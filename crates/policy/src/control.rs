@@ -250,7 +250,8 @@ mod tests {
         let ends_of = |expires_at_us| {
             let rotated = KeyRecord { previous: previous.clone(), expires_at_us, ..key("new", true) };
             let snapshot = ControlSnapshot::compile(&document(vec![rotated])).unwrap();
-            let (old, new) = (snapshot.principal(&hash_key("old")).unwrap(), snapshot.principal(&hash_key("new")).unwrap());
+            let (old, new) =
+                (snapshot.principal(&hash_key("old")).unwrap(), snapshot.principal(&hash_key("new")).unwrap());
             assert!(old.is_superseded && !new.is_superseded && old.key_id == new.key_id);
             (old.expires_at_us, new.expires_at_us)
         };

@@ -25,9 +25,7 @@ pub struct KeyLimits {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LimitError {
     /// Neither an operation nor a surface.
-    #[error(
-        "`{scope}` is neither an operation, such as `chat`, nor a surface, such as `anthropic`{meant}"
-    )]
+    #[error("`{scope}` is neither an operation, such as `chat`, nor a surface, such as `anthropic`{meant}")]
     Scope {
         /// What was written.
         scope: String,
@@ -132,7 +130,9 @@ impl Limits {
         if !self.sources.is_empty() && !self.sources.iter().any(is_from) {
             return Err(KeyRefusal::Source);
         }
-        if !self.operations.is_empty() && !self.operations.contains(&operation) {
+        // Client libraries ask for the list of models before anything else, and it is of the key's own models.
+        let is_listing = operation == Operation::Models;
+        if !is_listing && !self.operations.is_empty() && !self.operations.contains(&operation) {
             return Err(KeyRefusal::Operation);
         }
         if !self.surfaces.is_empty() && !self.surfaces.contains(&surface) {
@@ -238,6 +238,7 @@ mod tests {
         assert_eq!(admit(Operation::Chat, Dialect::Anthropic), Ok(()));
         assert_eq!(admit(Operation::Chat, Dialect::Openai), Err(KeyRefusal::Surface));
         assert_eq!(admit(Operation::Images, Dialect::Anthropic), Err(KeyRefusal::Operation));
+        assert_eq!(admit(Operation::Models, Dialect::Anthropic), Ok(()));
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Tokens for the console's API and the command line.
     #[command(subcommand)]
     Token(command::token::TokenCommand),
+    /// The database of keys, people and policies: move it to another one.
+    #[command(subcommand)]
+    Metastore(command::metastore::MetastoreCommand),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),

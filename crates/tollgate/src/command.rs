@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod key;
 pub(crate) mod lake;
+pub(crate) mod metastore;
 pub(crate) mod mock_provider;
 pub(crate) mod policy;
 pub(crate) mod prices;

@@ -72,6 +72,7 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Witness(args) => command::witness::run(common, args).await,
         Command::Key(key) => command::key::run(common, key).await,
         Command::Token(token) => command::token::run(common, token).await,
+        Command::Metastore(command) => command::metastore::run(common, command).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,
         Command::Prices(prices) => command::prices::run(common, prices).await,
         Command::Config(config) => command::config::run(common, config),

@@ -8,6 +8,7 @@ mod maintenance;
 mod node;
 mod prices;
 mod reprice;
+mod sso;
 mod witness;
 
 use std::sync::Arc;

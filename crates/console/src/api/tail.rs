@@ -113,7 +113,8 @@ impl Tail {
         let now_us = self.state.now_us();
         let range = Some(TimeRange::last(WINDOW_US, now_us.saturating_add(60_000_000)));
         let filter = InteractionFilter { range, ..self.filter.clone() };
-        let page = match self.reader.ledger(&self.state).interactions(&filter, Page { limit: ROWS, after: None }).await {
+        let page = match self.reader.ledger(&self.state).interactions(&filter, Page { limit: ROWS, after: None }).await
+        {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(code = error.code(), "the live tail missed a look: {error}");

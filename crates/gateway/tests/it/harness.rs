@@ -33,6 +33,7 @@ pub(crate) const MESSAGES: &str = "/v1/messages";
 pub(crate) struct Bench {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
+    pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
     pub(crate) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: tokio::task::JoinHandle<()>,
@@ -131,8 +132,9 @@ pub(crate) fn now_us() -> i64 {
     i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-fn control() -> ControlSnapshot {
-    let key = KeyRecord {
+/// The key that requests are sent with.
+pub(crate) fn key() -> KeyRecord {
+    KeyRecord {
         id: "key-1".into(),
         hash: hash_text(&hash_key(KEY)),
         name: "test".into(),
@@ -140,9 +142,13 @@ fn control() -> ControlSnapshot {
         project: Some("onboarding".into()),
         team: "kyc".into(),
         enabled: true,
-        expires_at_us: None,
-    };
-    let document = ControlDocument { revision: 1, keys: vec![key], bundle_yaml: DEFAULT_YAML.into(), issued_at_us: 0 };
+        ..KeyRecord::default()
+    }
+}
+
+fn control() -> ControlSnapshot {
+    let document =
+        ControlDocument { revision: 1, keys: vec![key()], bundle_yaml: DEFAULT_YAML.into(), issued_at_us: 0 };
     ControlSnapshot::compile(&document).unwrap()
 }
 
@@ -163,13 +169,20 @@ impl Bench {
         let signals = SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), ..SignalsSnapshot::default() };
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let catalog = Arc::new(Catalog::builtin().unwrap());
-        let gateway = Gateway::new(settings, wal.appender(), control, Arc::clone(&signals), catalog).unwrap();
+        let gateway =
+            Gateway::new(settings, wal.appender(), Arc::clone(&control), Arc::clone(&signals), catalog).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = Arc::clone(&gateway).serve(listener, shutdown.clone(), Duration::from_millis(500));
         let serving = tokio::spawn(async move { served.await.unwrap() });
-        Bench { gateway, address, signals, shutdown, serving, position, wal, _dir: dir }
+        Bench { gateway, address, control, signals, shutdown, serving, position, wal, _dir: dir }
+    }
+
+    /// Replaces the keys that the gateway knows.
+    pub(crate) fn use_keys(&self, keys: Vec<KeyRecord>) {
+        let document = ControlDocument { revision: 2, keys, bundle_yaml: DEFAULT_YAML.into(), issued_at_us: 0 };
+        self.control.store(Arc::new(ControlSnapshot::compile(&document).unwrap()));
     }
 
     pub(crate) fn request(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {

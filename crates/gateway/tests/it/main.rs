@@ -14,6 +14,8 @@ mod golden;
 mod hang_up;
 mod harness;
 mod invoke;
+mod jwt;
+mod key_limits;
 mod late_error;
 mod media;
 mod operations;

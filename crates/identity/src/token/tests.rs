@@ -45,8 +45,7 @@ impl Signer {
     fn p256() -> Signer {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
         let point = pair.public_key().as_ref();
         let (x, y) = (BASE64URL.encode(&point[1..33]), BASE64URL.encode(&point[33..]));
         let jwk = json!({"kty": "EC", "crv": "P-256", "kid": "ec", "x": x, "y": y, "alg": "ES256"});

@@ -152,7 +152,12 @@ impl Node {
             Arc::clone(&signals),
             Arc::clone(&book.catalog),
         )?;
-        tasks.spawn(feedback::follow_control(Arc::clone(&metastore), Arc::clone(&control), reading.clone()));
+        let control_plane = feedback::ControlPlane {
+            metastore: Arc::clone(&metastore),
+            control: Arc::clone(&control),
+            appender: wal.appender(),
+        };
+        tasks.spawn(control_plane.follow(reading.clone()));
         tasks.spawn(feedback::follow_signals(Arc::clone(&analytics), Arc::clone(&signals), reading.clone()));
 
         let prices = Arc::new(NodePrices {
@@ -208,6 +213,8 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
+            standing: Arc::default(),
+            sso: super::sso::door(config, &console_url)?,
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
@@ -313,8 +320,8 @@ async fn first_key(metastore: &dyn Metastore) -> anyhow::Result<Option<String>> 
     let key = NewKey {
         name: "first".to_owned(),
         tenant: DEFAULT_TENANT.to_owned(),
-        project: None,
         team: "default".to_owned(),
+        ..NewKey::default()
     };
     Ok(Some(metastore.create_key(key).await?.secret))
 }

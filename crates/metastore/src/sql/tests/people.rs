@@ -37,7 +37,10 @@ async fn actions(store: &dyn Metastore) -> Vec<String> {
 async fn what_is_created_is_listed_once_and_cannot_be_created_again() {
     on_each(|store| async move {
         let unknown = store.create_team(&team("kyc"), "ada").await.unwrap_err();
-        assert_eq!(unknown.to_string(), "there is no organisation `acme`; see the list of organisations, or create it first");
+        assert_eq!(
+            unknown.to_string(),
+            "there is no organisation `acme`; see the list of organisations, or create it first"
+        );
         store.create_organisation("acme", "ada").await.unwrap();
         store.create_team(&team("kyc"), "ada").await.unwrap();
         store.create_project("acme", "onboarding", "ada").await.unwrap();
@@ -78,7 +81,10 @@ async fn a_person_is_found_by_name_whatever_its_case_and_changed_as_a_whole() {
         let taken = store.put_user(&ann.id, person("bob"), "scim").await.unwrap_err();
         assert!(matches!(taken, MetastoreError::Exists { .. }), "{taken}");
         let events = format!("{:?}", store.control_events(10).await.unwrap());
-        assert!(!events.contains("anna") && !events.contains("acme.test"), "no name of a person is in an event: {events}");
+        assert!(
+            !events.contains("anna") && !events.contains("acme.test"),
+            "no name of a person is in an event: {events}"
+        );
     })
     .await;
 }

@@ -16,8 +16,10 @@ async fn fill(store: &dyn Metastore) -> String {
     store.create_login_link().await.unwrap();
     store.create_api_token(Role::Auditor).await.unwrap();
     let team = TeamName { organisation: "acme".into(), team: "kyc".into() };
-    let profile = Profile { user_name: "ann".into(), external_id: Some("s".into()), active: true, ..Profile::default() };
-    let who = SignIn { organisation: "acme".into(), profile, role: Some(Role::Developer), teams: vec![], until_us: None };
+    let profile =
+        Profile { user_name: "ann".into(), external_id: Some("s".into()), active: true, ..Profile::default() };
+    let who =
+        SignIn { organisation: "acme".into(), profile, role: Some(Role::Developer), teams: vec![], until_us: None };
     let user = store.sign_in(who).await.unwrap().user_id.unwrap();
     let session = {
         store.set_teams(&user, &[team], "ada").await.unwrap();
