@@ -17,6 +17,11 @@ fn a_lake_and_a_log_of_version_2_are_taken_over_with_their_proof() {
     taken_over(2, 0);
 }
 
+#[test]
+fn a_lake_and_a_log_of_version_3_are_taken_over_with_their_proof() {
+    taken_over(3, 0);
+}
+
 /// Starts on what a killed process of `version` left, nine calls in the lake of which `unproven` have no proof.
 fn taken_over(version: i64, unproven: i64) {
     let left = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(format!("compat/v{version}"));
@@ -34,7 +39,7 @@ fn taken_over(version: i64, unproven: i64) {
     let of_version =
         |version: i64| in_lake(&format!("select count(*) from interactions where schema_version = {version}"));
     assert_eq!(
-        (of_version(version), of_version(3)),
+        (of_version(version), of_version(4)),
         (9, 3),
         "what is written today has today's columns, whenever it was recorded"
     );
@@ -52,7 +57,11 @@ fn taken_over(version: i64, unproven: i64) {
         unproven,
         "those have none"
     );
-    assert_eq!(in_lake("select count(*) from interactions where upstream_dialect is null"), 11, "all but today's");
+    let without_dialect = in_lake("select count(*) from interactions where upstream_dialect is null");
+    assert_eq!(without_dialect, if version < 3 { 11 } else { 1 }, "all before version 3, and what reached no provider");
+    let without_estimate = "select count(*) from interactions where estimated_input_tokens is null and guards is null";
+    assert_eq!(in_lake(without_estimate), 11, "all but today's");
+    assert_eq!(in_lake("select count(*) from feedback"), 0, "a table that no earlier version had");
     assert_eq!(
         in_lake("select count(distinct day) from interactions where day >= date '2026-11-26'"),
         in_lake("select count(distinct day) from interactions")

@@ -70,6 +70,58 @@ fn a_policy_bundle_with_a_mistake_is_refused_with_its_place() {
 }
 
 #[test]
+fn files_that_the_configuration_names_are_told_by_their_place_in_it() {
+    let said = refusal("server: {}\npolicies: policies/default.yaml\n", None);
+    assert!(said.contains("tollgate.yaml:line 2, column 11"), "{said}");
+    assert!(said.contains("policies/default.yaml") && said.contains("built-in"), "{said}");
+    let said = refusal("catalog:\n  prices: prices.yaml\n", None);
+    assert!(said.contains("tollgate.yaml:line 2, column 11") && said.contains("prices.yaml"), "{said}");
+    let said = refusal("catalog: {prices: bundle.yaml}\n", Some("provider: x\nmodels: [\n"));
+    assert!(said.contains("`bundle.yaml`, line ") && said.contains("bundle.yaml` cannot be used"), "{said}");
+}
+
+#[test]
+fn a_provider_that_cannot_work_is_refused_and_one_that_may_not_is_told() {
+    let folder = TempDir::new().unwrap();
+    let check = |yaml: &str| {
+        std::fs::write(folder.path().join("tollgate.yaml"), yaml).unwrap();
+        let mut command = Command::new(program("tollgate"));
+        command.env_remove("OPENAI_API_KEY").current_dir(folder.path());
+        let output = command.args(["--config", "tollgate.yaml", "config", "check"]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = check("providers:\n  openai: {}\n");
+    assert_eq!(code, Some(64), "{said}");
+    assert!(
+        said.contains("tollgate.yaml:line 2") && said.contains("`openai`") && said.contains("OPENAI_API_KEY"),
+        "{said}"
+    );
+    let (code, said) = check("providers:\n  mine: {dialect: openai, base_url: \"https://llm.acme.example/v1\"}\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("warning: tollgate.yaml:line 2") && said.contains("`llm.acme.example`"), "{said}");
+    let (code, said) = check("providers:\n  mine: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\"}\n");
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+}
+
+/// The first YAML of the README, as a reader would copy it.
+fn readme_example() -> String {
+    let manifest = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let text = std::fs::read_to_string(std::path::Path::new(&manifest).join("../README.md")).unwrap();
+    let configure = text.split_once("\n## Configure\n").unwrap().1;
+    configure.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_example_of_the_readme_works_as_it_stands() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("tollgate.yaml"), readme_example()).unwrap();
+    let mut command = Command::new(program("tollgate"));
+    command.env_clear().current_dir(folder.path());
+    let output = command.args(["--config", "tollgate.yaml", "config", "check"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let output =
         Command::new(program("tollgate")).args(["--config", "/nowhere/tollgate.yaml", "serve"]).output().unwrap();

@@ -126,6 +126,13 @@ ATTEMPT = pa.struct([("provider", pa.string()), ("model", pa.string()), ("http_s
                      ("error_class", pa.string()), ("started_at", pa.timestamp("us", "UTC")), ("duration_us", pa.int64()),
                      ("input_tokens", pa.int64()), ("output_tokens", pa.int64()), ("cost_usd", pa.decimal128(20, 12))])
 T, I, J, W, B = pa.string(), pa.int64(), pa.int32(), pa.timestamp("us", "UTC"), pa.binary()
+D, M = pa.decimal128(20, 12), pa.decimal128(7, 6)
+GUARD = pa.struct([("guard", T), ("rule", T), ("phase", T), ("verdict", T), ("action", T), ("matches", I), ("duration_us", I),
+                   ("detail", T)])
+PII = pa.struct([("entity", T), ("count", I)])
+BUDGET = pa.struct([("budget", T), ("scope", T), ("spent_usd", D), ("reserved_usd", D), ("age_s", I)])
+LIMIT = pa.struct([("limit", T), ("scope", T), ("used", I)])
+TARGET = pa.struct([("provider", T), ("model", T), ("health", T), ("load_us", I), ("estimate_usd", D), ("quality_lower", M)])
 # (record id, personal id, name, type), in the order of the page
 CALLS = [(1, 0, "interaction_id", T), (2, 0, "writer", T), (3, 0, "epoch", I), (4, 0, "seq", I), (5, 0, "schema_version", J),
          (6, 0, "started_at", W), (7, 0, "ended_at", W), (8, 0, "tenant", T), (9, 0, "project", T), (10, 0, "team", T),
@@ -145,7 +152,12 @@ CALLS = [(1, 0, "interaction_id", T), (2, 0, "writer", T), (3, 0, "epoch", I), (
          (0, 0, "record_commitment", B), (56, 0, "personal_commitment", B), (57, 0, "payload_commitment", B),
          (0, 0, "personal_salt", B), (59, 0, "image_output_tokens", I), (60, 0, "web_search_calls", I),
          (61, 0, "other_tool_calls", I), (62, 0, "service_tier", T), (63, 0, "upstream_dialect", T),
-         (64, 0, "dropped", pa.list_(T)), (65, 0, "provider_cost_usd", pa.decimal128(20, 12))]
+         (64, 0, "dropped", pa.list_(T)), (65, 0, "provider_cost_usd", D), (66, 0, "experiment", T), (67, 0, "arm", T),
+         (68, 0, "propensity", M), (69, 0, "guards", pa.list_(GUARD)), (70, 0, "pii_counts", pa.list_(PII)),
+         (71, 0, "cache_kind", T), (72, 0, "cache_similarity", M), (73, 0, "cached_from", T), (74, 0, "cost_saved_usd", D),
+         (75, 0, "shadow_of", T), (76, 0, "data_class", T), (77, 0, "region_evidence", T), (78, 0, "capabilities", pa.list_(T)),
+         (79, 0, "estimated_input_tokens", I), (80, 0, "budget_readings", pa.list_(BUDGET)), (81, 0, "route_draw", M),
+         (82, 0, "limit_readings", pa.list_(LIMIT)), (83, 0, "target_readings", pa.list_(TARGET)), (84, 0, "decided_at", W)]
 EVENT = [(1, 0, "writer", T), (2, 0, "epoch", I), (3, 0, "seq", I), (4, 0, "schema_version", J), (5, 0, "at", W)]
 COLUMNS = {
     "interactions": CALLS,
@@ -162,6 +174,9 @@ COLUMNS = {
                                   (13, 0, "old_cost_usd", pa.decimal128(20, 12)),
                                   (14, 0, "new_cost_usd", pa.decimal128(20, 12)), (15, 0, "price_id", T),
                                   (16, 0, "catalog_id", T), (0, 0, "record_commitment", B)],
+    "feedback": EVENT + [(6, 0, "feedback_id", T), (7, 0, "tenant", T), (8, 0, "interaction_id", T), (9, 0, "name", T),
+                         (10, 0, "score", M), (11, 0, "comment", T), (12, 0, "source", T), (13, 0, "given_by", T),
+                         (0, 0, "record_commitment", B)],
     "payloads": [(0, 0, "interaction_id", T), (0, 0, "request_content_type", T), (0, 0, "request_body", B),
                  (0, 0, "response_content_type", T), (0, 0, "response_body", B), (0, 0, "payload_salt", B)],
 }
@@ -170,7 +185,9 @@ SCHEMA = {t: pa.schema([(name, kind) for _, _, name, kind in cs]) for t, cs in C
 
 def logical(v: Any, kind: pa.DataType) -> Any:
     if v is not None and pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-        return [None if s is None else [s[f.name] for f in kind.value_type] for s in v]
+        return [None if s is None else [logical(s[f.name], f.type) for f in kind.value_type] for s in v]
+    if v is not None and kind == M:
+        return int(v.scaleb(6))
     if v is not None and pa.types.is_map(kind):
         return sorted(([k, x] for k, x in v), key=lambda kv: kv[0].encode())
     return v
@@ -288,6 +305,19 @@ class Lake:
                         tags=[("z", "1"), ("ä", None), ("a", "2")] if i % 3 else None)
         elif i % 2:
             row |= dict(user_ref="", tags=[])  # empty: no commitment
+        if i % 3 == 0:
+            row |= dict(
+                schema_version=4, decided_at=t, experiment="e", arm="b", propensity=Decimal("0.5"), cache_kind="semantic",
+                cache_similarity=Decimal("0.970001"), cached_from=f"call-{i - 1:06}", cost_saved_usd=Decimal("0.000000000007"),
+                guards=[dict(guard="pii.iban", rule="r", phase="input", verdict="hit", action="redact", matches=2,
+                             duration_us=15, detail=None)],
+                pii_counts=[dict(entity="iban", count=i)], data_class="personal", region_evidence="contract",
+                capabilities=["tools", "stream"], estimated_input_tokens=i, route_draw=Decimal("0.000001"),
+                budget_readings=[dict(budget="b", scope="team=kyc", spent_usd=Decimal("81.5"), reserved_usd=Decimal(0),
+                                      age_s=None if i % 2 else 3)],
+                limit_readings=[dict(limit="l", scope="key=k", used=2**40)],
+                target_readings=[dict(provider="p1", model="m", health="closed", load_us=None,
+                                      estimate_usd=Decimal("0.000000000001"), quality_lower=Decimal(1))])
         if any(row.get(c) for c in ("user_ref", "conversation_id", "tags")):
             row["personal_salt"] = r.randbytes(16)
         payload = None
@@ -412,6 +442,11 @@ def build(folder: Path) -> tuple[Lake, dict[str, Any]]:
                                                   reason="dearer", interaction_id=f"old-{i}", call_started_at=lake.now,
                                                   team="kyc", old_cost_usd=None, new_cost_usd=Decimal("0.000000000001") * i,
                                                   price_id="p/m@release", catalog_id="c")]
+            if i % 7 == 0:
+                lake.now += timedelta(seconds=1)
+                rows["feedback"] = [dict(schema_version=4, at=lake.now, feedback_id=f"fb-{i}", tenant="acme",
+                                         interaction_id=f"old-{i}", name="helpful", score=Decimal("-0.000001") * (i % 999999),
+                                         comment=None if i % 2 else "so so", source="gateway", given_by="k1")]
             batches.append((more.get("writer") or lake.random.choice(["gw-a", "gw-b"]), rows))
         return lake.commit(batches, payloads, more.get("keys"))
 
@@ -1043,6 +1078,7 @@ def vectors() -> None:
     for kind, value, expected in [
             ("decimal", Decimal("18446744.073709551615"), "1bffffffffffffffff"), ("decimal", Decimal("18446744.073709551616"), "c249010000000000000000"),
             ("decimal", Decimal("-18446744.073709551617"), "c349010000000000000000"), ("decimal", Decimal("0.000000000010"), "0a"),
+            ("millionths", Decimal("-0.5"), "3a0007a11f"), ("millionths", Decimal("1"), "1a000f4240"),
             ("tags", [(b"b", b"1"), (b"a", None), (b"aa", b"")], "838261 61f6 826261 61 60 8261626131".replace(" ", "")),
             ("texts", [b"a", None], "826161f6"), ((("x", "int"), ("y", "text")), [{"y": b"a", "x": -1}, None], "8282206161f6")]:
         got = verify.encoder(kind)(value).hex()

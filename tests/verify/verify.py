@@ -367,12 +367,24 @@ SCHEMAS: dict[str, list[Field]] = {
         "50 cost_source text, 51 price_id text, 52 request_bytes int, 53 response_bytes int, 54p tags tags,"
         "56 personal_commitment binary, 57 payload_commitment binary, 59 image_output_tokens int,"
         "60 web_search_calls int, 61 other_tool_calls int, 62 service_tier text, 63 upstream_dialect text,"
-        "64 dropped texts, 65 provider_cost_usd decimal",
+        "64 dropped texts, 65 provider_cost_usd decimal, 66 experiment text, 67 arm text, 68 propensity millionths,"
+        "69 guards guards, 70 pii_counts pii, 71 cache_kind text, 72 cache_similarity millionths, 73 cached_from text,"
+        "74 cost_saved_usd decimal, 75 shadow_of text, 76 data_class text, 77 region_evidence text, 78 capabilities texts,"
+        "79 estimated_input_tokens int, 80 budget_readings budgets, 81 route_draw millionths, 82 limit_readings limits,"
+        "83 target_readings targets, 84 decided_at time",
         {"reasons": (("rule", "text"), ("effect", "text"), ("detail", "text")),
          "candidates": (("provider", "text"), ("model", "text"), ("rejected_because", "text")),
          "attempts": (("provider", "text"), ("model", "text"), ("http_status", "int"), ("error_class", "text"),
                       ("started_at", "time"), ("duration_us", "int"), ("input_tokens", "int"), ("output_tokens", "int"),
-                      ("cost_usd", "decimal"))}),
+                      ("cost_usd", "decimal")),
+         "guards": (("guard", "text"), ("rule", "text"), ("phase", "text"), ("verdict", "text"), ("action", "text"),
+                    ("matches", "int"), ("duration_us", "int"), ("detail", "text")),
+         "pii": (("entity", "text"), ("count", "int")),
+         "budgets": (("budget", "text"), ("scope", "text"), ("spent_usd", "decimal"), ("reserved_usd", "decimal"),
+                     ("age_s", "int")),
+         "limits": (("limit", "text"), ("scope", "text"), ("used", "int")),
+         "targets": (("provider", "text"), ("model", "text"), ("health", "text"), ("load_us", "int"),
+                     ("estimate_usd", "decimal"), ("quality_lower", "millionths"))}),
     "control_events": fields(EVENT + ", 6 event_id text, 7 tenant text, 8 actor text, 9 action text, 10 subject text,"
                              "11 detail text"),
     "access_events": fields(EVENT + ", 6 event_id text, 7 tenant text, 8 actor text, 9 action text, 10 subject text,"
@@ -382,6 +394,8 @@ SCHEMAS: dict[str, list[Field]] = {
     "price_corrections": fields(EVENT + ", 6 event_id text, 7 tenant text, 8 actor text, 9 reason text, 10 interaction_id text,"
                                 "11 call_started_at time, 12 team text, 13 old_cost_usd decimal, 14 new_cost_usd decimal,"
                                 "15 price_id text, 16 catalog_id text"),
+    "feedback": fields(EVENT + ", 6 feedback_id text, 7 tenant text, 8 interaction_id text, 9 name text,"
+                       "10 score millionths, 11 comment text, 12 source text, 13 given_by text"),
 }
 PAYLOAD = fields("1 interaction_id text, 2 payload_salt binary, 3 request_content_type text, 4 request_body binary,"
                  "5 response_content_type text, 6 response_body binary")
@@ -407,7 +421,8 @@ def encoder(kind: Any) -> Callable[[Any], bytes]:
         return lambda v: head(4, len(v)) + b"".join(
             [b"\x82" + cbor_text(k) + (NULL if x is None else cbor_text(x)) for k, x in sorted(v, key=lambda kv: kv[0])])
     return {"text": cbor_text, "binary": cbor_bytes, "int": cbor_int, "time": cbor_int,
-            "bool": lambda v: TRUE if v else FALSE, "decimal": lambda v: cbor_int(int(WIDE.scaleb(v, 12)))}[kind]
+            "bool": lambda v: TRUE if v else FALSE, "decimal": lambda v: cbor_int(int(WIDE.scaleb(v, 12))),
+            "millionths": lambda v: cbor_int(int(WIDE.scaleb(v, 6)))}[kind]
 
 
 def plain_type(t: pa.DataType, kind: Any) -> pa.DataType:
@@ -422,7 +437,8 @@ def plain_type(t: pa.DataType, kind: Any) -> pa.DataType:
     if kind == "binary" and (t in (pa.binary(), raw, pa.binary_view()) or is_.is_fixed_size_binary(t)):
         return raw
     if (kind == "int" and is_.is_integer(t)) or (kind == "bool" and is_.is_boolean(t)) or (
-            kind == "decimal" and is_.is_decimal(t) and t.scale <= 12):
+            kind == "decimal" and is_.is_decimal(t) and t.scale <= 12) or (
+            kind == "millionths" and is_.is_decimal(t) and t.scale <= 6):
         return t
     if kind == "time" and is_.is_timestamp(t) and t.unit == "us":
         return pa.int64()
@@ -1056,7 +1072,7 @@ class Lake:
         by_number: dict[Any, list[str]] = {}
         by_mark: dict[bytes, str] = {}
         for name, schema in SCHEMAS.items() if numbers else list(SCHEMAS.items())[:1] if marks else ():
-            wanted = [f for f in schema if f.name in ("interaction_id", "event_id", "writer", "epoch", "seq", "schema_version")]
+            wanted = [f for f in schema if f.name in ("interaction_id", "event_id", "feedback_id", "writer", "epoch", "seq", "schema_version")]
             for path, n, columns, _ in self.rows_of(name, wanted, 8192, quiet=True):
                 for i, number in enumerate(zip(columns["writer"], columns["epoch"], columns["seq"])):
                     if columns["schema_version"][i] == 1:
@@ -1152,7 +1168,7 @@ def entry_name(i: int, entry: bytes) -> str:
 
 
 def record_name(table: str, columns: dict[str, list], i: int) -> str:
-    own = columns.get("event_id") or columns.get("interaction_id")
+    own = columns.get("feedback_id") or columns.get("event_id") or columns.get("interaction_id")
     return (f"record {text(columns['writer'][i])}/{columns['epoch'][i]}/{columns['seq'][i]} of {table}"
             + (f" ({text(own[i])})" if own else ""))
 
@@ -1180,6 +1196,8 @@ def readable(kind: Any, v: Any) -> Any:
             return v
     if kind == "decimal" and isinstance(v, int):
         return format(WIDE.scaleb(Decimal(v), -12), "f")
+    if kind == "millionths" and isinstance(v, int):
+        return format(WIDE.scaleb(Decimal(v), -6), "f")
     if isinstance(v, list):
         if isinstance(kind, tuple):
             return [{n: readable(k, x) for (n, k), x in zip(kind, s)} if isinstance(s, list) and len(s) == len(kind)
@@ -1221,7 +1239,7 @@ def check_proof(data: bytes, vkey: VKey, add: Callable[[str, Any, str], None]) -
             f = known.get(k)
             record[f.name if f else f"field {k}"] = readable(f.kind if f else "", v)
     subject = f"record {record.get('writer')}/{record.get('epoch')}/{record.get('seq')} of {row[0]} " \
-              f"({record.get('interaction_id') or record.get('event_id')})"
+              f"({record.get('feedback_id') or record.get('event_id') or record.get('interaction_id')})"
     index, path = extra["index"], [unb64(s, 32) for s in extra["path"]]
     if type(index) is not int or root_from_path(leaf_hash(sha256(b"tollgate/record/v1" + raw)), index, b.rows, path) != b.root:
         add("batch-root", subject, f"it is not record {index} of {b}")

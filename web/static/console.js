@@ -76,6 +76,12 @@
     button.addEventListener("click", () => copy(button, document.getElementById(button.dataset.copyFrom).textContent));
   }
 
+  // A row of the list is a link to its call. What stands above that link to show a title of its own leads there, too.
+  document.addEventListener("click", (event) => {
+    const titled = event.target.closest(".calls td [title]");
+    if (titled) titled.closest("tr").querySelector(".row-link").click();
+  });
+
   // The SQL page: examples and column names go into the editor.
   const editor = document.querySelector("[data-submit-on-enter]");
   if (editor) {

@@ -13,6 +13,7 @@ pub mod report;
 mod session;
 mod signals;
 mod statement;
+pub mod statistics;
 mod table;
 mod view;
 mod visibility;

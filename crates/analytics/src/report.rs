@@ -3,6 +3,7 @@
 
 mod costs;
 mod detail;
+mod experiments;
 mod list;
 mod overview;
 mod recorded;
@@ -14,6 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tollgate_interaction::InteractionId;
 
+pub use experiments::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
 pub use recorded::{RecordedCall, recorded_calls};
 pub use shape::{
     AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
@@ -60,6 +62,14 @@ impl Analytics {
         self.reading().costs(range, group_by)
     }
 
+    /// Every experiment that calls of `range` took part in.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
+        self.reading().experiments(range)
+    }
+
     /// Values that occur in `range`, for the choices of a filter.
     ///
     /// # Errors
@@ -104,6 +114,15 @@ impl crate::view::Reading {
     pub fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
         let reading = self.clone();
         async move { costs::costs(&reading, range, group_by).await }.boxed()
+    }
+
+    /// See [`Analytics::experiments`].
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
+        let reading = self.clone();
+        async move { experiments::experiments(&reading, range).await }.boxed()
     }
 
     /// See [`Analytics::filter_values`].

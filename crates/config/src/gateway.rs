@@ -8,12 +8,13 @@ use tollgate_gateway::{
 };
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
+use tollgate_policy::residency::Places;
 use tollgate_provider::preset::{Api, Preset};
 use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
 use crate::known::Known;
-use crate::{Acknowledge, Confidential, Config, Model, Provider, ProviderDialect};
+use crate::{Acknowledge, Confidential, Config, Model, PlacesWritten, Provider, ProviderDialect, places};
 
 impl Config {
     /// How to reach the store named by [`crate::Log::store`].
@@ -83,7 +84,7 @@ impl Config {
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let Known { dialect, preset, base_url, credentials, region, project } = provider.known.clone();
+    let Known { dialect, preset, base_url, credentials, region, project, doubt: _ } = provider.known.clone();
     let preset = preset.as_ref();
     ProviderSettings {
         name: name.to_owned(),
@@ -97,11 +98,13 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
             ProviderDialect::Sandbox => ProviderKind::Sandbox,
         },
         has_responses: has_responses(provider, dialect, preset),
-        has: preset.map(|preset| preset.has.clone()),
+        has: provider.has.clone().or_else(|| preset.map(|preset| preset.has.clone())),
         quirks: preset.map(Preset::quirks).unwrap_or_default(),
         api_version: provider.api_version.clone(),
         base_url,
         credentials,
+        places: places(provider, dialect, region.as_deref()),
+        self_hosted: provider.self_hosted.unwrap_or(dialect == ProviderDialect::Sandbox),
         region,
         project,
         tags: provider.tags.clone(),
@@ -110,11 +113,20 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
     }
 }
 
+fn places(provider: &Provider, dialect: ProviderDialect, region: Option<&str>) -> Places {
+    match (&provider.places, dialect) {
+        (Some(written), _) => written.places(region),
+        (None, ProviderDialect::Sandbox) => places::of_sandbox(),
+        (None, _) => PlacesWritten::default().places(region),
+    }
+}
+
 /// Whether it has the Responses API: as written, or else as its preset says, or if it is OpenAI itself or Azure.
 fn has_responses(provider: &Provider, dialect: ProviderDialect, preset: Option<&Preset>) -> bool {
-    let is_known_to = match preset {
-        Some(preset) => preset.has(Api::Responses),
-        None => {
+    let is_known_to = match (&provider.has, preset) {
+        (Some(has), _) => has.contains(&Api::Responses),
+        (None, Some(preset)) => preset.has(Api::Responses),
+        (None, None) => {
             let is_openai = dialect == ProviderDialect::Openai && provider.base_url.is_none();
             is_openai || dialect == ProviderDialect::Azure
         }

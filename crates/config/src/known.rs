@@ -11,8 +11,11 @@ use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_policy::suggestion;
 use tollgate_provider::preset::{Preset, Presets};
 
+use self::keyless::{Entry, Keyless};
 use super::mistake;
 use super::provider::{EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
+
+mod keyless;
 
 const ENTRA: &str = "https://login.microsoftonline.com";
 const COGNITIVE_SERVICES: &str = "https://cognitiveservices.azure.com/.default";
@@ -27,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) credentials: Credentials,
     pub(crate) region: Option<String>,
     pub(crate) project: Option<String>,
+    /// What may keep its calls from being answered.
+    pub(crate) doubt: Option<SourceError>,
 }
 
 impl Known {
@@ -48,7 +53,11 @@ impl Known {
         if dialect == ProviderDialect::Vertex && project.is_none() {
             return filling.refuse("has no `project`; name Google's project that calls are made in");
         }
-        Ok(Known { dialect, preset, base_url, credentials, region, project })
+        let doubt = match &credentials {
+            Credentials::None => filling.keyless(dialect, preset.as_ref(), &base_url)?,
+            _ => None,
+        };
+        Ok(Known { dialect, preset, base_url, credentials, region, project, doubt })
     }
 }
 
@@ -154,6 +163,29 @@ impl Filling<'_> {
                 );
             }
         })
+    }
+
+    /// What speaks against an entry without credentials, if it is not refused.
+    fn keyless(
+        &self,
+        dialect: ProviderDialect,
+        preset: Option<&Preset>,
+        base_url: &str,
+    ) -> Result<Option<SourceError>, SourceError> {
+        let variable = match (dialect, preset) {
+            (_, Some(preset)) => preset.key.as_deref(),
+            (ProviderDialect::Openai, None) => Some("OPENAI_API_KEY"),
+            (ProviderDialect::Anthropic, None) => Some("ANTHROPIC_API_KEY"),
+            (ProviderDialect::Gemini, None) => Some("GEMINI_API_KEY"),
+            _ => None,
+        };
+        let is_elsewhere = self.provider.base_url.is_some();
+        let own = preset.filter(|preset| preset.key.is_some()).map(|preset| preset.base_url.as_str());
+        match keyless::judge(&Entry { dialect, base_url, own, is_elsewhere, variable }) {
+            Keyless::Fine => Ok(None),
+            Keyless::Hopeless(what) => self.refuse(&what),
+            Keyless::Doubtful(what) => Ok(Some(mistake(self.at(), format!("provider `{}` {what}", self.name)))),
+        }
     }
 
     fn written_url(&self, dialect: ProviderDialect, written: &Spanned<String>) -> Result<String, SourceError> {

@@ -11,6 +11,7 @@ mod gateway;
 mod known;
 mod log;
 mod model;
+mod places;
 mod prices;
 mod provider;
 mod server;
@@ -30,6 +31,7 @@ pub use confidential::Confidential;
 pub use control::Control;
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
 pub use model::{Model, Strategy};
+pub use places::PlacesWritten;
 pub use prices::{PRICES_FILE, PriceBook, PriceSettings, PricesError, keep_prices, kept_prices, read_prices};
 pub use provider::{AwsCredentials, EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
 pub use server::Server;
@@ -72,6 +74,10 @@ pub struct Config {
     #[serde(skip)]
     #[schemars(skip)]
     pub folder: PathBuf,
+    /// The file, for messages; `None` if there is none.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// Why the configuration was refused.
@@ -114,8 +120,36 @@ impl Config {
         };
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
-        Config::parse(&text, folder, |name| std::env::var(name).ok())
-            .map_err(|source| ConfigError::Mistake { path: path.to_path_buf(), source })
+        let mut config = Config::parse(&text, folder, |name| std::env::var(name).ok())
+            .map_err(|source| ConfigError::Mistake { path: path.to_path_buf(), source })?;
+        config.file = Some(path.to_path_buf());
+        Ok(config)
+    }
+
+    /// The text of the bundle that `policies` names, and where it stands; `None` for the built-in one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Mistake`] with the place in this file where it is named.
+    pub fn policies_text(&self) -> Result<Option<(PathBuf, String)>, ConfigError> {
+        let Some(written) = &self.policies else { return Ok(None) };
+        let path = self.folder.join(&written.value);
+        match fs_err::read_to_string(&path) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(error) => Err(self.mistake_at(
+                written.referenced,
+                format!(
+                    "the policy bundle that `policies` names cannot be read: {error}; a path is relative to this file: \
+                     correct it, put a bundle there, or leave the line out for the built-in one"
+                ),
+            )),
+        }
+    }
+
+    /// A mistake at a place in this file.
+    #[must_use]
+    pub fn mistake_at(&self, location: Location, message: impl Into<String>) -> ConfigError {
+        let path = self.file.clone().unwrap_or_else(|| self.folder.clone());
+        ConfigError::Mistake { path, source: mistake(location, message) }
     }
 
     /// Parses and checks a text. `environment` looks up the variables that `${NAME}` stands for.
@@ -164,6 +198,11 @@ impl Config {
             model.check(alias, &config.providers)?;
         }
         Ok(config)
+    }
+
+    /// What is no mistake and may yet keep calls from being answered, each with its place in the file.
+    pub fn doubts(&self) -> impl Iterator<Item = &SourceError> {
+        self.providers.values().filter_map(|provider| provider.known.doubt.as_ref())
     }
 
     /// The sandbox is always there; OpenAI and Anthropic are if their usual variables are set and the file is silent. The

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use tollgate_provider::price::{Catalog, CatalogError, CatalogFile, CatalogFiles, CatalogFilesError, builtin_id};
 
-use crate::Config;
+use crate::{Config, ConfigError};
 
 /// Name of the update in a data directory.
 pub const PRICES_FILE: &str = "prices.json";
@@ -27,6 +27,9 @@ pub struct PriceSettings {
 /// Why there are no prices.
 #[derive(Debug, thiserror::Error)]
 pub enum PricesError {
+    /// The file that `catalog.prices` names cannot be read.
+    #[error(transparent)]
+    Named(#[from] ConfigError),
     /// A file or folder cannot be read.
     #[error("the prices in `{}` cannot be read", path.display())]
     Read {
@@ -106,6 +109,20 @@ impl Config {
         self.price_book_with(kept_prices(data)?, &data.join(PRICES_FILE))
     }
 
+    /// What is wrong with the file or folder that `catalog.prices` names, at the place where it does.
+    fn named_prices(&self, error: PricesError) -> PricesError {
+        let cause = match &error {
+            PricesError::Read { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        let Some(written) = &self.catalog.prices else { return error };
+        let message = format!(
+            "the prices that `catalog.prices` names cannot be read: {cause}; a path is relative to this file: correct it, or \
+             leave the line out for the prices that come with the program"
+        );
+        self.mistake_at(written.referenced, message).into()
+    }
+
     /// The prices in force with this update, which stands or will stand at `path`.
     ///
     /// # Errors
@@ -120,7 +137,7 @@ impl Config {
         let mut own = None;
         if let Some(written) = &self.catalog.prices {
             let path = self.folder.join(&written.value);
-            let files = read_prices(&path)?;
+            let files = read_prices(&path).map_err(|error| self.named_prices(error))?;
             let unusable = |source| PricesError::Own { path: path.clone(), source };
             for document in files.documents().map_err(unusable)? {
                 catalog = catalog.with_overrides(document).map_err(unusable)?;
@@ -237,6 +254,32 @@ mod tests {
         let book = config.price_book_with(Some(files("groq.yaml", UPDATE)), Path::new("prices.json")).unwrap();
         assert_eq!(price(&book, "m").as_deref(), Some("5.00"));
         assert!(book.id().contains('+'));
+    }
+
+    #[test]
+    fn own_prices_that_cannot_be_read_are_told_by_their_place() {
+        let data = tempfile::tempdir().unwrap();
+        let named = |name: &str| {
+            let text = format!("server: {{}}\ncatalog:\n  prices: {name}\n");
+            let config = Config::parse(&text, data.path().to_owned(), |_| None).unwrap();
+            config.price_book(data.path()).unwrap_err()
+        };
+        let missing = named("nowhere.yaml").to_string();
+        assert!(missing.contains("line 3, column 11") && missing.contains("nowhere.yaml"), "{missing}");
+        let empty = tempfile::tempdir_in(data.path()).unwrap();
+        let empty = named(&empty.path().file_name().unwrap().to_string_lossy()).to_string();
+        assert!(empty.contains("line 3, column 11") && empty.contains("holds no `.yaml` file"), "{empty}");
+        std::fs::write(
+            data.path().join("own.yaml"),
+            "provider: groq\nsource: s\nmodels: [{id: m, prices: [{from: release, inptu: \"1\"}]}]\n",
+        )
+        .unwrap();
+        let broken = named("own.yaml");
+        let cause = std::error::Error::source(&broken).unwrap().to_string();
+        assert!(cause.contains("`own.yaml`, line 3, column") && cause.contains("inptu"), "{cause}");
+        std::fs::write(data.path().join("own.yaml"), "provider: [groq\n").unwrap();
+        let cause = std::error::Error::source(&named("own.yaml")).unwrap().to_string();
+        assert!(cause.contains("`own.yaml`, line ") && !cause.contains('\n'), "{cause}");
     }
 
     #[test]

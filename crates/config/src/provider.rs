@@ -6,10 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
-use tollgate_provider::preset::Presets;
+use tollgate_provider::preset::{Api, Presets};
 
 use super::confidential::Confidential;
 use super::known::Known;
+use super::places::PlacesWritten;
 use super::{expand, unwritten};
 
 /// One entry of the `providers` section.
@@ -41,6 +42,10 @@ pub struct Provider {
     /// Whether a server compatible with OpenAI also has the Responses API (`/responses`). Where it does not, callers of
     /// that are translated.
     pub responses: Option<bool>,
+    /// What a server that speaks OpenAI's dialect has, instead of what its preset says; what is not named is refused there.
+    /// Default: the preset's, or everything.
+    #[schemars(schema_with = "api_names")]
+    pub has: Option<Vec<Api>>,
     /// Azure's `api-version`, such as `2024-10-21`; without it the API without versions (`/openai/v1`) is used.
     pub api_version: Option<String>,
     /// Region it answers from, as you know it; for Amazon Bedrock and Vertex AI also the one that is called (Vertex AI:
@@ -48,6 +53,11 @@ pub struct Provider {
     pub region: Option<String>,
     /// Google's project that calls to Vertex AI are made in. Default: that of the credentials, or `GOOGLE_CLOUD_PROJECT`.
     pub project: Option<String>,
+    /// Where it is, for the policy's section `residency`. Default: all that is known is its `region`; of the sandbox, that
+    /// it is here.
+    pub places: Option<PlacesWritten>,
+    /// Whether it runs on your own machines. Default: the sandbox does, everything else does not.
+    pub self_hosted: Option<bool>,
     /// Labels that policies can prefer, such as `open-weights`.
     pub tags: Vec<String>,
     /// Models it offers, for `/v1/models` and for calls that name no provider.
@@ -197,6 +207,7 @@ impl Provider {
         folder: &Path,
         environment: &impl Fn(&str) -> Option<String>,
     ) -> Result<(), SourceError> {
+        self.places.as_ref().map_or(Ok(()), PlacesWritten::check)?;
         self.known = Known::of(self, name, presets, folder, environment)?;
         Ok(())
     }
@@ -209,6 +220,12 @@ pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
         (name, Provider { at: Some(spanned.referenced), ..spanned.value })
     };
     Ok(written.into_iter().map(placed).collect())
+}
+
+/// The names of what a provider may have, for editors.
+fn api_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names = Api::ALL.map(Api::as_str);
+    schemars::json_schema!({"type": ["array", "null"], "items": {"enum": names}})
 }
 
 /// The names of all presets, for editors.

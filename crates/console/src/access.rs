@@ -220,7 +220,7 @@ async fn by_session(state: &ConsoleState, request: Request) -> Result<(Reader, R
 
 fn signed_out(request: &Request) -> Refusal {
     let path = request.uri().path();
-    if path.starts_with("/api/") || request.method() != Method::GET {
+    if path.starts_with("/api/") || path.starts_with("/scim/") || request.method() != Method::GET {
         return ConsoleError::SignedOut.into();
     }
     let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());

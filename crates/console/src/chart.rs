@@ -62,6 +62,9 @@ fn dollars_short(value: f64) -> String {
         _ if value >= 10_000.0 => format!("${}", format::compact(value)),
         _ => {
             let text = dollars(value);
+            if text.contains('×') {
+                return text;
+            }
             let short = text.trim_end_matches('0');
             // `$3`, `$0.05`, but `$0.20` and not `$0.2`: cents have two places.
             match short.len() - short.find('.').unwrap_or(0) {

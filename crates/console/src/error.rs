@@ -118,6 +118,16 @@ pub enum ConsoleError {
     },
 }
 
+/// Statuses of answers that are no errors and not plain successes.
+pub(crate) mod own {
+    use axum::http::StatusCode;
+
+    /// Something new is there.
+    pub(crate) const CREATED: StatusCode = StatusCode::CREATED;
+    /// It is done and there is nothing to say.
+    pub(crate) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+}
+
 impl From<askama::Error> for ConsoleError {
     fn from(source: askama::Error) -> Self {
         ConsoleError::Internal { what: "the page", source: Box::new(source) }
@@ -161,6 +171,7 @@ impl ConsoleError {
                 | MetastoreError::UnknownToken { .. }
                 | MetastoreError::Unknown { .. },
             ) => StatusCode::NOT_FOUND,
+            E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -188,6 +199,7 @@ impl ConsoleError {
             E::Search(error) => error.code(),
             E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
             E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
+            E::Metastore(MetastoreError::Exists { .. }) => "already_exists",
             E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",

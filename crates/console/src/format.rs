@@ -2,61 +2,16 @@
 //! rounds for the eye only; a sum is never made of what this module wrote. An unknown figure is an em dash, never zero.
 //! Arguments may be borrowed because templates hand over references to fields.
 
+mod money;
+
 use std::borrow::Borrow;
 
 use chrono::{DateTime, Utc};
-use tollgate_interaction::Usd;
+
+pub use money::{Dollars, dollars, dollars_and_cents, dollars_or_unknown, exact, usd};
 
 /// What stands for a figure nobody knows.
 pub const UNKNOWN: &str = "—";
-
-/// Units of [`Usd`] in one dollar.
-const UNITS_PER_USD: i128 = 1_000_000_000_000;
-
-/// Dollars with as many places as the amount needs to be told from nothing: `$12,345.67`, `$1.23`, `$0.0123`, `$0.00042`.
-#[must_use]
-pub fn usd(amount: impl Borrow<Usd>) -> String {
-    let amount = *amount.borrow();
-    let units = amount.get().abs();
-    let places = match units {
-        0 => 2,
-        _ if units >= UNITS_PER_USD => 2,
-        _ if units >= UNITS_PER_USD / 100 => 4,
-        _ => significant_places(units),
-    };
-    let sign = if amount.get() < 0 { "−" } else { "" };
-    format!("{sign}${}", decimal(units, places))
-}
-
-/// Like [`usd`], or a dash.
-#[must_use]
-pub fn usd_or_unknown(amount: impl Borrow<Option<Usd>>) -> String {
-    let amount = *amount.borrow();
-    amount.map_or_else(|| UNKNOWN.to_owned(), usd)
-}
-
-/// Dollars and cents, for columns that are added up by eye: `$1,234.50`.
-#[must_use]
-pub fn usd_cents(amount: impl Borrow<Usd>) -> String {
-    let amount = *amount.borrow();
-    let sign = if amount.get() < 0 { "−" } else { "" };
-    format!("{sign}${}", decimal(amount.get().abs(), 2))
-}
-
-/// Places after the point that show the first two digits that are not zero, at most twelve.
-fn significant_places(units: i128) -> u32 {
-    let digits = units.checked_ilog10().unwrap_or(0);
-    (12 - digits + 1).min(12)
-}
-
-/// `units` of 10⁻¹² as a decimal with `places` places, rounded half up, thousands separated.
-fn decimal(units: i128, places: u32) -> String {
-    let step = 10_i128.pow(12 - places);
-    let rounded = (units + step / 2) / step;
-    let one = 10_i128.pow(places);
-    let whole = grouped(&(rounded / one).to_string());
-    format!("{whole}.{:0width$}", rounded % one, width = places as usize)
-}
 
 /// `1234567` as `1,234,567`.
 #[must_use]
@@ -286,20 +241,6 @@ pub fn delta(before: Option<f64>, now: Option<f64>, rise: Rise) -> Option<Delta>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn small_amounts_keep_the_digits_that_tell_them_from_nothing() {
-        for (text, shown) in [
-            ("0", "$0.00"),
-            ("12345.678", "$12,345.68"),
-            ("0.0123", "$0.0123"),
-            ("0.00042", "$0.00042"),
-            ("0.000000000001", "$0.000000000001"),
-            ("-1.5", "−$1.50"),
-        ] {
-            assert_eq!(usd(text.parse::<Usd>().unwrap()), shown);
-        }
-    }
 
     #[test]
     fn durations_read_at_three_digits() {

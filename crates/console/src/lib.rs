@@ -24,12 +24,14 @@ pub mod range;
 mod routes;
 #[cfg(test)]
 mod sample;
+pub mod scim;
 pub mod shell;
 pub mod sso;
 pub mod standing;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod unpriced;
 
 use tokio::net::TcpListener;
 

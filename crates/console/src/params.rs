@@ -111,6 +111,7 @@ impl Params {
             provider: self.owned("provider"),
             outcome: self.owned("outcome"),
             dialect: self.owned("dialect"),
+            operation: self.owned("operation"),
             id: self.get("id").map(str::to_ascii_lowercase),
             api_key_id: self.owned("key"),
             conversation_id: self.owned("conversation"),

@@ -13,11 +13,13 @@ use crate::pages::overview::{FirstSteps, OverviewPage};
 use crate::pages::problem::ProblemPage;
 use crate::pages::reports::ReportsPage;
 use crate::pages::search::{QueryForm, SearchPage};
-use crate::pages::setup::{Choice, SetupPage};
+use crate::pages::setup::{Choice, Offer, SetupPage};
 use crate::pages::sql::{Cell, Column, QueryProblem, ResultTable, SqlPage, TableSchema};
 use crate::range::Range;
 use crate::sample;
 use crate::shell::{Books, Shell};
+use crate::tests::MadeUpPrices;
+use crate::unpriced::Explainer;
 use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
 use tollgate_metastore::Role;
 use tollgate_search::{Hit, SearchResult};
@@ -72,7 +74,15 @@ fn lists() -> Vec<(&'static str, String)> {
     };
     let mut none = sample::page();
     (none.rows, none.next) = (vec![], None);
-    let detail = |frame: Shell| InteractionPage::new(frame, sample::detail()).render().unwrap();
+    let explainer = Explainer { prices: &MadeUpPrices, program: "tollgate --config tollgate.yaml" };
+    let detail = |frame: Shell| InteractionPage::new(frame, sample::detail(), None).render().unwrap();
+    let unpriced = || {
+        let mut call = sample::detail();
+        (call.row.cost_usd, call.corrections) = (None, Vec::new());
+        call.tags.push(("tollgate.caller_left_after_ms".to_owned(), "1500".to_owned()));
+        let why = explainer.why(&call.recorded().unwrap());
+        InteractionPage::new(shell("Interaction", "/interactions"), call, Some(why)).render().unwrap()
+    };
     let viewer = Shell { may_read_content: false, role: Role::Viewer, ..shell("Interaction", "/interactions") };
     let range = Range::Month.at(sample::NOW_US);
     let costs = sample::costs(range, CostGroup::Team);
@@ -81,6 +91,7 @@ fn lists() -> Vec<(&'static str, String)> {
         ("interactions-none", list(&filter, none)),
         ("interaction", detail(shell("Interaction", "/interactions"))),
         ("interaction-viewer", detail(viewer)),
+        ("interaction-unpriced", unpriced()),
         (
             "integrity",
             IntegrityPage::new(shell("Integrity", "/integrity"), sample::integrity(), None, sample::NOW_US)
@@ -104,7 +115,7 @@ fn lists() -> Vec<(&'static str, String)> {
                 .render()
                 .unwrap(),
         ),
-        ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs).render().unwrap()),
+        ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs, explainer).render().unwrap()),
     ]
 }
 
@@ -205,7 +216,8 @@ fn access() -> Vec<(&'static str, String)> {
     let setup = |created, client: &str, models| {
         let choice = Choice { client: Some(client.to_owned()), model: None };
         let frame = shell("Setup", "/setup");
-        SetupPage::new(frame, created, "http://127.0.0.1:8080", models, choice).render().unwrap()
+        let offer = Offer { models, open_providers: vec!["llama-home".to_owned()] };
+        SetupPage::new(frame, created, "http://127.0.0.1:8080", offer, choice).render().unwrap()
     };
     let problem = ProblemPage {
         theme: None,

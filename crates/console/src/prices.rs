@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tollgate_analytics::report::RecordedCall;
 use tollgate_interaction::Usd;
 
 /// The prices of this process.
@@ -15,6 +16,8 @@ pub trait Prices: Send + Sync {
     /// # Errors
     /// Says why it cannot be read.
     fn update(&self) -> Result<Option<Bytes>, String>;
+    /// Why `call` has no cost by the catalogue in force; `None` if it has one by now.
+    fn gap(&self, call: &RecordedCall) -> Option<PriceGap>;
     /// Prices recorded calls by the catalogue in force and appends a correction for each whose cost is another.
     ///
     /// # Errors
@@ -24,6 +27,30 @@ pub trait Prices: Send + Sync {
 
 /// [`Prices::update_id`] of the prices that come with the program.
 pub const BUILTIN: &str = "builtin";
+
+/// What is missing for a cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// How much was used.
+    Usage,
+    /// A row of the catalogue for the model, its region or its tier.
+    Price,
+    /// A row for the moment of the call: there is one for another.
+    PriceThen,
+    /// A price in the row for something that was used.
+    PriceOfClass,
+}
+
+/// Why a call has no cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceGap {
+    /// What is missing.
+    pub missing: Missing,
+    /// The model it is missing for: the one that answered, or the one asked for.
+    pub model: String,
+    /// One sentence, in the catalogue's own words; names between backticks.
+    pub sentence: String,
+}
 
 /// What is to be priced again.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::access::{Access, MAX_BODY_BYTES, guard};
 use crate::edge::edge;
 use crate::error::ConsoleError;
 use crate::state::ConsoleState;
-use crate::{api, assets, metrics, pages};
+use crate::{api, assets, metrics, pages, scim};
 
 /// One address and one method.
 pub(crate) struct Route {
@@ -79,6 +79,20 @@ pub(crate) fn table() -> Vec<Route> {
         post("/api/v1/keys/{id}/rotate", Needs(P::ChangeKeys), api::keys::rotate),
         delete("/api/v1/keys/{id}", Needs(P::ChangeKeys), api::keys::revoke),
         post("/api/v1/prices/reprice", Needs(P::ChangePrices), api::prices::reprice),
+        // People, as an identity provider keeps them.
+        get("/scim/v2/ServiceProviderConfig", Needs(P::ReadPeople), scim::config),
+        get("/scim/v2/Users", Needs(P::ReadPeople), scim::list_users),
+        post("/scim/v2/Users", Needs(P::ChangePeople), scim::create_user),
+        get("/scim/v2/Users/{id}", Needs(P::ReadPeople), scim::show_user),
+        put("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::replace_user),
+        patch("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::modify_user),
+        delete("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::delete_user),
+        get("/scim/v2/Groups", Needs(P::ReadPeople), scim::list_groups),
+        post("/scim/v2/Groups", Needs(P::ChangePeople), scim::create_group),
+        get("/scim/v2/Groups/{id}", Needs(P::ReadPeople), scim::show_group),
+        put("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::replace_group),
+        patch("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::modify_group),
+        delete("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::delete_group),
         // Other processes of this installation.
         get("/api/v1/derived", Needs(P::Audit), api::derived::show),
         get("/api/v1/control", Needs(P::Control), api::control::show),
@@ -116,6 +130,14 @@ fn get<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Acce
 
 fn post<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
     Route { method: Method::POST, path, access, handler: routing::post(handler) }
+}
+
+fn put<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::PUT, path, access, handler: routing::put(handler) }
+}
+
+fn patch<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::PATCH, path, access, handler: routing::patch(handler) }
 }
 
 fn delete<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {

@@ -4,12 +4,12 @@ use crate::integrity::{
     CheckpointLine, IntegrityStatus, ProblemLine, VerificationView, WalLine, WitnessLine, WriterLine,
 };
 use serde_json::json;
-use tollgate_interaction::{InteractionId, Usd};
+use tollgate_interaction::{InteractionId, Usage, Usd};
 
 use tollgate_analytics::report::{
     AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
     FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
-    ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
+    ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
 
 /// 2026-11-23T15:52:03.123456Z.
@@ -252,7 +252,7 @@ pub(crate) fn detail() -> InteractionDetail {
             actor: "console:admin:token-7f3a".into(),
             reason: "the price of cached input was missing".into(),
             old_cost_usd: Some(Usd::new(1_280_000_000)),
-            new_cost_usd: Usd::new(1_114_200_000),
+            new_cost_usd: Some(Usd::new(1_114_200_000)),
             price_id: "openai/gpt-5-mini@release".into(),
         }],
         messages: vec![
@@ -279,12 +279,33 @@ pub(crate) fn detail() -> InteractionDetail {
     }
 }
 
+/// A call without a cost, as a price is looked up for it.
+pub(crate) fn recorded() -> RecordedCall {
+    RecordedCall {
+        interaction_id: InteractionId::new((NOW_US / 1_000) as u64, &[7; 10]),
+        started_at_us: NOW_US,
+        tenant: "acme".to_owned(),
+        team: "kyc".to_owned(),
+        provider: "mine".to_owned(),
+        model_asked: "m".to_owned(),
+        model_served: None,
+        region: None,
+        service_tier: Some("flex".to_owned()),
+        usage: Usage { input_tokens: Some(120), output_tokens: Some(8), ..Usage::default() },
+        beside: Default::default(),
+        cost_usd: None,
+        price_id: None,
+    }
+}
+
 /// A month of spend.
 pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
     let line = |index: usize, key: &str| CostRow {
         key: key.to_owned(),
         calls: 81_000 / (index as u64 + 1),
         cost_usd: Usd::new(812_417_331_000_000 / (index as i128 + 1).pow(2)),
+        priced: 78_000 / (index as u64 + 1),
+        priced_tokens: 181_000_000 / (index as u64 + 1),
         unpriced: if index == 2 { 14 } else { 0 },
         input_tokens: 148_000_000 / (index as u64 + 1),
         cache_read_input_tokens: 51_000_000 / (index as u64 + 1),
@@ -321,6 +342,13 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
                 calls: 11,
                 input_tokens: 48_210,
                 output_tokens: 9_120,
+                newest: Some(RecordedCall {
+                    provider: "llama-home".to_owned(),
+                    model_asked: "llama-3.3-70b-instruct-fp8".to_owned(),
+                    region: Some("on-premises".to_owned()),
+                    service_tier: None,
+                    ..recorded()
+                }),
                 ..UnpricedRow::default()
             },
             UnpricedRow {
@@ -328,9 +356,14 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
                 model: "gpt-5".to_owned(),
                 service_tier: Some("scale".to_owned()),
                 calls: 3,
-                uncounted: 1,
-                input_tokens: 3_004,
-                output_tokens: 611,
+                uncounted: 3,
+                newest: Some(RecordedCall {
+                    provider: "openai".to_owned(),
+                    model_asked: "gpt-5".to_owned(),
+                    service_tier: Some("scale".to_owned()),
+                    usage: Usage::default(),
+                    ..recorded()
+                }),
                 ..UnpricedRow::default()
             },
         ],

@@ -116,6 +116,12 @@ impl Sso {
         &self.settings.name
     }
 
+    /// Organisation of its people.
+    #[must_use]
+    pub fn organisation(&self) -> &str {
+        &self.settings.organisation
+    }
+
     /// Begins a sign-in: where to send the person, and what their browser has to keep.
     ///
     /// # Errors
@@ -147,9 +153,14 @@ impl Sso {
         &self,
         attempt: &Attempt,
         code: &str,
+        stated_issuer: Option<&str>,
         metastore: &dyn Metastore,
         now_us: i64,
     ) -> Result<Session, SsoError> {
+        // RFC 9207: a code of another provider is not for this one's eyes.
+        if stated_issuer.is_some_and(|issuer| issuer != self.settings.issuer) {
+            return Err(OidcError::Mismatch { what: "provider" }.into());
+        }
         let known = self.known(now_us).await?;
         let client = &self.settings.client;
         let (form, authorization) = attempt.redemption(client, code);

@@ -15,12 +15,16 @@ use crate::prices::Prices;
 use crate::shell::Books;
 use crate::sso::Sso;
 use crate::standing::Standing;
+use crate::unpriced::Explainer;
 
 /// Fixed facts about this process.
 #[derive(Clone, Debug)]
 pub struct ConsoleSettings {
     /// Address that clients reach the gateway at, without a path: `http://127.0.0.1:8080`.
     pub gateway_url: String,
+    /// How a command on the gateway's machine begins, with the options this process was started with:
+    /// `tollgate --config tollgate.yaml`.
+    pub program: String,
     /// Tenant of keys that are created here.
     pub tenant: String,
     /// Whether the session cookie may only travel over TLS. Set it where TLS ends in front of the console.
@@ -65,6 +69,8 @@ pub trait Instruments: Send + Sync {
     fn signals(&self) -> Option<Arc<SignalsSnapshot>>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
+    /// Providers that list no models: they are asked for any, as `provider/model`.
+    fn open_providers(&self) -> Vec<String>;
 }
 
 /// Everything a handler may use. Cheap to clone.
@@ -93,6 +99,12 @@ pub struct ConsoleState {
 }
 
 impl ConsoleState {
+    /// What says why a call has no cost.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer<'_> {
+        Explainer { prices: self.prices.as_ref(), program: &self.settings.program }
+    }
+
     /// Microseconds since 1970, UTC.
     #[must_use]
     pub fn now_us(&self) -> i64 {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview,
-    Page, ReportFuture, TimeRange,
+    Page, RecordedCall, ReportFuture, TimeRange,
 };
 use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError, Visibility};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
@@ -27,12 +27,13 @@ use tower::ServiceExt;
 
 use crate::error::ConsoleError;
 use crate::ledger::{DerivedState, Ledger};
-use crate::prices::{RepriceOrder, Repricing};
+use crate::prices::{Missing, PriceGap, RepriceOrder, Repricing};
 use crate::sample;
 use crate::shell::Books;
 use crate::state::{ConsoleSettings, ConsoleState, Instruments, Sample};
 
 mod doors;
+mod scim;
 
 /// Answers with the samples; SQL with one row, unless it is an `INSERT`.
 pub(crate) struct MadeUpLedger {
@@ -153,10 +154,13 @@ impl Instruments for NoInstruments {
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
     }
+    fn open_providers(&self) -> Vec<String> {
+        vec!["local".to_owned()]
+    }
 }
 
 /// Prices nothing, and says who asked.
-struct MadeUpPrices;
+pub(crate) struct MadeUpPrices;
 
 impl crate::prices::Prices for MadeUpPrices {
     fn update_id(&self) -> String {
@@ -164,6 +168,14 @@ impl crate::prices::Prices for MadeUpPrices {
     }
     fn update(&self) -> Result<Option<bytes::Bytes>, String> {
         Ok(None)
+    }
+    fn gap(&self, call: &RecordedCall) -> Option<PriceGap> {
+        let missing = if call.usage.is_empty() { Missing::Usage } else { Missing::Price };
+        let sentence = match missing {
+            Missing::Usage => "nobody counted what it used, so no price can be applied".to_owned(),
+            _ => format!("no price for model `{}` at `{}`", call.model_asked, call.provider),
+        };
+        Some(PriceGap { missing, model: call.model_asked.clone(), sentence })
     }
     fn reprice(&self, order: RepriceOrder) -> BoxFuture<'static, Result<Repricing, String>> {
         let hours = u64::try_from((order.to_us - order.from_us) / 3_600_000_000).unwrap();
@@ -241,6 +253,7 @@ pub(crate) async fn console() -> Console {
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
             gateway_url: "http://127.0.0.1:8080".to_owned(),
+            program: "tollgate --config tollgate.yaml".to_owned(),
             tenant: "default".to_owned(),
             secure_cookies: false,
             scratch_dir: dir.path().to_path_buf(),

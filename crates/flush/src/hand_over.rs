@@ -114,6 +114,7 @@ impl Attempt {
             access_events: listed(Table::AccessEvents),
             log_gaps: listed(Table::LogGaps),
             price_corrections: listed(Table::PriceCorrections),
+            feedback: listed(Table::Feedback),
             header,
         };
         Ok(Attempt { plan, manifest, files })

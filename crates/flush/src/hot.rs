@@ -143,6 +143,8 @@ pub struct Batches {
     pub log_gaps: RecordBatch,
     /// What calls cost by a later catalogue.
     pub price_corrections: RecordBatch,
+    /// What somebody thought of answers.
+    pub feedback: RecordBatch,
 }
 
 impl Batches {
@@ -156,6 +158,7 @@ impl Batches {
             Table::AccessEvents => &self.access_events,
             Table::LogGaps => &self.log_gaps,
             Table::PriceCorrections => &self.price_corrections,
+            Table::Feedback => &self.feedback,
         }
     }
 
@@ -169,6 +172,7 @@ impl Batches {
             access_events: made(Table::AccessEvents)?,
             log_gaps: made(Table::LogGaps)?,
             price_corrections: made(Table::PriceCorrections)?,
+            feedback: made(Table::Feedback)?,
         })
     }
 
@@ -406,7 +410,8 @@ fn concat(first: &RecordBatch, second: &RecordBatch) -> Result<RecordBatch, Arro
 fn convert(items: Vec<HotItem>) -> Batches {
     let mut facts = Vec::with_capacity(items.len());
     let mut payloads = Vec::with_capacity(items.len());
-    let (mut control, mut access, mut gaps, mut prices) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut control, mut access, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut prices, mut feedback) = (Vec::new(), Vec::new());
     for item in items {
         let row = match item {
             HotItem::Call(row) => row,
@@ -416,6 +421,7 @@ fn convert(items: Vec<HotItem>) -> Batches {
                     Governance::Access(event) => access.push((id, event)),
                     Governance::Gap(event) => gaps.push((id, event)),
                     Governance::Price(event) => prices.push((id, event)),
+                    Governance::Feedback(event) => feedback.push((id, event)),
                 }
                 continue;
             }
@@ -444,6 +450,7 @@ fn convert(items: Vec<HotItem>) -> Batches {
         access_events: built_unless_empty(&access, batch::access_events, Table::AccessEvents),
         log_gaps: built_unless_empty(&gaps, batch::log_gaps, Table::LogGaps),
         price_corrections: built_unless_empty(&prices, batch::price_corrections, Table::PriceCorrections),
+        feedback: built_unless_empty(&feedback, batch::feedback, Table::Feedback),
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Manifest {
     /// Files of the `price_corrections` table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub price_corrections: Vec<ManifestFile>,
+    /// Files of the `feedback` table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feedback: Vec<ManifestFile>,
     /// The batch's header, signed: see [`crate::batch_header`]. `None` from writers of version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
@@ -87,6 +90,7 @@ impl Manifest {
             Table::AccessEvents => &self.access_events,
             Table::LogGaps => &self.log_gaps,
             Table::PriceCorrections => &self.price_corrections,
+            Table::Feedback => &self.feedback,
         }
     }
 

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use tollgate_interaction::Decision;
+use tollgate_interaction::{Decision, Interaction};
 use tollgate_policy::control::{ControlSnapshot, Principal};
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Facts, Prefer, decide};
+use tollgate_policy::{Bundle, Facts, Prefer, Spend, decide};
 use tollgate_provider::RequestHead;
 
 use crate::call::Call;
@@ -22,8 +22,30 @@ const PRIORITY: &str = "priority";
 pub(crate) struct Admitted {
     pub(crate) prefer: Option<Prefer>,
     pub(crate) signals: Arc<SignalsSnapshot>,
+    /// What the team had spent, as far as known.
+    spend: Option<Spend>,
     /// When it was asked.
     pub(crate) now_us: i64,
+}
+
+/// What policy is told of a call.
+pub(crate) fn facts<'a>(
+    bundle: &'a Bundle,
+    record: &'a Interaction,
+    principal: &'a Principal,
+    head: &'a RequestHead,
+    admitted: &'a Admitted,
+) -> Facts<'a> {
+    let facts = Facts {
+        stream: head.stream,
+        metadata: &record.tags,
+        user_ref: record.user_ref.as_deref(),
+        estimated_input_tokens: Some(head.estimated_input_tokens),
+        spend: admitted.spend,
+        signals_id: &admitted.signals.id,
+        ..Facts::new(principal, record.operation, record.dialect, &head.model, admitted.now_us)
+    };
+    Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
 }
 
 /// Asks policy, and holds a reservation in the spend ledger from here on.
@@ -44,29 +66,19 @@ pub(crate) fn admit(
     let standing = call.gateway.ledger.reserve(&principal.team, estimate, now_us);
     call.reserved = Some(estimate);
     call.principal = Some(Arc::clone(principal));
+    let mut admitted = Admitted { prefer: None, signals: standing.signals, spend: standing.spend, now_us };
+    let verdict = decide(&control.bundle, &facts(&control.bundle, &call.record, principal, head, &admitted));
     let record = &mut call.record;
-    let priority = record.tags.iter().find(|(name, _)| name == PRIORITY).map(|(_, value)| value.as_str());
-    let facts = Facts {
-        principal,
-        operation: record.operation,
-        dialect: record.dialect,
-        model: &head.model,
-        stream: head.stream,
-        priority,
-        metadata: &record.tags,
-        spend: standing.spend,
-        signals_id: &standing.signals.id,
-        now_us,
-    };
-    let verdict = decide(&control.bundle, &facts);
+    record.decided_at_us = Some(now_us);
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());
-    record.signals_id = Some(&standing.signals.id).filter(|id| !id.is_empty()).cloned();
+    record.signals_id = Some(&admitted.signals.id).filter(|id| !id.is_empty()).cloned();
     if verdict.decision == Decision::Deny {
         let message =
             if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };
         return Err(CallError::Denied { code: verdict.code, message });
     }
-    Ok(Admitted { prefer: verdict.prefer, signals: standing.signals, now_us })
+    admitted.prefer = verdict.prefer;
+    Ok(admitted)
 }

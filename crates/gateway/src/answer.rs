@@ -61,6 +61,8 @@ pub(crate) fn reported(call: &Call, status: StatusCode, error: &StreamError) -> 
     let shape = ErrorShape {
         code: error.code.clone().unwrap_or_else(|| class.to_owned()),
         message: error.message.clone(),
+        // A field of a body that the caller did not send.
+        param: None,
         kind: failure::kind_of(class),
         http_status: status.as_u16(),
         interaction_id: call.public_id.to_string(),

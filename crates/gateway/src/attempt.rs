@@ -209,9 +209,7 @@ fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, U
     let guardrails: Vec<String> =
         names.filter(|name| name.starts_with("x-amzn-bedrock-guardrail")).map(str::to_owned).collect();
     match (guardrails.first(), outbound.on_unsupported) {
-        (Some(field), OnUnsupported::Refuse) => {
-            Err(Unsupported { field: field.clone(), what: "a guardrail of Amazon's".to_owned(), target: spoken })
-        }
+        (Some(field), OnUnsupported::Refuse) => Err(Unsupported::one(field, "a guardrail of Amazon's", spoken)),
         _ => Ok(guardrails),
     }
 }

@@ -2,6 +2,7 @@
 //! becomes a keyed hash. Neither key nor token nor name is kept. What a key is for is enforced here; what everybody may do is
 //! the bundle's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -54,6 +55,23 @@ pub(crate) fn admit(call: &mut Call, principal: &Principal, headers: &HeaderMap)
             KeyRefusal::Operation | KeyRefusal::Model => format!("is not for the operation `{operation}`"),
         };
         refuse(call, principal, refusal, &what)
+    })
+}
+
+/// Holds what is no call against the addresses its key is for.
+///
+/// # Errors
+/// [`CallError::Denied`] if it comes from elsewhere.
+pub(crate) fn admit_source(
+    gateway: &Gateway,
+    principal: &Principal,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Result<(), CallError> {
+    let source = source::source(peer, headers, &gateway.settings.trusted_proxies);
+    principal.limits.admit_source(source).map_err(|refusal| {
+        let message = format!("the key `{}` may not be used from this address; use another key", principal.key_id);
+        CallError::Denied { code: refusal.code(), message }
     })
 }
 

@@ -183,6 +183,7 @@ impl Call {
         }
         self.record.stream = head.stream;
         self.estimated_input_tokens = head.estimated_input_tokens;
+        self.record.estimated_input_tokens = Some(head.estimated_input_tokens);
         if self.record.user_ref.is_none() {
             self.name_user(head.user.as_deref());
         }
@@ -235,7 +236,7 @@ impl Call {
         Asked {
             id: self.public_id.to_string(),
             created_at_s: self.record.started_at_us / 1_000_000,
-            model: self.record.model_requested.clone(),
+            model: self.model_called().unwrap_or(&self.record.model_requested).to_owned(),
             include_usage: !head.hides_usage(),
             events,
             base64: head.base64,
@@ -276,6 +277,11 @@ impl Call {
             attempt.http_status = http_status.or(attempt.http_status);
             attempt.error_class = error_class.map(str::to_owned).or(attempt.error_class.take());
         }
+    }
+
+    /// The model as its provider knows it; `None` if the call names none.
+    pub(crate) fn model_called(&self) -> Option<&str> {
+        self.target.as_ref().map(|target| target.model.as_str()).filter(|model| !model.is_empty())
     }
 
     pub(crate) fn provider_name(&self) -> String {
@@ -407,7 +413,14 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let mut call = std::mem::replace(self, Call::hollow(&gateway));
         call.is_draining = true;
+        call.note_leaving();
         gateway.tasks.spawn(settle::drain(Box::new(call)));
+    }
+
+    /// Labels the call with when its caller left: its end is the end of the answer, which is read on.
+    pub(crate) fn note_leaving(&mut self) {
+        let after_ms = clock::elapsed_us(self.started) / 1_000;
+        settle::label(&mut self.record, "caller_left_after_ms", after_ms.to_string());
     }
 
     fn should_drain(&self) -> bool {
@@ -512,5 +525,24 @@ pub(crate) fn blank() -> Interaction {
         upstream_dialect: None,
         dropped: Vec::new(),
         provider_cost_usd: None,
+        experiment: None,
+        arm: None,
+        propensity: None,
+        guards: Vec::new(),
+        pii_counts: Vec::new(),
+        cache_kind: None,
+        cache_similarity: None,
+        cached_from: None,
+        cost_saved_usd: None,
+        shadow_of: None,
+        data_class: None,
+        region_evidence: None,
+        capabilities: Vec::new(),
+        estimated_input_tokens: None,
+        budget_readings: Vec::new(),
+        route_draw: None,
+        limit_readings: Vec::new(),
+        target_readings: Vec::new(),
+        decided_at_us: None,
     }
 }

@@ -17,7 +17,7 @@ use tollgate_provider::dialect::{self, Endpoint, ModelEntry};
 use crate::error::{CallError, own};
 use crate::readiness::Readiness;
 use crate::relay::Body;
-use crate::{Gateway, answer, realtime, stages};
+use crate::{Gateway, answer, feedback, realtime, stages};
 
 /// For the message of a 404.
 pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/responses`, `POST /v1/messages`, `POST /v1/embeddings`, \
@@ -27,7 +27,7 @@ pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/response
     `POST /v1/images/generations|edits|variations`, `POST /v1/audio/speech|transcriptions|translations`, \
     `POST /v1/rerank`, `POST /v2/rerank`, `POST /v1/messages/count_tokens`, `POST /v1/responses/input_tokens`, \
     `POST /v1beta/models/MODEL:countTokens|embedContent|batchEmbedContents`, `POST /model/MODEL/count-tokens`, \
-    `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/realtime`, `GET /v1/models`, `GET /v1beta/models`, \
+    `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/realtime`, `POST /v1/feedback`, `GET /v1/models`, `GET /v1beta/models`, \
     `GET /health/live` and `GET /health/ready`";
 
 /// Answers one request, which came over a connection from `peer`.
@@ -35,6 +35,9 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>, p
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     if path == realtime::PATH && request.method() == Method::GET {
         return realtime::conduct(gateway, request, peer).await;
+    }
+    if path == feedback::PATH && request.method() == Method::POST {
+        return feedback::take(gateway, request, peer).await;
     }
     let endpoint = match *request.method() {
         Method::POST => Endpoint::of_post(path, query),
@@ -53,7 +56,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>, p
 }
 
 /// The list of models and files have the same paths in both dialects; Anthropic's clients always state their version.
-fn dialect_of(headers: &HeaderMap) -> Dialect {
+pub(crate) fn dialect_of(headers: &HeaderMap) -> Dialect {
     if headers.contains_key("anthropic-version") { Dialect::Anthropic } else { Dialect::Openai }
 }
 
@@ -73,6 +76,7 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     let shown: String = path.chars().take(MAX_SHOWN).collect();
     let allowed = match path {
         "/health/live" | "/health/ready" | realtime::PATH => Some("`GET`"),
+        feedback::PATH => Some("`POST`"),
         path if Endpoint::of_post(path, "").is_some() => Some("`POST`"),
         path if Endpoint::of_get(path, "", Dialect::Openai).is_some() => Some("`GET`"),
         _ => None,

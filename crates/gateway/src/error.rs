@@ -102,6 +102,10 @@ pub(crate) enum CallError {
     FramesUnreadable { why: FrameError },
     #[error("provider `{provider}` ended the conversation with code {code} ({reason}); connect again")]
     UpstreamClosed { provider: String, code: u16, reason: String },
+    #[error("{message}")]
+    Feedback { message: String },
+    #[error("the gateway cannot record this judgement; send it again, and look at the disk of the gateway's log")]
+    FeedbackNotKept,
     #[error("the gateway is shutting down and broke the call off; retry")]
     Interrupted,
     #[error("the caller hung up before the answer was complete")]
@@ -134,7 +138,8 @@ impl CallError {
             CallError::OperationNotSupported { .. } | CallError::NoProvider { .. } => OPERATION_NOT_SUPPORTED,
             CallError::ProviderAmbiguous { .. } => "provider_ambiguous",
             CallError::ProviderUnknown { .. } => "provider_not_found",
-            CallError::LogUnavailable | CallError::LogLost => "log_unavailable",
+            CallError::LogUnavailable | CallError::LogLost | CallError::FeedbackNotKept => "log_unavailable",
+            CallError::Feedback { .. } => "invalid_feedback",
             CallError::UpstreamUnreachable { .. } => "upstream_unreachable",
             CallError::UpstreamTimeout { .. } => "upstream_timeout",
             CallError::UpstreamReset { .. } => "upstream_reset",
@@ -182,6 +187,7 @@ impl CallError {
             | CallError::QueryMissing { .. }
             | CallError::FramesUnreadable { .. }
             | CallError::Request(_)
+            | CallError::Feedback { .. }
             | CallError::Unsupported { .. }
             | CallError::OperationNotSupported { .. }
             | CallError::NoProvider { .. }
@@ -190,14 +196,14 @@ impl CallError {
                 (StatusCode::NOT_FOUND, ErrorKind::NotFound)
             }
             CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),
-            CallError::LogUnavailable | CallError::LogLost | CallError::Interrupted => {
+            CallError::LogUnavailable | CallError::LogLost | CallError::FeedbackNotKept | CallError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)
             }
             CallError::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, ErrorKind::Invalid),
             CallError::SessionIdle { .. } | CallError::SessionTooLong { .. } => {
                 (StatusCode::REQUEST_TIMEOUT, ErrorKind::Invalid)
             }
-            CallError::UpstreamTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unavailable),
+            CallError::UpstreamTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Late),
             CallError::UpstreamUnreachable { .. }
             | CallError::UpstreamReset { .. }
             | CallError::UpstreamIncomplete { .. }
@@ -245,11 +251,22 @@ impl CallError {
         }
     }
 
+    /// Path of the field of the request that is at fault, where it is one.
+    fn param(&self) -> Option<String> {
+        match self {
+            CallError::Request(error) => error.field().map(str::to_owned),
+            CallError::Unsupported { source, .. } => source.fields.first().map(|first| first.field.clone()),
+            CallError::ModelUnknown { .. } => Some("model".to_owned()),
+            CallError::QueryMissing { name, .. } => Some((*name).to_owned()),
+            _ => None,
+        }
+    }
+
     /// The error in the terms the dialects are written from.
     pub(crate) fn shape(&self, interaction_id: String) -> ErrorShape {
         let (status, kind) = self.answer();
-        let (code, message) = (self.code().to_owned(), self.message());
-        ErrorShape { code, message, kind, http_status: status.as_u16(), interaction_id }
+        let (code, message, param) = (self.code().to_owned(), self.message(), self.param());
+        ErrorShape { code, message, param, kind, http_status: status.as_u16(), interaction_id }
     }
 }
 
@@ -258,7 +275,10 @@ fn of_upstream(status: u16) -> (StatusCode, ErrorKind) {
     match StatusCode::from_u16(status) {
         Ok(StatusCode::TOO_MANY_REQUESTS) => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
         Ok(known) if known.is_client_error() => (known, ErrorKind::Invalid),
-        _ => (StatusCode::BAD_GATEWAY, ErrorKind::Unavailable),
+        _ => (
+            StatusCode::BAD_GATEWAY,
+            if matches!(status, 503 | 529) { ErrorKind::Overloaded } else { ErrorKind::Unavailable },
+        ),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tollgate_interaction::{Dialect, Operation};
+use tollgate_policy::residency::{Place, Places};
 use tollgate_provider::aws;
 use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::served::{self, Publisher};
@@ -29,6 +30,8 @@ pub(crate) struct Provider {
     pub(crate) name: String,
     pub(crate) kind: ProviderKind,
     pub(crate) region: Option<String>,
+    places: Places,
+    pub(crate) self_hosted: bool,
     pub(crate) price_name: String,
     /// `None` for the sandbox.
     pub(crate) pool: Option<Arc<Pool>>,
@@ -106,6 +109,8 @@ impl Provider {
         Ok(Provider {
             kind: settings.kind,
             region: settings.region.clone(),
+            places: settings.places.clone(),
+            self_hosted: settings.self_hosted,
             price_name: settings.price_as.clone().unwrap_or_else(|| settings.kind.as_str().to_owned()),
             pool: (settings.kind != ProviderKind::Sandbox).then(|| Arc::new(pool())),
             is_local: is_loopback(authority.host()),
@@ -176,7 +181,6 @@ impl Provider {
                 Kind::Bedrock => Some(Dialect::Bedrock),
                 Kind::Sandbox => Some(dialect),
             },
-            (Of::Rerank, Dialect::Openai, Kind::Openai) => self.offers(Api::Rerank).then_some(Dialect::Openai),
             // Azure has other services for these two.
             (Of::Moderations | Of::Rerank, Dialect::Openai, Kind::Openai | Kind::Sandbox)
             | (
@@ -185,7 +189,7 @@ impl Provider {
                 Kind::Openai | Kind::Azure | Kind::Sandbox,
             )
             | (Of::Files | Of::Batches | Of::Realtime, Dialect::Openai, Kind::Openai | Kind::Azure) => {
-                Some(Dialect::Openai)
+                Api::of(operation).is_none_or(|api| self.offers(api)).then_some(Dialect::Openai)
             }
             (Of::Files | Of::Batches, Dialect::Anthropic, Kind::Anthropic) => Some(Dialect::Anthropic),
             _ => None,
@@ -202,6 +206,19 @@ impl Provider {
     pub(crate) fn region_of(&self, model: &str) -> Option<String> {
         let geography = (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten();
         geography.map(str::to_owned).or_else(|| self.region.clone())
+    }
+
+    /// The places that calls to `model` touch. A cross-region profile of Amazon's is served wherever in its geography there is
+    /// room, whatever was configured.
+    pub(crate) fn places_of(&self, model: &str) -> Places {
+        let mut places = self.places.clone();
+        if let Some(geography) =
+            (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten()
+        {
+            // Amazon's `sa` is South America, and not Saudi Arabia.
+            places.inference = Place::parse(geography).ok().filter(|_| geography != "sa");
+        }
+        places
     }
 
     /// Where a request for `model` goes, in origin form. `method` is the part of the path that says what is to be done, in

@@ -23,8 +23,9 @@ use crate::error::{CallError, own};
 use crate::intake::Intake;
 use crate::listener::Place;
 use crate::relay::Body;
+use crate::residency::excluded;
 use crate::upstream::{AnswerHead, Switched, Upstream};
-use crate::{Gateway, admission, answer, auth, provider, stages};
+use crate::{Gateway, admission, answer, auth, provider, residency, stages};
 
 pub(crate) const PATH: &str = "/v1/realtime";
 
@@ -88,8 +89,12 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
     let (dialect, operation) = (call.dialect, call.record.operation);
-    let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
+    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
+    let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));
     call.record.candidates = ordered.candidates;
+    if !ordered.barred.is_empty() {
+        return Err(residency::refuse(call, &ordered.barred).into());
+    }
     if let Some(provider) = ordered.unable {
         return Err(gateway.routes.unable(&provider, dialect, operation).into());
     }

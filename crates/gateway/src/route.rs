@@ -10,15 +10,18 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::Prefer;
+use tollgate_policy::residency::{Places, TargetFacts};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
+use crate::admission::Admitted;
 use crate::error::{CallError, OPERATION_NOT_SUPPORTED};
 use crate::health::Health;
 use crate::jwt::JwtError;
 use crate::provider::Provider;
+use crate::residency::Exclusion;
 use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
 use crate::token::GrantError;
 use crate::upstream::{Connector, TlsError};
@@ -121,6 +124,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Where it is served, for the record.
     pub(crate) region: Option<String>,
+    /// Where it is, for the policy.
+    pub(crate) places: Places,
     pub(crate) health: Health,
     pub(crate) shown_as: HeaderValue,
     /// For orders and reservations: the price of a million tokens.
@@ -150,6 +155,8 @@ pub(crate) struct Ordered {
     pub(crate) candidates: Vec<Candidate>,
     /// Provider of the first target, if all were left out because none has the operation.
     pub(crate) unable: Option<String>,
+    /// The targets that policy leaves out, by name, if no other is there.
+    pub(crate) barred: Vec<(String, Exclusion)>,
 }
 
 /// Everything a name can stand for.
@@ -231,48 +238,44 @@ impl RouteTable {
     ) -> Result<Arc<Resolved>, CallError> {
         if let Some(name) = name {
             return self.whole_providers.get(name).cloned().ok_or_else(|| {
-                let (provider, hint) = (name.to_owned(), self.able(dialect, operation));
+                let (provider, hint) = (name.to_owned(), self.hint_at_able(dialect, operation));
                 CallError::ProviderUnknown { provider, hint }
             });
         }
-        let has_it = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.has(dialect, operation));
-        let able: Vec<&Arc<Resolved>> = self.whole_providers.values().filter(has_it).collect();
-        let is_real = |whole: &&&Arc<Resolved>| whole.targets.iter().any(|target| target.provider.pool.is_some());
-        let real: Vec<&Arc<Resolved>> = able.iter().filter(is_real).copied().collect();
-        match (real.as_slice(), able.as_slice()) {
-            ([only], _) | ([], [only]) => Ok(Arc::clone(only)),
-            ([], []) => {
-                Err(CallError::NoProvider { operation: operation.as_str(), hint: self.able(dialect, operation) })
-            }
-            ([], _) | ([_, ..], _) => Err(CallError::ProviderAmbiguous {
+        let able = self.able(dialect, operation);
+        let is_real = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.provider.pool.is_some());
+        let real: Vec<&Arc<Resolved>> = able.iter().copied().filter(is_real).collect();
+        match if real.is_empty() { able } else { real }.as_slice() {
+            [only] => Ok(Arc::clone(only)),
+            [] => Err(CallError::NoProvider {
                 operation: operation.as_str(),
-                able: self.able_names(dialect, operation).join(", "),
+                hint: self.hint_at_able(dialect, operation),
             }),
+            several => {
+                Err(CallError::ProviderAmbiguous { operation: operation.as_str(), able: names(several).join(", ") })
+            }
         }
     }
 
     /// The refusal of an operation that the provider of a model does not have.
     pub(crate) fn unable(&self, provider: &str, dialect: Dialect, operation: Operation) -> CallError {
-        let hint = self.able(dialect, operation);
+        let hint = self.hint_at_able(dialect, operation);
         CallError::OperationNotSupported { provider: provider.to_owned(), operation: operation.as_str(), hint }
     }
 
     /// Which providers have an operation for callers of `dialect`, in a sentence.
-    fn able(&self, dialect: Dialect, operation: Operation) -> String {
-        let able = self.able_names(dialect, operation);
-        match able.as_slice() {
+    fn hint_at_able(&self, dialect: Dialect, operation: Operation) -> String {
+        match names(&self.able(dialect, operation)).as_slice() {
             [] => "none that is configured has it: add one under `providers`".to_owned(),
             [only] => format!("{only} has it"),
             several => format!("those that have it are {}", several.join(", ")),
         }
     }
 
-    fn able_names(&self, dialect: Dialect, operation: Operation) -> Vec<String> {
-        let able = self
-            .whole_providers
-            .iter()
-            .filter(|(_, whole)| whole.targets.iter().any(|target| target.has(dialect, operation)));
-        able.map(|(name, _)| format!("`{name}`")).collect()
+    /// The providers that have an operation for callers of `dialect`.
+    fn able(&self, dialect: Dialect, operation: Operation) -> Vec<&Arc<Resolved>> {
+        let has_it = |whole: &&Arc<Resolved>| whole.targets.iter().any(|target| target.has(dialect, operation));
+        self.whole_providers.values().filter(has_it).collect()
     }
 
     /// The refusal of a name that stands for nothing.
@@ -367,6 +370,7 @@ impl RouteTable {
             model: model.to_owned(),
             name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
             region: provider.region_of(model),
+            places: provider.places_of(model),
             health: Health::default(),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
             prices: Arc::clone(&self.prices),
@@ -418,6 +422,12 @@ impl RouteTable {
     }
 }
 
+/// The names of whole providers, for people.
+fn names(wholes: &[&Arc<Resolved>]) -> Vec<String> {
+    let targets = wholes.iter().flat_map(|whole| whole.targets.first());
+    targets.map(|target| format!("`{}`", target.provider.name)).collect()
+}
+
 impl Resolved {
     fn single(target: Arc<Target>) -> Self {
         Resolved {
@@ -431,34 +441,40 @@ impl Resolved {
         }
     }
 
-    /// The targets in the order to try them, and that order for the record with why-not of those left out.
+    /// The targets in the order to try them, and that order for the record with why-not of those left out. `excluded` says
+    /// of each whether policy leaves it out.
     pub(crate) fn order(
         &self,
         dialect: Dialect,
         operation: Operation,
-        prefer: Option<&Prefer>,
-        signals: &SignalsSnapshot,
-        now_us: i64,
+        admitted: &Admitted,
+        excluded: impl Fn(&Target) -> Option<Exclusion>,
     ) -> Ordered {
+        let Admitted { prefer, signals, now_us, .. } = admitted;
         let mut ready: Vec<Arc<Target>> = Vec::with_capacity(self.targets.len());
         let mut unable = None;
         let mut left_out = Vec::new();
+        let mut barred = Vec::new();
         for target in &self.targets {
-            if target.has(dialect, operation) {
-                ready.push(Arc::clone(target));
-            } else {
+            if !target.has(dialect, operation) {
                 left_out.push(target.candidate(Some(OPERATION_NOT_SUPPORTED.to_owned())));
                 unable.get_or_insert_with(|| target.provider.name.clone());
+            } else if let Some(exclusion) = excluded(target) {
+                left_out.push(target.candidate(Some(exclusion.why_not())));
+                barred.push((target.name.clone(), exclusion));
+            } else {
+                ready.push(Arc::clone(target));
             }
         }
         if ready.len() > 1 {
-            self.sort(&mut ready, prefer, signals, now_us);
+            self.sort(&mut ready, prefer.as_ref(), signals, *now_us);
         }
         let mut candidates = Vec::with_capacity(self.targets.len());
         candidates.extend(ready.iter().map(|target| target.candidate(None)));
         candidates.append(&mut left_out);
-        let unable = unable.filter(|_| ready.is_empty());
-        Ordered { targets: ready, candidates, unable }
+        barred.retain(|_| ready.is_empty());
+        let unable = unable.filter(|_| ready.is_empty() && barred.is_empty());
+        Ordered { targets: ready, candidates, unable, barred }
     }
 
     fn sort(&self, ready: &mut [Arc<Target>], prefer: Option<&Prefer>, signals: &SignalsSnapshot, now_us: i64) {
@@ -483,6 +499,17 @@ impl Resolved {
 }
 
 impl Target {
+    /// As policy sees it.
+    pub(crate) fn facts(&self) -> TargetFacts<'_> {
+        TargetFacts {
+            provider: &self.provider.name,
+            model: &self.model,
+            tags: &self.provider.tags,
+            places: &self.places,
+            self_hosted: self.provider.self_hosted,
+        }
+    }
+
     pub(crate) fn candidate(&self, rejected_because: Option<String>) -> Candidate {
         Candidate { provider: self.provider.name.clone(), model: self.model.clone(), rejected_because }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tollgate_policy::key::Network;
+use tollgate_policy::residency::Places;
 use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::translate::OnUnsupported;
 
@@ -95,6 +96,10 @@ pub struct ProviderSettings {
     pub has: Option<Vec<Api>>,
     /// What sets it apart from others that speak OpenAI's format.
     pub quirks: Quirks,
+    /// Where it is, for the policy.
+    pub places: Places,
+    /// Whether it runs on machines of whoever runs this gateway.
+    pub self_hosted: bool,
     /// Labels a policy can prefer.
     pub tags: Vec<String>,
     /// The models it serves; `None` for any name.

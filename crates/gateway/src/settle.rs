@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tollgate_interaction::{
     CostSource, Decision, Event, Interaction, Operation, Outcome, Payload, Settled, Usage, UsageSource, Usd,
 };
+use tollgate_provider::price::{self, Beside};
 use tollgate_provider::tokens::{self, Estimate, Vocabulary};
 use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
@@ -176,22 +177,39 @@ fn count(call: &Call, record: &mut Interaction, mut observation: Observation, re
         observation.usage = Usage { input_tokens: Some(input_tokens), output_tokens: Some(0), ..Usage::default() };
         observation.usage_source = UsageSource::Estimated;
     }
-    if let Some(seconds) = observation.audio_seconds.take() {
-        // There is no column for what is counted in seconds.
-        label(record, "audio_seconds", seconds);
-    }
+    let beside = note_beside(call, record, &mut observation);
     record.usage = observation.usage;
     record.usage_source = observation.usage_source;
     record.finish_reasons = observation.finish_reasons;
-    record.model_served = observation.model_served;
+    // Google's vectors, Amazon's answers and sounds do not name the model: it is the one that was called.
+    let is_answer = observation.terminated && observation.error.is_none();
+    let called = || call.model_called().filter(|_| is_answer).map(str::to_owned);
+    record.model_served = observation.model_served.or_else(called);
     record.service_tier = observation.service_tier;
     record.provider_cost_usd = observation.cost;
-    price(call, record);
+    price(call, record, &beside);
     if let Some(attempt) = record.attempts.last_mut() {
         attempt.input_tokens = record.usage.input_tokens;
         attempt.output_tokens = record.usage.output_tokens;
         attempt.cost_usd = record.cost_usd;
     }
+}
+
+/// Labels the record with what was used beside tokens and tools, for which it has no columns.
+fn note_beside(call: &Call, record: &mut Interaction, observation: &mut Observation) -> Beside {
+    let audio_seconds = observation.audio_seconds.take();
+    let images = observation.images.map(|images| images.to_string());
+    // A provider that has begun to speak has read all of it.
+    let is_spoken = record.operation == Operation::Speech && call.has_answer_head;
+    let characters = is_spoken.then(|| price::characters_to_speak(&call.request.body)).flatten();
+    let values = [audio_seconds, images, characters.map(|characters| characters.to_string())];
+    let beside = Beside::read(values.each_ref().map(Option::as_deref));
+    for (name, value) in Beside::LABELS.into_iter().zip(values) {
+        if let Some(value) = value {
+            label(record, name, value);
+        }
+    }
+    beside
 }
 
 /// What the provider left uncounted, in its model's own tokens where they are known. Counting takes milliseconds, and the
@@ -212,9 +230,9 @@ fn estimate(call: &Call, observation: &Observation, response: &[u8]) -> Estimate
 }
 
 /// Looks up the price of the model that answered, or else of the one that was asked for.
-fn price(call: &Call, record: &mut Interaction) {
+fn price(call: &Call, record: &mut Interaction, beside: &Beside) {
     let Some(target) = &call.target else { return };
-    if record.usage.is_empty() {
+    if record.usage.is_empty() && beside.is_empty() {
         return;
     }
     let asked = tollgate_provider::price::Call {
@@ -225,7 +243,7 @@ fn price(call: &Call, record: &mut Interaction) {
         usage: &record.usage,
         at_us: record.started_at_us,
     };
-    match call.gateway.prices.load().cost_as_served(&asked, record.model_served.as_deref()) {
+    match call.gateway.prices.load().cost_as_served(&asked, record.model_served.as_deref(), beside) {
         Ok(priced) => {
             record.cost_usd = Some(priced.cost);
             record.cost_source = CostSource::Catalog;

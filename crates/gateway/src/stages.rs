@@ -23,10 +23,11 @@ use crate::error::{CallError, own};
 use crate::intake::{self, Intake};
 use crate::patience::Patience;
 use crate::relay::{Body, Form, Relay, Rewording};
+use crate::residency::excluded;
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
-use crate::{Gateway, admission, auth, media};
+use crate::{Gateway, admission, auth, media, residency};
 
 /// Body of a refused request that is read from callers who have not shown a valid key.
 const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
@@ -91,8 +92,12 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     call.ack = resolved.ack.unwrap_or(call.ack);
     call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
     let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
-    let ordered = resolved.order(dialect, operation, admitted.prefer.as_ref(), &admitted.signals, admitted.now_us);
+    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
+    let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));
     call.record.candidates = ordered.candidates;
+    if !ordered.barred.is_empty() {
+        return Err(residency::refuse(call, &ordered.barred).into());
+    }
     if let Some(provider) = ordered.unable {
         return Err(gateway.routes.unable(&provider, dialect, operation).into());
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::attempt::{Attempt, Candidate, Reason};
 use crate::commitment::{Commitment, Rows, SALT_BYTES};
-use crate::governance::{AccessEvent, ControlEvent, GapEvent, PriceCorrection};
+use crate::governance::{AccessEvent, ControlEvent, Feedback, GapEvent, PriceCorrection};
 use crate::id::{EventId, InteractionId};
 use crate::interaction::day_of;
 use crate::money::Usd;
@@ -107,6 +107,14 @@ pub fn price_corrections(rows: &[EventRow<PriceCorrection>]) -> Result<RecordBat
     built(Table::PriceCorrections, &schema::PRICE_CORRECTION_COLUMNS, rows, |_| Vec::new())
 }
 
+/// Builds a batch of the `feedback` table.
+///
+/// # Errors
+/// Only if a column does not fit its declared type, which is a defect of this crate.
+pub fn feedback(rows: &[EventRow<Feedback>]) -> Result<RecordBatch, ArrowError> {
+    built(Table::Feedback, &schema::FEEDBACK_COLUMNS, rows, |_| Vec::new())
+}
+
 /// Builds the columns and, from them, the commitments: of the personal fields first, since the record's contains it.
 fn built<Row>(
     table: Table,
@@ -194,8 +202,24 @@ macro_rules! count {
     };
 }
 
-#[expect(clippy::too_many_lines, reason = "a table: one entry per column, in the order of the schema")]
+mod governed;
+
 pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
+    let mut columns = call_columns();
+    columns.extend(governed::columns());
+    columns.push(outside(column(
+        schema::DAY,
+        DataType::Date32,
+        false,
+        "UTC day of started_at; the partition",
+        |rows| Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, call, _): &InteractionRow| call.day()))),
+    )));
+    columns
+}
+
+/// The columns of the first three versions.
+#[expect(clippy::too_many_lines, reason = "a table: one entry per column, in the order of the schema")]
+fn call_columns() -> Vec<Column<InteractionRow>> {
     vec![
         text!("interaction_id", "Identifies the call everywhere (UUIDv7)", |_, call| call.interaction_id.to_string()),
         text!("writer", "Write-ahead log the record was appended to", |event, _| event.writer.as_str()),
@@ -346,9 +370,6 @@ pub(crate) fn interaction_columns() -> Vec<Column<InteractionRow>> {
         column("provider_cost_usd", schema::dollars(), true, "What the provider says the call costs", |rows| {
             dollars(rows.iter().map(|(_, call, _)| call.provider_cost_usd))
         }),
-        outside(column(schema::DAY, DataType::Date32, false, "UTC day of started_at; the partition", |rows| {
-            Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, call, _)| call.day())))
-        })),
     ]
 }
 
@@ -495,6 +516,12 @@ impl Timed for PriceCorrection {
     }
 }
 
+impl Timed for Feedback {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
 /// A column of text of an event.
 macro_rules! event_text {
     ($name:literal, $meaning:literal, |$event:ident| $value:expr) => {
@@ -586,6 +613,27 @@ pub(crate) fn price_correction_columns() -> Vec<Column<EventRow<PriceCorrection>
     ])
 }
 
+pub(crate) fn feedback_columns() -> Vec<Column<EventRow<Feedback>>> {
+    type Row = EventRow<Feedback>;
+    event_columns(vec![
+        event_text!("feedback_id", "Identifies the event for good", |event| &event.feedback_id),
+        event_text!("tenant", "Organisation it was given in", |event| &event.tenant),
+        column("interaction_id", DataType::Utf8, false, "The call it is about", |rows: &[Row]| {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, event)| event.interaction_id.to_string())))
+        }),
+        event_text!("name", "What was judged, such as helpful", |event| &event.name),
+        column("score", schema::shares(), false, "The judgement, from -1 to 1", |rows: &[Row]| {
+            millionths(rows.iter().map(|(_, event)| Some(event.score.get().into())))
+        }),
+        column("comment", DataType::Utf8, true, "Why, in their words", |rows: &[Row]| {
+            Arc::new(rows.iter().map(|(_, event)| event.comment.as_deref()).collect::<StringArray>())
+        }),
+        event_text!("source", "Door it came in by: gateway, console", |event| &event.source),
+        event_text!("given_by", "Who: a virtual key's id, or a role and a session's or token's id", |event| &event
+            .given_by),
+    ])
+}
+
 /// The lake has no unsigned integers (Delta has none); a count beyond 2⁶³ cannot occur.
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -598,6 +646,11 @@ fn timestamps(times_us: impl Iterator<Item = i64>) -> ArrayRef {
 fn dollars(amounts: impl Iterator<Item = Option<Usd>>) -> ArrayRef {
     let array = amounts.map(|amount| amount.map(Usd::get)).collect::<Decimal128Array>();
     Arc::new(array.with_data_type(schema::dollars()))
+}
+
+/// Of shares and scores.
+fn millionths(numbers: impl Iterator<Item = Option<i128>>) -> ArrayRef {
+    Arc::new(numbers.collect::<Decimal128Array>().with_data_type(schema::shares()))
 }
 
 fn element(data_type: DataType) -> Arc<Field> {
@@ -679,7 +732,7 @@ mod tests {
     use super::*;
     use crate::interaction::tests::sample;
 
-    fn row(seq: u64) -> InteractionRow {
+    pub(super) fn row(seq: u64) -> InteractionRow {
         let seal = Seal { payload_commitment: [9; 32], personal_salt: [seq.to_le_bytes()[0]; SALT_BYTES] };
         (EventId { writer: "w-1".parse().unwrap(), epoch: 1, seq }, sample(seq), seal)
     }
@@ -724,6 +777,8 @@ mod tests {
         assert_eq!(control_events(&[]).unwrap().num_rows(), 0);
         assert_eq!(access_events(&[]).unwrap().num_rows(), 0);
         assert_eq!(log_gaps(&[]).unwrap().num_rows(), 0);
+        assert_eq!(price_corrections(&[]).unwrap().num_rows(), 0);
+        assert_eq!(feedback(&[]).unwrap().num_rows(), 0);
     }
 
     /// A commitment of every version that was shipped: a change of this value is a change of what was promised.
@@ -732,9 +787,12 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let mut of_version_2 = row(1);
         (of_version_2.1.schema_version, of_version_2.1.upstream_dialect) = (2, None);
+        let mut of_version_3 = row(1);
+        of_version_3.1.schema_version = 3;
         for (row, expected) in [
             (of_version_2, "72e72fcee317e90f0a4593482c1154bddc06052b61d3b0e000418e94de6a0256"),
-            (row(1), "2d9caa61e83f7aecd6e249e6a40154e5cc8c5773a2f12510042bda6d77e5487f"),
+            (of_version_3, "2d9caa61e83f7aecd6e249e6a40154e5cc8c5773a2f12510042bda6d77e5487f"),
+            (governed::tests::row(1), "a43b0c0f67e8e046494b58cea1bfa29dc325759ab9b2eb8914cde90d9a41ed10"),
         ] {
             assert_eq!(hex(commitments(&[row], RECORD_COMMITMENT).value(0)), expected);
         }

@@ -71,6 +71,8 @@ pub enum EventKind {
     Gap = 6,
     /// [`Governance::Price`].
     Price = 7,
+    /// [`Governance::Feedback`].
+    Feedback = 8,
 }
 
 impl EventKind {
@@ -84,6 +86,7 @@ impl EventKind {
             5 => Some(EventKind::Access),
             6 => Some(EventKind::Gap),
             7 => Some(EventKind::Price),
+            8 => Some(EventKind::Feedback),
             _ => None,
         }
     }
@@ -133,6 +136,7 @@ impl Event {
                 Governance::Access(_) => EventKind::Access,
                 Governance::Gap(_) => EventKind::Gap,
                 Governance::Price(_) => EventKind::Price,
+                Governance::Feedback(_) => EventKind::Feedback,
             },
         }
     }
@@ -148,6 +152,7 @@ impl Event {
                 Governance::Access(event) => minicbor::encode(event, Growing(buffer)),
                 Governance::Gap(event) => minicbor::encode(event, Growing(buffer)),
                 Governance::Price(event) => minicbor::encode(event, Growing(buffer)),
+                Governance::Feedback(event) => minicbor::encode(event, Growing(buffer)),
             },
         };
         debug_assert!(written.is_ok(), "encoding an event failed: {written:?}");
@@ -168,6 +173,7 @@ impl Event {
             EventKind::Access => minicbor::decode(body).map(|event| Governance::Access(event).into()),
             EventKind::Gap => minicbor::decode(body).map(|event| Governance::Gap(event).into()),
             EventKind::Price => minicbor::decode(body).map(|event| Governance::Price(event).into()),
+            EventKind::Feedback => minicbor::decode(body).map(|event| Governance::Feedback(event).into()),
         };
         decoded.map_err(|source| DecodeEventError { kind, source })
     }

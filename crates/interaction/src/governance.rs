@@ -1,11 +1,12 @@
 //! Events beside the calls: who changed what, who read what was said, what the log itself could not keep, and what a call
-//! costs by a later catalogue. They go through the same write-ahead log as calls, into tables of their own, and under the
+//! costs by a later catalogue, how good its answer was. They go through the same write-ahead log as calls, into tables of their own, and under the
 //! same proof.
 
 use minicbor::{Decode, Encode};
 
 use crate::id::{InteractionId, WriterId};
 use crate::money::Usd;
+use crate::share::Score;
 
 /// A change of the control plane: a key made or revoked, a bundle activated, a budget changed, a login, an export, content
 /// that expired.
@@ -150,6 +151,39 @@ pub struct PriceCorrection {
     pub catalog_id: String,
 }
 
+/// What somebody thought of the answer of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Feedback {
+    /// Identifies the event for good.
+    #[n(0)]
+    pub feedback_id: String,
+    /// When it was given. Microseconds since 1970, UTC.
+    #[n(1)]
+    pub at_us: i64,
+    /// Organisation it was given in. The call itself may belong to another or to none: the log is not asked.
+    #[n(2)]
+    pub tenant: String,
+    /// The call it is about.
+    #[n(3)]
+    pub interaction_id: InteractionId,
+    /// What was judged, such as `helpful` or `correct`.
+    #[n(4)]
+    pub name: String,
+    /// The judgement.
+    #[n(5)]
+    pub score: Score,
+    /// Why, in their words.
+    #[n(6)]
+    pub comment: Option<String>,
+    /// Which door it came in by: `gateway`, `console`.
+    #[n(7)]
+    pub source: String,
+    /// Who gave it: the id of a virtual key, or a role and the id of a session or a token.
+    #[n(8)]
+    pub given_by: String,
+}
+
 /// One event beside the calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Governance {
@@ -161,6 +195,8 @@ pub enum Governance {
     Gap(GapEvent),
     /// A call costs something else than was recorded.
     Price(PriceCorrection),
+    /// Somebody judged an answer.
+    Feedback(Feedback),
 }
 
 impl Governance {
@@ -172,6 +208,7 @@ impl Governance {
             Governance::Access(event) => event.at_us,
             Governance::Gap(event) => event.at_us,
             Governance::Price(event) => event.at_us,
+            Governance::Feedback(event) => event.at_us,
         }
     }
 }

@@ -24,6 +24,12 @@ impl InteractionId {
         self.0.hyphenated().encode_lower(buffer)
     }
 
+    /// Whether it has the form that [`InteractionId::new`] gives it.
+    #[must_use]
+    pub fn is_version_7(self) -> bool {
+        self.0.get_version() == Some(uuid::Version::SortRand)
+    }
+
     /// Milliseconds since 1970 at which the call started, read from the id.
     #[must_use]
     pub fn unix_ms(self) -> u64 {

@@ -3,9 +3,11 @@
 use minicbor::{Decode, Encode};
 
 use crate::attempt::{Attempt, Candidate, Reason};
+use crate::governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
 use crate::id::InteractionId;
 use crate::money::Usd;
-use crate::outcome::{CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+use crate::outcome::{CacheKind, CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+use crate::share::Share;
 use crate::usage::Usage;
 
 /// The facts of one call. Its place in the log, an [`EventId`](crate::EventId), is given by the write-ahead log and is
@@ -157,6 +159,69 @@ pub struct Interaction {
     /// What the provider itself says the call costs.
     #[n(46)]
     pub provider_cost_usd: Option<Usd>,
+    /// Experiment of the policy bundle that the call took part in.
+    #[n(47)]
+    pub experiment: Option<String>,
+    /// Its arm in that experiment.
+    #[n(48)]
+    pub arm: Option<String>,
+    /// How likely that arm, or the target that a random choice fell on, was to be chosen.
+    #[n(49)]
+    pub propensity: Option<Share>,
+    /// What guards said, in the order they ran.
+    #[n(50)]
+    #[cbor(default)]
+    pub guards: Vec<GuardVerdict>,
+    /// Personal data found, by kind of entity, sorted by it; never the data.
+    #[n(51)]
+    #[cbor(default)]
+    pub pii_counts: Vec<(String, u32)>,
+    /// How the call was answered without a provider, if it was.
+    #[n(52)]
+    pub cache_kind: Option<CacheKind>,
+    /// How near the request was to the one answered before; of an exact hit, one.
+    #[n(53)]
+    pub cache_similarity: Option<Share>,
+    /// The call whose answer was given again.
+    #[n(54)]
+    pub cached_from: Option<InteractionId>,
+    /// What the call would have cost, had it not been answered from the cache.
+    #[n(55)]
+    pub cost_saved_usd: Option<Usd>,
+    /// The call that this one is a shadow of: its answer reached nobody.
+    #[n(56)]
+    pub shadow_of: Option<InteractionId>,
+    /// Class of the data in the request, as policy knew it.
+    #[n(57)]
+    pub data_class: Option<String>,
+    /// How well it is known where the call was served: `declared`, `contract`, `header`.
+    #[n(58)]
+    pub region_evidence: Option<String>,
+    /// What the request needs of a target: `tools`, `vision`, `audio`, `documents`, `json_schema`, `reasoning`, `stream`.
+    #[n(59)]
+    #[cbor(default)]
+    pub capabilities: Vec<String>,
+    /// Tokens of the request as estimated before any provider counted them.
+    #[n(60)]
+    pub estimated_input_tokens: Option<u64>,
+    /// What the budgets stood at that the decision went by.
+    #[n(61)]
+    #[cbor(default)]
+    pub budget_readings: Vec<BudgetReading>,
+    /// The number that a random choice of route went by, from 0 (included) to 1 (excluded).
+    #[n(62)]
+    pub route_draw: Option<Share>,
+    /// What the limits stood at that the decision went by.
+    #[n(63)]
+    #[cbor(default)]
+    pub limit_readings: Vec<LimitReading>,
+    /// What the targets stood at that the route went by, in the order the route names them.
+    #[n(64)]
+    #[cbor(default)]
+    pub target_readings: Vec<TargetReading>,
+    /// When policy was asked. Microseconds since 1970, UTC; `None` if it never was.
+    #[n(65)]
+    pub decided_at_us: Option<i64>,
 }
 
 impl Interaction {
@@ -242,6 +307,25 @@ pub(crate) mod tests {
             upstream_dialect: Some(Dialect::Openai),
             dropped: Vec::new(),
             provider_cost_usd: None,
+            experiment: None,
+            arm: None,
+            propensity: None,
+            guards: Vec::new(),
+            pii_counts: Vec::new(),
+            cache_kind: None,
+            cache_similarity: None,
+            cached_from: None,
+            cost_saved_usd: None,
+            shadow_of: None,
+            data_class: None,
+            region_evidence: None,
+            capabilities: Vec::new(),
+            estimated_input_tokens: None,
+            budget_readings: Vec::new(),
+            route_draw: None,
+            limit_readings: Vec::new(),
+            target_readings: Vec::new(),
+            decided_at_us: None,
         }
     }
 

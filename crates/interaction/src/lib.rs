@@ -7,19 +7,26 @@ pub mod batch;
 pub mod commitment;
 pub mod event;
 pub mod governance;
+pub mod governed;
 pub mod id;
 pub mod interaction;
 pub mod money;
 pub mod outcome;
 pub mod schema;
 pub mod semconv;
+pub mod share;
 pub mod usage;
 
 pub use attempt::{Attempt, Candidate, Reason};
 pub use event::{Event, EventKind, Opened, Payload, Settled};
-pub use governance::{AccessEvent, ControlEvent, GapEvent, Governance, PriceCorrection};
+pub use governance::{AccessEvent, ControlEvent, Feedback, GapEvent, Governance, PriceCorrection};
+pub use governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
 pub use id::{EventId, InteractionId, WriterId};
 pub use interaction::Interaction;
 pub use money::Usd;
-pub use outcome::{CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+pub use outcome::{
+    CacheKind, CostSource, Decision, Dialect, GuardAction, GuardOutcome, GuardPhase, Operation, Outcome, Source,
+    UsageSource,
+};
+pub use share::{Score, Share};
 pub use usage::Usage;

@@ -142,6 +142,54 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How a call was answered without a provider.
+    CacheKind {
+        /// The same request had been answered before.
+        Exact = 0 => "exact",
+        /// A request that means the same had been answered before.
+        Semantic = 1 => "semantic",
+    }
+}
+
+vocabulary! {
+    /// On which text a guard ran.
+    GuardPhase {
+        /// What the caller sent.
+        Input = 0 => "input",
+        /// What the model wrote.
+        Output = 1 => "output",
+        /// What a tool returned to the model.
+        ToolResult = 2 => "tool_result",
+    }
+}
+
+vocabulary! {
+    /// What a guard found.
+    GuardOutcome {
+        /// Nothing.
+        Pass = 0 => "pass",
+        /// What it looks for.
+        Hit = 1 => "hit",
+        /// It could not tell.
+        Error = 2 => "error",
+    }
+}
+
+vocabulary! {
+    /// What was done about what a guard found.
+    GuardAction {
+        /// Nothing.
+        None = 0 => "none",
+        /// It was noted.
+        Flag = 1 => "flag",
+        /// What it matched was replaced.
+        Redact = 2 => "redact",
+        /// The call was refused or its answer cut off.
+        Block = 3 => "block",
+    }
+}
+
+vocabulary! {
     /// Which door the record came in by.
     Source {
         /// The gateway or a sidecar saw the call.

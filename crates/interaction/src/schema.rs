@@ -10,15 +10,16 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::batch::{self, PayloadRow, Seal};
-use crate::governance::{AccessEvent, ControlEvent, GapEvent, PriceCorrection};
+use crate::governance::{AccessEvent, ControlEvent, Feedback, GapEvent, PriceCorrection};
 use crate::id::EventId;
 use crate::interaction::Interaction;
-use crate::money;
+use crate::{money, share};
 
 /// Version of the record's columns, written on every row. 1: as first shipped. 2: salted commitments, in batches under a
 /// signed log; control, access and gap events. 3: images written and tools billed by the call among the usage; tier of
-/// service, the provider's own cost, its wire format and what that could not express; corrections of prices.
-pub const SCHEMA_VERSION: u16 = 3;
+/// service, the provider's own cost, its wire format and what that could not express; corrections of prices. 4: experiments, guards, the
+/// cache, shadows, and what a decision went by: data class, capabilities, budgets, limits and targets; feedback.
+pub const SCHEMA_VERSION: u16 = 4;
 /// The first version whose records are proven.
 pub const FIRST_PROVEN_VERSION: u16 = 2;
 /// Name of the partition column: the UTC day the call started.
@@ -52,6 +53,8 @@ pub enum Table {
     LogGaps,
     /// What calls cost by a later price catalogue.
     PriceCorrections,
+    /// What somebody thought of answers.
+    Feedback,
 }
 
 /// How a column takes part in the commitments of its row.
@@ -67,17 +70,24 @@ pub enum Part {
 
 impl Table {
     /// Every table; the facts last, whose commit makes the others' rows count.
-    pub const ALL: [Table; 6] = [
+    pub const ALL: [Table; 7] = [
         Table::Payloads,
         Table::ControlEvents,
         Table::AccessEvents,
         Table::LogGaps,
         Table::PriceCorrections,
+        Table::Feedback,
         Table::Interactions,
     ];
     /// The tables whose rows are records of their own, with a commitment and a place in a batch.
-    pub const RECORDS: [Table; 5] =
-        [Table::Interactions, Table::ControlEvents, Table::AccessEvents, Table::LogGaps, Table::PriceCorrections];
+    pub const RECORDS: [Table; 6] = [
+        Table::Interactions,
+        Table::ControlEvents,
+        Table::AccessEvents,
+        Table::LogGaps,
+        Table::PriceCorrections,
+        Table::Feedback,
+    ];
 
     /// Its name in SQL, and its folder under the root of the store.
     #[must_use]
@@ -89,6 +99,7 @@ impl Table {
             Table::AccessEvents => "access_events",
             Table::LogGaps => "log_gaps",
             Table::PriceCorrections => "price_corrections",
+            Table::Feedback => "feedback",
         }
     }
 
@@ -109,6 +120,7 @@ impl Table {
             Table::AccessEvents => &ACCESS_EVENTS,
             Table::LogGaps => &LOG_GAPS,
             Table::PriceCorrections => &PRICE_CORRECTIONS,
+            Table::Feedback => &FEEDBACK,
         })
     }
 
@@ -126,7 +138,9 @@ impl Table {
     pub const fn time_column(self) -> &'static str {
         match self {
             Table::Interactions | Table::Payloads => "started_at",
-            Table::ControlEvents | Table::AccessEvents | Table::LogGaps | Table::PriceCorrections => "at",
+            Table::ControlEvents | Table::AccessEvents | Table::LogGaps | Table::PriceCorrections | Table::Feedback => {
+                "at"
+            }
         }
     }
 
@@ -140,6 +154,7 @@ impl Table {
             Table::AccessEvents => parts(&ACCESS_EVENT_COLUMNS),
             Table::LogGaps => parts(&LOG_GAP_COLUMNS),
             Table::PriceCorrections => parts(&PRICE_CORRECTION_COLUMNS),
+            Table::Feedback => parts(&FEEDBACK_COLUMNS),
         };
         (1..=u8::MAX).zip(fields).map(|(id, (name, part))| (id, name, part))
     }
@@ -180,6 +195,8 @@ pub static LOG_GAP_COLUMNS: LazyLock<Vec<Column<EventRow<GapEvent>>>> = LazyLock
 /// Columns of the `price_corrections` table, [`DAY`] last.
 pub static PRICE_CORRECTION_COLUMNS: LazyLock<Vec<Column<EventRow<PriceCorrection>>>> =
     LazyLock::new(batch::price_correction_columns);
+/// Columns of the `feedback` table, [`DAY`] last.
+pub static FEEDBACK_COLUMNS: LazyLock<Vec<Column<EventRow<Feedback>>>> = LazyLock::new(batch::feedback_columns);
 
 static INTERACTIONS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&INTERACTION_COLUMNS));
 static PAYLOADS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&PAYLOAD_COLUMNS));
@@ -187,6 +204,7 @@ static CONTROL_EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&CONTROL
 static ACCESS_EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&ACCESS_EVENT_COLUMNS));
 static LOG_GAPS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&LOG_GAP_COLUMNS));
 static PRICE_CORRECTIONS: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&PRICE_CORRECTION_COLUMNS));
+static FEEDBACK: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(&FEEDBACK_COLUMNS));
 
 /// Schema of the `interactions` table: one row per call, kept for years.
 #[must_use]
@@ -215,6 +233,12 @@ pub fn timestamp() -> DataType {
 #[must_use]
 pub fn dollars() -> DataType {
     DataType::Decimal128(money::PRECISION, money::SCALE)
+}
+
+/// Exact parts of a whole, and scores.
+#[must_use]
+pub fn shares() -> DataType {
+    DataType::Decimal128(share::PRECISION, share::SCALE)
 }
 
 pub(crate) fn list_of(element: DataType) -> DataType {
@@ -248,6 +272,52 @@ pub(crate) fn attempt_fields() -> Fields {
         Field::new("input_tokens", DataType::Int64, true),
         Field::new("output_tokens", DataType::Int64, true),
         Field::new("cost_usd", dollars(), true),
+    ])
+}
+
+pub(crate) fn guard_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("guard", DataType::Utf8, false),
+        Field::new("rule", DataType::Utf8, false),
+        Field::new("phase", DataType::Utf8, false),
+        Field::new("verdict", DataType::Utf8, false),
+        Field::new("action", DataType::Utf8, false),
+        Field::new("matches", DataType::Int64, false),
+        Field::new("duration_us", DataType::Int64, false),
+        Field::new("detail", DataType::Utf8, true),
+    ])
+}
+
+pub(crate) fn pii_count_fields() -> Fields {
+    Fields::from(vec![Field::new("entity", DataType::Utf8, false), Field::new("count", DataType::Int64, false)])
+}
+
+pub(crate) fn budget_reading_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("budget", DataType::Utf8, false),
+        Field::new("scope", DataType::Utf8, false),
+        Field::new("spent_usd", dollars(), false),
+        Field::new("reserved_usd", dollars(), false),
+        Field::new("age_s", DataType::Int64, true),
+    ])
+}
+
+pub(crate) fn limit_reading_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("limit", DataType::Utf8, false),
+        Field::new("scope", DataType::Utf8, false),
+        Field::new("used", DataType::Int64, false),
+    ])
+}
+
+pub(crate) fn target_reading_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("provider", DataType::Utf8, false),
+        Field::new("model", DataType::Utf8, false),
+        Field::new("health", DataType::Utf8, false),
+        Field::new("load_us", DataType::Int64, true),
+        Field::new("estimate_usd", dollars(), true),
+        Field::new("quality_lower", shares(), true),
     ])
 }
 
@@ -294,6 +364,7 @@ mod tests {
                     DataType::Utf8 => "text".to_owned(),
                     DataType::Int32 | DataType::Int64 => "integer".to_owned(),
                     DataType::Timestamp(..) => "timestamp".to_owned(),
+                    DataType::Decimal128(_, share::SCALE) => "millionths".to_owned(),
                     DataType::Decimal128(..) => "decimal".to_owned(),
                     DataType::Boolean => "boolean".to_owned(),
                     DataType::Binary => "binary".to_owned(),

@@ -22,6 +22,8 @@ pub struct LakeSnapshot {
     pub log_gaps: TableFiles,
     /// What calls cost by a later catalogue.
     pub price_corrections: TableFiles,
+    /// What somebody thought of answers.
+    pub feedback: TableFiles,
     /// For each (writer, epoch) the last sequence number that is in the lake.
     pub watermarks: Watermarks,
     /// Entries of the proof's log that the facts' commits carry.
@@ -39,6 +41,7 @@ impl LakeSnapshot {
             Table::AccessEvents => &self.access_events,
             Table::LogGaps => &self.log_gaps,
             Table::PriceCorrections => &self.price_corrections,
+            Table::Feedback => &self.feedback,
         }
     }
 
@@ -50,6 +53,7 @@ impl LakeSnapshot {
             Table::AccessEvents => &mut self.access_events,
             Table::LogGaps => &mut self.log_gaps,
             Table::PriceCorrections => &mut self.price_corrections,
+            Table::Feedback => &mut self.feedback,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::signals;
 use crate::variable::BudgetFacts;
 
-/// One whole share of a limit, see [`crate::bundle::Step::at`].
+/// One whole share of a limit, see the steps of [`crate::bundle::Budget`].
 const WHOLE: Usd = Usd::from_dollars(1);
 
 /// How sure the spend is.

@@ -7,19 +7,26 @@ use std::sync::Arc;
 
 use cel::Env;
 use sha2::{Digest, Sha256};
-use tollgate_interaction::Usd;
 
-use crate::condition::Conditions;
 use crate::control::hash_text;
 
+mod access;
+mod budgets;
 mod compile;
+mod data_classes;
 mod error;
 mod glob;
+mod residency;
+mod review;
 mod source;
 mod vector;
 
+pub(crate) use access::{AccessRule, Effect};
+pub(crate) use budgets::{Budget, StepAction, Uncertain};
+pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use error::BundleError;
 pub use glob::ModelPattern;
+pub(crate) use residency::{ResidencyEffect, ResidencyRule};
 pub use vector::{TestResult, run_tests};
 
 /// The bundle that is active until another is put in its place.
@@ -36,7 +43,13 @@ pub struct Bundle {
     pub name: String,
     /// Their version of it, if they number it.
     pub version: Option<String>,
+    pub(crate) review_by: Option<review::ReviewBy>,
+    /// See [`Bundle::remarks`].
+    pub(crate) remarks: Vec<BundleError>,
+    /// From the most sensitive to the least.
+    pub(crate) data_classes: Vec<DataClass>,
     pub(crate) access: Vec<AccessRule>,
+    pub(crate) residency: Vec<ResidencyRule>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
@@ -47,63 +60,6 @@ impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bundle").field("name", &self.name).field("hash", &self.hash).finish_non_exhaustive()
     }
-}
-
-/// Allows or denies calls that meet its conditions.
-#[derive(Debug)]
-pub(crate) struct AccessRule {
-    pub(crate) id: String,
-    pub(crate) when: Conditions,
-    pub(crate) effect: Effect,
-}
-
-/// What an access rule does.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// Empty lists stand for everything.
-    Allow { models: Vec<ModelPattern>, operations: Vec<tollgate_interaction::Operation> },
-    /// With the text shown to the caller.
-    Deny { message: String },
-}
-
-/// A limit on what one team spends in a calendar month (UTC).
-#[derive(Debug)]
-pub(crate) struct Budget {
-    pub(crate) id: String,
-    /// `None` for every team that no other budget names.
-    pub(crate) team: Option<String>,
-    pub(crate) limit: Usd,
-    /// In ascending order of `at`.
-    pub(crate) steps: Vec<Step>,
-    pub(crate) max_snapshot_age_s: u64,
-    pub(crate) on_stale: Uncertain,
-    pub(crate) on_missing: Uncertain,
-}
-
-/// What happens from a share of the limit on.
-#[derive(Debug)]
-pub(crate) struct Step {
-    /// Share of the limit; a `Usd` for its exact twelve places: `0.80` is 0.8 × 10¹².
-    pub(crate) at: Usd,
-    pub(crate) action: StepAction,
-}
-
-/// See [`Step`].
-#[derive(Debug)]
-pub(crate) enum StepAction {
-    Prefer(crate::decide::Prefer),
-    DenyUnless(Conditions),
-}
-
-/// What a budget does when it cannot tell what has been spent by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Uncertain {
-    /// Goes by the last known figure, or stands aside if there is none.
-    Allow,
-    /// Prefers as if every step were reached; denies by the last known figure.
-    Conservative,
-    /// Acts as if every step were reached.
-    Deny,
 }
 
 /// Reads, checks and compiles a bundle. Its own tests are not run: see [`run_tests`].

@@ -8,12 +8,16 @@ use cel::common::types::CelBool;
 use cel::{Context, Env, Program, Value};
 
 use crate::bundle::Bundle;
-use crate::facts::Facts;
+use crate::facts::{AnswerFacts, Facts};
+use crate::residency::TargetFacts;
 use crate::variable::{BudgetFacts, Phase, Resolver};
 
 mod check;
+mod never;
+mod partial;
 mod types;
 
+pub(crate) use partial::Abstract;
 pub(crate) use types::Type;
 
 /// Longest condition, in bytes: the interpreter has no limit on cost, so the text has one.
@@ -58,6 +62,15 @@ pub(crate) struct EvaluationError {
     message: String,
 }
 
+/// What conditions are compiled against, beside the table of variables.
+#[derive(Clone, Copy)]
+pub(crate) struct Grammar<'a> {
+    /// Functions and operators.
+    pub(crate) env: &'a Env,
+    /// Values that `request.data_class` can have; empty if any.
+    pub(crate) classes: &'a [String],
+}
+
 /// What one decision's conditions are evaluated against.
 pub(crate) struct Scope<'a> {
     env: &'a Arc<Env>,
@@ -66,19 +79,44 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn of_request(bundle: &'a Bundle, facts: &'a Facts<'a>) -> Self {
-        Scope { env: &bundle.env, resolver: Resolver { facts, budget: None } }
+        Scope { env: &bundle.env, resolver: Resolver { facts, target: None, budget: None, answer: None } }
+    }
+
+    pub(crate) fn of_target(bundle: &'a Bundle, facts: &'a Facts<'a>, target: &'a TargetFacts<'a>) -> Self {
+        let mut scope = Scope::of_request(bundle, facts);
+        scope.resolver.target = Some(target);
+        scope
     }
 
     pub(crate) fn of_budget(bundle: &'a Bundle, facts: &'a Facts<'a>, budget: BudgetFacts) -> Self {
-        Scope { env: &bundle.env, resolver: Resolver { facts, budget: Some(budget) } }
+        let mut scope = Scope::of_request(bundle, facts);
+        scope.resolver.budget = Some(budget);
+        scope
+    }
+
+    #[expect(dead_code, reason = "guardrails on output are another section's, which begins with this")]
+    pub(crate) fn of_answer(
+        bundle: &'a Bundle,
+        facts: &'a Facts<'a>,
+        target: &'a TargetFacts<'a>,
+        answer: &'a AnswerFacts<'a>,
+    ) -> Self {
+        let mut scope = Scope::of_target(bundle, facts, target);
+        scope.resolver.answer = Some(answer);
+        scope
     }
 }
 
 impl Conditions {
-    pub(crate) fn compile(texts: &[&str], any: bool, phase: Phase, env: &Env) -> Result<Self, (usize, ConditionError)> {
+    pub(crate) fn compile(
+        texts: &[&str],
+        any: bool,
+        phase: Phase,
+        grammar: &Grammar<'_>,
+    ) -> Result<Self, (usize, ConditionError)> {
         let mut list = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
-            list.push(Condition::compile(text, phase, env).map_err(|error| (index, error))?);
+            list.push(Condition::compile(text, phase, grammar).map_err(|error| (index, error))?);
         }
         Ok(Conditions { list, any })
     }
@@ -106,7 +144,7 @@ impl fmt::Display for Conditions {
 }
 
 impl Condition {
-    fn compile(text: &str, phase: Phase, env: &Env) -> Result<Self, ConditionError> {
+    fn compile(text: &str, phase: Phase, grammar: &Grammar<'_>) -> Result<Self, ConditionError> {
         if text.len() > MAX_BYTES {
             let message = format!("the condition has {} bytes; the limit is {MAX_BYTES}", text.len());
             return Err(ConditionError { offset: None, message });
@@ -119,8 +157,8 @@ impl Condition {
             let message = format!("the condition has more than {MAX_OPENINGS} brackets and `?`; split it");
             return Err(ConditionError { offset: None, message });
         }
-        let program = parse(text, env)?;
-        check::check(&program, phase)?;
+        let program = parse(text, grammar.env)?;
+        check::check(&program, phase, grammar.classes)?;
         let kind = match text.trim() {
             "true" => Kind::Constant(true),
             "false" => Kind::Constant(false),

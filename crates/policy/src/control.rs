@@ -82,6 +82,10 @@ pub struct Principal {
     pub user: Option<String>,
     /// When the key stops working; [`crate::decide()`] denies from that moment on. Microseconds since 1970, UTC.
     pub expires_at_us: Option<i64>,
+    /// That person's role.
+    pub role: Option<String>,
+    /// What the key may be used for; empty for everything.
+    pub scopes: Vec<String>,
     /// Labels of every call made with the key, sorted by name.
     pub tags: Vec<(String, String)>,
     /// What the key is for.
@@ -173,8 +177,9 @@ impl KeyRecord {
             user: self.user.clone(),
             expires_at_us: self.expires_at_us,
             tags: self.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            scopes: self.limits.scopes.clone(),
             limits,
-            is_superseded: false,
+            ..Principal::default()
         })
     }
 }

@@ -4,9 +4,10 @@
 use tollgate_interaction::{Decision, Reason};
 
 use crate::budget;
-use crate::bundle::{AccessRule, Bundle, Effect};
+use crate::bundle::{AccessRule, Bundle, DATA_CLASS_LABEL, Effect};
 use crate::condition::{EvaluationError, Scope};
 use crate::facts::Facts;
+use crate::suggestion;
 
 /// Stable codes of verdicts, as callers see them.
 pub mod code {
@@ -24,6 +25,8 @@ pub mod code {
     pub const SPEND_UNKNOWN: &str = "spend_unknown";
     /// A condition of the bundle failed to evaluate.
     pub const POLICY_ERROR: &str = "policy_error";
+    /// The caller's label `data_class` is none of the bundle's classes.
+    pub const DATA_CLASS_UNKNOWN: &str = "data_class_unknown";
     /// The key is past its expiry.
     pub const KEY_EXPIRED: &str = "key_expired";
 }
@@ -65,7 +68,8 @@ pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
         message: String::new(),
         hint: String::new(),
     };
-    if let Some(denial) = expired(facts).or_else(|| access(bundle, facts, &mut verdict)) {
+    let denied = expired(facts).or_else(|| misclassified(bundle, facts));
+    if let Some(denial) = denied.or_else(|| access(bundle, facts, &mut verdict)) {
         verdict.deny(denial);
         return verdict;
     }
@@ -129,6 +133,25 @@ fn expired(facts: &Facts<'_>) -> Option<Denial> {
         detail: message.clone(),
         message,
         hint: hint.to_owned(),
+    })
+}
+
+/// Whoever writes a class that is none may have meant any: what that would allow is not guessed at.
+fn misclassified(bundle: &Bundle, facts: &Facts<'_>) -> Option<Denial> {
+    let label = facts.label(DATA_CLASS_LABEL)?;
+    let mut classes = bundle.data_class_names().peekable();
+    if classes.peek().is_none() || classes.any(|class| class == label) {
+        return None;
+    }
+    let classes: Vec<&str> = bundle.data_class_names().collect();
+    let advice = suggestion::phrase(label, classes.iter().copied());
+    let message = format!("the label `{DATA_CLASS_LABEL}` says `{label}`, which is no class of data here{advice}");
+    Some(Denial {
+        rule: "builtin/data-class".to_owned(),
+        code: code::DATA_CLASS_UNKNOWN,
+        detail: message.clone(),
+        message,
+        hint: format!("write one of `{}`, or leave the label out", classes.join("`, `")),
     })
 }
 

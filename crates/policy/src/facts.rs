@@ -4,7 +4,7 @@ use tollgate_interaction::{Dialect, Operation, Usd};
 
 use crate::control::Principal;
 
-/// The input of one decision.
+/// The input of one decision. Begin with [`Facts::new`] and say what else is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// Whom the key belongs to.
@@ -21,12 +21,58 @@ pub struct Facts<'a> {
     pub priority: Option<&'a str>,
     /// The caller's labels (`x-tollgate-metadata`), each name once.
     pub metadata: &'a [(String, String)],
+    /// The end user that the caller named, by the keyed hash that stands for it in the log.
+    pub user_ref: Option<&'a str>,
+    /// Class of the data, as [`crate::Bundle::data_class`] says; `None` if nothing classifies the call.
+    pub data_class: Option<&'a str>,
+    /// Tokens of the input, as far as they can be told before a provider counts them.
+    pub estimated_input_tokens: Option<u64>,
+    /// What the request needs of a model: `tools`, `vision`, `audio`, `documents`, `json_schema`, `reasoning`, `stream`.
+    pub capabilities: &'a [String],
+    /// Pieces of personal data that the guardrails found in the input, by kind; `None` if nothing looked for any.
+    pub pii_counts: Option<&'a [(String, u32)]>,
     /// What the caller's team has spent this month; `None` if nothing is known about it. See [`Spend`].
     pub spend: Option<Spend>,
     /// Id of the signals snapshot the spend comes from; empty if there is none. Only quoted in reasons.
     pub signals_id: &'a str,
     /// The time of the call. Microseconds since 1970, UTC.
     pub now_us: i64,
+}
+
+impl<'a> Facts<'a> {
+    /// A call about which nothing else is known: no stream, no labels, no spend.
+    #[must_use]
+    pub const fn new(
+        principal: &'a Principal,
+        operation: Operation,
+        dialect: Dialect,
+        model: &'a str,
+        now_us: i64,
+    ) -> Facts<'a> {
+        Facts {
+            principal,
+            operation,
+            dialect,
+            model,
+            stream: false,
+            priority: None,
+            metadata: &[],
+            user_ref: None,
+            data_class: None,
+            estimated_input_tokens: None,
+            capabilities: &[],
+            pii_counts: None,
+            spend: None,
+            signals_id: "",
+            now_us,
+        }
+    }
+
+    /// The caller's label of this name.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&'a str> {
+        self.metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// A team's spend in the calendar month (UTC) of the call, everything included that the caller knows of: the signals
@@ -37,4 +83,17 @@ pub struct Spend {
     pub month_to_date: Usd,
     /// Age of the signals snapshot underneath, in seconds.
     pub age_s: u64,
+}
+
+/// What is known about an answer, for guardrails on output.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerFacts<'a> {
+    /// Model, as the provider reported it.
+    pub model: Option<&'a str>,
+    /// Why the model stopped, per choice, in the provider's words.
+    pub finish_reasons: &'a [String],
+    /// As far as the provider counted them.
+    pub output_tokens: Option<u64>,
+    /// Calls of tools that the model asks for.
+    pub tool_calls: u64,
 }

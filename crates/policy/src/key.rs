@@ -126,10 +126,7 @@ impl Limits {
     /// # Errors
     /// [`KeyRefusal`] if not.
     pub fn admit(&self, source: Option<IpAddr>, operation: Operation, surface: Dialect) -> Result<(), KeyRefusal> {
-        let is_from = |network: &Network| source.is_some_and(|source| network.contains(source));
-        if !self.sources.is_empty() && !self.sources.iter().any(is_from) {
-            return Err(KeyRefusal::Source);
-        }
+        self.admit_source(source)?;
         // Client libraries ask for the list of models before anything else, and it is of the key's own models.
         let is_listing = operation == Operation::Models;
         if !is_listing && !self.operations.is_empty() && !self.operations.contains(&operation) {
@@ -139,6 +136,16 @@ impl Limits {
             return Err(KeyRefusal::Surface);
         }
         Ok(())
+    }
+
+    /// Whether it may be used from there.
+    ///
+    /// # Errors
+    /// [`KeyRefusal::Source`] if not.
+    pub fn admit_source(&self, source: Option<IpAddr>) -> Result<(), KeyRefusal> {
+        let is_from = |network: &Network| source.is_some_and(|source| network.contains(source));
+        let fits = self.sources.is_empty() || self.sources.iter().any(is_from);
+        if fits { Ok(()) } else { Err(KeyRefusal::Source) }
     }
 
     /// Whether this model may be asked for with it. A call that names none leaves the choice to a provider, which a key

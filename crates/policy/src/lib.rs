@@ -9,10 +9,11 @@ pub mod control;
 pub mod decide;
 pub mod facts;
 pub mod key;
+pub mod residency;
 pub mod signals;
 pub mod suggestion;
 mod variable;
 
 pub use bundle::Bundle;
 pub use decide::{Prefer, Verdict, decide};
-pub use facts::{Facts, Spend};
+pub use facts::{AnswerFacts, Facts, Spend};

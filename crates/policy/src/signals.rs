@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
-use tollgate_interaction::Usd;
+use tollgate_interaction::{Share, Usd};
 
 use crate::facts::Spend;
 
@@ -39,7 +39,20 @@ pub struct TargetSignals {
     pub p95_ms: u64,
     /// Mean cost of a call whose price is known.
     pub mean_cost: Option<Usd>,
+    /// Mean of what its answers were judged, a score of −1 as nothing and of 1 as all; `None` if none was judged. Looks
+    /// further back than the other figures, see [`QUALITY_DAYS`].
+    #[serde(default)]
+    pub quality_mean: Option<Share>,
+    /// What that mean is at least, at 95 % one-sided: Wilson's bound, which holds for few judgements too. What routing goes by.
+    #[serde(default)]
+    pub quality_lower: Option<Share>,
+    /// Judgements behind both.
+    #[serde(default)]
+    pub quality_n: u64,
 }
+
+/// How many days back judgements count.
+pub const QUALITY_DAYS: i64 = 30;
 
 impl SignalsSnapshot {
     /// What `team` had spent, according to this snapshot, in the calendar month of `now_us`; `None` if no snapshot was

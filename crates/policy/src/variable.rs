@@ -1,32 +1,80 @@
-//! The variables of conditions: one closed table with their types and the sections that have them. A condition that
-//! names anything else is refused when the bundle loads.
+//! The variables of conditions: one closed table with their types and the phases that have them. A condition that names
+//! anything else is refused when the bundle loads.
 
-use std::collections::HashMap;
-
-use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelNull, CelString};
-use cel::common::value::{CowVal, Val};
+use cel::common::types::NULL_TYPE;
+use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use chrono::{DateTime, Datelike, Timelike};
-use tollgate_interaction::Usd;
+use tollgate_interaction::{Dialect, Operation, Usd};
 
 use crate::condition::Type;
-use crate::facts::Facts;
+use crate::facts::{AnswerFacts, Facts};
+use crate::residency::{Evidence, TargetFacts};
+
+mod value;
+
+use value::{boolean, int, list, map, null, optional, present, string};
 
 /// Where a condition stands, which says what it can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// `access`: before anything else.
+    /// `data_classes`: the very first.
+    DataClass,
+    /// `access`: before anything is looked up or looked at.
     Access,
-    /// `budgets`: once the spend of the team has been looked up.
+    /// `guardrails`, before a target is called: on input and on the results of tools.
+    Guardrail,
+    /// `guardrails`, on the answer.
+    Answer,
+    /// `residency`: for one target after the other, once the input has been looked at.
+    Residency,
+    /// `limits`.
+    Limit,
+    /// `budgets`: once the spend has been looked up.
     Budget,
+    /// `routes`.
+    Route,
+    /// `experiments`.
+    Experiment,
 }
 
 impl Phase {
     /// The section of the bundle.
     pub(crate) const fn section(self) -> &'static str {
         match self {
+            Phase::DataClass => "data_classes",
             Phase::Access => "access",
+            Phase::Guardrail => "guardrails",
+            Phase::Answer => "guardrails (on output)",
+            Phase::Residency => "residency",
+            Phase::Limit => "limits",
             Phase::Budget => "budgets",
+            Phase::Route => "routes",
+            Phase::Experiment => "experiments",
+        }
+    }
+}
+
+/// The type of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bool,
+    Int,
+    String,
+    /// A list of texts.
+    Strings,
+    /// From text to text.
+    Map,
+}
+
+impl Kind {
+    pub(crate) fn as_type(self) -> Type {
+        match self {
+            Kind::Bool => Type::Bool,
+            Kind::Int => Type::Int,
+            Kind::String => Type::String,
+            Kind::Strings => Type::List(Box::new(Type::String)),
+            Kind::Map => Type::Map,
         }
     }
 }
@@ -34,49 +82,123 @@ impl Phase {
 /// One row of the table.
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
-    pub(crate) kind: Type,
+    pub(crate) kind: Kind,
     /// Whether it may be `null`.
     pub(crate) optional: bool,
-    /// Only known in this phase; `None` for every phase.
-    pub(crate) only_in: Option<Phase>,
+    /// The phases that have it; empty for all.
+    pub(crate) phases: &'static [Phase],
+    /// All values it can have, where they are few and known.
+    pub(crate) values: fn() -> Vec<&'static str>,
 }
 
-const fn always(name: &'static str, kind: Type) -> Variable {
-    Variable { name, kind, optional: false, only_in: None }
+impl Variable {
+    pub(crate) fn is_in(&self, phase: Phase) -> bool {
+        self.phases.is_empty() || self.phases.contains(&phase)
+    }
 }
 
-const fn perhaps(name: &'static str, kind: Type) -> Variable {
-    Variable { name, kind, optional: true, only_in: None }
+/// Any value.
+fn any() -> Vec<&'static str> {
+    Vec::new()
 }
 
-const fn of_budget(name: &'static str, kind: Type, optional: bool) -> Variable {
-    Variable { name, kind, optional, only_in: Some(Phase::Budget) }
+const fn always(name: &'static str, kind: Kind) -> Variable {
+    Variable { name, kind, optional: false, phases: &[], values: any }
 }
+
+const fn perhaps(name: &'static str, kind: Kind) -> Variable {
+    Variable { name, kind, optional: true, phases: &[], values: any }
+}
+
+impl Variable {
+    const fn only_in(self, phases: &'static [Phase]) -> Variable {
+        Variable { phases, ..self }
+    }
+
+    const fn one_of(self, values: fn() -> Vec<&'static str>) -> Variable {
+        Variable { values, ..self }
+    }
+}
+
+use Phase::{Access, Answer, Budget, Experiment, Guardrail, Limit, Residency, Route};
+
+/// After the class of the data is known.
+const CLASSIFIED: &[Phase] = &[Access, Guardrail, Answer, Residency, Limit, Budget, Route, Experiment];
+/// One target at a time.
+const AT_TARGET: &[Phase] = &[Guardrail, Answer, Residency, Route];
+/// After the guardrails have looked at the input.
+const LOOKED_AT: &[Phase] = &[Answer, Residency, Limit, Budget, Route];
+const AT_BUDGET: &[Phase] = &[Budget];
+const AT_ANSWER: &[Phase] = &[Answer];
 
 /// Every variable there is.
-pub(crate) static VARIABLES: [Variable; 17] = [
-    always("principal.key_id", Type::String),
-    always("principal.tenant", Type::String),
-    perhaps("principal.project", Type::String),
-    always("principal.team", Type::String),
-    always("request.operation", Type::String),
-    always("request.dialect", Type::String),
-    always("request.model", Type::String),
-    always("request.stream", Type::Bool),
-    perhaps("request.priority", Type::String),
-    always("request.metadata", Type::Map),
+pub(crate) static VARIABLES: [Variable; 42] = [
+    always("principal.key_id", Kind::String),
+    always("principal.tenant", Kind::String),
+    perhaps("principal.project", Kind::String),
+    always("principal.team", Kind::String),
+    perhaps("principal.user", Kind::String),
+    perhaps("principal.role", Kind::String),
+    always("principal.scopes", Kind::Strings),
+    always("principal.tags", Kind::Map),
+    always("request.operation", Kind::String).one_of(operation_names),
+    always("request.dialect", Kind::String).one_of(dialect_names),
+    always("request.model", Kind::String),
+    always("request.stream", Kind::Bool),
+    perhaps("request.priority", Kind::String),
+    always("request.metadata", Kind::Map),
+    // What the caller says it is about: labels of these names.
+    perhaps("request.region", Kind::String),
+    perhaps("request.segment", Kind::String),
+    // Hash of the end user that the caller named.
+    perhaps("request.user", Kind::String),
+    perhaps("request.data_class", Kind::String).only_in(CLASSIFIED),
+    // `null` where the request says too little to tell.
+    perhaps("request.estimated_input_tokens", Kind::Int),
+    // What it needs: `tools`, `vision`, `json_schema` and so on.
+    always("request.capabilities", Kind::Strings),
     // The time of the call in UTC: 0 to 23; 1 for Monday to 7 for Sunday; 1 to 31.
-    always("request.hour", Type::Int),
-    always("request.weekday", Type::Int),
-    always("request.day", Type::Int),
+    always("request.hour", Kind::Int),
+    always("request.weekday", Kind::Int),
+    always("request.day", Kind::Int),
+    always("target.provider", Kind::String).only_in(AT_TARGET),
+    always("target.model", Kind::String).only_in(AT_TARGET),
+    always("target.tags", Kind::Strings).only_in(AT_TARGET),
+    // As configured: `eu-central-1`, `de`, `eu`.
+    perhaps("target.inference_region", Kind::String).only_in(AT_TARGET),
+    perhaps("target.storage_region", Kind::String).only_in(AT_TARGET),
+    perhaps("target.control_plane_region", Kind::String).only_in(AT_TARGET),
+    perhaps("target.operator_jurisdiction", Kind::String).only_in(AT_TARGET),
+    always("target.self_hosted", Kind::Bool).only_in(AT_TARGET),
+    always("target.evidence", Kind::String).only_in(AT_TARGET).one_of(evidence_names),
+    // How many pieces of personal data were found in the input, and of which kinds; `null` if nothing looked for any.
+    perhaps("guard.pii_count", Kind::Int).only_in(LOOKED_AT),
+    perhaps("guard.pii_entities", Kind::Strings).only_in(LOOKED_AT),
     // Rounded down; `null` with a limit of zero.
-    of_budget("budget.used_percent", Type::Int, true),
+    perhaps("budget.used_percent", Kind::Int).only_in(AT_BUDGET),
     // Cents, rounded down: whole numbers, so that no money is ever a float.
-    of_budget("budget.spent_cents", Type::Int, false),
-    of_budget("budget.limit_cents", Type::Int, false),
+    always("budget.spent_cents", Kind::Int).only_in(AT_BUDGET),
+    always("budget.limit_cents", Kind::Int).only_in(AT_BUDGET),
     // False if the spend is unknown or older than the budget accepts.
-    of_budget("budget.certain", Type::Bool, false),
+    always("budget.certain", Kind::Bool).only_in(AT_BUDGET),
+    // Of the attempt that answered. The text itself is for detectors, not for conditions.
+    perhaps("response.model", Kind::String).only_in(AT_ANSWER),
+    always("response.finish_reasons", Kind::Strings).only_in(AT_ANSWER),
+    perhaps("response.output_tokens", Kind::Int).only_in(AT_ANSWER),
+    always("response.tool_calls", Kind::Int).only_in(AT_ANSWER),
 ];
+
+fn operation_names() -> Vec<&'static str> {
+    Operation::ALL.iter().map(|operation| operation.as_str()).collect()
+}
+
+fn dialect_names() -> Vec<&'static str> {
+    Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect()
+}
+
+fn evidence_names() -> Vec<&'static str> {
+    Evidence::ALL.iter().map(|evidence| evidence.as_str()).collect()
+}
 
 /// The variable with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Variable> {
@@ -97,48 +219,129 @@ pub(crate) struct BudgetFacts {
 }
 
 /// Hands variables to the interpreter under their full dotted names, borrowed from the facts, when it asks for them.
+#[derive(Clone, Copy)]
 pub(crate) struct Resolver<'a> {
     pub(crate) facts: &'a Facts<'a>,
+    pub(crate) target: Option<&'a TargetFacts<'a>>,
     pub(crate) budget: Option<BudgetFacts>,
+    pub(crate) answer: Option<&'a AnswerFacts<'a>>,
 }
 
 impl VariableResolver for Resolver<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        let facts = self.facts;
-        Some(match variable {
-            "principal.key_id" => string(&facts.principal.key_id),
-            "principal.tenant" => string(&facts.principal.tenant),
-            "principal.project" => optional(facts.principal.project.as_deref()),
-            "principal.team" => string(&facts.principal.team),
-            "request.operation" => string(facts.operation.as_str()),
-            "request.dialect" => string(facts.dialect.as_str()),
-            "request.model" => string(facts.model),
-            "request.stream" => CowVal::owned(CelBool::from(facts.stream)),
-            "request.priority" => optional(facts.priority),
-            "request.metadata" => map(facts.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-            "request.hour" => int(i64::from(self.time().hour())),
-            "request.weekday" => int(i64::from(self.time().weekday().number_from_monday())),
-            "request.day" => int(i64::from(self.time().day())),
-            // Only `has(principal.project)` and `has(request.priority)` look these up.
-            "principal" => map(facts.principal.project.as_deref().map(|value| ("project", value)).into_iter()),
-            "request" => map(facts.priority.map(|value| ("priority", value)).into_iter()),
-            _ => return self.resolve_budget(variable),
-        })
+        match variable.split_once('.') {
+            Some(("principal", name)) => self.of_principal(name),
+            Some(("request", name)) => self.of_request(name),
+            Some(("target", name)) => self.of_target(name),
+            Some(("guard", name)) => self.of_guard(name),
+            Some(("budget", name)) => self.of_budget(name),
+            Some(("response", name)) => self.of_answer(name),
+            Some(_) => None,
+            // Only `has(request.priority)` and its like look a group up.
+            None => is_group(variable).then(|| present(self.present_in(variable))),
+        }
     }
 }
 
 impl Resolver<'_> {
-    fn resolve_budget<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        let budget = self.budget?;
-        Some(match variable {
-            "budget.used_percent" => match budget.limit.basis_points_used(budget.spent) {
-                Some(basis_points) => int(basis_points / 100),
-                None => CowVal::owned(CelNull),
-            },
-            "budget.spent_cents" => int(cents(budget.spent)),
-            "budget.limit_cents" => int(cents(budget.limit)),
-            "budget.certain" => CowVal::owned(CelBool::from(budget.certain)),
+    fn of_principal(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let principal = self.facts.principal;
+        Some(match name {
+            "key_id" => string(&principal.key_id),
+            "tenant" => string(&principal.tenant),
+            "project" => optional(principal.project.as_deref()),
+            "team" => string(&principal.team),
+            "user" => optional(principal.user.as_deref()),
+            "role" => optional(principal.role.as_deref()),
+            "scopes" => list(principal.scopes.iter().map(String::as_str)),
+            "tags" => map(principal.tags.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
             _ => return None,
+        })
+    }
+
+    fn of_request(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let facts = self.facts;
+        Some(match name {
+            "operation" => string(facts.operation.as_str()),
+            "dialect" => string(facts.dialect.as_str()),
+            "model" => string(facts.model),
+            "stream" => boolean(facts.stream),
+            "priority" => optional(facts.priority),
+            "metadata" => map(facts.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+            "region" => optional(facts.label("region")),
+            "segment" => optional(facts.label("segment")),
+            "user" => optional(facts.user_ref),
+            "data_class" => optional(facts.data_class),
+            "estimated_input_tokens" => facts.estimated_input_tokens.map_or_else(null, whole),
+            "capabilities" => list(facts.capabilities.iter().map(String::as_str)),
+            "hour" => int(i64::from(self.time().hour())),
+            "weekday" => int(i64::from(self.time().weekday().number_from_monday())),
+            "day" => int(i64::from(self.time().day())),
+            _ => return None,
+        })
+    }
+
+    fn of_target(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let target = self.target?;
+        let places = target.places;
+        Some(match name {
+            "provider" => string(target.provider),
+            "model" => string(target.model),
+            "tags" => list(target.tags.iter().map(String::as_str)),
+            "inference_region" => optional(places.inference.as_ref().map(|place| place.as_str())),
+            "storage_region" => optional(places.storage.as_ref().map(|place| place.as_str())),
+            "control_plane_region" => optional(places.control_plane.as_ref().map(|place| place.as_str())),
+            "operator_jurisdiction" => optional(places.operator.as_ref().map(|place| place.as_str())),
+            "self_hosted" => boolean(target.self_hosted),
+            "evidence" => string(places.evidence.as_str()),
+            _ => return None,
+        })
+    }
+
+    fn of_guard(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let Some(found) = self.facts.pii_counts else { return Some(null()) };
+        Some(match name {
+            "pii_count" => whole(found.iter().map(|(_, count)| u64::from(*count)).sum()),
+            "pii_entities" => list(found.iter().filter(|(_, count)| *count > 0).map(|(entity, _)| entity.as_str())),
+            _ => return None,
+        })
+    }
+
+    fn of_budget(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let budget = self.budget?;
+        Some(match name {
+            "used_percent" => match budget.limit.basis_points_used(budget.spent) {
+                Some(basis_points) => int(basis_points / 100),
+                None => null(),
+            },
+            "spent_cents" => int(cents(budget.spent)),
+            "limit_cents" => int(cents(budget.limit)),
+            "certain" => boolean(budget.certain),
+            _ => return None,
+        })
+    }
+
+    fn of_answer(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let answer = self.answer?;
+        Some(match name {
+            "model" => optional(answer.model),
+            "finish_reasons" => list(answer.finish_reasons.iter().map(String::as_str)),
+            "output_tokens" => answer.output_tokens.map_or_else(null, whole),
+            "tool_calls" => whole(answer.tool_calls),
+            _ => return None,
+        })
+    }
+
+    /// Names of the optional variables of a group that have a value.
+    fn present_in(&self, group: &str) -> impl Iterator<Item = &'static str> {
+        let optional = VARIABLES.iter().filter(|variable| variable.optional);
+        let in_group = optional.filter_map(move |variable| {
+            let (of, name) = variable.name.split_once('.')?;
+            (of == group).then_some((variable.name, name))
+        });
+        in_group.filter_map(|(full, name)| {
+            let is_there = self.resolve(full).is_some_and(|value| *value.get_type() != NULL_TYPE);
+            is_there.then_some(name)
         })
     }
 
@@ -147,27 +350,10 @@ impl Resolver<'_> {
     }
 }
 
+fn whole<'b>(number: u64) -> CowVal<'b, 'b> {
+    int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
 fn cents(amount: Usd) -> i64 {
     i64::try_from(amount.get().div_euclid(10_000_000_000)).unwrap_or(i64::MAX)
-}
-
-fn string(text: &str) -> CowVal<'_, '_> {
-    CowVal::owned(CelString::from(text))
-}
-
-fn optional(text: Option<&str>) -> CowVal<'_, '_> {
-    text.map_or_else(|| CowVal::owned(CelNull), string)
-}
-
-// Every whole number is an `int`: `uint` and `int` do not add up in CEL.
-fn int<'b>(number: i64) -> CowVal<'b, 'b> {
-    CowVal::owned(CelInt::from(number))
-}
-
-fn map<'b>(entries: impl Iterator<Item = (&'b str, &'b str)>) -> CowVal<'b, 'b> {
-    let entry = |(name, value): (&'b str, &'b str)| {
-        let value: Box<dyn Val + 'b> = Box::new(CelString::from(value));
-        (CelMapKey::from(name), value)
-    };
-    CowVal::owned(CelMap::from(entries.map(entry).collect::<HashMap<_, _>>()))
 }

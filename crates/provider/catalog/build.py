@@ -36,7 +36,10 @@ CLASSES = {
 }
 # What a call's usage does not tell apart; the whole class is billed at the rate of its parent (README.md).
 FOLDED = {"cache_audio_read_mtok", "cache_image_read_mtok", "storage_searches_kcount"}
-ORDER = [*CLASSES.values()]
+# What a call may use beside tokens: sound by the second, pictures by the piece, speech by the million characters.
+UNITS = ["audio_second", "image", "characters"]
+UNIT_TEXTS = {"audio_second": "per second of sound", "image": "per picture", "characters": "per million characters spoken"}
+ORDER = [*CLASSES.values(), *UNITS]
 # Conditions of genai-prices and the service tiers they are here.
 TIERS = {("processing", "batch"): "batch", ("speed", "fast"): "fast"}
 # Inference profiles of Bedrock. `standard`: the price of the row without a region. `own`: only a row of that name.
@@ -299,9 +302,35 @@ def place(key, entry):
     return provider, name, region
 
 
-def litellm_rows(entry):
+def unit_rows(provider, entry):
+    """Of a model that is sold by one unit beside tokens, and by nothing else; what depends on a size or a quality, or has a
+    least amount (Groq bills ten seconds at least), is not."""
+    costs = {field: decimal.Decimal(value) for field, value in entry.items() if "cost" in field and field not in TOOLS and isinstance(value, (int, decimal.Decimal)) and value}
+    mode = entry.get("mode")
+    rate = None
+    if mode == "audio_transcription" and provider != "groq" and costs.keys() <= {"input_cost_per_second", "output_cost_per_second"}:
+        # Some state the one price twice.
+        if len(set(costs.values())) == 1:
+            rate = ("audio_second", costs.get("input_cost_per_second"))
+    elif mode == "audio_speech" and costs.keys() == {"input_cost_per_character"}:
+        rate = ("characters", costs["input_cost_per_character"] * 1_000_000)
+    elif mode in ("image_generation", "image_edit") and len(costs) == 1 and costs.keys() <= {"output_cost_per_image", "input_cost_per_image"}:
+        rate = ("image", *costs.values())
+    if rate is None or rate[1] is None:
+        return []
+    return [{"from": datetime.date.min, "rates": {rate[0]: rate[1]}}]
+
+
+def litellm_rows(provider, key, entry):
     if entry.get("mode") not in MODES:
         return []
+    # A name with a size is a price of another model under some condition.
+    units = unit_rows(provider, entry) if "-x-" not in key else []
+    if units:
+        return units
+    if provider in ("openai", "azure") and entry.get("output_cost_per_token") and entry.get("input_cost_per_audio_token"):
+        # Sold by the token; the price by the second beside it is the vendor's own estimate.
+        entry = {field: value for field, value in entry.items() if field != "input_cost_per_second"}
     if any(UNCOUNTED.search(field) for field, value in entry.items() if "cost" in field and field not in TOOLS and value):
         return []
     per_token = {field: value for field, value in entry.items() if re.match(r"(in|out)put_cost_per_\w*token|cache_", field)}
@@ -515,7 +544,7 @@ def add_litellm(files, entries, report):
             continue
         provider, name, region = placed
         limits.setdefault((provider, name), entry)
-        rows = litellm_rows(entry)
+        rows = litellm_rows(provider, key, entry)
         if rows:
             source = entry.get("source") or "https://github.com/BerriAI/litellm"
             grouped[provider, name].setdefault(region, ([{**row, "source": source} for row in rows], entry))
@@ -667,12 +696,16 @@ def file_text(file, versions):
     default = file.source or counted.most_common(1)[0][0]
     names = {source: f"s{index}" for index, source in enumerate(sorted(source for source in counted if source != default), 1)}
     origin = " and ".join(versions[key] for key in ("genai", "litellm") if any(key == ("litellm" if "source" in row else "genai") for model in file.models for row in model["rows"]))
+    units = {name for model in file.models for row in model["rows"] for name in row["rates"] if name in UNITS}
+    beside = f"# Also here: {', '.join(f'`{name}` {UNIT_TEXTS[name]}' for name in UNITS if name in units)}.\n"
     lines = [
         f"# Prices of {file.title}, US dollars per million tokens (`web_search` and `per_request`: per thousand). Facts from the\n",
         f"# pages named below as collected by {origin}; read on {READ}.\n",
         "# Written by build.py from those packages; a correction belongs there or in `catalog.prices`. README.md has the rules.\n",
         f"provider: {file.name}\n",
     ]
+    if units:
+        lines.insert(3, beside)
     if file.name in ALSO:
         lines.append(f"also_called: [{', '.join(ALSO[file.name])}]\n")
     lines.append(f"source: {json.dumps(default) if ' ' in default or '#' in default else default}\nchecked: {READ}\n")

@@ -36,9 +36,15 @@ pub enum ErrorKind {
     TooLarge,
     /// Wait, then retry.
     Throttled,
-    /// Retry.
+    /// Pay, or have the limit raised; to wait does not help.
+    Spent,
+    /// Retry: the way to the provider is broken.
     Unavailable,
-    /// Report the interaction id.
+    /// Retry later: the provider is out of capacity.
+    Overloaded,
+    /// Retry: the provider took too long.
+    Late,
+    /// Retry, and report the interaction id if it stays: something failed inside.
     Internal,
 }
 
@@ -49,6 +55,8 @@ pub struct ErrorShape {
     pub code: String,
     /// One sentence that names the object and says what to do.
     pub message: String,
+    /// Path of the field of the request that is at fault, where it is one.
+    pub param: Option<String>,
     /// What the caller should do about it.
     pub kind: ErrorKind,
     /// Status the response carries; inside a stream, the one it would have carried.

@@ -264,8 +264,11 @@ pub fn kind_of(class: &str) -> ErrorKind {
         FORBIDDEN => ErrorKind::Denied,
         NOT_FOUND => ErrorKind::NotFound,
         TOO_LARGE => ErrorKind::TooLarge,
-        RATE_LIMITED | QUOTA_EXHAUSTED => ErrorKind::Throttled,
-        _ => ErrorKind::Unavailable,
+        RATE_LIMITED => ErrorKind::Throttled,
+        QUOTA_EXHAUSTED => ErrorKind::Spent,
+        OVERLOADED => ErrorKind::Overloaded,
+        TIMEOUT => ErrorKind::Late,
+        _ => ErrorKind::Internal,
     }
 }
 

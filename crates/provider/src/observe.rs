@@ -57,6 +57,8 @@ pub struct Observation {
     pub cost: Option<Usd>,
     /// Seconds of audio the provider counted instead of tokens, as it wrote the number.
     pub audio_seconds: Option<String>,
+    /// Pictures in the answer.
+    pub images: Option<u64>,
 }
 
 impl Observation {
@@ -106,6 +108,7 @@ struct Reading {
     service_tier: Option<String>,
     cost: Option<Usd>,
     audio_seconds: Option<String>,
+    images: Option<u64>,
 }
 
 impl Reading {
@@ -259,6 +262,7 @@ fn sum_up(reading: Reading, complete: bool) -> Observation {
         service_tier: reading.service_tier,
         cost: reading.cost,
         audio_seconds: reading.audio_seconds,
+        images: reading.images,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tollgate_interaction::Operation;
 
 /// The table as it comes with the program.
 const BUILTIN: &str = include_str!("../presets.yaml");
@@ -50,22 +51,85 @@ pub enum Api {
     Chat,
     /// `/responses`.
     Responses,
+    /// `/completions`.
+    Completions,
     /// `/embeddings`.
     Embeddings,
     /// `/rerank`.
     Rerank,
+    /// `/moderations`.
+    Moderations,
+    /// `/images/…`.
+    Images,
+    /// `/audio/speech`.
+    Speech,
+    /// `/audio/transcriptions`.
+    Transcription,
+    /// `/audio/translations`.
+    Translation,
+    /// `/files`.
+    Files,
+    /// `/batches`.
+    Batches,
+    /// `/realtime`, over a WebSocket.
+    Realtime,
 }
 
 impl Api {
+    /// All of them.
+    pub const ALL: [Api; 13] = [
+        Api::Chat,
+        Api::Responses,
+        Api::Completions,
+        Api::Embeddings,
+        Api::Rerank,
+        Api::Moderations,
+        Api::Images,
+        Api::Speech,
+        Api::Transcription,
+        Api::Translation,
+        Api::Files,
+        Api::Batches,
+        Api::Realtime,
+    ];
+
     /// As the table writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Api::Chat => "chat",
             Api::Responses => "responses",
+            Api::Completions => "completions",
             Api::Embeddings => "embeddings",
             Api::Rerank => "rerank",
+            Api::Moderations => "moderations",
+            Api::Images => "images",
+            Api::Speech => "speech",
+            Api::Transcription => "transcription",
+            Api::Translation => "translation",
+            Api::Files => "files",
+            Api::Batches => "batches",
+            Api::Realtime => "realtime",
         }
+    }
+
+    /// The one by which an operation beside chat is served, of those that callers of OpenAI's formats have.
+    #[must_use]
+    pub const fn of(operation: Operation) -> Option<Api> {
+        Some(match operation {
+            Operation::Completions => Api::Completions,
+            Operation::Embeddings => Api::Embeddings,
+            Operation::Rerank => Api::Rerank,
+            Operation::Moderations => Api::Moderations,
+            Operation::Images => Api::Images,
+            Operation::Speech => Api::Speech,
+            Operation::Transcription => Api::Transcription,
+            Operation::Translation => Api::Translation,
+            Operation::Files => Api::Files,
+            Operation::Batches => Api::Batches,
+            Operation::Realtime => Api::Realtime,
+            _ => return None,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! found by its exact id, by a stated alias, or by its id plus a snapshot date where the row says so; never by what its
 //! name contains. An unknown price is an error, not zero.
 
+mod beside;
 mod builtin;
 mod calendar;
 mod check;
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use tollgate_interaction::{Usage, Usd};
 
+pub use beside::{Beside, characters_to_speak};
 pub(crate) use calendar::{civil_date, days_since_1970};
 pub use check::{Finding, Severity, check};
 pub use diff::{Change, Diff, Verdict, diff};
@@ -103,10 +105,10 @@ pub enum PriceError {
         /// Of the call or of the model's name; empty if neither states one.
         region: String,
     },
-    /// The provider did not say how many tokens there were.
-    #[error("the {class} tokens are unknown, so there is no cost; see `usage_source`")]
+    /// The provider did not say how many there were.
+    #[error("the {} unknown, so there is no cost; see `usage_source`", are(class))]
     UnknownUsage {
-        /// `input` or `output`.
+        /// As the catalogue calls it: `input`, `output`, `audio_second`.
         class: &'static str,
     },
     /// A class of tokens occurred that the row does not price and that is not billed as ordinary input or output.
@@ -123,6 +125,16 @@ pub enum PriceError {
         /// `input` or `output`.
         class: &'static str,
     },
+}
+
+/// What of a class is counted, for a sentence.
+fn are(class: &str) -> String {
+    match class {
+        "audio_second" => "seconds of sound are".to_owned(),
+        "image" => "number of pictures is".to_owned(),
+        "characters" => "characters are".to_owned(),
+        class => format!("{class} tokens are"),
+    }
 }
 
 /// What a model takes and gives at most, where the sources know it.
@@ -230,9 +242,17 @@ impl Catalog {
     /// # Errors
     /// [`PriceError`] says what is not known; the cost is then NULL.
     pub fn cost(&self, call: &Call<'_>) -> Result<Priced, PriceError> {
+        self.cost_beside(call, &Beside::default())
+    }
+
+    /// What the call costs with what it used `beside` tokens and tools.
+    ///
+    /// # Errors
+    /// As for [`Catalog::cost`].
+    pub fn cost_beside(&self, call: &Call<'_>, beside: &Beside) -> Result<Priced, PriceError> {
         let row = self.row(call)?;
         let (rates, _) = row.price.rates_for(call.usage.input_tokens);
-        let cost = rates.bill(call.usage, |_| ()).map_err(|gap| row.error(gap))?;
+        let cost = rates.bill(call.usage, beside, |_| ()).map_err(|gap| row.error(gap))?;
         Ok(Priced { cost, price_id: row.id() })
     }
 
@@ -241,9 +261,10 @@ impl Catalog {
     ///
     /// # Errors
     /// [`PriceError`] says what is not known of the model that was asked for.
-    pub fn cost_as_served(&self, call: &Call<'_>, served: Option<&str>) -> Result<Priced, PriceError> {
-        let by_served = served.filter(|served| *served != call.model).map(|model| self.cost(&Call { model, ..*call }));
-        by_served.and_then(Result::ok).map_or_else(|| self.cost(call), Ok)
+    pub fn cost_as_served(&self, call: &Call<'_>, served: Option<&str>, beside: &Beside) -> Result<Priced, PriceError> {
+        let cost = |model| self.cost_beside(&Call { model, ..*call }, beside);
+        let by_served = served.filter(|served| *served != call.model).map(cost);
+        by_served.and_then(Result::ok).map_or_else(|| cost(call.model), Ok)
     }
 
     /// Dollars per million ordinary input tokens by the newest row, for comparing models before a call.

@@ -189,6 +189,7 @@ impl Listener {
             service_tier: None,
             cost: None,
             audio_seconds: None,
+            images: None,
         }
     }
 

@@ -254,6 +254,7 @@ fn refusal(dialect: Dialect, script: &Script, key: u64, code: &str, message: Str
     let error = ErrorShape {
         code: code.to_owned(),
         message,
+        param: None,
         kind: ErrorKind::Invalid,
         http_status: 400,
         interaction_id: String::new(),

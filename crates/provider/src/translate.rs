@@ -21,7 +21,7 @@ use tollgate_interaction::Dialect;
 
 pub use call::{AnswerStream, answer_at, request_at};
 pub(crate) use fields::{Fields, read_said, read_text};
-pub use losses::{Losses, OnUnsupported, Unsupported};
+pub use losses::{Losses, MAX_NAMED, OnUnsupported, Unsupported, UnsupportedField};
 pub use stream::StreamTranslator;
 pub(crate) use stream::{ReadStream, WriteStream};
 
@@ -46,7 +46,7 @@ pub struct Asked {
     pub id: String,
     /// Stands for the time of the answer where the provider gives none. Seconds since 1970.
     pub created_at_s: i64,
-    /// Model, as the caller wrote it; stands for the served one where the provider names none.
+    /// Model that was called, by its provider's name for it; stands for the served one where the answer names none.
     pub model: String,
     /// Whether the caller of a Chat Completions stream wants the usage chunk.
     pub include_usage: bool,
@@ -119,7 +119,7 @@ pub fn read(from: Dialect, body: &[u8], address: Address<'_>) -> Result<Request,
 /// Writes what [`read`] has read for a provider of dialect `to` with `quirks`, which knows the model as `model`.
 ///
 /// # Errors
-/// [`Unsupported`] names the field of the caller's that the dialect cannot express.
+/// [`Unsupported`] names the fields of the caller's that the dialect cannot express.
 pub fn write(
     quirks: &Quirks,
     to: Dialect,
@@ -169,15 +169,17 @@ fn check_schemas(request: &Request) -> Result<(), RequestError> {
 /// Writes a request in `dialect`.
 ///
 /// # Errors
-/// [`Unsupported`] names the field of the caller's that the dialect cannot express.
+/// [`Unsupported`] names the fields of the caller's that the dialect cannot express.
 pub fn write_request(dialect: Dialect, request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
-    match dialect {
+    let written = match dialect {
         Dialect::Openai => openai::request::write(request, losses),
         Dialect::Anthropic => anthropic::request::write(request, losses),
         Dialect::Responses => responses::request::write(request, losses),
         Dialect::Gemini => gemini::request::write(request, losses),
         Dialect::Bedrock => bedrock::request::write(request, losses),
-    }
+    }?;
+    losses.check()?;
+    Ok(written)
 }
 
 /// Translates a whole answer from the provider's dialect to the caller's.

@@ -161,8 +161,9 @@ fn every_response_is_read_alike_however_it_is_cut() {
             service_tier: None,
             cost: None,
             audio_seconds: audio_seconds.clone(),
+            images: None,
         };
-        let plain = |observed: Observation| Observation { service_tier: None, cost: None, ..observed };
+        let plain = |observed: Observation| Observation { service_tier: None, cost: None, images: None, ..observed };
         for (way, pieces) in replays(&recording.response) {
             assert_eq!(plain(observed(recording, &pieces)), expected, "{} {way}", recording.name);
         }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use tollgate_config::{Config, ConfigError};
+use tollgate_config::{Config, ConfigError, PricesError};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
-            let usage = error.downcast_ref::<ConfigError>().is_some();
+            let usage = error.is::<ConfigError>() || error.is::<PricesError>();
             ExitCode::from(if usage { EXIT_BAD_CONFIGURATION } else { 1 })
         }
     }
@@ -58,6 +58,9 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     let config = Config::load(Some(&arguments.config))?;
+    for doubt in config.doubts() {
+        tracing::warn!("{}:{doubt}", arguments.config.display());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(run::until_stopped(config, arguments))
 }

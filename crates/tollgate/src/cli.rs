@@ -1,8 +1,9 @@
 //! The command line: what can be asked for, and nothing about how it is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tollgate_console::unpriced::word;
 
 use crate::command;
 
@@ -12,8 +13,30 @@ use crate::command;
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Of `serve`, which is what the program does without a command.
+    #[command(flatten)]
+    pub(crate) serve: command::serve::ServeArgs,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Cli {
+    /// The command, `serve` without one.
+    ///
+    /// # Errors
+    /// If options of `serve` stand before another command.
+    pub(crate) fn chosen(self) -> Result<Command, clap::Error> {
+        match self.command {
+            None => Ok(Command::Serve(self.serve)),
+            Some(Command::Serve(args)) => Ok(Command::Serve(args.or(self.serve))),
+            Some(Command::Demo(args)) => Ok(Command::Demo(args.at(self.serve))),
+            Some(command) if self.serve.is_empty() => Ok(command),
+            Some(_) => Err(Cli::command().error(
+                clap::error::ErrorKind::ArgumentConflict,
+                "`--gateway` and `--console` are addresses that `serve` and `demo` listen on; this command listens nowhere",
+            )),
+        }
+    }
 }
 
 /// Options of every command.
@@ -23,11 +46,28 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Directory of everything that is kept on this machine.
-    #[arg(long, global = true, value_name = "DIR", default_value = "tollgate-data", env = "TOLLGATE_DATA")]
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DATA, env = "TOLLGATE_DATA")]
     pub(crate) data: PathBuf,
     /// Prints JSON for machines.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// The data directory, unless another is named.
+const DEFAULT_DATA: &str = "tollgate-data";
+
+impl Common {
+    /// How a command begins that is about the same configuration and data: `tollgate --config tollgate.yaml`.
+    pub(crate) fn program(&self) -> String {
+        let mut program = "tollgate".to_owned();
+        if let Some(config) = &self.config {
+            program.push_str(&format!(" --config {}", word(&config.to_string_lossy())));
+        }
+        if self.data != Path::new(DEFAULT_DATA) {
+            program.push_str(&format!(" --data {}", word(&self.data.to_string_lossy())));
+        }
+        program
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +99,12 @@ pub(crate) enum Command {
     /// Tokens for the console's API and the command line.
     #[command(subcommand)]
     Token(command::token::TokenCommand),
+    /// People: list them, give them roles and teams.
+    #[command(subcommand)]
+    User(command::people::UserCommand),
+    /// Teams.
+    #[command(subcommand)]
+    Team(command::people::TeamCommand),
     /// The database of keys, people and policies: move it to another one.
     #[command(subcommand)]
     Metastore(command::metastore::MetastoreCommand),
@@ -77,10 +123,32 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
+
+    fn parsed(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).unwrap().chosen().unwrap()
+    }
+
+    #[test]
+    fn an_address_may_stand_before_serve_or_without_it() {
+        for line in ["tollgate --gateway h:1", "tollgate serve --gateway h:1", "tollgate --gateway h:1 serve"] {
+            let Command::Serve(args) = parsed(line) else { panic!("`{line}` does not serve") };
+            assert_eq!(args.gateway.as_deref(), Some("h:1"), "{line}");
+        }
+        assert!(
+            matches!(parsed("tollgate --console h:1 demo"), Command::Demo(args) if args.console.as_deref() == Some("h:1"))
+        );
+    }
+
+    #[test]
+    fn an_address_before_a_command_that_listens_nowhere_is_refused_by_name() {
+        let cli = Cli::try_parse_from(["tollgate", "--gateway", "h:1", "key", "list"]).unwrap();
+        let error = cli.chosen().unwrap_err().to_string();
+        assert!(error.contains("`serve` and `demo` listen on"), "{error}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

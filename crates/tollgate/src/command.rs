@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod lake;
 pub(crate) mod metastore;
 pub(crate) mod mock_provider;
+pub(crate) mod people;
 pub(crate) mod policy;
 pub(crate) mod prices;
 pub(crate) mod rebuild;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Common};
 
 // The system allocator keeps freed memory per thread; under many concurrent calls that is most of the footprint.
 #[global_allocator]
@@ -38,29 +38,33 @@ fn give_back_memory_at_once() {
 fn main() -> ExitCode {
     give_back_memory_at_once();
     let cli = Cli::parse();
-    match start(cli) {
+    let common = cli.common.clone();
+    let command = match cli.chosen() {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    match start(common, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&error);
-            let usage = error.downcast_ref::<tollgate_config::ConfigError>().is_some();
+            let usage = error.is::<tollgate_config::ConfigError>() || error.is::<tollgate_config::PricesError>();
             ExitCode::from(if usage { EXIT_BAD_CONFIGURATION } else { 1 })
         }
     }
 }
 
-fn start(cli: Cli) -> anyhow::Result<()> {
+fn start(common: Common, command: Command) -> anyhow::Result<()> {
     // Both ring and aws-lc are linked, so rustls cannot choose by itself and would panic at first use.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider was installed before this one");
     }
     telemetry::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(perform(cli))
+    runtime.block_on(perform(common, command))
 }
 
-async fn perform(cli: Cli) -> anyhow::Result<()> {
-    let common = cli.common;
-    match cli.command.unwrap_or_else(|| Command::Serve(Default::default())) {
+async fn perform(common: Common, command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Serve(args) => command::serve::run(common, args).await,
         Command::Demo(args) => command::demo::run(common, args).await,
         Command::Sql(args) => command::sql::run(common, args).await,
@@ -72,6 +76,8 @@ async fn perform(cli: Cli) -> anyhow::Result<()> {
         Command::Witness(args) => command::witness::run(common, args).await,
         Command::Key(key) => command::key::run(common, key).await,
         Command::Token(token) => command::token::run(common, token).await,
+        Command::User(command) => command::people::user(common, command).await,
+        Command::Team(command) => command::people::teams(common, command).await,
         Command::Metastore(command) => command::metastore::run(common, command).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,
         Command::Prices(prices) => command::prices::run(common, prices).await,

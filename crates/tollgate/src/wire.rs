@@ -9,6 +9,7 @@ mod node;
 mod prices;
 mod reprice;
 mod sso;
+mod unpriced;
 mod witness;
 
 use std::sync::Arc;

@@ -200,7 +200,9 @@ fn find_end(segment: &Segment, salt: u32) -> io::Result<End> {
             Step::BadHeader => {
                 let next = end.last_seq.map_or(segment.first_seq, |seq| seq + 1);
                 let seqs = plausible(next, length - reader.offset());
-                if let Some(offset) = reader.find_header(length, &seqs)? {
+                if let Some((offset, seq)) = reader.find_header(length, &seqs)? {
+                    // Whatever stood before it was given out, also if this one turns out to be a torn write.
+                    end.last_seq = end.last_seq.max((seq > next).then_some(seq - 1));
                     reader.seek(offset);
                 } else if reader.is_zero_until(length)? {
                     end.cut_to = Some(reader.offset());

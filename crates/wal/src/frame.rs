@@ -1,10 +1,13 @@
 //! One frame: how an event stands in a segment, and how it is read back. The layout is specified in `docs/wal.md`.
 //! Pure: no files here, and no order among frames beyond the number a frame is given.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use tollgate_interaction::event::DecodeEventError;
 use tollgate_interaction::{Event, EventKind};
+use zstd::bulk::Compressor;
 
 /// Size of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 25;
@@ -12,11 +15,16 @@ pub(crate) const HEADER_BYTES: usize = 25;
 /// Largest body a reader accepts and a writer produces, compressed or not.
 pub(crate) const MAX_BODY_BYTES: usize = 256 << 20;
 
-/// Bodies above this are compressed: below, LZ4 costs more CPU than the bytes it saves.
+/// Bodies above this are compressed: below, it costs more CPU than the bytes it saves.
 const COMPRESS_ABOVE_BYTES: usize = 4096;
 
-/// Set in the kind byte of a frame whose body is LZ4.
-const COMPRESSED: u8 = 0x80;
+/// Set in the kind byte of a frame whose body is a Zstandard frame.
+const ZSTD: u8 = 0x40;
+/// Set in the kind byte of a frame whose body is an LZ4 block: read, no longer written.
+const LZ4: u8 = 0x80;
+
+/// A segment lives for seconds, so speed counts: see `docs/adr/0010-wal-bodies-in-fast-zstandard.md`.
+const ZSTD_LEVEL: i32 = -10;
 
 /// Kind of the note that counts dropped events. Events use the numbers of [`EventKind`].
 const DROPS_KIND: u8 = 3;
@@ -101,7 +109,9 @@ impl DropCount {
         match kind {
             EventKind::Opened => self.opened += 1,
             EventKind::Settled => self.settled += 1,
-            EventKind::Control | EventKind::Access | EventKind::Gap | EventKind::Price => self.governance += 1,
+            EventKind::Control | EventKind::Access | EventKind::Gap | EventKind::Price | EventKind::Feedback => {
+                self.governance += 1
+            }
         }
     }
 
@@ -152,7 +162,7 @@ impl Frame {
             && let Some(compressed) = compress(&bytes[HEADER_BYTES..])
         {
             bytes = compressed;
-            kind |= COMPRESSED;
+            kind |= ZSTD;
         }
         Ok(Frame::new(bytes, kind, Subject::Event(event.kind())))
     }
@@ -191,12 +201,25 @@ fn payload_bytes(event: &Event) -> usize {
     }
 }
 
-/// Room for a header, the length of `body`, and its LZ4 block; `None` if that is no smaller.
+/// Length of the body before compression, which stands before the compressed block.
+const LENGTH_BYTES: usize = 4;
+
+thread_local! {
+    // A context is half a megabyte of tables that need not be allocated for each frame.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Room for a header, the length of `body`, and its Zstandard frame; `None` if that is no smaller.
 fn compress(body: &[u8]) -> Option<Vec<u8>> {
-    const LENGTH_BYTES: usize = 4;
     let start = HEADER_BYTES + LENGTH_BYTES;
-    let mut bytes = vec![0; start + lz4_flex::block::get_maximum_output_size(body.len())];
-    let compressed = lz4_flex::block::compress_into(body, &mut bytes[start..]).ok()?;
+    let mut bytes = vec![0; start + zstd::zstd_safe::compress_bound(body.len())];
+    let compressed = COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(ZSTD_LEVEL).ok()?),
+        };
+        compressor.compress_to_buffer(body, &mut bytes[start..]).ok()
+    })?;
     if LENGTH_BYTES + compressed >= body.len() {
         return None;
     }
@@ -204,6 +227,18 @@ fn compress(body: &[u8]) -> Option<Vec<u8>> {
     bytes.truncate(start + compressed);
     bytes.shrink_to_fit();
     Some(bytes)
+}
+
+/// The body of a frame with the `codec` of its kind byte.
+fn decompress(codec: u8, body: &[u8]) -> Option<Vec<u8>> {
+    let (length, block) = body.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= MAX_BODY_BYTES)?;
+    let plain = match codec {
+        ZSTD => zstd::bulk::decompress(block, length).ok()?,
+        LZ4 => lz4_flex::block::decompress(block, length).ok()?,
+        _ => return None,
+    };
+    Some(plain).filter(|plain| plain.len() == length)
 }
 
 /// What a body holds.
@@ -222,7 +257,7 @@ pub(crate) enum ContentError {
     UnknownKind { kind: u8 },
     #[error("a frame holds `{count}` events; this version reads one per frame")]
     Count { count: u32 },
-    #[error("the body is not an LZ4 block of the length it states")]
+    #[error("the body is not a compressed block of the length it states")]
     Compression,
     #[error("the body is not the note of dropped events that its kind promises")]
     Drops(#[source] minicbor::decode::Error),
@@ -235,19 +270,12 @@ pub(crate) fn decode(header: &FrameHeader, body: &[u8]) -> Result<Content, Conte
     if header.count != 1 {
         return Err(ContentError::Count { count: header.count });
     }
-    if header.kind & COMPRESSED == 0 {
+    let codec = header.kind & (ZSTD | LZ4);
+    if codec == 0 {
         return decode_plain(header.kind, &Bytes::copy_from_slice(body));
     }
-    let (length, block) = body.split_first_chunk::<4>().ok_or(ContentError::Compression)?;
-    let length = u32::from_le_bytes(*length) as usize;
-    if length > MAX_BODY_BYTES {
-        return Err(ContentError::Compression);
-    }
-    let plain = lz4_flex::block::decompress(block, length).map_err(|_| ContentError::Compression)?;
-    if plain.len() != length {
-        return Err(ContentError::Compression);
-    }
-    decode_plain(header.kind & !COMPRESSED, &plain.into())
+    let plain = decompress(codec, body).ok_or(ContentError::Compression)?;
+    decode_plain(header.kind & !codec, &plain.into())
 }
 
 fn decode_plain(kind: u8, body: &Bytes) -> Result<Content, ContentError> {
@@ -290,7 +318,20 @@ mod tests {
         let text = Frame::of_event(&samples::opened(1, 100_000)).unwrap();
         assert!(text.bytes.len() < 20_000, "{}", text.bytes.len());
         let noise = Frame::of_event(&samples::opened_with(1, samples::noise(100_000))).unwrap();
-        assert_eq!(noise.header.kind & COMPRESSED, 0);
+        assert_eq!(noise.header.kind & (ZSTD | LZ4), 0);
+    }
+
+    #[test]
+    fn a_body_that_an_earlier_version_compressed_reads_back() {
+        let event = samples::opened(1, 100_000);
+        let mut plain = Vec::new();
+        event.encode_into(&mut plain);
+        let mut body = u32::try_from(plain.len()).unwrap().to_le_bytes().to_vec();
+        body.extend(lz4_flex::block::compress(&plain));
+        let length = u32::try_from(body.len()).unwrap();
+        let kind = event.kind() as u8 | LZ4;
+        let header = FrameHeader { length, body_crc: crc32c::crc32c(&body), kind, first_seq: 7, count: 1 };
+        assert_eq!(decode(&header, &body).unwrap(), Content::Event(event));
     }
 
     #[test]

@@ -216,8 +216,12 @@ impl Wal {
         let (segment_writer, segment) = segment_writer::start(&*disk, &dir, header, segments.next_ordinal())
             .map_err(WalError::io("create a segment in", &dir))?;
         segments.push(segment);
-        for empty in empty {
-            disk.remove(&empty).map_err(WalError::io("delete", &empty))?;
+        for empty in &empty {
+            disk.remove(empty).map_err(WalError::io("delete", empty))?;
+        }
+        if !empty.is_empty() {
+            // A loss of power must not bring them back: once this epoch has events, what they claim to hold would count.
+            disk.sync_dir(&dir).map_err(WalError::io("sync", &dir))?;
         }
         let limits = Limits { segment_bytes, quota_bytes, on_full, salt };
         let shared = Shared::new(disk, (dir, writer, epoch), limits, segment_writer, segments);

@@ -77,17 +77,17 @@ impl SegmentReader {
         self.here().get(HEADER_BYTES..HEADER_BYTES + header.length as usize).unwrap_or_default()
     }
 
-    /// Looks behind this place for a frame header with a number in `seqs`; returns its offset.
-    pub(crate) fn find_header(&self, end: u64, seqs: &RangeInclusive<u64>) -> io::Result<Option<u64>> {
+    /// Looks behind this place for a frame header with a number in `seqs`; returns its offset and that number.
+    pub(crate) fn find_header(&self, end: u64, seqs: &RangeInclusive<u64>) -> io::Result<Option<(u64, u64)>> {
         let mut start = self.offset + 1;
         while start + HEADER_BYTES as u64 <= end {
             let window = self.bytes(start, end.min(start + CHUNK_BYTES as u64))?;
-            let found = window.windows(HEADER_BYTES).position(|bytes| {
-                let header = bytes.first_chunk().and_then(|bytes| FrameHeader::read(bytes, self.salt));
-                header.is_some_and(|header| seqs.contains(&header.first_seq))
+            let found = window.windows(HEADER_BYTES).zip(start..).find_map(|(bytes, offset)| {
+                let header = bytes.first_chunk().and_then(|bytes| FrameHeader::read(bytes, self.salt))?;
+                seqs.contains(&header.first_seq).then_some((offset, header.first_seq))
             });
-            if let Some(position) = found {
-                return Ok(Some(start + position as u64));
+            if found.is_some() {
+                return Ok(found);
             }
             if window.len() < HEADER_BYTES {
                 return Ok(None);

@@ -304,7 +304,7 @@ impl Tail {
             Step::BadBody(header) => self.keep_damage(segment, reader, reader.offset() + header.frame_bytes())?,
             Step::BadHeader | Step::Incomplete => {
                 let seqs = self.plausible(segment, due_seq, end - reader.offset());
-                let next = reader.find_header(end, &seqs)?.unwrap_or(end);
+                let next = reader.find_header(end, &seqs)?.map_or(end, |(offset, _)| offset);
                 self.keep_damage(segment, reader, next)?;
             }
         }

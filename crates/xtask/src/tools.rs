@@ -33,8 +33,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Python packages the benchmarks compare with.
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83", "duckdb>=1.3", "pyarrow>=21"];
-/// npm packages the tests use: a server of Azure Blob Storage.
-const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0"];
+/// npm packages the tests use: a server of Azure Blob Storage, and a certified OpenID provider.
+const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0", "oidc-provider@9.13.3"];
 /// npm packages that are clients. The newest that run on Node 20: later ones want 22.
 const NODE_CLIENTS: &[&str] = &[
     "openai@6.49.0",
@@ -65,6 +65,7 @@ impl Tools {
             .env("TOLLGATE_TOOLS_PYTHON", &self.python)
             .env("TOLLGATE_TOOLS_NODE_MODULES", &self.node_modules)
             .env("TOLLGATE_TOOLS_NODE_CLIENTS", &self.node_clients)
+            .env("TOLLGATE_TOOLS_NODE_SERVERS", &self.node_servers)
     }
 
     /// A program that a Python package brought.

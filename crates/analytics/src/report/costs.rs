@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::DateTime;
-use tollgate_interaction::Usd;
+use tollgate_interaction::{InteractionId, Usd};
 
-use super::rows::{Answer, IN_RANGE, MODEL, UNPRICED, range_parameters};
+use super::recorded::{self, RecordedCall};
+use super::rows::{Answer, IN_RANGE, MODEL, MODEL_ASKED, UNPRICED, range_parameters};
 use super::shape::{
     Corrections, CostDay, CostGroup, CostRow, Costs, ReconciliationRow, TimeRange, US_PER_DAY, UnpricedRow,
 };
@@ -56,18 +57,22 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
     let order = if group_by == CostGroup::Day { "key" } else { "cost_usd DESC NULLS LAST, calls DESC, key" };
     let sql = format!(
         "SELECT {} AS key, count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE {UNPRICED}) AS unpriced, \
-         sum(input_tokens) AS input_tokens, sum(cache_read_input_tokens) AS cache_read_input_tokens, \
+         count(cost_usd) AS priced, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) \
+         FILTER (WHERE cost_usd IS NOT NULL) AS priced_tokens, sum(input_tokens) AS input_tokens, sum(cache_read_input_tokens) AS cache_read_input_tokens, \
          sum(output_tokens) AS output_tokens FROM costs WHERE {IN_RANGE} GROUP BY 1 ORDER BY {order}",
         key(group_by)
     );
     let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
     let (keys, calls, costs) = (answer.texts_or_empty("key")?, answer.sums("calls")?, answer.dollars("cost_usd")?);
+    let (priced, priced_tokens) = (answer.sums("priced")?, answer.sums("priced_tokens")?);
     let (unpriced, inputs) = (answer.sums("unpriced")?, answer.sums("input_tokens")?);
     let (cached, outputs) = (answer.sums("cache_read_input_tokens")?, answer.sums("output_tokens")?);
     let row = |(at, key): (usize, String)| CostRow {
         key,
         calls: calls[at],
         cost_usd: costs[at].unwrap_or_default(),
+        priced: priced[at],
+        priced_tokens: priced_tokens[at],
         unpriced: unpriced[at],
         input_tokens: inputs[at],
         cache_read_input_tokens: cached[at],
@@ -77,28 +82,40 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
     Ok(keys.into_iter().enumerate().map(row).collect())
 }
 
-/// What has no known cost, by what a price is looked up by.
+/// What has no known cost, by what a price is looked up by, and apart what nobody counted.
 async fn unpriced(reading: &Reading, range: TimeRange) -> Result<Vec<UnpricedRow>, ReportError> {
     let sql = format!(
-        "SELECT provider, {MODEL} AS model, region, service_tier, count(*) AS calls, \
-         count(*) FILTER (WHERE input_tokens IS NULL AND output_tokens IS NULL) AS uncounted, \
-         sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens \
-         FROM costs WHERE {IN_RANGE} AND {UNPRICED} GROUP BY 1, 2, 3, 4 ORDER BY calls DESC, 1, 2, 3, 4 LIMIT {MAX_UNPRICED}"
+        "SELECT provider, coalesce(model_served, {MODEL_ASKED}) AS model, region, service_tier, \
+         input_tokens IS NULL AND output_tokens IS NULL AS is_uncounted, count(*) AS calls, \
+         max(interaction_id) AS newest, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens \
+         FROM costs WHERE {IN_RANGE} AND {UNPRICED} GROUP BY 1, 2, 3, 4, 5 \
+         ORDER BY calls DESC, 1, 2, 3, 4, 5 LIMIT {MAX_UNPRICED}"
     );
     let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
     let (providers, models) = (answer.texts_or_empty("provider")?, answer.texts_or_empty("model")?);
     let (regions, tiers) = (answer.texts("region")?, answer.texts("service_tier")?);
-    let (calls, uncounted) = (answer.sums("calls")?, answer.sums("uncounted")?);
+    let (calls, uncounted) = (answer.sums("calls")?, answer.flags("is_uncounted")?);
     let (inputs, outputs) = (answer.sums("input_tokens")?, answer.sums("output_tokens")?);
+    let unusable = |_| ReportError::Column { report: REPORT, column: "newest".to_owned() };
+    let newest: Result<Vec<InteractionId>, ReportError> =
+        answer.texts_or_empty("newest")?.iter().map(|id| id.parse().map_err(unusable)).collect();
+    let newest = newest?;
+    let mut recorded: HashMap<InteractionId, RecordedCall> = recorded::with_ids(reading, range, &newest)
+        .await?
+        .into_iter()
+        .map(|call| (call.interaction_id, call))
+        .collect();
     let row = |at: usize| UnpricedRow {
         provider: providers[at].clone(),
         model: models[at].clone(),
         region: regions[at].clone(),
         service_tier: tiers[at].clone(),
         calls: calls[at],
-        uncounted: uncounted[at],
+        uncounted: if uncounted[at] { calls[at] } else { 0 },
         input_tokens: inputs[at],
         output_tokens: outputs[at],
+        reason: None,
+        newest: recorded.remove(&newest[at]),
     };
     Ok((0..providers.len()).map(row).collect())
 }
@@ -148,6 +165,8 @@ fn total(rows: &[CostRow], previous: &[CostRow]) -> CostRow {
     for row in rows {
         total.calls += row.calls;
         total.cost_usd += row.cost_usd;
+        total.priced += row.priced;
+        total.priced_tokens += row.priced_tokens;
         total.unpriced += row.unpriced;
         total.input_tokens += row.input_tokens;
         total.cache_read_input_tokens += row.cache_read_input_tokens;

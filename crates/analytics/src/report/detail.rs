@@ -58,7 +58,7 @@ async fn corrections(reading: &Reading, id: InteractionId) -> Result<Vec<Correct
         actor: actors[at].clone(),
         reason: reasons[at].clone(),
         old_cost_usd: old[at],
-        new_cost_usd: new[at].unwrap_or_default(),
+        new_cost_usd: new[at],
         price_id: price_ids[at].clone(),
     };
     Ok((0..times.len()).map(correction).collect())

@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use tollgate_interaction::schema::Table;
 use tollgate_interaction::{InteractionId, Usd};
 
-use super::rows::{Answer, IN_RANGE, OF_MODEL, UNPRICED, moment, range_parameters};
+use super::rows::{Answer, IN_RANGE, OF_MODEL, OF_MODEL_OR_ASKED, UNPRICED, moment, range_parameters};
 use super::shape::{Cursor, InteractionFilter, InteractionPage, InteractionRow, Page, TimeRange, US_PER_DAY};
 use crate::error::ReportError;
 use crate::session::Profile;
@@ -63,8 +63,9 @@ async fn correct(reading: &Reading, rows: &mut [InteractionRow]) -> Result<(), R
     let costs = answer.texts_or_empty("interaction_id")?.into_iter().zip(answer.dollars("cost_usd")?);
     let costs: HashMap<String, Option<Usd>> = costs.collect();
     for row in rows {
-        if let Some(cost) = costs.get(&row.interaction_id.to_string()) {
-            row.cost_usd = *cost;
+        // A correction that states no cost leaves what was recorded, as in the view `costs`.
+        if let Some(Some(cost)) = costs.get(&row.interaction_id.to_string()) {
+            row.cost_usd = Some(*cost);
         }
     }
     Ok(())
@@ -89,10 +90,13 @@ fn conditions(filter: &InteractionFilter, after: Option<Cursor>) -> (Vec<&'stati
         }
     };
     equal("team = $team", "team", &filter.team);
-    equal(OF_MODEL, "model", &filter.model);
+    // Calls without a cost are listed by what a price is looked up by. It takes a column more, so only there.
+    let of_model = if filter.unpriced { OF_MODEL_OR_ASKED } else { OF_MODEL };
+    equal(of_model, "model", &filter.model);
     equal("provider = $provider", "provider", &filter.provider);
     equal("outcome = $outcome", "outcome", &filter.outcome);
     equal("dialect = $dialect", "dialect", &filter.dialect);
+    equal("operation = $operation", "operation", &filter.operation);
     equal("api_key_id = $api_key_id", "api_key_id", &filter.api_key_id);
     equal("conversation_id = $conversation_id", "conversation_id", &filter.conversation_id);
     let id = filter.id.as_ref().map(|id| id.trim().to_ascii_lowercase());

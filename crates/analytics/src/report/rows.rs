@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use tollgate_interaction::{Usd, money};
 
@@ -22,9 +22,18 @@ pub(super) const UNPRICED: &str = "(cost_usd IS NULL AND provider IS NOT NULL AN
 /// the calls that failed are counted with those that succeeded.
 pub(super) const MODEL: &str = "coalesce(model_served, substr(model_requested, strpos(model_requested, '/') + 1))";
 
+/// The model that the provider was asked for last, or the caller's word for it if none was called.
+pub(super) const MODEL_ASKED: &str = "coalesce(get_field(array_element(attempts, -1), 'model'), \
+    substr(model_requested, strpos(model_requested, '/') + 1))";
+
 /// Calls of `$model`: counted under it ([`MODEL`]), or asked for by this very name.
 pub(super) const OF_MODEL: &str = "(model_requested = $model OR \
     coalesce(model_served, substr(model_requested, strpos(model_requested, '/') + 1)) = $model)";
+
+/// The same, and those that only the gateway named so: an alias led there, and the provider did not say what answered.
+pub(super) const OF_MODEL_OR_ASKED: &str = "(model_requested = $model OR \
+    coalesce(model_served, get_field(array_element(attempts, -1), 'model'), \
+    substr(model_requested, strpos(model_requested, '/') + 1)) = $model)";
 
 /// The columns of [`Totals`].
 pub(super) fn totals_columns() -> String {
@@ -113,6 +122,13 @@ impl Answer {
         let exact = DataType::Decimal128(arrow::datatypes::DECIMAL128_MAX_PRECISION, money::SCALE);
         self.values(name, &exact, |array, row| {
             array.as_primitive_opt::<Decimal128Type>().map(|units| Usd::new(units.value(row)))
+        })
+    }
+
+    /// A column of approximate numbers.
+    pub(super) fn floats(&self, name: &str) -> Result<Vec<Option<f64>>, ReportError> {
+        self.values(name, &DataType::Float64, |array, row| {
+            array.as_primitive_opt::<Float64Type>().map(|numbers| numbers.value(row))
         })
     }
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tollgate_interaction::{InteractionId, Usd};
 
+use super::recorded::RecordedCall;
+
 /// Microseconds in a day.
 pub(crate) const US_PER_DAY: i64 = 86_400_000_000;
 
@@ -230,6 +232,8 @@ pub struct InteractionFilter {
     pub id: Option<String>,
     /// In this wire format, as its caller wrote it.
     pub dialect: Option<String>,
+    /// For which this was asked: `chat`, `embeddings`, …
+    pub operation: Option<String>,
     /// With this virtual key.
     pub api_key_id: Option<String>,
     /// Of this conversation.
@@ -432,8 +436,8 @@ pub struct CorrectionView {
     pub reason: String,
     /// What counted before.
     pub old_cost_usd: Option<Usd>,
-    /// What counts since.
-    pub new_cost_usd: Usd,
+    /// What counts since; `None` if the correction states none, and what was recorded counts.
+    pub new_cost_usd: Option<Usd>,
     /// Row of the price catalogue.
     pub price_id: String,
 }
@@ -517,6 +521,10 @@ pub struct CostRow {
     pub calls: u64,
     /// Sum of the known costs.
     pub cost_usd: Usd,
+    /// Calls whose cost is known, those that cost nothing included: what `cost_usd` is the sum over.
+    pub priced: u64,
+    /// Tokens that those read and wrote.
+    pub priced_tokens: u64,
     /// Calls that reached a provider and whose cost is unknown.
     pub unpriced: u64,
     /// Tokens read.
@@ -551,7 +559,7 @@ pub struct CostDay {
 pub struct UnpricedRow {
     /// Provider that was called.
     pub provider: String,
-    /// Model served, or requested where none was.
+    /// Model that answered, or else the one that the provider was asked for.
     pub model: String,
     /// Region of the provider, if one is configured.
     pub region: Option<String>,
@@ -559,12 +567,17 @@ pub struct UnpricedRow {
     pub service_tier: Option<String>,
     /// Such calls.
     pub calls: u64,
-    /// Those of them whose tokens nobody counted: no price would help.
+    /// Those of them whose tokens nobody counted, so that no price would help: all or none, for the two stand apart.
     pub uncounted: u64,
     /// Tokens read.
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// Why the newest of them has no cost. Entered by whoever knows prices, which a report does not.
+    pub reason: Option<String>,
+    /// The newest of them, as a price is looked up for it.
+    #[serde(skip)]
+    pub newest: Option<RecordedCall>,
 }
 
 /// Calls for which both the catalogue and the provider state a cost.

@@ -210,6 +210,7 @@ impl Target {
             p50_ms: self.latencies.quantile_ms(50),
             p95_ms: self.latencies.quantile_ms(95),
             mean_cost: (self.priced > 0).then(|| mean(self.priced)),
+            ..TargetSignals::default()
         }
     }
 }

@@ -58,6 +58,10 @@ fn what_is_written_comes_before_what_the_preset_says() {
     assert_eq!((mistral.base_url.as_str(), mistral.credentials), ("http://127.0.0.1:9/v2", key("k")));
     assert_eq!((mistral.price_as.as_deref(), mistral.region.as_deref()), (Some("openai"), Some("eu")));
     assert!(mistral.has_responses && !mistral.quirks.asks_for_usage());
+    let told = provider("providers: {groq: {api_key: k, has: [chat, moderations]}}", &[], "groq");
+    assert_eq!((told.has.as_deref(), told.has_responses), (Some([Api::Chat, Api::Moderations].as_slice()), false));
+    let error = refusal("providers:\n  groq: {api_key: k, has: [moderation]}\n", &[]);
+    assert!(error.line == 2 && error.message.contains("`moderations`"), "{error}");
     // `dialect` says that it is no preset, whatever it is called.
     let own = provider("providers: {groq: {dialect: anthropic, base_url: \"http://127.0.0.1:9\"}}", &[], "groq");
     assert_eq!((own.kind, own.has), (ProviderKind::Anthropic, None));
@@ -234,4 +238,52 @@ fn the_schema_names_every_preset() {
     for name in ["google", "azure", "aws", "project", "region"] {
         assert!(schema["$defs"]["Provider"]["properties"].get(name).is_some(), "{name}");
     }
+}
+
+#[test]
+fn a_provider_that_answers_nobody_without_credentials_is_refused_with_what_to_set() {
+    for (entry, set) in [
+        ("openai: {}", "OPENAI_API_KEY"),
+        ("fast: {dialect: openai}", "`base_url`"),
+        ("fast: {dialect: openai, base_url: \"https://eu.api.openai.com/v1\"}", "`api_key: \"${OPENAI_API_KEY}\"`"),
+        ("groq: {base_url: \"https://api.groq.com/openai/v2\"}", "`api_key: \"${GROQ_API_KEY}\"`"),
+        ("anthropic: {}", "ANTHROPIC_API_KEY"),
+        ("gemini: {}", "GEMINI_API_KEY"),
+        ("azure: {base_url: \"https://acme.openai.azure.com\"}", "AZURE_OPENAI_API_KEY"),
+        ("bedrock: {region: eu-central-1}", "AWS_ACCESS_KEY_ID"),
+    ] {
+        let error = refusal(&format!("server: {{}}\nproviders:\n  {entry}\n"), &[]);
+        let name = entry.split(':').next().unwrap();
+        assert_eq!(error.line, 3, "{error}");
+        assert!(error.message.contains(&format!("`{name}`")) && error.message.contains(set), "{entry}: {error}");
+    }
+}
+
+#[test]
+fn a_server_that_may_want_a_key_is_doubted_unless_it_is_near() {
+    let doubts = |entry: &str, variables: Variables| {
+        let config = parse(&format!("providers:\n  {entry}\n"), variables).unwrap_or_else(|error| panic!("{error}"));
+        config.doubts().map(|doubt| (doubt.line, doubt.message.clone())).collect::<Vec<_>>()
+    };
+    let variables: Variables = &[("OPENAI_API_KEY", "sk-1"), ("ANTHROPIC_API_KEY", "a-1")];
+    let found = doubts("openai: {base_url: \"https://llm.acme.example/v1\"}", variables);
+    let [(line, message)] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(*line, 2);
+    for named in ["`openai`", "`llm.acme.example`", "`api_key:", "OPENAI_API_KEY"] {
+        assert!(message.contains(named), "{named} is not in {message}");
+    }
+    assert_eq!(doubts("azure: {base_url: \"https://acme.azure-api.net\"}", &[]).len(), 1);
+    assert_eq!(doubts("bedrock: {region: eu-central-1, base_url: \"https://proxy.acme.example\"}", &[]).len(), 1);
+    for fine in [
+        "mine: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\"}",
+        "mine: {dialect: openai, base_url: \"http://10.1.2.3:8000/v1\"}",
+        "mine: {dialect: openai, base_url: \"http://vllm:8000/v1\"}",
+        "mine: {dialect: openai, base_url: \"http://vllm.models.svc.cluster.local/v1\"}",
+        "mine: {dialect: openai, base_url: \"https://llm.acme.example/v1\", api_key: k}",
+        "ollama: {}",
+        "sandbox: {}",
+    ] {
+        assert_eq!(doubts(fine, &[]), [], "{fine}");
+    }
+    assert_eq!(parse("", &[]).unwrap().doubts().count(), 0, "the sandbox alone is no reason to doubt");
 }

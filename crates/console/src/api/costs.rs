@@ -28,7 +28,8 @@ pub async fn show(
     params: Params,
 ) -> Result<Response, ConsoleError> {
     let span = params.span(Range::Month, state.now_us())?;
-    let report = reader.ledger(&state).costs(span, group(&params)?).await?;
+    let mut report = reader.ledger(&state).costs(span, group(&params)?).await?;
+    state.explainer().enter_reasons(&mut report);
     if params.get("format") == Some("csv") || accepts(&headers, "text/csv") {
         let (from, to) = (format::date(span.from_us), format::date(span.to_us - 1));
         let file_name = format!("costs-by-{}-{from}-to-{to}.csv", report.group_by.as_str());
@@ -40,7 +41,7 @@ pub async fn show(
 /// One line per group and a last one with the total; amounts with all their places.
 fn csv(report: &Costs) -> String {
     let mut text = format!(
-        "{},calls,input_tokens,cache_read_input_tokens,output_tokens,cost_usd,unpriced_calls,previous_cost_usd\r\n",
+        "{},calls,input_tokens,cache_read_input_tokens,output_tokens,cost_usd,unpriced_calls,previous_cost_usd,priced_calls\r\n",
         report.group_by.as_str()
     );
     let mut line = |key: &str, row: &CostRow| {
@@ -48,8 +49,8 @@ fn csv(report: &Costs) -> String {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "{key},{},{},{},{},{cost},{},{previous}\r\n",
-            row.calls, row.input_tokens, row.cache_read_input_tokens, row.output_tokens, row.unpriced
+            "{key},{},{},{},{},{cost},{},{previous},{}\r\n",
+            row.calls, row.input_tokens, row.cache_read_input_tokens, row.output_tokens, row.unpriced, row.priced
         );
     };
     for row in &report.rows {

@@ -20,6 +20,7 @@ const TEAM: (&str, &str) = ("team", "Only of this team.");
 const MODEL: (&str, &str) = ("model", "Only with this model, requested or served.");
 const PROVIDER: (&str, &str) = ("provider", "Only answered by this provider.");
 const OUTCOME: (&str, &str) = ("outcome", "One of success, denied, failed, cancelled, interrupted, cached.");
+const OPERATION: (&str, &str) = ("operation", "Only calls that asked for this: chat, embeddings, rerank, and so on.");
 const DIALECT: (&str, &str) =
     ("dialect", "Only written in this format: openai, responses, anthropic, gemini, bedrock.");
 const JSON: &str = "application/json";
@@ -62,6 +63,7 @@ const OPERATIONS: &[Operation] = &[
             MODEL,
             PROVIDER,
             OUTCOME,
+            OPERATION,
             DIALECT,
             ("cost", "`unknown`: only such as may have cost something and have no known cost."),
             ("id", "Only ids that start so."),
@@ -131,7 +133,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
         path: "/api/v1/sql",
-        summary: "One statement that reads, over the tables `interactions`, `payloads`, `control_events`, `access_events`, `log_gaps`, `price_corrections` and the view `costs`.",
+        summary: "One statement that reads, over the tables `interactions`, `payloads`, `control_events`, `access_events`, `log_gaps`, `price_corrections`, `feedback` and the view `costs`.",
         role: "auditor",
         parameters: &[("format", "json, csv or arrow."), ("max_rows", "Rows wanted at most.")],
         content_types: &[JSON, "text/csv", "application/vnd.apache.arrow.stream"],

@@ -18,6 +18,8 @@ pub struct Setup {
     pub model: String,
     /// Models and aliases that the gateway lists.
     pub models: Vec<String>,
+    /// Providers that list no models: any of theirs can be asked for, as `provider/model`.
+    pub open_providers: Vec<String>,
     /// The variable of the environment that the snippets read the key from.
     pub key_variable: &'static str,
     /// The clients.
@@ -57,11 +59,12 @@ pub struct Text {
 /// Settings for this installation.
 pub async fn show(State(state): State<ConsoleState>, params: Params) -> Json<Setup> {
     let models = state.instruments.models();
+    let open_providers = state.instruments.open_providers();
     let gateway_url = state.settings.gateway_url.clone();
     let model = setup::model(params.get("model"), &models);
     let values = Values { gateway_url: &gateway_url, model: &model };
     let clients = CLIENTS.iter().map(|client| settings(client, values)).collect();
-    Json(Setup { clients, models, key_variable: KEY_VARIABLE, model, gateway_url })
+    Json(Setup { clients, models, open_providers, key_variable: KEY_VARIABLE, model, gateway_url })
 }
 
 fn settings(client: &Client, values: Values<'_>) -> ClientSettings {

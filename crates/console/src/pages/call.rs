@@ -59,6 +59,15 @@ pub fn translated(row: &InteractionRow) -> Option<String> {
     Some(format!("{} → {spoken}", row.dialect))
 }
 
+/// What was asked for, and the name the caller used where that is not the model's own.
+#[must_use]
+pub fn operation(row: &InteractionRow) -> String {
+    match asked_as(row) {
+        Some(asked) => format!("{} as {asked}", row.operation),
+        None => row.operation.clone(),
+    }
+}
+
 /// The provider, or a dash.
 #[must_use]
 pub fn provider(row: &InteractionRow) -> &str {

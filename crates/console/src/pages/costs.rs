@@ -19,6 +19,7 @@ use crate::params::Params;
 use crate::range::{Choice, Range, choices, parameter};
 use crate::shell::Shell;
 use crate::state::ConsoleState;
+use crate::unpriced::Explainer;
 
 /// Answers `GET /costs`.
 ///
@@ -31,7 +32,7 @@ pub async fn show(
 ) -> Result<Html<String>, ConsoleError> {
     let range = params.range(Range::Month)?;
     let report = reader.ledger(&state).costs(range.at(state.now_us()), group(&params)?).await?;
-    let page = CostsPage::new(reader.shell(&state, "Costs", "/costs"), range, report);
+    let page = CostsPage::new(reader.shell(&state, "Costs", "/costs"), range, report, state.explainer());
     Ok(Html(page.render()?))
 }
 
@@ -81,7 +82,7 @@ struct Line {
 impl CostsPage {
     /// Words `report` for people.
     #[must_use]
-    pub fn new(shell: Shell, range: Range, report: Costs) -> Self {
+    pub fn new(shell: Shell, range: Range, report: Costs, explainer: Explainer<'_>) -> Self {
         let group = report.group_by;
         let by = parameter("group", group.as_str());
         CostsPage {
@@ -95,7 +96,7 @@ impl CostsPage {
             chart: chart(&report),
             rows: lines(&report, range),
             total_delta: change(&report.total),
-            unpriced: beside::unpriced(&report, range),
+            unpriced: beside::unpriced(&report, range, explainer),
             unpriced_href: beside::all_unpriced(range),
             reconciled: beside::reconciled(&report),
             corrected: beside::corrected(&report.corrections),
@@ -132,17 +133,23 @@ fn change(row: &CostRow) -> Option<Delta> {
     delta(Some(row.previous_cost_usd.to_f64_lossy()), Some(row.cost_usd.to_f64_lossy()), Rise::Unwelcome)
 }
 
-fn per(total: &CostRow, units: u64, of: u64) -> String {
-    match units {
-        0 => UNKNOWN.to_owned(),
-        units => format::usd(Usd::new(total.cost_usd.get() * i128::from(of) / i128::from(units))),
+/// What `of` of so many units cost, shown and exact; `None` if there are none.
+fn per(total: &CostRow, units: u64, of: u64) -> Option<Usd> {
+    (units > 0).then(|| Usd::new(total.cost_usd.get() * i128::from(of) / i128::from(units)))
+}
+
+fn figure(label: &'static str, amount: Option<Usd>, note: String) -> Tile {
+    Tile {
+        label,
+        value: amount.map_or_else(|| UNKNOWN.to_owned(), format::usd),
+        exact: amount.map(format::exact).unwrap_or_default(),
+        note,
+        ..Tile::default()
     }
 }
 
 fn tiles(report: &Costs) -> Vec<Tile> {
     let total = &report.total;
-    let priced = total.calls.saturating_sub(total.unpriced);
-    let tokens = total.input_tokens + total.output_tokens;
     let cached = match total.input_tokens {
         0 => None,
         input => Some(total.cache_read_input_tokens as f64 / input as f64),
@@ -151,31 +158,17 @@ fn tiles(report: &Costs) -> Vec<Tile> {
         Tile {
             label: "Total",
             value: format::usd(total.cost_usd),
-            exact: format!("${}", total.cost_usd),
+            exact: format::exact(total.cost_usd),
             delta: change(total),
             note: format!("before: {}", format::usd(total.previous_cost_usd)),
             ..Tile::default()
         },
-        Tile {
-            label: "Per call",
-            value: per(total, priced, 1),
-            note: format!(
-                "over {} of {} calls; not those whose cost is unknown, but also those that cost nothing",
-                format::count(priced),
-                format::count(total.calls)
-            ),
-            ..Tile::default()
-        },
-        Tile {
-            label: "Per million tokens",
-            value: per(total, tokens, 1_000_000),
-            note: format!(
-                "{} in, {} out",
-                format::compact(total.input_tokens as f64),
-                format::compact(total.output_tokens as f64)
-            ),
-            ..Tile::default()
-        },
+        figure("Per call", per(total, total.priced, 1), over(total)),
+        figure(
+            "Per million tokens",
+            per(total, total.priced_tokens, 1_000_000),
+            format!("over the {} tokens of those calls", format::compact(total.priced_tokens as f64)),
+        ),
         Tile {
             label: "Input from cache",
             value: format::percent_or_unknown(cached),
@@ -183,6 +176,18 @@ fn tiles(report: &Costs) -> Vec<Tile> {
             ..Tile::default()
         },
     ]
+}
+
+/// What the cost per call is over. A refused call, a list of models or a count of tokens has no cost and is none of them.
+fn over(total: &CostRow) -> String {
+    match (total.priced, total.calls) {
+        (0, _) => "no call has a cost".to_owned(),
+        (priced, calls) if priced == calls => format!("over all {}", format::counted(calls, "call")),
+        (1, calls) => format!("over the 1 call of {} that has a cost", format::count(calls)),
+        (priced, calls) => {
+            format!("over the {} of {} calls that have a cost", format::count(priced), format::count(calls))
+        }
+    }
 }
 
 fn chart(report: &Costs) -> String {
@@ -214,4 +219,25 @@ fn lines(report: &Costs, range: Range) -> Vec<Line> {
         cost: row.clone(),
     };
     report.rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_per_call_is_over_the_calls_that_have_one() {
+        let total = CostRow {
+            calls: 9,
+            priced: 4,
+            priced_tokens: 2_000_000,
+            cost_usd: Usd::from_dollars(2),
+            ..CostRow::default()
+        };
+        assert_eq!(per(&total, total.priced, 1), Some("0.5".parse().unwrap()));
+        assert_eq!(per(&total, total.priced_tokens, 1_000_000), Some(Usd::from_dollars(1)));
+        assert_eq!(over(&total), "over the 4 of 9 calls that have a cost");
+        assert_eq!(over(&CostRow { calls: 4, ..total }), "over all 4 calls");
+        assert_eq!(per(&CostRow::default(), 0, 1), None);
+    }
 }

@@ -23,6 +23,7 @@ use crate::format::{self, UNKNOWN};
 use crate::params::Params;
 use crate::shell::Shell;
 use crate::state::ConsoleState;
+use crate::unpriced::Why;
 use translation::Translation;
 use usage::TokenLine;
 
@@ -42,7 +43,9 @@ pub async fn show(
         let id = detail.row.interaction_id.to_string();
         state.record_access(&reader, "view", id, purpose(&headers, &params), Some(1)).await?;
     }
-    let page = InteractionPage::new(reader.shell(&state, "Interaction", "/interactions"), detail);
+    let unpriced = if detail.is_unpriced() { detail.recorded() } else { None };
+    let why = unpriced.map(|call| state.explainer().why(&call));
+    let page = InteractionPage::new(reader.shell(&state, "Interaction", "/interactions"), detail, why);
     Ok(Html(page.render()?))
 }
 
@@ -66,6 +69,8 @@ pub struct InteractionPage {
     cost: Option<Usd>,
     cost_note: String,
     cost_exact: String,
+    /// Why there is none.
+    why: Option<Why>,
     usage_note: String,
     counted_by: &'static str,
     provider_cost: Option<String>,
@@ -133,19 +138,21 @@ fn stamp(detail: &InteractionDetail) -> (&'static str, &'static str) {
 }
 
 impl InteractionPage {
-    /// Words `detail` for people. Content is left out unless the shell says that the reader may see it.
+    /// Words `detail` for people; `why` says why it has no cost. Content is left out unless the shell says that the reader
+    /// may see it.
     #[must_use]
-    pub fn new(shell: Shell, detail: InteractionDetail) -> Self {
+    pub fn new(shell: Shell, detail: InteractionDetail, why: Option<Why>) -> Self {
         let columns = &detail.columns;
         let row = &detail.row;
         let may_read = shell.may_read_content;
         InteractionPage {
-            cost: detail.corrections.last().map(|last| last.new_cost_usd).or(row.cost_usd),
-            cost_note: usage::cost_note(&detail),
-            cost_exact: row.cost_usd.map_or_else(|| UNKNOWN.to_owned(), |cost| format!("${cost}")),
+            cost: detail.corrections.last().and_then(|last| last.new_cost_usd).or(row.cost_usd),
+            cost_note: usage::cost_note(&detail, why.as_ref()),
+            cost_exact: row.cost_usd.map_or_else(|| UNKNOWN.to_owned(), format::exact),
+            why,
             usage_note: if row.stream { "streamed" } else { "in one piece" }.to_owned(),
             counted_by: usage::counted_by(text(columns, "usage_source").as_deref()),
-            provider_cost: usage::provider_cost(columns).map(|cost| format!("${cost}")),
+            provider_cost: usage::provider_cost(columns).map(format::exact),
             translation: Translation::of(columns),
             answer_note: answer_note(row, columns),
             error_message: text(columns, "error_message"),
@@ -260,7 +267,23 @@ fn timeline(detail: &InteractionDetail) -> Vec<Step> {
             took: format::duration_us(ttft_us),
         });
     }
+    if let Some(left_us) = left_after_us(&detail.tags) {
+        let at = left_us as f64 / whole;
+        steps.push(Step {
+            label: "Caller left".to_owned(),
+            note: "the answer was read to its end without it, so that the provider counts".to_owned(),
+            is_bad: true,
+            track: track(at, at, "t-bad"),
+            took: format::duration_us(left_us),
+        });
+    }
     steps
+}
+
+/// When the caller left a call whose answer was read on: the gateway labels it so, in whole milliseconds.
+fn left_after_us(tags: &[(String, String)]) -> Option<u64> {
+    let (_, after_ms) = tags.iter().find(|(name, _)| name == "tollgate.caller_left_after_ms")?;
+    after_ms.parse::<u64>().ok()?.checked_mul(1_000)
 }
 
 fn attempt_step(index: usize, attempt: &AttemptView, row: &InteractionRow, whole: f64) -> Step {

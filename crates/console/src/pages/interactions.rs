@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Html;
 use tollgate_analytics::report::{AsOf, FilterValues, InteractionFilter, InteractionPage, InteractionRow, Page};
-use tollgate_interaction::Dialect;
+use tollgate_interaction::{Dialect, Operation};
 
 use crate::access::Reader;
 use crate::error::ConsoleError;
@@ -87,6 +87,10 @@ fn formats() -> Vec<String> {
     Dialect::ALL.iter().map(Dialect::to_string).collect()
 }
 
+fn operations() -> Vec<String> {
+    Operation::ALL.iter().map(Operation::to_string).collect()
+}
+
 fn filter_choice(name: &'static str, label: &'static str, chosen: &Option<String>, known: &[String]) -> FilterChoice {
     let chosen = chosen.clone().unwrap_or_default();
     let mut values = known.to_vec();
@@ -116,6 +120,7 @@ impl InteractionsPage {
                 filter_choice("team", "Team", &filter.team, &values.teams),
                 filter_choice("model", "Model", &filter.model, &values.models),
                 filter_choice("provider", "Provider", &filter.provider, &values.providers),
+                filter_choice("operation", "Operation", &filter.operation, &operations()),
                 filter_choice("dialect", "Format", &filter.dialect, &formats()),
                 filter_choice("cost", "Cost", &filter.unpriced.then(unknown), &[unknown()]),
             ],

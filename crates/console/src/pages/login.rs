@@ -110,7 +110,7 @@ async fn finish(state: &ConsoleState, sso: &Sso, headers: &HeaderMap, params: &P
         return Err(SsoError::Refused { code: code.chars().filter(|one| !one.is_control()).take(64).collect() });
     }
     let code = params.get("code").ok_or(SsoError::NotBegun)?;
-    sso.finish(&attempt, code, state.metastore.as_ref(), state.now_us()).await
+    sso.finish(&attempt, code, params.get("iss"), state.metastore.as_ref(), state.now_us()).await
 }
 
 fn sso_of(state: &ConsoleState, path: &str) -> Result<Arc<Sso>, ConsoleError> {

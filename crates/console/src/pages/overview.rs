@@ -154,7 +154,7 @@ fn tiles(report: &Overview) -> Vec<Tile> {
         Tile {
             label: "Cost",
             value: format::usd(now.cost_usd),
-            exact: format!("${}", now.cost_usd),
+            exact: format::exact(now.cost_usd),
             delta: delta(cost_before, cost_now, Rise::Unwelcome),
             note: unpriced_note(now),
             spark: chart::spark(&values(|point| Some(point.cost_usd.to_f64_lossy())), Tone::Rank(1)),

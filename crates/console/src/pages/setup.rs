@@ -52,8 +52,8 @@ fn render(
     created: Option<CreatedKeyView>,
 ) -> Result<Html<String>, ConsoleError> {
     let shell = reader.shell(state, "Setup", "/setup");
-    let models = state.instruments.models();
-    let page = SetupPage::new(shell, created, &state.settings.gateway_url, models, Choice::read(params));
+    let offer = Offer { models: state.instruments.models(), open_providers: state.instruments.open_providers() };
+    let page = SetupPage::new(shell, created, &state.settings.gateway_url, offer, Choice::read(params));
     Ok(Html(page.render()?))
 }
 
@@ -70,6 +70,15 @@ impl Choice {
     fn read(params: &Params) -> Choice {
         Choice { client: params.owned("client"), model: params.owned("model") }
     }
+}
+
+/// What clients may ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// Models and aliases by name, the best for a first try first.
+    pub models: Vec<String>,
+    /// Providers that list no models and are asked for any.
+    pub open_providers: Vec<String>,
 }
 
 /// The model that snippets ask for: the one chosen, if it can stand in every snippet, or else the best for a first try.
@@ -93,6 +102,7 @@ pub struct SetupPage {
     /// A model was asked for that no snippet can hold.
     refused_model: Option<String>,
     models: Vec<ModelLink>,
+    open_providers: Vec<String>,
     groups: Vec<ClientGroup>,
     client: &'static Client,
     blocks: Vec<BlockView>,
@@ -130,13 +140,8 @@ struct BlockView {
 impl SetupPage {
     /// The page; `created` is shown this once.
     #[must_use]
-    pub fn new(
-        shell: Shell,
-        created: Option<CreatedKeyView>,
-        gateway_url: &str,
-        models: Vec<String>,
-        choice: Choice,
-    ) -> Self {
+    pub fn new(shell: Shell, created: Option<CreatedKeyView>, gateway_url: &str, offer: Offer, choice: Choice) -> Self {
+        let Offer { models, open_providers } = offer;
         let refused_model = choice.model.clone().filter(|chosen| !clients::is_plain(chosen));
         let model = model(choice.model.as_deref(), &models);
         let client = choice.client.as_deref().and_then(clients::find).or_else(|| clients::find(FIRST));
@@ -155,6 +160,7 @@ impl SetupPage {
             is_everywhere: ["://0.0.0.0", "://[::]"].iter().any(|any| gateway_url.contains(any)),
             gateway_url: gateway_url.to_owned(),
             refused_model,
+            open_providers,
             model,
             client,
             created,

@@ -105,6 +105,7 @@ fn tables() -> Vec<TableSchema> {
         table("access_events", &schema::ACCESS_EVENT_COLUMNS),
         table("log_gaps", &schema::LOG_GAP_COLUMNS),
         table("price_corrections", &schema::PRICE_CORRECTION_COLUMNS),
+        table("feedback", &schema::FEEDBACK_COLUMNS),
         costs,
     ]
 }

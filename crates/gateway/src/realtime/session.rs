@@ -163,6 +163,7 @@ impl Session {
             End::Unreadable(Side::Caller, _) => up.held.truncate(up.frames.whole_bytes()),
             End::Unreadable(Side::Provider, _) => down.held.truncate(down.frames.whole_bytes()),
             End::Gone(Side::Caller) if self.should_drain() => {
+                self.call.note_leaving();
                 self.drain(&mut down, false).await;
             }
             End::Farewell(Side::Caller, ..) => {

@@ -84,6 +84,8 @@ async fn vectors_are_made_by_google_for_openai_s_callers_and_the_other_way_round
     let bench = Bench::start(settings(up.address)).await;
     let answer = bench.post("/v1/embeddings", r#"{"model":"google/small","input":["a"],"dimensions":2}"#).await;
     assert_eq!(answer.json()["data"][0]["embedding"], json!([0.5, -1.0]), "{}", answer.body);
+    assert_eq!(answer.json()["model"], "small");
+    assert_eq!(bench.row(&answer).record.model_served.as_deref(), Some("small"), "Google does not name it");
     assert_eq!(answer.json()["usage"]["prompt_tokens"], 3);
     let received = up.received().pop().unwrap();
     assert!(received.head.starts_with("post /v1beta/models/small:batchembedcontents "), "{}", received.head);

@@ -128,6 +128,11 @@ fn check(row: &Row, spoken: Dialect, on_disconnect: OnDisconnect, moment: Moment
     assert_eq!(record.error_type.as_deref(), Some("client_disconnected"), "{what}");
     assert_eq!(record.upstream_dialect, Some(spoken), "{what}");
     assert!(row.was_opened, "{what}");
+    let left = record.tags.iter().find(|(name, _)| name == "tollgate.caller_left_after_ms");
+    assert_eq!(left.is_some(), on_disconnect == OnDisconnect::Drain, "{what}: whoever left before the end is noted");
+    if let Some((_, after_ms)) = left {
+        assert!(after_ms.parse::<u64>().unwrap() <= record.latency_us / 1_000, "{what}: {after_ms} ms");
+    }
     assert!(record.cost_usd.is_some_and(|cost| cost > Usd::ZERO), "{what}: {:?} {:?}", record.cost_usd, record.usage);
     assert!(record.attempts.len() == 1 && record.attempts[0].cost_usd == record.cost_usd, "{what}");
     let counts = |usage: &Usage| (usage.input_tokens, usage.output_tokens);

@@ -19,6 +19,7 @@ use tollgate_gateway::{
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
+use tollgate_policy::residency::Places;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_provider::preset::Quirks;
@@ -87,6 +88,8 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         project: None,
         has: None,
         quirks: Quirks::default(),
+        places: Places::default(),
+        self_hosted: false,
         tags: Vec::new(),
         models: None,
         price_as: Some("sandbox".into()),
@@ -146,9 +149,8 @@ pub(crate) fn key() -> KeyRecord {
     }
 }
 
-fn control() -> ControlSnapshot {
-    let document =
-        ControlDocument { revision: 1, keys: vec![key()], bundle_yaml: DEFAULT_YAML.into(), issued_at_us: 0 };
+fn control(keys: Vec<KeyRecord>, bundle_yaml: &str) -> ControlSnapshot {
+    let document = ControlDocument { revision: 1, keys, bundle_yaml: bundle_yaml.into(), issued_at_us: 0 };
     ControlSnapshot::compile(&document).unwrap()
 }
 
@@ -164,7 +166,7 @@ impl Bench {
         let wal = Wal::open(log).unwrap();
         let position = format!("{}/{}", wal.writer(), wal.epoch());
         settings.log_position.clone_from(&position);
-        let control = Arc::new(ArcSwap::from_pointee(control()));
+        let control = Arc::new(ArcSwap::from_pointee(control(vec![key()], DEFAULT_YAML)));
         // Fresh, and nothing spent: the default bundle would otherwise prefer the cheapest target to be on the safe side.
         let signals = SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), ..SignalsSnapshot::default() };
         let signals = Arc::new(ArcSwap::from_pointee(signals));
@@ -181,8 +183,12 @@ impl Bench {
 
     /// Replaces the keys that the gateway knows.
     pub(crate) fn use_keys(&self, keys: Vec<KeyRecord>) {
-        let document = ControlDocument { revision: 2, keys, bundle_yaml: DEFAULT_YAML.into(), issued_at_us: 0 };
-        self.control.store(Arc::new(ControlSnapshot::compile(&document).unwrap()));
+        self.control.store(Arc::new(control(keys, DEFAULT_YAML)));
+    }
+
+    /// Puts a bundle in force, as a change of the control plane does.
+    pub(crate) fn put_policy(&self, yaml: &str) {
+        self.control.store(Arc::new(control(vec![key()], yaml)));
     }
 
     pub(crate) fn request(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {

@@ -70,7 +70,7 @@ async fn a_key_for_some_models_sees_and_calls_no_others() {
     let listed = bench.get("/v1/models").await.json();
     let names: Vec<&str> =
         listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
-    assert_eq!(names, ["assistant", "sandbox/small"]);
+    assert_eq!(names, ["sandbox/small", "assistant"]);
     assert_eq!(bench.get("/v1/models/sandbox/large").await.status, 404);
 }
 

@@ -235,3 +235,33 @@ async fn streams_of_pictures_speech_and_transcripts_end_with_their_usage() {
         }
     }
 }
+
+#[tokio::test]
+async fn sound_pictures_and_speech_cost_what_they_are_sold_by() {
+    let price_list = |address, list: &str| {
+        let mut settings = settings(address);
+        settings.providers.iter_mut().for_each(|provider| provider.price_as = Some(list.to_owned()));
+        settings
+    };
+    let seconds = r#"{"text":"Hello","usage":{"type":"duration","seconds":10}}"#;
+    let up = Provider::answering(provider::json(200, seconds)).await;
+    let bench = Bench::start(price_list(up.address, "openai")).await;
+    let parts: [(&str, &[u8]); 2] = [("name=file; filename=a.mp3", SOUND), ("name=model", b"up/whisper-1")];
+    let record = bench.row(&bench.send(bench.upload(TRANSCRIPTS, &parts)).await).record;
+    assert_eq!(record.cost_usd.map(|cost| cost.to_string()).as_deref(), Some("0.001"), "0.6 cents a minute");
+    assert_eq!(record.price_id.as_deref(), Some("openai/whisper-1@release"));
+
+    let up = Provider::answering(bytes("audio/mpeg", SOUND)).await;
+    let bench = Bench::start(price_list(up.address, "openai")).await;
+    let body = r#"{"model":"up/tts-1","input":"Gruezi mitenand","voice":"alloy"}"#;
+    let record = bench.row(&bench.post("/v1/audio/speech", body).await).record;
+    assert_eq!(record.cost_usd.map(|cost| cost.to_string()).as_deref(), Some("0.000225"), "15 characters");
+
+    let up = Provider::answering(provider::json(200, r#"{"data":[{"url":"a"},{"url":"b"}]}"#)).await;
+    let bench = Bench::start(price_list(up.address, "xai")).await;
+    let body = r#"{"model":"up/grok-imagine-image","prompt":"a cat","n":2}"#;
+    let record = bench.row(&bench.post("/v1/images/generations", body).await).record;
+    assert_eq!(record.cost_usd.map(|cost| cost.to_string()).as_deref(), Some("0.04"));
+    let images = record.tags.iter().find(|(name, _)| name == "tollgate.images");
+    assert_eq!(images.map(|(_, value)| value.as_str()), Some("2"));
+}

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tollgate_interaction::{CostSource, Operation, Outcome, UsageSource};
+use tollgate_provider::preset::Api;
 
 use crate::harness::{Bench, settings};
 use crate::provider::{self, Provider, Received, Step, chunk, end, respond, stream_head};
@@ -156,7 +157,7 @@ async fn a_model_may_be_left_to_the_provider_where_one_is_named() {
     assert_eq!(record.candidates[0].provider, "up");
     let unclear = bench.post("/v1/moderations", body).await;
     assert_eq!((unclear.status.as_u16(), &unclear.json()["error"]["code"]), (400, &"provider_ambiguous".into()));
-    assert!(unclear.body.contains("`gone`, `sandbox`, `up`"), "{}", unclear.body);
+    assert!(unclear.body.contains("`gone`, `up`"), "the sandbox is no choice beside them: {}", unclear.body);
     assert_eq!(bench.row(&unclear).record.outcome, Outcome::Failed);
     let mut request = bench.request("/v1/moderations", body);
     request.headers_mut().insert("x-tollgate-provider", http::HeaderValue::from_static("nobody"));
@@ -211,6 +212,32 @@ async fn who_cannot_is_named_with_those_who_can_in_the_caller_s_words() {
         assert_eq!((record.outcome, record.operation.as_str()), (Outcome::Failed, operation));
         assert_eq!(record.error_type.as_deref(), Some("operation_not_supported"));
     }
+}
+
+#[tokio::test]
+async fn a_provider_is_held_to_what_it_is_known_to_have() {
+    let up = Provider::answering(provider::json(200, MODERATION)).await;
+    let mut settings = settings(up.address);
+    settings.models.clear();
+    for provider in &mut settings.providers {
+        // As Groq's preset has it.
+        provider.has =
+            (provider.name == "gone").then(|| vec![Api::Chat, Api::Responses, Api::Transcription, Api::Files]);
+    }
+    let bench = Bench::start(settings).await;
+    for (path, operation) in [
+        ("/v1/moderations", "moderations"),
+        ("/v1/images/generations", "images"),
+        ("/v1/audio/speech", "speech"),
+        ("/v1/completions", "completions"),
+    ] {
+        let answer = bench.post(path, r#"{"model":"gone/x","input":"x","prompt":"x"}"#).await;
+        assert_eq!(answer.status.as_u16(), 400, "{path}: {}", answer.body);
+        assert_eq!(answer.json()["error"]["code"], "operation_not_supported", "{path}");
+        assert!(answer.body.contains(operation) && answer.body.contains("`sandbox`, `up`"), "{}", answer.body);
+    }
+    let answer = bench.post("/v1/moderations", r#"{"input":"x"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-provider")), (200, "up"), "{}", answer.body);
 }
 
 #[tokio::test]

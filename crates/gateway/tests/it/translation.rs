@@ -65,6 +65,8 @@ async fn every_caller_is_served_by_every_provider() {
                 assert_eq!((record.outcome, record.usage_source), (Outcome::Success, UsageSource::Provider), "{what}");
                 assert_eq!(record.usage.input_tokens, Some(21), "{what}");
                 assert_eq!((record.stream, record.finish_reasons.len()), (stream, 1), "{what}");
+                assert!(record.model_served.is_some(), "{what}");
+                assert!(!answer.body.contains(&format!("{name}/small")), "the model is the one that served: {what}");
             }
         }
     }
@@ -79,11 +81,17 @@ async fn what_a_provider_cannot_express_is_refused_by_path_or_dropped_by_name() 
     let up = Provider::answering(json(200, provider::MESSAGE)).await;
     let bench = Bench::start(settings(up.address)).await;
     let body = |model: &str| {
-        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"logprobs":true,"seed":7}}"#)
+        format!(
+            r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"logprobs":true,"seed":7,"presence_penalty":0.5}}"#
+        )
     };
     let answer = bench.post(CHAT, &body("claude/large")).await;
     assert_eq!((answer.status.as_u16(), code(&answer)), (400, "unsupported_field".into()), "{}", answer.body);
-    assert!(answer.body.contains("`seed`") || answer.body.contains("`logprobs`"), "{}", answer.body);
+    let told = answer.json();
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`presence_penalty`") && message.contains("`logprobs`"), "every field is named: {told}");
+    let param = told["error"]["param"].as_str().unwrap();
+    assert!(message.find(&format!("`{param}`")) < message.find(','), "the first is the parameter: {told}");
     let record = bench.row(&answer).record;
     assert_eq!(record.candidates[0].rejected_because.as_deref(), Some("unsupported_field"));
     assert!(record.attempts.is_empty() && up.received().is_empty(), "nobody was called");
@@ -91,7 +99,7 @@ async fn what_a_provider_cannot_express_is_refused_by_path_or_dropped_by_name() 
     assert_eq!(answer.status, 200, "{}", answer.body);
     let mut dropped = bench.row(&answer).record.dropped;
     dropped.sort();
-    assert_eq!(dropped, ["logprobs", "seed"]);
+    assert_eq!(dropped, ["logprobs", "presence_penalty", "seed"]);
     // A target that can say it is called in place of one that cannot.
     let up = Provider::answering(json(200, provider::CHAT)).await;
     let bench = Bench::start(settings(up.address)).await;
@@ -115,6 +123,71 @@ async fn a_provider_s_error_reaches_the_caller_in_its_own_shape() {
         assert_eq!(message, Some("Overloaded, come back"), "{caller}: {told}");
         let record = bench.row(&answer).record;
         assert_eq!((record.outcome, record.error_type.as_deref()), (Outcome::Failed, Some("overloaded")));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_field_where_each_caller_s_client_looks() {
+    let bench = Bench::start(settings(([127, 0, 0, 1], 1).into())).await;
+    let google = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"presencePenalty":0.5,"responseLogprobs":true}}"#;
+    let told = bench.post("/v1beta/models/claude%2Fx:generateContent", google).await.json();
+    let details = told["error"]["details"].as_array().unwrap();
+    let field = details.iter().find_map(|detail| detail["fieldViolations"][0]["field"].as_str());
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(field.is_some_and(|field| message.contains(&format!("`{field}` ("))), "{told}");
+    assert!(message.contains("presencePenalty") && message.contains("responseLogprobs"), "{told}");
+    let claude = r#"{"model":"up/x","max_tokens":9,"top_k":3,"messages":[{"role":"user","content":"hi"}]}"#;
+    let told = bench.post("/v1/messages", claude).await.json();
+    assert_eq!((&told["error"]["type"], &told["error"]["param"]), (&"invalid_request_error".into(), &"top_k".into()));
+    let responses = r#"{"model":"claude/x","input":"hi","previous_response_id":"r","conversation":"c"}"#;
+    let told = bench.post("/v1/responses", responses).await.json();
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`previous_response_id`") && message.contains("`conversation`"), "{told}");
+    assert!(told["error"]["param"].is_string(), "{told}");
+}
+
+#[tokio::test]
+async fn a_provider_s_failure_has_the_caller_s_own_word_for_it() {
+    let word = |caller: Dialect, told: &Value| match caller {
+        Dialect::Openai | Dialect::Responses | Dialect::Anthropic => told["error"]["type"].clone(),
+        Dialect::Gemini => told["error"]["status"].clone(),
+        Dialect::Bedrock => told["__type"].clone(),
+    };
+    for (status, code, words) in [
+        (500, "server_error", ["server_error", "api_error", "INTERNAL", "InternalServerException"]),
+        (
+            503,
+            "server_is_overloaded",
+            ["service_unavailable_error", "overloaded_error", "UNAVAILABLE", "ServiceUnavailableException"],
+        ),
+        (529, "x", ["service_unavailable_error", "overloaded_error", "UNAVAILABLE", "ServiceUnavailableException"]),
+        (504, "x", ["server_error", "timeout_error", "DEADLINE_EXCEEDED", "ModelTimeoutException"]),
+        (
+            429,
+            "rate_limit_exceeded",
+            ["rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED", "ThrottlingException"],
+        ),
+        (
+            429,
+            "insufficient_quota",
+            ["insufficient_quota", "billing_error", "RESOURCE_EXHAUSTED", "ServiceQuotaExceededException"],
+        ),
+        (413, "x", ["invalid_request_error", "request_too_large", "INVALID_ARGUMENT", "ValidationException"]),
+        (404, "x", ["invalid_request_error", "not_found_error", "NOT_FOUND", "ResourceNotFoundException"]),
+        (400, "x", ["invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT", "ValidationException"]),
+    ] {
+        let openai = format!(r#"{{"error":{{"message":"oh","type":"t","param":null,"code":"{code}"}}}}"#);
+        let up = Provider::answering(json(status, &openai)).await;
+        let bench = Bench::start(settings(up.address)).await;
+        // A caller of the provider's own dialect reads the provider's own words.
+        let callers = [Dialect::Responses, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock];
+        for (caller, expected) in callers.into_iter().zip(words) {
+            let (path, body) = request_of(caller, "up/small", false);
+            let answer = bench.post(&path, &body).await;
+            let told = answer.json();
+            assert_eq!(answer.status.as_u16(), status, "{caller}: {told}");
+            assert_eq!(word(caller, &told), expected, "{caller} told of {status} {code}: {told}");
+        }
     }
 }
 

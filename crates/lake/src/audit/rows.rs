@@ -105,6 +105,7 @@ pub(super) fn records(
     let names = match table {
         Table::Interactions => Some(columns.text("interaction_id")?),
         Table::ControlEvents | Table::AccessEvents | Table::PriceCorrections => Some(columns.text("event_id")?),
+        Table::Feedback => Some(columns.text("feedback_id")?),
         Table::Payloads | Table::LogGaps => None,
     };
     let about = match table {

@@ -1,24 +1,18 @@
-//! Gives meaning to the shapes of [`super::source`]: conditions are compiled, names are checked, limits are made exact.
+//! Gives meaning to a bundle, section by section: conditions are compiled, names are checked, limits are made exact.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use cel::Env;
 use serde_saphyr::{Location, Spanned};
-use tollgate_interaction::Usd;
 
-use super::source::{
-    AccessSource, BudgetSource, BundleSource, PreferSource, StepSource, TestSource, UncertainSource, WhenSource,
-};
-use super::vector::TestVector;
-use super::{AccessRule, Budget, Bundle, BundleError, Effect, ModelPattern, Step, StepAction, Uncertain, hash_of};
-use crate::condition::{ConditionError, Conditions};
+use super::source::{BundleSource, PreferSource, WhenSource};
+use super::vector::{self, TestVector};
+use super::{Bundle, BundleError, ModelPattern, access, budgets, data_classes, hash_of, residency, review};
+use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
 use crate::suggestion;
 use crate::variable::Phase;
-
-/// How old the spend may be if a budget does not say.
-const DEFAULT_MAX_SNAPSHOT_AGE_S: u64 = 60;
 
 pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result<Bundle, BundleError> {
     if source.access.is_empty() {
@@ -28,54 +22,43 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
              `access: [{id: known-keys, when: \"true\", allow: {}}]`",
         ));
     }
-    let compiler = Compiler { yaml, env: &env };
-    let mut ids = HashSet::new();
-    let mut access = Vec::with_capacity(source.access.len());
-    for rule in &source.access {
-        unique(&rule.value.id, &mut ids)?;
-        access.push(compiler.access_rule(rule)?);
-    }
-    let mut budgets: Vec<Budget> = Vec::with_capacity(source.budgets.len());
-    for budget in &source.budgets {
-        unique(&budget.value.id, &mut ids)?;
-        let compiled = compiler.budget(&budget.value)?;
-        if budgets.iter().any(|known| known.team == compiled.team) {
-            let team = &budget.value.scope.team;
-            let message = format!("team `{}` already has a budget; a team has one per month", team.value);
-            return Err(BundleError::new(team.referenced, message));
-        }
-        budgets.push(compiled);
-    }
+    let mut compiler = Compiler { yaml, env: &env, ids: HashSet::new(), classes: Vec::new(), remarks: Vec::new() };
+    // The classes come first: conditions further down are checked against them.
+    let data_classes = data_classes::compile(&mut compiler, &source.data_classes)?;
+    let access = access::compile(&mut compiler, &source.access)?;
+    let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
+    let budgets = budgets::compile(&mut compiler, &source.budgets)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
-        check_rule_name(&test.value, &ids)?;
+        vector::check_rule_name(&test.value, &compiler.ids)?;
         tests.push(TestVector::compile(test)?);
     }
+    let review_by = source.bundle.review_by.as_ref().map(review::compile).transpose()?;
+    let remarks = compiler.remarks;
     let (name, version) = (source.bundle.name, source.bundle.version);
-    Ok(Bundle { hash: hash_of(yaml), name, version, access, budgets, tests, env })
+    Ok(Bundle {
+        hash: hash_of(yaml),
+        name,
+        version,
+        review_by,
+        remarks,
+        data_classes,
+        access,
+        residency,
+        budgets,
+        tests,
+        env,
+    })
 }
 
-fn unique(id: &Spanned<String>, ids: &mut HashSet<String>) -> Result<(), BundleError> {
+/// An id: of a rule, of a class, of whatever a bundle names.
+pub(super) fn check_id(id: &Spanned<String>) -> Result<(), BundleError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if id.value.is_empty() || id.value.len() > 100 || !id.value.bytes().all(allowed) {
         let message = format!("`{}` cannot be the id of a rule; use 1 to 100 letters, digits, `-`, `_`, `.`", id.value);
         return Err(BundleError::new(id.referenced, message));
     }
-    if !ids.insert(id.value.clone()) {
-        return Err(BundleError::new(id.referenced, format!("two rules have the id `{}`", id.value)));
-    }
     Ok(())
-}
-
-fn check_rule_name(test: &TestSource, ids: &HashSet<String>) -> Result<(), BundleError> {
-    let Some(rule) = test.expect.rule.as_ref().filter(|rule| !rule.value.starts_with("builtin/")) else {
-        return Ok(());
-    };
-    if ids.contains(&rule.value) {
-        return Ok(());
-    }
-    let advice = suggestion::phrase(&rule.value, ids.iter().map(String::as_str));
-    Err(BundleError::new(rule.referenced, format!("no rule has the id `{}`{advice}", rule.value)))
 }
 
 /// A length of time such as `60s`, `5m`, `1h`, `1d`, in seconds.
@@ -109,96 +92,30 @@ pub(super) fn preference(source: &Spanned<PreferSource>) -> Result<Option<Prefer
     }
 }
 
-struct Compiler<'a> {
+/// What the sections of one bundle share while they are compiled.
+pub(super) struct Compiler<'a> {
     yaml: &'a str,
     env: &'a Env,
+    /// Ids of rules so far, in whatever section.
+    pub(super) ids: HashSet<String>,
+    /// Names of the data classes; empty if the bundle has none.
+    pub(super) classes: Vec<String>,
+    /// What is allowed and hardly meant.
+    pub(super) remarks: Vec<BundleError>,
 }
 
 impl Compiler<'_> {
-    fn access_rule(&self, rule: &Spanned<AccessSource>) -> Result<AccessRule, BundleError> {
-        let AccessSource { id, when, allow, deny, .. } = &rule.value;
-        let effect = match (allow, deny) {
-            (Some(allow), None) => {
-                let models = allow.models.iter().map(model_pattern).collect::<Result<_, _>>()?;
-                Effect::Allow { models, operations: allow.operations.clone() }
-            }
-            (None, Some(deny)) => Effect::Deny { message: deny.value.clone() },
-            (Some(_), Some(_)) => {
-                let message = format!("rule `{}` has both `allow` and `deny`; make it two rules", id.value);
-                return Err(BundleError::new(id.referenced, message));
-            }
-            (None, None) => {
-                let message = format!(
-                    "rule `{}` does nothing; write `allow: {{}}` for every model, or `deny: \"what to tell the caller\"`",
-                    id.value
-                );
-                return Err(BundleError::new(id.referenced, message));
-            }
-        };
-        Ok(AccessRule { id: id.value.clone(), when: self.conditions(when, Phase::Access)?, effect })
+    /// The id of a rule, which no other rule has.
+    pub(super) fn unique(&mut self, id: &Spanned<String>) -> Result<String, BundleError> {
+        check_id(id)?;
+        if !self.ids.insert(id.value.clone()) {
+            return Err(BundleError::new(id.referenced, format!("two rules have the id `{}`", id.value)));
+        }
+        Ok(id.value.clone())
     }
 
-    fn budget(&self, source: &BudgetSource) -> Result<Budget, BundleError> {
-        let team = &source.scope.team;
-        if team.value.is_empty() || (team.value.contains('*') && team.value != "*") {
-            let message = format!("`{}` is not a scope; name one team, or write `\"*\"` for all others", team.value);
-            return Err(BundleError::new(team.referenced, message));
-        }
-        let limit = source.limit.usd.value;
-        if limit < Usd::ZERO || limit > Usd::from_dollars(1_000_000_000) {
-            let message = format!("a limit of {limit} USD is not between zero and a billion");
-            return Err(BundleError::new(source.limit.usd.referenced, message));
-        }
-        let max_snapshot_age_s = match &source.max_snapshot_age {
-            Some(age) => seconds(age)?,
-            None => DEFAULT_MAX_SNAPSHOT_AGE_S,
-        };
-        Ok(Budget {
-            id: source.id.value.clone(),
-            team: Some(team.value.clone()).filter(|team| team != "*"),
-            limit,
-            steps: self.steps(&source.id.value, &source.steps)?,
-            max_snapshot_age_s,
-            on_stale: source.on_stale.into(),
-            on_missing: source.on_missing.unwrap_or(source.on_stale).into(),
-        })
-    }
-
-    fn steps(&self, id: &str, source: &Spanned<Vec<Spanned<StepSource>>>) -> Result<Vec<Step>, BundleError> {
-        if source.value.is_empty() {
-            return Err(BundleError::new(source.referenced, format!("budget `{id}` has no steps, so it does nothing")));
-        }
-        let mut steps: Vec<Step> = Vec::with_capacity(source.value.len());
-        for step in &source.value {
-            let at = step.value.at.value;
-            if at <= Usd::ZERO || at > Usd::from_dollars(100) {
-                let message = format!("`at: {at}` is not a share of the limit; write 0.80 for 80 %");
-                return Err(BundleError::new(step.value.at.referenced, message));
-            }
-            if steps.last().is_some_and(|previous| previous.at > at) {
-                return Err(BundleError::new(step.value.at.referenced, "steps go from the lowest `at` to the highest"));
-            }
-            steps.push(Step { at, action: self.step_action(step)? });
-        }
-        Ok(steps)
-    }
-
-    fn step_action(&self, step: &Spanned<StepSource>) -> Result<StepAction, BundleError> {
-        match (&step.value.prefer, &step.value.deny_unless) {
-            (Some(prefer), None) => match preference(prefer)? {
-                Some(prefer) => Ok(StepAction::Prefer(prefer)),
-                None => Err(BundleError::new(prefer.referenced, "a step that prefers nothing does nothing; remove it")),
-            },
-            (None, Some(when)) => Ok(StepAction::DenyUnless(self.conditions(when, Phase::Budget)?)),
-            _ => {
-                let message =
-                    "a step has either `prefer` or `deny_unless`; write `deny_unless: \"false\"` to deny always";
-                Err(BundleError::new(step.value.at.referenced, message))
-            }
-        }
-    }
-
-    fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
+    /// Conditions that may use the variables of `phase`.
+    pub(super) fn conditions(&self, when: &Spanned<WhenSource>, phase: Phase) -> Result<Conditions, BundleError> {
         let (list, any): (Vec<(&str, Location)>, bool) = match &when.value {
             WhenSource::One(text) => (vec![(text, when.referenced)], false),
             WhenSource::All(list) => (located(list), false),
@@ -209,8 +126,18 @@ impl Compiler<'_> {
             return Err(BundleError::new(when.referenced, message));
         }
         let texts: Vec<&str> = list.iter().map(|(text, _)| *text).collect();
-        Conditions::compile(&texts, any, phase, self.env)
-            .map_err(|(index, error)| self.place(list[index].0, list[index].1, error))
+        let grammar = Grammar { env: self.env, classes: &self.classes };
+        let compiled = Conditions::compile(&texts, any, phase, &grammar)
+            .map_err(|(index, error)| self.place(list[index].0, list[index].1, error))?;
+        // `deny_unless: "false"` denies always, which a budget may want.
+        let may_be_false = matches!(phase, Phase::Budget | Phase::Limit);
+        match compiled.never_hold().filter(|_| !may_be_false) {
+            Some(why) => Err(BundleError::new(
+                when.referenced,
+                format!("the rule can never match: {why}; correct it, or remove the rule"),
+            )),
+            None => Ok(compiled),
+        }
     }
 
     /// Turns a place within a condition into a place within the bundle, where the condition stands on one line as it is.
@@ -232,19 +159,10 @@ fn located(list: &[Spanned<String>]) -> Vec<(&str, Location)> {
     list.iter().map(|condition| (condition.value.as_str(), condition.referenced)).collect()
 }
 
-fn model_pattern(text: &Spanned<String>) -> Result<ModelPattern, BundleError> {
+/// A model's name, or the beginning of one.
+pub(super) fn model_pattern(text: &Spanned<String>) -> Result<ModelPattern, BundleError> {
     ModelPattern::parse(&text.value).ok_or_else(|| {
         let message = format!("`{}` is not a model; write its name, or a prefix that ends in `*`", text.value);
         BundleError::new(text.referenced, message)
     })
-}
-
-impl From<UncertainSource> for Uncertain {
-    fn from(source: UncertainSource) -> Self {
-        match source {
-            UncertainSource::Allow => Uncertain::Allow,
-            UncertainSource::Conservative => Uncertain::Conservative,
-            UncertainSource::Deny => Uncertain::Deny,
-        }
-    }
 }

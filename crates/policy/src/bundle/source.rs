@@ -1,15 +1,18 @@
-//! The bundle as it is written: the shapes of its YAML, each text with the place it stands at. Unknown fields are
-//! errors everywhere. Meaning is given to it in [`super::compile`].
+//! The bundle as it is written: its sections, and the shapes that several of them share, each text with the place it
+//! stands at. Unknown fields are errors everywhere. The shape of a section and its meaning are in the section's own file.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
-use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
 use super::BundleError;
+use super::access::AccessSource;
+use super::budgets::BudgetSource;
+use super::data_classes::DataClassSource;
+use super::residency::ResidencySource;
+use super::vector::TestSource;
 
 /// A whole bundle.
 #[derive(Debug, Deserialize)]
@@ -22,7 +25,11 @@ pub(super) struct BundleSource {
     #[serde(default, rename = "on_error")]
     pub(super) _on_error: OnError,
     #[serde(default)]
+    pub(super) data_classes: Vec<Spanned<DataClassSource>>,
+    #[serde(default)]
     pub(super) access: Vec<Spanned<AccessSource>>,
+    #[serde(default)]
+    pub(super) residency: Vec<Spanned<ResidencySource>>,
     #[serde(default)]
     pub(super) budgets: Vec<Spanned<BudgetSource>>,
     #[serde(default)]
@@ -53,97 +60,20 @@ pub(super) struct About {
     _description: Option<String>,
     #[serde(default, rename = "owner")]
     _owner: Option<String>,
-    #[serde(default, rename = "review_by")]
-    _review_by: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccessSource {
-    pub(super) id: Spanned<String>,
-    pub(super) when: Spanned<WhenSource>,
     #[serde(default)]
-    pub(super) allow: Option<AllowSource>,
-    #[serde(default)]
-    pub(super) deny: Option<Spanned<String>>,
-    #[serde(default, rename = "description")]
-    _description: Option<String>,
-    #[serde(default, rename = "basis")]
-    _basis: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AllowSource {
-    #[serde(default)]
-    pub(super) models: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) operations: Vec<Operation>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BudgetSource {
-    pub(super) id: Spanned<String>,
-    pub(super) scope: ScopeSource,
-    pub(super) limit: LimitSource,
-    pub(super) steps: Spanned<Vec<Spanned<StepSource>>>,
-    #[serde(default)]
-    pub(super) max_snapshot_age: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) on_stale: UncertainSource,
-    /// `None` for the same as `on_stale`.
-    #[serde(default)]
-    pub(super) on_missing: Option<UncertainSource>,
-    #[serde(default, rename = "description")]
-    _description: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ScopeSource {
-    pub(super) team: Spanned<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LimitSource {
-    pub(super) usd: Spanned<Usd>,
-    #[serde(rename = "per")]
-    pub(super) _per: Period,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Period {
-    Month,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StepSource {
-    pub(super) at: Spanned<Usd>,
-    #[serde(default)]
-    pub(super) prefer: Option<Spanned<PreferSource>>,
-    #[serde(default)]
-    pub(super) deny_unless: Option<Spanned<WhenSource>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum UncertainSource {
-    Allow,
-    #[default]
-    Conservative,
-    Deny,
+    pub(super) review_by: Option<Spanned<String>>,
 }
 
 /// `cheapest`, or `{tag: …}`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum PreferSource {
     Word(String),
     Tag(String),
 }
+
+/// One text, or a list of at least one.
+#[derive(Debug)]
+pub(super) struct OneOrMore(pub(super) Vec<Spanned<String>>);
 
 /// A condition, a list of conditions that must all hold, or `{all: […]}` or `{any: […]}`.
 #[derive(Debug)]
@@ -151,65 +81,6 @@ pub(super) enum WhenSource {
     One(String),
     All(Vec<Spanned<String>>),
     Any(Vec<Spanned<String>>),
-}
-
-/// A test vector.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TestSource {
-    #[serde(default)]
-    pub(super) name: Option<String>,
-    #[serde(default)]
-    pub(super) given: GivenSource,
-    pub(super) expect: ExpectSource,
-}
-
-/// What a test assumes; whatever it does not say has the value given in [`super::vector`].
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GivenSource {
-    #[serde(default, rename = "principal.key_id")]
-    pub(super) key_id: Option<String>,
-    #[serde(default, rename = "principal.tenant")]
-    pub(super) tenant: Option<String>,
-    #[serde(default, rename = "principal.project")]
-    pub(super) project: Option<String>,
-    #[serde(default, rename = "principal.team")]
-    pub(super) team: Option<String>,
-    #[serde(default, rename = "request.operation")]
-    pub(super) operation: Option<Operation>,
-    #[serde(default, rename = "request.dialect")]
-    pub(super) dialect: Option<Dialect>,
-    #[serde(default, rename = "request.model")]
-    pub(super) model: Option<String>,
-    #[serde(default, rename = "request.stream")]
-    pub(super) stream: bool,
-    #[serde(default, rename = "request.priority")]
-    pub(super) priority: Option<String>,
-    #[serde(default, rename = "request.metadata")]
-    pub(super) metadata: BTreeMap<String, String>,
-    #[serde(default, rename = "spend.known")]
-    pub(super) spend_known: Option<bool>,
-    #[serde(default, rename = "spend.month_to_date")]
-    pub(super) month_to_date: Option<Usd>,
-    #[serde(default, rename = "spend.age")]
-    pub(super) spend_age: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) now: Option<Spanned<String>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExpectSource {
-    pub(super) decision: Decision,
-    /// A rule that must be among the reasons.
-    #[serde(default)]
-    pub(super) rule: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) code: Option<String>,
-    /// `cheapest`, `{tag: …}` or `none`.
-    #[serde(default)]
-    pub(super) prefer: Option<Spanned<PreferSource>>,
 }
 
 /// Reads the shapes.
@@ -221,15 +92,6 @@ pub(super) fn parse(yaml: &str) -> Result<BundleSource, BundleError> {
         ));
     }
     serde_saphyr::from_str(yaml).map_err(|error| BundleError::from_yaml(&error))
-}
-
-impl Clone for PreferSource {
-    fn clone(&self) -> Self {
-        match self {
-            PreferSource::Word(word) => PreferSource::Word(word.clone()),
-            PreferSource::Tag(tag) => PreferSource::Tag(tag.clone()),
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for PreferSource {
@@ -253,6 +115,48 @@ impl<'de> Deserialize<'de> for PreferSource {
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The place is that of the whole value: a text alone does not come with its own.
+        let whole: Spanned<Several> = Spanned::deserialize(deserializer)?;
+        Ok(OneOrMore(match whole.value {
+            Several::One(text) => vec![Spanned::new(text, whole.referenced, whole.defined)],
+            Several::List(list) => list,
+        }))
+    }
+}
+
+enum Several {
+    One(String),
+    List(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for Several {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape;
+        impl<'de> Visitor<'de> for Shape {
+            type Value = Several;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Several, E> {
+                Ok(Several::One(text.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Several, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                if texts.is_empty() {
+                    return Err(A::Error::custom("the list is empty; leave it out, or name at least one"));
+                }
+                Ok(Several::List(texts))
+            }
+        }
+        deserializer.deserialize_any(Shape)
     }
 }
 

@@ -27,16 +27,9 @@ fn team(name: &str) -> Principal {
 
 fn facts<'a>(principal: &'a Principal, spent_cents: i128) -> Facts<'a> {
     Facts {
-        principal,
-        operation: Operation::Chat,
-        dialect: Dialect::Openai,
-        model: "openai/gpt-5",
-        stream: false,
-        priority: None,
-        metadata: &[],
         spend: Some(Spend { month_to_date: Usd::new(spent_cents * 10_000_000_000), age_s: 1 }),
         signals_id: "sig-7",
-        now_us: 1_795_000_000_000_000,
+        ..Facts::new(principal, Operation::Chat, Dialect::Openai, "openai/gpt-5", 1_795_000_000_000_000)
     }
 }
 
@@ -97,8 +90,8 @@ fn a_misspelt_field_is_named_with_its_place_and_the_right_word() {
 
 #[test]
 fn a_section_that_this_version_cannot_enforce_is_refused() {
-    let error = refused(&format!("{ALLOW_ALL}residency: []\n"));
-    assert!(error.starts_with("line 7, column 1: `residency` rules are not known"), "{error}");
+    let error = refused(&format!("{ALLOW_ALL}guardrails: []\n"));
+    assert!(error.starts_with("line 7, column 1: `guardrails` rules are not known"), "{error}");
 }
 
 #[test]
@@ -117,7 +110,7 @@ fn a_condition_in_a_list_is_found_too() {
 #[test]
 fn a_variable_of_a_later_phase_is_refused() {
     let error = refused("access:\n  - id: x\n    when: 'budget.used_percent < 50'\n    allow: {}\n");
-    let expected = "the variable `budget.used_percent` is not known yet in `access`; it exists in `budgets`";
+    let expected = "the variable `budget.used_percent` is not known in `access`; it exists in `budgets`";
     assert!(error.ends_with(expected), "{error}");
 }
 

@@ -1,14 +1,22 @@
 //! The tests inside a bundle: facts and the verdict its authors expect. They run the very function the gateway calls.
 
+use std::collections::HashSet;
+
 use chrono::DateTime;
 use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
-use super::source::{GivenSource, TestSource};
 use super::{Bundle, BundleError, compile};
 use crate::control::Principal;
 use crate::decide::{Prefer, Verdict, decide};
 use crate::facts::{Facts, Spend};
+use crate::residency::{Eligibility, Place, Places, TargetFacts, eligible};
+use crate::suggestion;
+
+mod source;
+
+pub(super) use source::TestSource;
+use source::{ExpectSource, GivenSource};
 
 /// The time of a call unless a test says otherwise: 2026-01-15T12:00:00Z, a Thursday.
 const DEFAULT_NOW_US: i64 = 1_768_478_400_000_000;
@@ -21,9 +29,13 @@ pub(crate) struct TestVector {
     principal: Principal,
     given: GivenSource,
     metadata: Vec<(String, String)>,
+    pii_counts: Option<Vec<(String, u32)>>,
+    places: Places,
     spend: Option<Spend>,
     now_us: i64,
-    decision: Decision,
+    decision: Option<Decision>,
+    /// Whether the call may go to the target.
+    eligible: Option<bool>,
     rule: Option<String>,
     code: Option<String>,
     /// `Some(None)` expects that nothing is preferred.
@@ -44,18 +56,32 @@ pub struct TestResult {
 /// Runs the tests of a bundle, in the order they are written.
 #[must_use]
 pub fn run_tests(bundle: &Bundle) -> Vec<TestResult> {
-    let outcome = |test: &TestVector| TestResult {
-        name: test.name.clone(),
-        line: test.line,
-        failure: test.difference(&decide(bundle, &test.facts())),
-    };
+    let outcome =
+        |test: &TestVector| TestResult { name: test.name.clone(), line: test.line, failure: test.failure(bundle) };
     bundle.tests.iter().map(outcome).collect()
+}
+
+/// Refuses a test that expects a rule which is not there.
+pub(super) fn check_rule_name(test: &TestSource, ids: &HashSet<String>) -> Result<(), BundleError> {
+    let Some(rule) = test.expect.value.rule.as_ref().filter(|rule| !rule.value.starts_with("builtin/")) else {
+        return Ok(());
+    };
+    if ids.contains(&rule.value) {
+        return Ok(());
+    }
+    let advice = suggestion::phrase(&rule.value, ids.iter().map(String::as_str));
+    Err(BundleError::new(rule.referenced, format!("no rule has the id `{}`{advice}", rule.value)))
 }
 
 impl TestVector {
     pub(super) fn compile(source: Spanned<TestSource>) -> Result<Self, BundleError> {
         let line = source.referenced.line();
         let TestSource { name, given, expect } = source.value;
+        let (expect, expected_at): (ExpectSource, _) = (expect.value, expect.referenced);
+        if expect.decision.is_none() && expect.eligible.is_none() {
+            let message = "the test expects nothing; write `decision: allow`, `decision: deny` or `eligible: false`";
+            return Err(BundleError::new(expected_at, message));
+        }
         let or = |text: &Option<String>, default: &str| text.clone().unwrap_or_else(|| default.to_owned());
         let age_s = given.spend_age.as_ref().map(compile::seconds).transpose()?.unwrap_or(0);
         let month_to_date = given.month_to_date.unwrap_or(Usd::ZERO);
@@ -67,38 +93,85 @@ impl TestVector {
                 tenant: or(&given.tenant, "default"),
                 project: given.project.clone(),
                 team: or(&given.team, "default"),
+                user: given.user.clone(),
+                role: given.role.clone(),
+                scopes: given.scopes.clone(),
+                tags: given.tags.clone().into_iter().collect(),
                 ..Principal::default()
             },
             metadata: given.metadata.clone().into_iter().collect(),
+            pii_counts: given.pii_counts.clone().map(|counts| counts.into_iter().collect()),
+            places: places(&given)?,
             spend: given.spend_known.unwrap_or(true).then_some(Spend { month_to_date, age_s }),
             now_us: given.now.as_ref().map_or(Ok(DEFAULT_NOW_US), time)?,
             given,
             decision: expect.decision,
+            eligible: expect.eligible,
             rule: expect.rule.map(|rule| rule.value),
             code: expect.code,
             prefer: expect.prefer.as_ref().map(compile::preference).transpose()?,
         })
     }
 
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            principal: &self.principal,
-            operation: self.given.operation.unwrap_or(Operation::Chat),
-            dialect: self.given.dialect.unwrap_or(Dialect::Openai),
-            model: self.given.model.as_deref().unwrap_or("default"),
-            stream: self.given.stream,
-            priority: self.given.priority.as_deref(),
+    fn facts<'a>(&'a self, bundle: &'a Bundle) -> Facts<'a> {
+        let given = &self.given;
+        let (operation, dialect) =
+            (given.operation.unwrap_or(Operation::Chat), given.dialect.unwrap_or(Dialect::Openai));
+        let model = given.model.as_deref().unwrap_or("default");
+        let facts = Facts {
+            stream: given.stream,
+            priority: given.priority.as_deref(),
             metadata: &self.metadata,
+            user_ref: given.request_user.as_deref(),
+            estimated_input_tokens: given.estimated_input_tokens,
+            capabilities: &given.capabilities,
+            pii_counts: self.pii_counts.as_deref(),
             spend: self.spend,
             signals_id: "sig-test",
-            now_us: self.now_us,
+            ..Facts::new(&self.principal, operation, dialect, model, self.now_us)
+        };
+        Facts { data_class: given.data_class.as_deref().or_else(|| bundle.data_class(&facts)), ..facts }
+    }
+
+    fn target(&self) -> TargetFacts<'_> {
+        TargetFacts {
+            provider: self.given.target_provider.as_deref().unwrap_or("test"),
+            model: self.given.target_model.as_deref().unwrap_or("test"),
+            tags: &self.given.target_tags,
+            places: &self.places,
+            self_hosted: self.given.self_hosted,
+        }
+    }
+
+    /// What was different from what is expected.
+    fn failure(&self, bundle: &Bundle) -> Option<String> {
+        let facts = self.facts(bundle);
+        if let Some(expected) = self.eligible {
+            return self.wrongly_eligible(expected, &eligible(bundle, &facts, &self.target()));
+        }
+        self.difference(&decide(bundle, &facts))
+    }
+
+    fn wrongly_eligible(&self, expected: bool, found: &Eligibility) -> Option<String> {
+        match (expected, found) {
+            (true, Eligibility::Eligible) => None,
+            (true, Eligibility::Excluded { rule, why }) => {
+                Some(format!("expected the target to be eligible, but rule `{rule}` leaves it out: {why}"))
+            }
+            (false, Eligibility::Eligible) => {
+                Some("expected the target to be left out, but no residency rule does so".to_owned())
+            }
+            (false, Eligibility::Excluded { rule, why }) => {
+                let other = self.rule.as_ref().filter(|expected| *expected != rule)?;
+                Some(format!("rule `{other}` had no part in it; rule `{rule}` leaves the target out: {why}"))
+            }
         }
     }
 
     fn difference(&self, verdict: &Verdict) -> Option<String> {
         let reasons = || verdict.reasons.iter().map(|reason| reason.detail.as_str()).collect::<Vec<_>>().join("; ");
-        if verdict.decision != self.decision {
-            return Some(format!("expected `{}`, got `{}`: {}", self.decision, verdict.decision, reasons()));
+        if let Some(expected) = self.decision.filter(|expected| *expected != verdict.decision) {
+            return Some(format!("expected `{expected}`, got `{}`: {}", verdict.decision, reasons()));
         }
         if let Some(rule) = self.rule.as_ref().filter(|rule| !verdict.reasons.iter().any(|had| had.rule == **rule)) {
             return Some(format!("rule `{rule}` had no part in it: {}", reasons()));
@@ -121,6 +194,21 @@ fn phrase(prefer: &Option<Prefer>) -> String {
         Some(Prefer::Cheapest) => "`cheapest`".to_owned(),
         Some(Prefer::Tag(tag)) => format!("`{{tag: {tag}}}`"),
     }
+}
+
+/// The places of the target that a test assumes.
+fn places(given: &GivenSource) -> Result<Places, BundleError> {
+    let place = |written: &Option<Spanned<String>>| {
+        let parsed = written.as_ref().map(|name| (Place::parse(&name.value), name.referenced));
+        parsed.map(|(place, at)| place.map_err(|error| BundleError::new(at, error.to_string()))).transpose()
+    };
+    Ok(Places {
+        inference: place(&given.inference)?,
+        storage: place(&given.storage)?,
+        control_plane: place(&given.control_plane)?,
+        operator: place(&given.operator)?,
+        evidence: given.evidence,
+    })
 }
 
 fn time(text: &Spanned<String>) -> Result<i64, BundleError> {

@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 
 use super::{ConditionError, Type};
 use crate::suggestion;
-use crate::variable::{self, Phase, VARIABLES};
+use crate::variable::{self, Kind, Phase, VARIABLES};
 
 /// Loops (`all`, `exists`, …) inside loops.
 const MAX_LOOP_DEPTH: usize = 2;
@@ -31,6 +31,8 @@ const FUNCTIONS: [(&str, bool, &[Type], Type); 7] = [
 struct Checker<'a> {
     program: &'a Program,
     phase: Phase,
+    /// Values that `request.data_class` can have; empty if any.
+    classes: &'a [String],
     /// Variables of the loops around, innermost last.
     locals: Vec<(String, Type)>,
     loop_depth: usize,
@@ -41,8 +43,8 @@ struct Checker<'a> {
 type Checked = Result<Type, ConditionError>;
 
 /// Refuses a condition that names something unknown, cannot be of the types it is used with, or is not a truth value.
-pub(super) fn check(program: &Program, phase: Phase) -> Result<(), ConditionError> {
-    let mut checker = Checker { program, phase, locals: Vec::new(), loop_depth: 0, nodes: 0, depth: 0 };
+pub(super) fn check(program: &Program, phase: Phase, classes: &[String]) -> Result<(), ConditionError> {
+    let mut checker = Checker { program, phase, classes, locals: Vec::new(), loop_depth: 0, nodes: 0, depth: 0 };
     let root = program.expression();
     let found = checker.expression(root)?;
     if !found.may_be(&Type::Bool) {
@@ -133,7 +135,7 @@ impl Checker<'_> {
         }
         let parent = segments[..segments.len() - 1].join(".");
         match variable::find(&parent) {
-            Some(known) if known.kind == Type::Map => self.available(at, known).map(|_| Type::String),
+            Some(known) if known.kind == Kind::Map => self.available(at, known).map(|_| Type::String),
             Some(_) => Err(self.problem(at, format!("`{parent}` has no fields"))),
             None if variable::is_group(&full) => Err(self
                 .problem(at, format!("`{full}` is a group of variables, not a value; {}", self.group_members(&full)))),
@@ -142,24 +144,22 @@ impl Checker<'_> {
     }
 
     fn available(&self, at: &IdedExpr, known: &variable::Variable) -> Checked {
-        match known.only_in {
-            Some(phase) if phase != self.phase => Err(self.problem(
-                at,
-                format!(
-                    "the variable `{}` is not known yet in `{}`; it exists in `{}`",
-                    known.name,
-                    self.phase.section(),
-                    phase.section()
-                ),
-            )),
-            // `null` fits everything at load; where it does not fit a call, evaluation fails and the call is denied.
-            _ if known.optional => Ok(Type::Any),
-            _ => Ok(known.kind.clone()),
+        if !known.is_in(self.phase) {
+            let has_it: Vec<&str> = known.phases.iter().map(|phase| phase.section()).collect();
+            let message = format!(
+                "the variable `{}` is not known in `{}`; it exists in `{}`",
+                known.name,
+                self.phase.section(),
+                has_it.join("`, `")
+            );
+            return Err(self.problem(at, message));
         }
+        // `null` fits everything at load; where it does not fit a call, evaluation fails and the call is denied.
+        Ok(if known.optional { Type::Any } else { known.kind.as_type() })
     }
 
     fn unknown_variable(&self, at: &IdedExpr, name: &str) -> ConditionError {
-        let names = VARIABLES.iter().filter(|known| known.only_in.is_none_or(|phase| phase == self.phase));
+        let names = VARIABLES.iter().filter(|known| known.is_in(self.phase));
         let names: Vec<&str> = names.map(|known| known.name).collect();
         let mut advice = suggestion::phrase(name, names.iter().copied());
         if advice.is_empty() {
@@ -177,11 +177,11 @@ impl Checker<'_> {
     fn presence(&mut self, at: &IdedExpr, select: &SelectExpr) -> Checked {
         let parent = segments(&select.operand).map(|segments| segments.join(".")).unwrap_or_default();
         let full = format!("{parent}.{}", select.field);
-        if let Some(map) = variable::find(&parent).filter(|known| known.kind == Type::Map) {
+        if let Some(map) = variable::find(&parent).filter(|known| known.kind == Kind::Map) {
             return self.available(at, map).map(|_| Type::Bool);
         }
         match variable::find(&full) {
-            Some(known) if known.optional && known.only_in.is_none() => Ok(Type::Bool),
+            Some(known) if known.optional => self.available(&select.operand, known).map(|_| Type::Bool),
             Some(_) => Err(self.problem(&select.operand, format!("`{full}` is always present; leave `has` out"))),
             None => Err(self.unknown_variable(&select.operand, &full)),
         }
@@ -192,6 +192,7 @@ impl Checker<'_> {
             Some(target) => Some(self.expression(target)?),
             None => None,
         };
+        self.possible(call)?;
         let mut arguments = Vec::with_capacity(call.args.len());
         for argument in &call.args {
             arguments.push(self.expression(argument)?);
@@ -202,6 +203,41 @@ impl Checker<'_> {
             return result.map_err(|message| self.problem(at, message));
         }
         self.function(at, call, target.as_ref(), &arguments)
+    }
+
+    /// Refuses a comparison with something that the variable never is: `request.operation == "chatt"`.
+    fn possible(&self, call: &CallExpr) -> Result<(), ConditionError> {
+        let [left, right] = call.args.as_slice() else { return Ok(()) };
+        match call.func_name.as_str() {
+            operators::EQUALS | operators::NOT_EQUALS => {
+                self.possible_value(left, right)?;
+                self.possible_value(right, left)
+            }
+            operators::IN => match &right.expr {
+                Expr::List(list) => list.elements.iter().try_for_each(|item| self.possible_value(left, item)),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn possible_value(&self, variable: &IdedExpr, literal: &IdedExpr) -> Result<(), ConditionError> {
+        let Expr::Literal(LiteralValue::String(text)) = &literal.expr else { return Ok(()) };
+        let Some(known) = segments(variable).and_then(|segments| variable::find(&segments.join("."))) else {
+            return Ok(());
+        };
+        let mut values = (known.values)();
+        if known.name == "request.data_class" {
+            values.extend(self.classes.iter().map(String::as_str));
+        }
+        if values.is_empty() || values.contains(&text.inner()) {
+            return Ok(());
+        }
+        let mut advice = suggestion::phrase(text.inner(), values.iter().copied());
+        if advice.is_empty() {
+            advice = format!("; it is one of `{}`", values.join("`, `"));
+        }
+        Err(self.problem(literal, format!("`{}` is never `{}`{advice}", known.name, text.inner())))
     }
 
     fn function(&self, at: &IdedExpr, call: &CallExpr, target: Option<&Type>, arguments: &[Type]) -> Checked {
@@ -264,7 +300,8 @@ fn fits_target(function: &str, target: &Type) -> bool {
     }
 }
 
-fn segments(expression: &IdedExpr) -> Option<Vec<&str>> {
+/// The parts of a dotted name; `None` if it is anything else.
+pub(super) fn segments(expression: &IdedExpr) -> Option<Vec<&str>> {
     match &expression.expr {
         Expr::Ident(name) => Some(vec![name]),
         Expr::Select(select) if !select.test => {

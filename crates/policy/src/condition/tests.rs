@@ -6,26 +6,23 @@ use crate::control::Principal;
 
 fn outcome(text: &str, facts: &Facts<'_>) -> Result<bool, String> {
     let bundle = bundle::builtin_default().unwrap();
+    let grammar = Grammar { env: &bundle.env, classes: &["personal".to_owned(), "public".to_owned()] };
     let conditions =
-        Conditions::compile(&[text], false, Phase::Access, &bundle.env).map_err(|(_, error)| error.message)?;
+        Conditions::compile(&[text], false, Phase::Access, &grammar).map_err(|(_, error)| error.message)?;
     conditions.hold(&Scope::of_request(&bundle, facts)).map_err(|error| error.to_string())
 }
 
 fn holds(text: &str) -> Result<bool, String> {
     let principal = Principal { team: "kyc".into(), tenant: "acme".into(), ..Principal::default() };
     let metadata = [("env".to_owned(), "prod".to_owned()), ("case".to_owned(), "7".to_owned())];
+    // 2026-11-18T11:06:40Z, a Wednesday.
+    let now_us = 1_795_000_000_000_000;
     let facts = Facts {
-        principal: &principal,
-        operation: Operation::Chat,
-        dialect: Dialect::Anthropic,
-        model: "openai/gpt-5-mini",
         stream: true,
-        priority: None,
         metadata: &metadata,
-        spend: None,
-        signals_id: "",
-        // 2026-11-18T11:06:40Z, a Wednesday.
-        now_us: 1_795_000_000_000_000,
+        data_class: Some("personal"),
+        capabilities: &["tools".to_owned()],
+        ..Facts::new(&principal, Operation::Chat, Dialect::Anthropic, "openai/gpt-5-mini", now_us)
     };
     outcome(text, &facts)
 }
@@ -44,6 +41,9 @@ fn conditions_mean_what_they_say() {
         "request.priority != 'critical'",
         "request.weekday == 3 && request.hour + 1 == 12 && request.day * 2 == 36",
         "int(request.metadata.case) < 8 && request.hour < 11.5",
+        "'tools' in request.capabilities && !('vision' in request.capabilities) && size(request.capabilities) == 1",
+        "request.data_class in ['personal'] && has(request.data_class) && !has(request.region)",
+        "request.estimated_input_tokens == null && principal.role != 'admin' && size(principal.scopes) == 0",
         "request.operation == 'chat' ? request.dialect == 'anthropic' : false",
     ] {
         assert_eq!(holds(text), Ok(true), "{text}");
@@ -67,6 +67,13 @@ fn what_cannot_be_known_or_fit_is_refused_at_load() {
         ("request.model.matches('x')", "`matches` is not offered"),
         ("request.model.startsWith(3)", "`startsWith` cannot be called like this"),
         ("has(request.model)", "`request.model` is always present"),
+        ("request.operation == 'chatt'", "`request.operation` is never `chatt`; did you mean `chat`?"),
+        (
+            "request.data_class in ['public', 'persnal']",
+            "`request.data_class` is never `persnal`; did you mean `personal`?",
+        ),
+        ("target.self_hosted", "not known in `access`; it exists in `guardrails`"),
+        ("request.capabilities == 'tools'", "a list never equals a text"),
         ("{'a': 1}['a'] == 1", "cannot hold maps"),
         ("request.hour == 3u", "without `u`"),
         ("request.?model == 'x'", "cannot be read"),

@@ -31,8 +31,11 @@ struct Error<'a> {
     r#type: &'static str,
     message: &'a str,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<&'a str>,
 }
 
+/// Anthropic's word for a kind of error, as <https://platform.claude.com/docs/en/api/errors> maps them to statuses.
 fn error_type(error: &ErrorShape) -> &'static str {
     match error.kind {
         ErrorKind::Invalid => "invalid_request_error",
@@ -41,16 +44,22 @@ fn error_type(error: &ErrorShape) -> &'static str {
         ErrorKind::NotFound => "not_found_error",
         ErrorKind::TooLarge => "request_too_large",
         ErrorKind::Throttled => "rate_limit_error",
-        ErrorKind::Unavailable if error.http_status == 504 => "timeout_error",
-        ErrorKind::Unavailable => "overloaded_error",
-        ErrorKind::Internal => "api_error",
+        ErrorKind::Spent => "billing_error",
+        ErrorKind::Overloaded => "overloaded_error",
+        ErrorKind::Late => "timeout_error",
+        ErrorKind::Unavailable | ErrorKind::Internal => "api_error",
     }
 }
 
 pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
     let body = ErrorBody {
         r#type: "error",
-        error: Error { r#type: error_type(error), message: &error.message, code: &error.code },
+        error: Error {
+            r#type: error_type(error),
+            message: &error.message,
+            code: &error.code,
+            param: error.param.as_deref(),
+        },
         request_id: &error.interaction_id,
     };
     serde_json::to_vec(&body).unwrap_or_default()

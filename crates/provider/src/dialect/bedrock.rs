@@ -30,6 +30,8 @@ struct ErrorBody<'a> {
     kind: &'static str,
     message: &'a str,
     error_code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     request_id: &'a str,
 }
@@ -43,8 +45,10 @@ pub fn error_type(error: &ErrorShape) -> &'static str {
         ErrorKind::Denied => "AccessDeniedException",
         ErrorKind::NotFound => "ResourceNotFoundException",
         ErrorKind::Throttled => "ThrottlingException",
-        ErrorKind::Unavailable if error.http_status == 504 => "ModelTimeoutException",
-        ErrorKind::Unavailable => "ServiceUnavailableException",
+        // Not tried again by Amazon's clients, as throttling is.
+        ErrorKind::Spent => "ServiceQuotaExceededException",
+        ErrorKind::Late => "ModelTimeoutException",
+        ErrorKind::Unavailable | ErrorKind::Overloaded => "ServiceUnavailableException",
         ErrorKind::Internal => "InternalServerException",
     }
 }
@@ -62,6 +66,7 @@ pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
         kind: error_type(error),
         message: &error.message,
         error_code: &error.code,
+        field: error.param.as_deref(),
         request_id: &error.interaction_id,
     };
     serde_json::to_vec(&body).unwrap_or_default()
@@ -71,8 +76,8 @@ pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
 /// message.
 pub(super) fn error_event(error: &ErrorShape) -> Vec<u8> {
     let name = match error.kind {
-        ErrorKind::Throttled => "throttlingException",
-        ErrorKind::Unavailable => "serviceUnavailableException",
+        ErrorKind::Throttled | ErrorKind::Spent => "throttlingException",
+        ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::Late => "serviceUnavailableException",
         ErrorKind::Internal => "internalServerException",
         ErrorKind::Invalid
         | ErrorKind::TooLarge
@@ -106,6 +111,7 @@ mod tests {
             code: "budget_exceeded".to_owned(),
             message: "the budget of `red` is spent".to_owned(),
             kind: ErrorKind::Throttled,
+            param: None,
             http_status: 429,
             interaction_id: String::new(),
         };

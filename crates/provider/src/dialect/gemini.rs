@@ -31,9 +31,9 @@ fn status(error: &ErrorShape) -> &'static str {
         ErrorKind::Unauthenticated => "UNAUTHENTICATED",
         ErrorKind::Denied => "PERMISSION_DENIED",
         ErrorKind::NotFound => "NOT_FOUND",
-        ErrorKind::Throttled => "RESOURCE_EXHAUSTED",
-        ErrorKind::Unavailable if error.http_status == 504 => "DEADLINE_EXCEEDED",
-        ErrorKind::Unavailable => "UNAVAILABLE",
+        ErrorKind::Throttled | ErrorKind::Spent => "RESOURCE_EXHAUSTED",
+        ErrorKind::Late => "DEADLINE_EXCEEDED",
+        ErrorKind::Unavailable | ErrorKind::Overloaded => "UNAVAILABLE",
         ErrorKind::Internal => "INTERNAL",
     }
 }
@@ -45,6 +45,12 @@ pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
         "reason": error.code.to_ascii_uppercase(),
         "domain": "tollgate",
     })];
+    if let Some(field) = &error.param {
+        details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{ "field": field, "description": error.message }],
+        }));
+    }
     if !error.interaction_id.is_empty() {
         details.push(json!({
             "@type": "type.googleapis.com/google.rpc.RequestInfo",
@@ -160,6 +166,7 @@ mod tests {
         let error = ErrorShape {
             code: "budget_exceeded".to_owned(),
             message: "wait".to_owned(),
+            param: None,
             kind: ErrorKind::Throttled,
             http_status: 429,
             interaction_id: "i-1".to_owned(),

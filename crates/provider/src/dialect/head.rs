@@ -171,6 +171,18 @@ impl RequestError {
         RequestError::NotJson { field: "body".to_owned(), offset, reason }
     }
 
+    /// Path of the field that is at fault, where it is one.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            RequestError::Missing { field, .. }
+            | RequestError::Invalid { field, .. }
+            | RequestError::Duplicate { field, .. } => Some(field),
+            RequestError::Malformed { field, .. } => Some(field),
+            RequestError::NotUtf8 { .. } | RequestError::NotJson { .. } | RequestError::NotForm { .. } => None,
+        }
+    }
+
     /// Stable code for the caller.
     #[must_use]
     pub fn code(&self) -> &'static str {

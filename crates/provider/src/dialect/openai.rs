@@ -39,8 +39,9 @@ pub(super) fn error_type(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Denied => "permission_error",
         ErrorKind::Throttled => "rate_limit_error",
-        ErrorKind::Unavailable => "service_unavailable_error",
-        ErrorKind::Internal => "server_error",
+        ErrorKind::Spent => "insufficient_quota",
+        ErrorKind::Unavailable | ErrorKind::Overloaded => "service_unavailable_error",
+        ErrorKind::Late | ErrorKind::Internal => "server_error",
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn error_body(error: &ErrorShape) -> Vec<u8> {
         error: Error {
             message: &error.message,
             r#type: error_type(error.kind),
-            param: None,
+            param: error.param.as_deref(),
             code: &error.code,
             interaction_id: &error.interaction_id,
         },

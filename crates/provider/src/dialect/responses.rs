@@ -25,12 +25,12 @@ pub(super) fn error_event(error: &ErrorShape) -> Vec<u8> {
         "sequence_number": 0,
         "code": error.code,
         "message": error.message,
-        "param": null,
+        "param": error.param,
         "error": {
             "type": openai::error_type(error.kind),
             "code": error.code,
             "message": error.message,
-            "param": null,
+            "param": error.param,
         },
     });
     if !error.interaction_id.is_empty() {

@@ -55,6 +55,13 @@ fn read_object(operation: Operation, reading: &mut Reading, data: &[u8]) -> Resu
             counted.get_or_insert_default().read(cursor)?;
         } else if key.is("meta") {
             read_meta(counted.get_or_insert_default(), cursor)?;
+        } else if key.is("data") && operation == Operation::Images && cursor.kind()? == Kind::Array {
+            let mut images = 0;
+            cursor.items(|cursor| {
+                images += 1;
+                cursor.skip().map(drop)
+            })?;
+            reading.images = Some(images);
         } else if key.is("duration") {
             // Of a transcript in full, where older servers tell it only here.
             let seconds = number(cursor)?;
@@ -72,6 +79,9 @@ fn read_object(operation: Operation, reading: &mut Reading, data: &[u8]) -> Resu
     }
     reading.content |= event != Event::None;
     if event == Event::Last {
+        if operation == Operation::Images {
+            *reading.images.get_or_insert(0) += 1;
+        }
         (reading.terminated, reading.usage_is_final) = (true, true);
     }
     Ok(())
@@ -234,6 +244,7 @@ mod tests {
         assert_eq!((thought.usage.output_tokens, thought.usage.image_output_tokens), (Some(50), Some(40)));
         let free = seen(Operation::Images, r#"{"created":1,"data":[{"url":"u"}]}"#);
         assert!(free.usage.is_empty() && free.terminated);
+        assert_eq!((free.images, told.images), (Some(1), Some(1)));
     }
 
     #[test]

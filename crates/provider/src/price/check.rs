@@ -16,6 +16,8 @@ const CHEAPEST: Usd = Usd::new(100_000_000);
 /// So many times the output may be cheaper than the input.
 const OUTPUT_SHARE: i128 = 10;
 
+const SECONDS_PER_HOUR: i128 = 3_600;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -165,6 +167,8 @@ fn check_row(document: &CatalogDocument, row: &PriceRow, name: &str, notes: &mut
 
 fn check_rates(rates: &Rates, is_free: bool, name: &str, notes: &mut Notes<'_>) {
     for (class, rate) in rates.iter() {
+        // An hour of sound costs about what a million tokens do.
+        let rate = if class == Class::AudioSecond { Usd::new(rate.get() * SECONDS_PER_HOUR) } else { rate };
         let class = class.name();
         if rate > DEAREST {
             notes.suspicious(format!("{name}: `{class}` is {rate}, as if it were for one token or in cents"));

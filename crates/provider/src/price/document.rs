@@ -15,13 +15,16 @@ use super::rates::{Class, Rates};
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// It is not YAML of the expected shape.
-    #[error("the price catalogue `{name}` cannot be read; the cause names the line")]
+    #[error("the price catalogue `{name}`, line {line}, column {column}: {what}; correct it there")]
     Syntax {
         /// Name of the document.
         name: String,
-        /// What the parser said, with line and column.
-        #[source]
-        source: Box<serde_saphyr::Error>,
+        /// From 1.
+        line: u64,
+        /// From 1, in characters.
+        column: u64,
+        /// What the parser said.
+        what: String,
     },
     /// A price is negative or beyond nine million dollars, its date is neither a date nor `release`, or its hours are
     /// no span of a day.
@@ -105,7 +108,7 @@ impl CatalogDocument {
     /// # Errors
     /// [`CatalogError::Syntax`] with line and column.
     pub fn from_yaml(name: &str, text: &str) -> Result<CatalogDocument, CatalogError> {
-        let syntax = |source| CatalogError::Syntax { name: name.to_owned(), source: Box::new(source) };
+        let syntax = |error: serde_saphyr::Error| syntax(name, &error);
         let document: CatalogDocument = serde_saphyr::from_str(text).map_err(syntax)?;
         Ok(CatalogDocument { file: name.to_owned(), ..document })
     }
@@ -120,6 +123,18 @@ impl CatalogDocument {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.models.iter().map(|model| model.prices.len()).sum()
+    }
+}
+
+fn syntax(name: &str, error: &serde_saphyr::Error) -> CatalogError {
+    let error = error.without_snippet();
+    let place = error.location();
+    let what = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    CatalogError::Syntax {
+        name: name.to_owned(),
+        line: place.as_ref().map_or(1, |place| place.line().max(1)),
+        column: place.as_ref().map_or(1, |place| place.column().max(1)),
+        what: what.trim_end_matches('.').to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tollgate_interaction::Usd;
 
+use super::beside::Beside;
 use super::provider::FoundBy;
 use super::rates::{Line, Rates};
 use super::{Call, Catalog, PriceError};
@@ -13,8 +14,10 @@ pub struct Rate {
     pub class: &'static str,
     /// Dollars for [`Rate::per`] of them.
     pub usd: Usd,
-    /// A million for tokens, a thousand for calls.
+    /// A million for tokens and characters, a thousand for calls and milliseconds, one for pictures.
     pub per: u64,
+    /// That in words.
+    pub unit: &'static str,
 }
 
 /// The prices of a row for calls of a length.
@@ -74,11 +77,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`PriceError`] if no row applies. A row that cannot price the usage is explained all the same.
-    pub fn explain(&self, call: &Call<'_>) -> Result<Explanation, PriceError> {
+    pub fn explain(&self, call: &Call<'_>, beside: &Beside) -> Result<Explanation, PriceError> {
         let row = self.row(call)?;
         let (rates, above_input_tokens) = row.price.rates_for(call.usage.input_tokens);
         let mut lines = Vec::new();
-        let cost = rates.bill(call.usage, |line| lines.push(line)).map_err(|gap| row.error(gap));
+        let cost = rates.bill(call.usage, beside, |line| lines.push(line)).map_err(|gap| row.error(gap));
         let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
         let longer = row.price.above.iter().map(|(limit, rates)| tier(Some(*limit), rates));
         Ok(Explanation {
@@ -100,6 +103,11 @@ impl Catalog {
 }
 
 fn tier(above_input_tokens: Option<u64>, rates: &Rates) -> Tier {
-    let rate = |(class, usd): (super::rates::Class, Usd)| Rate { class: class.name(), usd, per: class.per() };
+    let rate = |(class, usd): (super::rates::Class, Usd)| Rate {
+        class: class.name(),
+        usd,
+        per: class.per(),
+        unit: class.unit(),
+    };
     Tier { above_input_tokens, rates: rates.iter().map(rate).collect() }
 }

@@ -3,8 +3,11 @@
 
 use tollgate_interaction::{Usage, Usd};
 
+use super::beside::Beside;
+
 const TOKENS_PER_MTOK: u64 = 1_000_000;
 const CALLS_PER_THOUSAND: u64 = 1_000;
+const MILLISECONDS_PER_SECOND: u64 = 1_000;
 
 /// What has a rate of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,10 +25,13 @@ pub(super) enum Class {
     WebSearch,
     OtherTool,
     PerRequest,
+    AudioSecond,
+    Image,
+    Characters,
 }
 
 impl Class {
-    const COUNT: usize = 13;
+    const COUNT: usize = 16;
 
     pub(super) const ALL: [Class; Class::COUNT] = [
         Class::Input,
@@ -41,6 +47,9 @@ impl Class {
         Class::WebSearch,
         Class::OtherTool,
         Class::PerRequest,
+        Class::AudioSecond,
+        Class::Image,
+        Class::Characters,
     ];
 
     /// As a row writes it.
@@ -59,6 +68,9 @@ impl Class {
             Class::WebSearch => "web_search",
             Class::OtherTool => "other_tool",
             Class::PerRequest => "per_request",
+            Class::AudioSecond => "audio_second",
+            Class::Image => "image",
+            Class::Characters => "characters",
         }
     }
 
@@ -70,7 +82,20 @@ impl Class {
     pub(super) const fn per(self) -> u64 {
         match self {
             Class::WebSearch | Class::OtherTool | Class::PerRequest => CALLS_PER_THOUSAND,
+            Class::AudioSecond => MILLISECONDS_PER_SECOND,
+            Class::Image => 1,
             _ => TOKENS_PER_MTOK,
+        }
+    }
+
+    /// What the rate is for, in words.
+    pub(super) const fn unit(self) -> &'static str {
+        match self {
+            Class::WebSearch | Class::OtherTool | Class::PerRequest => "per thousand calls",
+            Class::AudioSecond => "per second of audio",
+            Class::Image => "per image",
+            Class::Characters => "per million characters",
+            _ => "per million tokens",
         }
     }
 }
@@ -94,11 +119,11 @@ impl Default for Rates {
 pub struct Line {
     /// As the catalogue calls it: `input`, `cache_read`, `web_search`.
     pub class: &'static str,
-    /// Tokens or calls.
+    /// Tokens, calls, milliseconds of sound, pictures or characters.
     pub quantity: u64,
     /// Dollars for [`Line::per`] of them.
     pub rate: Usd,
-    /// A million for tokens, a thousand for calls.
+    /// A million for tokens and characters, a thousand for calls and milliseconds, one for pictures.
     pub per: u64,
     /// Class whose rate it is, if it has none of its own.
     pub billed_as: Option<&'static str>,
@@ -134,8 +159,8 @@ impl Rates {
         Class::ALL.into_iter().filter_map(|class| Some((class, self.get(class)?)))
     }
 
-    /// What `usage` costs, rounded once, half to even; `note` sees each class of it.
-    pub(super) fn bill(&self, usage: &Usage, note: impl FnMut(Line)) -> Result<Usd, Gap> {
+    /// What `usage`, and what was used `beside` it, costs, rounded once, half to even; `note` sees each class of it.
+    pub(super) fn bill(&self, usage: &Usage, beside: &Beside, note: impl FnMut(Line)) -> Result<Usd, Gap> {
         let mut meter = Meter { rates: self, units: 0, note };
         meter.input(usage)?;
         meter.output(usage)?;
@@ -143,6 +168,14 @@ impl Rates {
         meter.must(Class::OtherTool, usage.other_tool_calls)?;
         if self.get(Class::PerRequest).is_some() {
             meter.must(Class::PerRequest, Some(1))?;
+        }
+        let Beside { audio_ms, images, characters } = *beside;
+        for (class, quantity) in
+            [(Class::AudioSecond, audio_ms), (Class::Image, images), (Class::Characters, characters)]
+        {
+            if self.get(class).is_some() {
+                meter.must(class, Some(quantity.ok_or(Gap::Unknown(class))?))?;
+            }
         }
         Ok(Usd::new(round_half_even(meter.units, TOKENS_PER_MTOK.into())))
     }
@@ -280,14 +313,14 @@ mod tests {
         let plain = rates(&[(Class::Input, "1"), (Class::Output, "2")]);
         let searching = Usage { web_search_calls: Some(3), ..tokens(10, 10) };
         let tools = Usage { other_tool_calls: Some(1), ..tokens(10, 10) };
-        assert_eq!(plain.bill(&searching, |_| ()), Err(Gap::Unpriced(Class::WebSearch)));
-        assert_eq!(plain.bill(&tools, |_| ()), Err(Gap::Unpriced(Class::OtherTool)));
+        assert_eq!(plain.bill(&searching, &Beside::default(), |_| ()), Err(Gap::Unpriced(Class::WebSearch)));
+        assert_eq!(plain.bill(&tools, &Beside::default(), |_| ()), Err(Gap::Unpriced(Class::OtherTool)));
         let none = Usage { web_search_calls: Some(0), other_tool_calls: Some(0), ..tokens(10, 10) };
-        assert_eq!(plain.bill(&none, |_| ()), Ok("0.00003".parse().unwrap()));
+        assert_eq!(plain.bill(&none, &Beside::default(), |_| ()), Ok("0.00003".parse().unwrap()));
         let priced =
             rates(&[(Class::Input, "1"), (Class::Output, "2"), (Class::WebSearch, "10"), (Class::OtherTool, "0")]);
-        assert_eq!(priced.bill(&searching, |_| ()), Ok("0.03003".parse().unwrap()));
-        assert_eq!(priced.bill(&tools, |_| ()), Ok("0.00003".parse().unwrap()));
+        assert_eq!(priced.bill(&searching, &Beside::default(), |_| ()), Ok("0.03003".parse().unwrap()));
+        assert_eq!(priced.bill(&tools, &Beside::default(), |_| ()), Ok("0.00003".parse().unwrap()));
     }
 
     #[test]
@@ -299,27 +332,42 @@ mod tests {
             ..tokens(1_000, 100)
         };
         let plain = rates(&[(Class::Input, "1"), (Class::Output, "2")]);
-        assert_eq!(plain.bill(&usage, |_| ()), Ok("0.0012".parse().unwrap()));
+        assert_eq!(plain.bill(&usage, &Beside::default(), |_| ()), Ok("0.0012".parse().unwrap()));
         let mut apart = plain;
         for (class, amount) in [(Class::ImageInput, "5"), (Class::ImageOutput, "40"), (Class::Reasoning, "3")] {
             assert!(apart.set(class, amount.parse().unwrap()));
         }
         // 600 × 1 + 400 × 5 + 20 × 2 + 30 × 40 + 50 × 3, per million.
-        assert_eq!(apart.bill(&usage, |_| ()), Ok("0.00399".parse().unwrap()));
+        assert_eq!(apart.bill(&usage, &Beside::default(), |_| ()), Ok("0.00399".parse().unwrap()));
     }
 
     #[test]
     fn a_long_write_is_not_billed_as_a_short_one_or_as_input() {
         let usage = Usage { cache_write_1h_input_tokens: Some(100), ..tokens(100, 0) };
         let short_only = rates(&[(Class::Input, "1"), (Class::Output, "2"), (Class::CacheWrite5m, "1.25")]);
-        assert_eq!(short_only.bill(&usage, |_| ()), Err(Gap::Unpriced(Class::CacheWrite1h)));
+        assert_eq!(short_only.bill(&usage, &Beside::default(), |_| ()), Err(Gap::Unpriced(Class::CacheWrite1h)));
         let neither = rates(&[(Class::Input, "1"), (Class::Output, "2")]);
-        assert_eq!(neither.bill(&usage, |_| ()), Ok("0.0001".parse().unwrap()));
+        assert_eq!(neither.bill(&usage, &Beside::default(), |_| ()), Ok("0.0001".parse().unwrap()));
     }
 
     #[test]
     fn a_price_by_the_request_is_added_to_every_call() {
         let row = rates(&[(Class::Input, "1"), (Class::Output, "1"), (Class::PerRequest, "12")]);
-        assert_eq!(row.bill(&tokens(0, 0), |_| ()), Ok("0.012".parse().unwrap()));
+        assert_eq!(row.bill(&tokens(0, 0), &Beside::default(), |_| ()), Ok("0.012".parse().unwrap()));
+    }
+
+    #[test]
+    fn sounds_pictures_and_characters_are_billed_where_they_have_a_price_and_unknown_where_nobody_counted_them() {
+        let none = Usage::default();
+        let heard = Beside { audio_ms: Some(9_500), ..Beside::default() };
+        let whisper = rates(&[(Class::AudioSecond, "0.0001")]);
+        assert_eq!(whisper.bill(&none, &heard, |_| ()), Ok("0.00095".parse().unwrap()));
+        assert_eq!(whisper.bill(&none, &Beside::default(), |_| ()), Err(Gap::Unknown(Class::AudioSecond)));
+        let drawn = Beside { images: Some(2), ..Beside::default() };
+        assert_eq!(rates(&[(Class::Image, "0.02")]).bill(&none, &drawn, |_| ()), Ok("0.04".parse().unwrap()));
+        let spoken = Beside { characters: Some(1_200), ..Beside::default() };
+        assert_eq!(rates(&[(Class::Characters, "15")]).bill(&none, &spoken, |_| ()), Ok("0.018".parse().unwrap()));
+        let by_tokens = rates(&[(Class::Input, "1"), (Class::Output, "2")]);
+        assert_eq!(by_tokens.bill(&tokens(10, 0), &heard, |_| ()), Ok("0.00001".parse().unwrap()));
     }
 }

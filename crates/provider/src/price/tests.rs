@@ -292,7 +292,7 @@ fn a_broken_catalogue_is_refused_with_the_row_named() {
 fn an_explanation_names_the_row_its_source_and_each_class() {
     let catalog = Catalog::builtin().unwrap();
     let usage = Usage { cache_read_input_tokens: Some(100_000), ..tokens(300_000, 1_000) };
-    let explanation = catalog.explain(&call("gemini", "gemini-2.5-pro", &usage)).unwrap();
+    let explanation = catalog.explain(&call("gemini", "gemini-2.5-pro", &usage), &Beside::default()).unwrap();
     assert_eq!((explanation.found_by, explanation.above_input_tokens), (FoundBy::Id, Some(200_000)));
     assert_eq!(explanation.price_id, "google/gemini-2.5-pro@release");
     assert_eq!(explanation.source, "https://ai.google.dev/gemini-api/docs/pricing");
@@ -300,9 +300,9 @@ fn an_explanation_names_the_row_its_source_and_each_class() {
     let expected = [("cache_read", 100_000, usd("0.25")), ("input", 200_000, usd("2.5")), ("output", 1_000, usd("15"))];
     assert_eq!(classes, expected);
     assert_eq!(explanation.cost, Ok(usd("0.54")));
-    let alias = catalog.explain(&call("openai", "gpt-5-2025-08-07", &usage)).unwrap();
+    let alias = catalog.explain(&call("openai", "gpt-5-2025-08-07", &usage), &Beside::default()).unwrap();
     assert_eq!((alias.found_by, alias.model.as_str()), (FoundBy::Alias, "gpt-5"));
-    let dated = catalog.explain(&call("openai", "gpt-6-sol-20261001", &usage)).unwrap();
+    let dated = catalog.explain(&call("openai", "gpt-6-sol-20261001", &usage), &Beside::default()).unwrap();
     assert_eq!(dated.found_by, FoundBy::Snapshot);
 }
 

@@ -62,8 +62,7 @@ pub(super) fn request(
         }
         // Chat Completions has no such thing: the gateway sends no such call there.
         Dialect::Openai => {
-            let (field, what) = ("body".to_owned(), "a count of tokens".to_owned());
-            return Err(Unsupported { field, what, target: to }.into());
+            return Err(Unsupported::one("body", "a count of tokens", to).into());
         }
     })
 }

@@ -41,6 +41,7 @@ pub(super) fn request(
     for Said { value: _, at } in others {
         losses.lose(&at, "a wish of its own dialect")?;
     }
+    losses.check()?;
     let dimensions = dimensions.map(|said| said.value);
     Ok(match to {
         Dialect::Gemini => {
@@ -65,8 +66,7 @@ pub(super) fn request(
         }
         // Nobody else has the operation in words of its own: the gateway sends no such call there.
         Dialect::Anthropic | Dialect::Responses | Dialect::Bedrock => {
-            let (field, what) = ("body".to_owned(), "vectors for texts".to_owned());
-            return Err(Unsupported { field, what, target: to }.into());
+            return Err(Unsupported::one("body", "vectors for texts", to).into());
         }
     })
 }

@@ -20,8 +20,10 @@ pub(crate) fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> 
         ConfigCommand::Check => {
             let path = common.config.context("name the file to check with --config")?;
             let config = Config::load(Some(&path))?;
+            super::serve::doubt(&config, Some(&path));
             wire::read_policy(&config)?;
             wire::read_witness_policy(&config)?;
+            config.price_book(&common.data)?;
             if common.json {
                 terminal::line(&serde_json::json!({"file": path, "valid": true}).to_string());
             } else {

@@ -34,11 +34,21 @@ pub(crate) struct DemoArgs {
     gateway: Option<String>,
     /// Address of the console; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT")]
-    console: Option<String>,
+    pub(crate) console: Option<String>,
+}
+
+impl DemoArgs {
+    /// The same, listening at `addresses` where these leave that open.
+    pub(crate) fn at(self, addresses: serve::ServeArgs) -> DemoArgs {
+        let serve::ServeArgs { gateway, console } = addresses;
+        DemoArgs { gateway: self.gateway.or(gateway), console: self.console.or(console), ..self }
+    }
 }
 
 /// Where the demo keeps its data unless `--data` says otherwise: never among real records.
 const DEMO_DATA: &str = "tollgate-demo";
+/// Its configuration, kept in the data directory so that commands can be given it.
+const DEMO_CONFIG: &str = "demo.yaml";
 /// Left in the data directory once the history is in the log, so that a second start does not write it again.
 const HISTORY_NOTE: &str = "demo-history";
 
@@ -47,7 +57,9 @@ pub(crate) async fn run(common: Common, args: DemoArgs) -> anyhow::Result<()> {
     let path = if default { PathBuf::from(DEMO_DATA) } else { common.data.clone() };
     let config = Config::parse(scene::CONFIG, PathBuf::from("."), |_| None)?;
     let data = DataDir::create(&path)?;
-    let options = NodeOptions { gateway: args.gateway, console: args.console };
+    data.write_private(DEMO_CONFIG, scene::CONFIG.trim_start().as_bytes())?;
+    let seen_with = Common { config: Some(path.join(DEMO_CONFIG)), data: path.clone(), ..common.clone() };
+    let options = NodeOptions { gateway: args.gateway, console: args.console, program: seen_with.program() };
     let node = Node::start(&config, data.clone(), &options).await?;
     if !data.join(HISTORY_NOTE).exists() {
         // Removed first, should a previous start have died half-way: it would be written twice otherwise.
@@ -62,11 +74,11 @@ pub(crate) async fn run(common: Common, args: DemoArgs) -> anyhow::Result<()> {
         terminal::line(&serve::as_json(&node));
     } else {
         terminal::line(&format!(
-            "\nTollgate demo\n\n  gateway   {}/v1\n  console   {}\n            (the link signs you in once)\n  data      {}\n            (commands need `--data {}` to see it)\n",
+            "\nTollgate demo\n\n  gateway   {}/v1\n  console   {}\n            (the link signs you in once)\n  data      {}\n            (commands see it as `{} …`)\n",
             node.gateway_url,
             node.login_url,
             path.display(),
-            path.display()
+            seen_with.program()
         ));
     }
     let stop = CancellationToken::new();

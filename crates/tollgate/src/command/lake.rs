@@ -171,17 +171,18 @@ fn show<T: serde::Serialize>(json: bool, value: &T, lines: impl FnOnce(&T) -> Ve
 }
 
 fn status_lines(status: &LakeStatus) -> Vec<String> {
+    let width = status.tables.iter().map(|table| table.table.len()).max().unwrap_or(0).max("table".len());
     let mut lines = vec![
         status.url.clone(),
         format!(
-            "{:16} {:>9} {:>12} {:>15}  files of flushes / 15 min / hours / days",
+            "{:width$} {:>9} {:>12} {:>15}  files of flushes / 15 min / hours / days",
             "table", "version", "rows", "bytes"
         ),
     ];
     for table in &status.tables {
         let [fresh, quarters, hours, days] = table.files_by_level;
         lines.push(format!(
-            "{:16} {:>9} {:>12} {:>15}  {fresh} / {quarters} / {hours} / {days}",
+            "{:width$} {:>9} {:>12} {:>15}  {fresh} / {quarters} / {hours} / {days}",
             table.table, table.version, table.rows, table.bytes
         ));
     }

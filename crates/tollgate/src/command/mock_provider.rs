@@ -246,9 +246,17 @@ fn announce(address: SocketAddr, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let line = match json {
         true => serde_json::json!({ "address": address.to_string(), "url": format!("http://{address}") }).to_string(),
-        false => format!("mock provider listens on http://{address} (OpenAI and Anthropic; counts at /mock/stats)"),
+        false => greeting(address),
     };
     writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot print the address")
+}
+
+fn greeting(address: SocketAddr) -> String {
+    format!(
+        "The mock provider listens on http://{address} and answers in the format it is asked in: OpenAI's (Chat and\n\
+         Responses), Anthropic's, Google's and Amazon's. What it was asked is counted at http://{address}/mock/stats.\n\n\
+         In tollgate.yaml:\n\n  providers:\n    mock: {{dialect: openai, base_url: \"http://{address}/v1\", api_key: any}}\n"
+    )
 }
 
 /// Serves `listener` until `shutdown`; then every connection is dropped.
@@ -466,8 +474,7 @@ async fn wait(wait_ms: u64) {
     }
 }
 
-/// What a path asks for. `/v1` may be left out, since some base addresses carry it and some do not.
-/// What a request asks for; at Azure's paths and without `/v1`, too.
+/// What a request asks for; at Azure's paths, too, and without `/v1`, since some base addresses carry it and some do not.
 fn route(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Option<Endpoint> {
     let path = uri.path();
     let path = path.strip_prefix("/openai").unwrap_or(path);
@@ -562,12 +569,14 @@ fn error(status: u16, message: &str) -> ErrorShape {
         404 => (ErrorKind::NotFound, "model_not_found"),
         413 => (ErrorKind::TooLarge, "request_too_large"),
         429 => (ErrorKind::Throttled, "rate_limit_exceeded"),
-        503 | 504 | 529 => (ErrorKind::Unavailable, "overloaded"),
+        503 | 529 => (ErrorKind::Overloaded, "overloaded"),
+        504 => (ErrorKind::Late, "timeout"),
         _ => (ErrorKind::Internal, "server_error"),
     };
     ErrorShape {
         code: code.to_owned(),
         message: message.to_owned(),
+        param: None,
         kind,
         http_status: status,
         interaction_id: String::new(),

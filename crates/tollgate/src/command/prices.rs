@@ -3,6 +3,7 @@
 
 mod check;
 mod explain;
+mod place;
 mod reprice;
 mod update;
 

@@ -1,5 +1,7 @@
 //! `tollgate serve`: everything in one process.
 
+use std::path::Path;
+
 use clap::Args;
 use tollgate_config::Config;
 
@@ -12,16 +14,30 @@ use crate::wire::{Node, NodeOptions};
 pub(crate) struct ServeArgs {
     /// Address of the gateway, instead of the configured one; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT")]
-    gateway: Option<String>,
+    pub(crate) gateway: Option<String>,
     /// Address of the console, instead of the configured one; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT")]
-    console: Option<String>,
+    pub(crate) console: Option<String>,
+}
+
+impl ServeArgs {
+    /// These, and of `others` what these leave open.
+    pub(crate) fn or(self, others: ServeArgs) -> ServeArgs {
+        ServeArgs { gateway: self.gateway.or(others.gateway), console: self.console.or(others.console) }
+    }
+
+    /// Whether nothing is stated.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.gateway.is_none() && self.console.is_none()
+    }
 }
 
 pub(crate) async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(common.config.as_deref())?;
+    doubt(&config, common.config.as_deref());
     let data = DataDir::create(&common.data)?;
-    let options = NodeOptions { gateway: args.gateway, console: args.console };
+    let program = common.program();
+    let options = NodeOptions { gateway: args.gateway, console: args.console, program };
     let node = Node::start(&config, data, &options).await?;
     if common.json {
         terminal::line(&as_json(&node));
@@ -29,6 +45,12 @@ pub(crate) async fn run(common: Common, args: ServeArgs) -> anyhow::Result<()> {
         greet(&node, &common);
     }
     node.run_until(stop_signal()).await
+}
+
+/// Says what may keep calls from being answered, before anything is started.
+pub(crate) fn doubt(config: &Config, file: Option<&Path>) {
+    let place = file.map(|file| format!("{}:", file.display())).unwrap_or_default();
+    config.doubts().for_each(|doubt| terminal::note(&format!("warning: {place}{doubt}")));
 }
 
 /// The first line for machines: where it listens, and the two secrets that are shown once.

@@ -17,7 +17,7 @@ use tollgate_config::Config;
 #[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
     /// The query, over `interactions`, `payloads`, `control_events`, `access_events`, `log_gaps`,
-    /// `price_corrections` and the view `costs`.
+    /// `price_corrections`, `feedback` and the view `costs`.
     query: String,
     /// Form of the result.
     #[arg(long, value_enum)]

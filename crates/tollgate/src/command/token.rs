@@ -9,9 +9,6 @@ use crate::data_dir::DataDir;
 use crate::{terminal, wire};
 use tollgate_config::Config;
 
-/// Organisation of a team that is written without one.
-const DEFAULT_ORGANISATION: &str = "default";
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Creates a token and prints it, once.
@@ -20,7 +17,7 @@ pub(crate) enum TokenCommand {
         #[arg(long)]
         role: Role,
         /// Team whose rows a developer's token may see, as `TEAM` or `ORGANISATION/TEAM`; may be repeated.
-        #[arg(long = "team", value_name = "TEAM", value_parser = team)]
+        #[arg(long = "team", value_name = "TEAM", value_parser = super::people::team)]
         teams: Vec<TeamName>,
         /// What a person calls it.
         #[arg(long, default_value = "")]
@@ -47,8 +44,4 @@ pub(crate) async fn run(common: Common, command: TokenCommand) -> anyhow::Result
         terminal::note("the token is shown this once and only its hash is kept");
     }
     Ok(())
-}
-
-fn team(text: &str) -> Result<TeamName, String> {
-    TeamName::within(DEFAULT_ORGANISATION, text).map_err(|error| error.to_string())
 }

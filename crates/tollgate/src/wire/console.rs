@@ -26,6 +26,8 @@ pub(super) struct NodeInstruments {
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
+    /// Providers that list no models.
+    pub(super) open_providers: Vec<String>,
 }
 
 impl Instruments for NodeInstruments {
@@ -51,6 +53,10 @@ impl Instruments for NodeInstruments {
 
     fn models(&self) -> Vec<String> {
         self.models.clone()
+    }
+
+    fn open_providers(&self) -> Vec<String> {
+        self.open_providers.clone()
     }
 }
 

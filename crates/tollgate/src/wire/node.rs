@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use fs_err as fs;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
@@ -49,6 +48,8 @@ pub(crate) struct NodeOptions {
     pub(crate) gateway: Option<String>,
     /// Address of the console.
     pub(crate) console: Option<String>,
+    /// How a command about this node begins, for people who are told one: `tollgate --config tollgate.yaml`.
+    pub(crate) program: String,
 }
 
 /// A running Tollgate.
@@ -185,6 +186,7 @@ impl Node {
             search: Arc::clone(&search),
             signals,
             models: model_names(config),
+            open_providers: open_providers(config),
         };
         let maintenance = Maintenance {
             lake: Arc::clone(&lake),
@@ -219,6 +221,7 @@ impl Node {
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
                 gateway_url: reached_at.trim_end_matches('/').to_owned(),
+                program: options.program.clone(),
                 tenant: DEFAULT_TENANT.to_owned(),
                 secure_cookies: console_url.starts_with("https://"),
                 scratch_dir: data.join("scratch"),
@@ -297,9 +300,7 @@ async fn bind(wanted: Option<&String>, configured: &str) -> anyhow::Result<TcpLi
 /// # Errors
 /// If the file cannot be read or is no bundle.
 pub(crate) fn read_policy(config: &Config) -> anyhow::Result<Option<(PathBuf, String)>> {
-    let Some(written) = &config.policies else { return Ok(None) };
-    let path = config.folder.join(&written.value);
-    let yaml = fs::read_to_string(&path).context("reading the bundle that `policies` names")?;
+    let Some((path, yaml)) = config.policies_text()? else { return Ok(None) };
     bundle::load(&yaml).map_err(|source| ConfigError::Mistake { path: path.clone(), source })?;
     Ok(Some((path, yaml)))
 }
@@ -335,6 +336,12 @@ fn model_names(config: &Config) -> Vec<String> {
     let mut names: Vec<String> = config.models.keys().cloned().chain(listed).collect();
     names.extend(tollgate_provider::sandbox::MODELS.iter().map(|model| format!("sandbox/{model}")));
     names
+}
+
+/// Providers whose models are not listed anywhere: they are asked for any.
+fn open_providers(config: &Config) -> Vec<String> {
+    let providers = config.gateway_settings([0; 32], String::new()).providers.into_iter();
+    providers.filter(|provider| provider.models.is_none()).map(|provider| provider.name).collect()
 }
 
 /// The token by which commands on this machine reach this server.

@@ -13,8 +13,9 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tollgate_analytics::Analytics;
+use tollgate_analytics::report::RecordedCall;
 use tollgate_config::{Config, PRICES_FILE, PriceBook};
-use tollgate_console::prices::{BUILTIN, Prices, RepriceMode, RepriceOrder, Repricing};
+use tollgate_console::prices::{BUILTIN, PriceGap, Prices, RepriceMode, RepriceOrder, Repricing};
 use tollgate_gateway::Gateway;
 use tollgate_metastore::Metastore;
 use tollgate_provider::price::CatalogFiles;
@@ -94,6 +95,11 @@ impl Prices for NodePrices {
         let book = self.book.load();
         let json = book.update.as_ref().map(CatalogFiles::to_json).transpose();
         Ok(json.map_err(|error| error.to_string())?.map(Bytes::from))
+    }
+
+    fn gap(&self, call: &RecordedCall) -> Option<PriceGap> {
+        let (book, names) = (self.book.load(), self.gateway.price_names());
+        PriceAgain { book: &book, names: &names, now_us: 0 }.gap(call)
     }
 
     fn reprice(&self, order: RepriceOrder) -> BoxFuture<'static, Result<Repricing, String>> {

@@ -11,7 +11,7 @@ use tollgate_analytics::report::{RecordedCall, TimeRange, recorded_calls};
 use tollgate_config::PriceBook;
 use tollgate_console::prices::{ModelRepricing, RepriceOrder, Repricing};
 use tollgate_interaction::{Event, Governance, PriceCorrection, Usd};
-use tollgate_provider::price::{Call, Catalog, PriceError, Priced};
+use tollgate_provider::price::{Beside, Call, Catalog, PriceError, Priced};
 use tollgate_wal::Appender;
 
 /// What calls are priced by.
@@ -60,19 +60,24 @@ impl PriceAgain<'_> {
     }
 
     fn price(&self, call: &RecordedCall) -> Result<Priced, PriceError> {
+        let catalog: &Catalog = &self.book.catalog;
+        let beside = Beside::read(call.beside.each_ref().map(Option::as_deref));
+        catalog.cost_as_served(&self.asked(call), call.model_served.as_deref(), &beside)
+    }
+
+    /// The call with the model that was asked for, as the catalogue is asked.
+    pub(super) fn asked<'call>(&'call self, call: &'call RecordedCall) -> Call<'call> {
         // A provider that is not configured any more is the one whose price was applied.
         let recorded_list = || call.price_id.as_deref().and_then(|id| id.split_once('/')).map(|(list, _)| list);
         let list = self.names.get(&call.provider).map(String::as_str).or_else(recorded_list);
-        let asked = Call {
+        Call {
             provider: list.unwrap_or(&call.provider),
             model: &call.model_asked,
             region: call.region.as_deref(),
             service_tier: call.service_tier.as_deref(),
             usage: &call.usage,
             at_us: call.started_at_us,
-        };
-        let catalog: &Catalog = &self.book.catalog;
-        catalog.cost_as_served(&asked, call.model_served.as_deref())
+        }
     }
 
     fn correction(&self, call: RecordedCall, priced: Priced, order: &RepriceOrder, catalog_id: &str) -> Event {
@@ -186,6 +191,7 @@ mod tests {
             region: None,
             service_tier: None,
             usage: Usage { input_tokens: Some(1_000), output_tokens: Some(0), ..Usage::default() },
+            beside: [None, None, None],
             cost_usd: cost.map(|cost| cost.parse().unwrap()),
             price_id: None,
         }

@@ -46,7 +46,16 @@ pub(crate) fn read_policy_file(path: &Path) -> Result<Policy, ConfigError> {
 pub(crate) fn read_witness_policy(config: &Config) -> Result<Option<Policy>, ConfigError> {
     let Some(written) = &config.log.witness_policy else { return Ok(None) };
     let path = config.folder.join(&written.value);
-    let policy = read_policy_file(&path)?;
+    let policy = read_policy_file(&path).map_err(|error| match error {
+        ConfigError::Read { path, source } => config.mistake_at(
+            written.referenced,
+            format!(
+                "the policy of witnesses `{}`, which `log.witness_policy` names, cannot be read: {source}",
+                path.display()
+            ),
+        ),
+        other => other,
+    })?;
     for url in policy.witnesses().iter().filter_map(|witness| witness.url.as_ref()) {
         if url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
             continue;

@@ -140,7 +140,9 @@ impl Ledger {
             hold!(seen.insert(event), "event {event} is found twice, again at {place:?}");
             if let Some(promise) = self.promises.get_mut(&place) {
                 hold!(promise.event == event, "{place:?} holds {event} instead of {}", promise.event);
-                hold!(!promise.lost || excuses.synced_damaged, "{place:?} was lost and is back");
+                // What was gone from the cache of a broken disk may stand on its platter.
+                let may_return = excuses.synced_damaged || promise.cached;
+                hold!(!promise.lost || may_return, "{place:?} was lost and is back");
                 promise.cached |= excuses.cache_only;
                 promise.durable |= !promise.cached;
                 continue;
@@ -168,6 +170,7 @@ impl Ledger {
             hold!(is_excused, "{place:?} was acknowledged (durable: {durable}) and is not found; gaps: {gaps:?}");
             if is_named(found, *place) {
                 promise.lost = true;
+                promise.cached |= excuses.cache_only;
                 continue;
             }
             if promise.lost && *place < begin {

@@ -593,3 +593,37 @@ fn epochs_of_which_nothing_is_left_are_all_named() {
     }
     run(&steps, false, true).unwrap();
 }
+
+/// Schedules that once failed, as they were shrunk.
+fn hold_whatever_happens(steps: &[Step]) {
+    run(steps, false, false).unwrap();
+}
+
+#[test]
+fn a_torn_segment_that_was_deleted_stays_deleted_when_the_power_is_lost() {
+    hold_whatever_happens(&[
+        Step::End { end: End::KilledAndPowerLost { seed: 10_507_590_496_378_740_672 }, damage: None, clock: 0 },
+        Step::Durable { sizes: vec![48, 1556] },
+        Step::Write { size: 5722 },
+        Step::Fail { call: Call::TornWrite, after: 1, error: EIO },
+        Step::Write { size: 539 },
+        Step::End { end: End::PowerLost { seed: 11_892_879_060_965_212_258 }, damage: None, clock: 0 },
+        Step::End { end: End::PowerLost { seed: 13_598_741_422_827_539_340 }, damage: None, clock: 0 },
+    ]);
+}
+
+#[test]
+fn a_torn_frame_shows_that_the_damaged_one_before_it_was_there() {
+    let damage = Damage::FlippedBit { file: 56_000, place: 31_012, bit: 0 };
+    hold_whatever_happens(&[
+        Step::Write { size: 201 },
+        Step::Write { size: 148 },
+        Step::Write { size: 521 },
+        Step::End { end: End::Closed, damage: None, clock: 0 },
+        Step::Start { size: 46 },
+        Step::DuringSync { written: vec![], durable: vec![607] },
+        Step::Durable { sizes: vec![534, 2020] },
+        Step::Write { size: 313 },
+        Step::End { end: End::PowerLost { seed: 16_093_500_525_822_895_938 }, damage: Some(damage), clock: 0 },
+    ]);
+}

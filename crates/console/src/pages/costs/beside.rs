@@ -1,4 +1,4 @@
-//! What stands beside the sums on `/costs`: calls without a known price and how to find out why, the providers' own figures
+//! What stands beside the sums on `/costs`: calls without a known cost and why that is, the providers' own figures
 //! against the catalogue's, and what was corrected since it was recorded.
 
 use tollgate_analytics::report::{Corrections, Costs, ReconciliationRow, UnpricedRow};
@@ -6,36 +6,28 @@ use tollgate_interaction::Usd;
 
 use crate::format;
 use crate::range::{Range, parameter};
+use crate::unpriced::{Explainer, Why};
 
 /// Calls that share what a price is looked up by.
 #[derive(Debug)]
 pub(super) struct Unpriced {
     pub(super) name: String,
-    /// Region, tier, and calls whose tokens are not known; empty if there is nothing to say.
+    /// Region and tier; empty if there is nothing to say.
     pub(super) note: String,
     pub(super) href: String,
-    /// The command that says why there is no price.
-    pub(super) command: String,
+    /// Why the newest of them has no cost; `None` if it cannot be read any more.
+    pub(super) why: Option<Why>,
     pub(super) row: UnpricedRow,
 }
 
-pub(super) fn unpriced(report: &Costs, range: Range) -> Vec<Unpriced> {
-    report.unpriced.iter().map(|row| line(row, range)).collect()
+pub(super) fn unpriced(report: &Costs, range: Range, explainer: Explainer<'_>) -> Vec<Unpriced> {
+    report.unpriced.iter().map(|row| line(row, range, explainer)).collect()
 }
 
-fn line(row: &UnpricedRow, range: Range) -> Unpriced {
+fn line(row: &UnpricedRow, range: Range, explainer: Explainer<'_>) -> Unpriced {
     let mut notes: Vec<String> = Vec::new();
     notes.extend(row.region.as_ref().map(|region| format!("region {region}")));
     notes.extend(row.service_tier.as_ref().map(|tier| format!("tier {tier}")));
-    if row.uncounted > 0 {
-        notes.push(format!("{} without a token count", format::count(row.uncounted)));
-    }
-    let mut command = format!("tollgate prices explain {} --provider {}", word(&row.model), word(&row.provider));
-    for (option, value) in [("--region", &row.region), ("--tier", &row.service_tier)] {
-        if let Some(value) = value {
-            command.push_str(&format!(" {option} {}", word(value)));
-        }
-    }
     Unpriced {
         name: format!("{}/{}", row.provider, row.model),
         note: notes.join(", "),
@@ -45,7 +37,7 @@ fn line(row: &UnpricedRow, range: Range) -> Unpriced {
             parameter("provider", &row.provider),
             parameter("model", &row.model)
         ),
-        command,
+        why: row.newest.as_ref().map(|call| explainer.why(call)),
         row: row.clone(),
     }
 }
@@ -53,15 +45,6 @@ fn line(row: &UnpricedRow, range: Range) -> Unpriced {
 /// The list of all calls without a known cost.
 pub(super) fn all_unpriced(range: Range) -> String {
     format!("/interactions?range={}{}", range.as_str(), parameter("cost", "unknown"))
-}
-
-/// A word of a command line, in quotes where a shell would read more into it.
-fn word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@+=".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A provider's own figure against the catalogue's.
@@ -109,21 +92,32 @@ fn signed(amount: Usd) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_analytics::report::RecordedCall;
+
     use super::*;
 
     #[test]
-    fn the_command_can_be_pasted_whatever_a_model_is_called() {
+    fn a_line_says_why_and_leads_to_its_calls() {
+        let newest = Some(RecordedCall { provider: "mine".to_owned(), ..crate::sample::recorded() });
         let row = UnpricedRow {
             provider: "mine".to_owned(),
-            model: "a b'; rm".to_owned(),
+            model: "a b".to_owned(),
             service_tier: Some("flex".to_owned()),
-            uncounted: 2,
+            newest,
             ..UnpricedRow::default()
         };
-        let line = line(&row, Range::Week);
-        assert_eq!(line.command, r"tollgate prices explain 'a b'\''; rm' --provider mine --tier flex");
-        assert_eq!(line.note, "tier flex, 2 without a token count");
-        assert!(line.href.starts_with("/interactions?range=7d&cost=unknown&provider=mine&model="), "{}", line.href);
+        let explainer = Explainer { prices: &crate::tests::MadeUpPrices, program: "tollgate --config my.yaml" };
+        let line = line(&row, Range::Week, explainer);
+        let why = line.why.unwrap();
+        assert_eq!((why.label, why.sentence.as_str()), ("Price unknown", "no price for model `m` at `mine`"));
+        let command = "tollgate --config my.yaml prices explain m --provider mine --tier flex";
+        assert_eq!(why.command.as_deref(), Some(command));
+        assert_eq!(line.note, "tier flex");
+        assert!(
+            line.href.starts_with("/interactions?range=7d&cost=unknown&provider=mine&model=a%20b"),
+            "{}",
+            line.href
+        );
     }
 
     #[test]

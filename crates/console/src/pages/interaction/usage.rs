@@ -7,6 +7,7 @@ use tollgate_interaction::{UsageSource, Usd};
 use super::{number, text};
 use crate::chart::{Tone, bar};
 use crate::format;
+use crate::unpriced::Why;
 
 /// One class of what is counted.
 #[derive(Debug)]
@@ -34,8 +35,9 @@ pub(super) fn provider_cost(columns: &Map<String, Value>) -> Option<Usd> {
 }
 
 /// Where the cost comes from, and what the provider says where that is something else.
-pub(super) fn cost_note(detail: &InteractionDetail) -> String {
-    if !detail.corrections.is_empty() {
+pub(super) fn cost_note(detail: &InteractionDetail, why: Option<&Why>) -> String {
+    let is_corrected = detail.corrections.last().is_some_and(|last| last.new_cost_usd.is_some());
+    if is_corrected {
         let recorded = detail.row.cost_usd.map_or_else(|| "no cost".to_owned(), format::usd);
         return format!("corrected; {recorded} was recorded");
     }
@@ -44,7 +46,11 @@ pub(super) fn cost_note(detail: &InteractionDetail) -> String {
         (None, _) if detail.attempts.is_empty() && !crate::pages::call::was_interrupted(&detail.row) => {
             "no provider was called".to_owned()
         }
-        (None, _) => "unknown, which is not zero".to_owned(),
+        (None, _) if detail.is_free_of_charge() => match detail.row.outcome.as_str() {
+            "failed" => "none: the call failed, and nothing it used was counted".to_owned(),
+            _ => format!("none: providers ask nothing for `{}` by itself", detail.row.operation),
+        },
+        (None, _) => why.map_or("unknown, which is not zero", |why| why.label).to_owned(),
         (Some(_), Some("provider")) => "as the provider stated".to_owned(),
         (Some(cost), Some("catalog")) => match stated {
             Some(stated) if stated == cost => "by the price catalogue; the provider says the same".to_owned(),
@@ -107,13 +113,33 @@ mod tests {
     fn the_providers_own_figure_stands_beside_ours() {
         let mut called = detail(serde_json::json!({ "provider_cost_usd": "0.004300000000" }));
         called.row.cost_usd = Some("0.0042".parse().unwrap());
-        assert_eq!(cost_note(&called), "corrected; $0.0042 was recorded");
+        let note = |called: &InteractionDetail| cost_note(called, None);
+        assert_eq!(note(&called), "corrected; $0.0042 was recorded");
+        called.corrections[0].new_cost_usd = None;
+        assert_eq!(
+            note(&called),
+            "by the price catalogue; the provider says $0.0043",
+            "a correction to nothing is none"
+        );
         called.corrections.clear();
-        assert_eq!(cost_note(&called), "by the price catalogue; the provider says $0.0043");
         called.row.cost_usd = Some("0.0043".parse().unwrap());
-        assert_eq!(cost_note(&called), "by the price catalogue; the provider says the same");
+        assert_eq!(note(&called), "by the price catalogue; the provider says the same");
         called.columns.insert("cost_source".to_owned(), "provider".into());
-        assert_eq!(cost_note(&called), "as the provider stated");
+        assert_eq!(note(&called), "as the provider stated");
+    }
+
+    #[test]
+    fn a_missing_cost_is_told_apart_from_none() {
+        let mut called = detail(serde_json::json!({ "usage_source": "none" }));
+        (called.row.cost_usd, called.corrections) = (None, Vec::new());
+        let why = Why { label: "Tokens unknown", sentence: String::new(), command: None };
+        assert_eq!((called.is_unpriced(), cost_note(&called, Some(&why)).as_str()), (true, "Tokens unknown"));
+        called.row.operation = "count_tokens".to_owned();
+        assert!(!called.is_unpriced() && cost_note(&called, None).starts_with("none: providers ask nothing"));
+        (called.row.operation, called.row.outcome) = ("chat".to_owned(), "failed".to_owned());
+        assert!(!called.is_unpriced() && cost_note(&called, None).starts_with("none: the call failed"));
+        called.attempts.clear();
+        assert_eq!(cost_note(&called, None), "no provider was called");
     }
 
     #[test]

@@ -369,7 +369,8 @@ mod tests {
         let mut fields = Map::new();
         let mut losses = Losses::new(Dialect::Bedrock, OnUnsupported::Refuse);
         let effort = write_reasoning(reasoning, Family::of(model), max_tokens, &mut fields, &mut losses);
-        effort.map(|effort| (Value::Object(fields), effort)).map_err(|unsupported| unsupported.field)
+        let effort = effort.and_then(|effort| losses.check().map(|()| effort));
+        effort.map(|effort| (Value::Object(fields), effort)).map_err(|mut refused| refused.fields.remove(0).field)
     }
 
     #[test]

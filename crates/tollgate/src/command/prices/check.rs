@@ -8,7 +8,6 @@ use tollgate_provider::price::{Catalog, CatalogDocument};
 
 use super::Checked;
 use crate::cli::Common;
-use crate::data_dir::DataDir;
 use crate::terminal;
 
 pub(super) fn run(common: &Common, config: &Config, path: Option<&Path>) -> anyhow::Result<()> {
@@ -34,8 +33,8 @@ pub(super) fn run(common: &Common, config: &Config, path: Option<&Path>) -> anyh
 
 /// The catalogue in use, and where it is from.
 fn in_use(common: &Common, config: &Config) -> anyhow::Result<(Checked, serde_json::Map<String, serde_json::Value>)> {
-    let data = DataDir::create(&common.data)?;
-    let book = config.price_book(data.path())?;
+    // Looking leaves nothing behind: without a data directory there is no update.
+    let book = config.price_book(&common.data)?;
     let mut checked = Checked { documents: documents_in_use(&book)?, findings: Vec::new() };
     checked.findings = tollgate_provider::price::check(&checked.documents);
     let updated: Vec<String> = match &book.update {

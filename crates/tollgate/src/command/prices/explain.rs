@@ -1,24 +1,25 @@
 //! `tollgate prices explain`: which row of the catalogue applies to a call, by which step it was found, and the bill line
 //! by line.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 use tollgate_config::{Config, PriceBook};
 use tollgate_interaction::{Usage, Usd};
 use tollgate_policy::suggestion;
-use tollgate_provider::price::{Call, Catalog, Explanation, FoundBy, Line, PriceError, Tier};
+use tollgate_provider::price::{Beside, Call, Catalog, Explanation, FoundBy, Line, PriceError, Tier};
 
+use super::place::place;
 use crate::cli::Common;
-use crate::data_dir::DataDir;
 use crate::terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The model as the provider names it; or `provider/model`, as a call names it.
+    /// `provider/model`, as a call names it; or the model alone, where one configured provider has it, or else one of the
+    /// catalogue.
     model: String,
-    /// A provider of the configuration, or one of the catalogue.
+    /// The provider, of the configuration or of the catalogue.
     #[arg(long)]
     provider: Option<String>,
     /// Where it is served; by default the region of the configured provider.
@@ -73,9 +74,23 @@ struct UsageArgs {
     /// Other tools billed by the call.
     #[arg(long, value_name = "N")]
     other_tools: Option<u64>,
+    /// Sound that was listened to, in seconds, such as `9.5`.
+    #[arg(long, value_name = "S")]
+    audio_seconds: Option<String>,
+    /// Pictures that were drawn.
+    #[arg(long, value_name = "N")]
+    images: Option<u64>,
+    /// Characters that were spoken.
+    #[arg(long, value_name = "N")]
+    characters: Option<u64>,
 }
 
 impl UsageArgs {
+    fn beside(&self) -> Beside {
+        let audio = Beside::read([self.audio_seconds.as_deref(), None, None]);
+        Beside { images: self.images, characters: self.characters, ..audio }
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             input_tokens: self.input,
@@ -95,12 +110,13 @@ impl UsageArgs {
 }
 
 pub(super) fn run(common: &Common, config: &Config, args: &ExplainArgs) -> anyhow::Result<()> {
-    let data = DataDir::create(&common.data)?;
-    let book = config.price_book(data.path())?;
-    let place = place(config, &book, args)?;
+    // Looking leaves nothing behind: without a data directory there is no update.
+    let book = config.price_book(&common.data)?;
+    let place = place(config, &book, &args.model, args.provider.as_deref())?;
     let mut usage = args.usage.usage();
-    let is_asked = !usage.is_empty();
-    if is_asked {
+    let beside = args.usage.beside();
+    let is_asked = !usage.is_empty() || !beside.is_empty();
+    if !usage.is_empty() {
         // Who states one of them means none of the other.
         usage.input_tokens = usage.input_tokens.or(Some(0));
         usage.output_tokens = usage.output_tokens.or(Some(0));
@@ -114,7 +130,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ExplainArgs) -> anyho
         usage: &usage,
         at_us: args.at.unwrap_or_else(Utc::now).timestamp_micros(),
     };
-    let explanation = book.catalog.explain(&call).map_err(|error| no_price(error, &book.catalog, &call))?;
+    let explanation = book.catalog.explain(&call, &beside).map_err(|error| no_price(error, &book.catalog, &call))?;
     if common.json {
         terminal::line(&as_json(&explanation, &call, &book, is_asked).to_string());
     } else {
@@ -127,58 +143,6 @@ pub(super) fn run(common: &Common, config: &Config, args: &ExplainArgs) -> anyho
         explanation.cost.context("there is no cost for this usage")?;
     }
     Ok(())
-}
-
-/// Whose price list, and which model in it.
-struct Place {
-    list: String,
-    model: String,
-    region: Option<String>,
-}
-
-fn place(config: &Config, book: &PriceBook, args: &ExplainArgs) -> anyhow::Result<Place> {
-    let configured = config.gateway_settings([0; 32], String::new()).providers;
-    let of = |provider: &str, model: &str| -> Option<Place> {
-        let model = model.to_owned();
-        if let Some(found) = configured.iter().find(|known| known.name == provider) {
-            let list = found.price_as.clone().unwrap_or_else(|| found.kind.as_str().to_owned());
-            return Some(Place { list, model, region: found.region.clone() });
-        }
-        let list = Catalog::provider_name(provider).to_owned();
-        let is_known = book.catalog.models(&list).next().is_some();
-        is_known.then_some(Place { list, model, region: None })
-    };
-    if let Some(provider) = &args.provider {
-        let names: Vec<&str> = book.catalog.providers().map(|(name, _)| name).collect();
-        return of(provider, &args.model).with_context(|| {
-            let known = names.iter().copied().chain(configured.iter().map(|known| known.name.as_str()));
-            format!(
-                "neither the configuration nor the catalogue has a provider `{provider}`{}",
-                suggestion::phrase(provider, known)
-            )
-        });
-    }
-    if let Some((provider, model)) = args.model.split_once('/')
-        && let Some(place) = of(provider, model)
-        && book.catalog.limits(&place.list, model).is_some()
-    {
-        return Ok(place);
-    }
-    let mut lists: Vec<String> = Vec::new();
-    for (list, _) in book.catalog.providers() {
-        if book.catalog.limits(list, &args.model).is_some() {
-            lists.push(list.to_owned());
-        }
-    }
-    match lists.as_slice() {
-        [] => bail!(
-            "no provider of the catalogue has a model `{}`{}",
-            args.model,
-            suggestion::phrase(&args.model, book.catalog.providers().flat_map(|(list, _)| book.catalog.models(list)))
-        ),
-        [list] => Ok(Place { list: list.clone(), model: args.model.clone(), region: None }),
-        _ => bail!("`{}` has prices at {}; say which with --provider", args.model, lists.join(", ")),
-    }
 }
 
 /// With the nearest model that has a price, if it is the model that is not known.
@@ -215,8 +179,7 @@ fn lines(explained: &Explanation, call: &Call<'_>, is_asked: bool) -> Vec<String
         lines.push(tier_title(tier, explained.above_input_tokens, is_asked && explained.tiers.len() > 1));
         let width = tier.rates.iter().map(|rate| rate.class.len()).max().unwrap_or(0);
         for rate in &tier.rates {
-            let unit = if rate.per == 1_000 { "per thousand calls" } else { "per million tokens" };
-            lines.push(format!("  {:width$}  {} USD {unit}", rate.class, rate.usd));
+            lines.push(format!("  {:width$}  {} USD {}", rate.class, rate.usd, rate.unit));
         }
     }
     if is_asked {

@@ -6,11 +6,12 @@ use tollgate_interaction::Dialect;
 use crate::chat::{CacheFor, Content, Effort, Message, Part, Reasoning, Request, Role, Said, Signature, ToolCall};
 use crate::dialect::RequestError;
 use crate::dialect::anthropic::request::{read, write};
-use crate::translate::{Losses, OnUnsupported};
+use crate::translate::{Losses, OnUnsupported, write_request};
 
 fn refused(request: Request) -> (String, String) {
-    let error = write(request, &mut Losses::new(Dialect::Anthropic, OnUnsupported::Refuse)).unwrap_err();
-    (error.field, error.what)
+    let mut losses = Losses::new(Dialect::Anthropic, OnUnsupported::Refuse);
+    let first = write_request(Dialect::Anthropic, request, &mut losses).unwrap_err().fields.remove(0);
+    (first.field, first.what)
 }
 
 fn written(request: Request) -> (Value, Vec<String>) {

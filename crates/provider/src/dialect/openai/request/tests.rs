@@ -33,7 +33,8 @@ fn written(request: Request) -> (Value, Vec<String>) {
 }
 
 fn refused(request: Request) -> String {
-    write(request, &mut Losses::new(Dialect::Openai, OnUnsupported::Refuse)).unwrap_err().to_string()
+    let mut losses = Losses::new(Dialect::Openai, OnUnsupported::Refuse);
+    crate::translate::write_request(Dialect::Openai, request, &mut losses).unwrap_err().to_string()
 }
 
 fn said(role: Role, contents: Vec<Content>) -> Message {

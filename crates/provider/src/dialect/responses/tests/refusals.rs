@@ -5,7 +5,7 @@ use tollgate_interaction::Dialect;
 
 use crate::chat::{CacheFor, Content, Message, Part, Reasoning, Request, Role, Said, Signature, Source, Tool};
 use crate::dialect::responses::{answer, request};
-use crate::translate::{Losses, OnUnsupported};
+use crate::translate::{Losses, OnUnsupported, write_request};
 
 fn read(body: Value) -> Result<Request, String> {
     request::read(body).map_err(|error| error.to_string())
@@ -13,7 +13,8 @@ fn read(body: Value) -> Result<Request, String> {
 
 fn write(request: Request) -> Result<Value, String> {
     let mut losses = Losses::new(Dialect::Responses, OnUnsupported::Refuse);
-    request::write(request, &mut losses).map_err(|error| format!("{} ({})", error.field, error.what))
+    let written = write_request(Dialect::Responses, request, &mut losses);
+    written.map_err(|refused| format!("{} ({})", refused.fields[0].field, refused.fields[0].what))
 }
 
 fn user(content: Content) -> Request {
@@ -104,7 +105,8 @@ fn what_only_this_api_has_is_kept_by_name() {
 #[test]
 fn a_conversation_the_provider_keeps_is_refused_with_a_way_out() {
     let mut losses = Losses::new(Dialect::Anthropic, OnUnsupported::Refuse);
-    let error = losses.lose("previous_response_id", "unknown").unwrap_err().to_string();
+    losses.lose("previous_response_id", "unknown").unwrap();
+    let error = losses.check().unwrap_err().to_string();
     assert!(error.contains("send its items in `input`"), "{error}");
 }
 

@@ -73,7 +73,7 @@ fn a_request_read_and_written_means_the_same() {
         }
         let read = request::read(body).unwrap();
         let mut losses = Losses::new(Dialect::Responses, OnUnsupported::Refuse);
-        let again = request::write(read.clone(), &mut losses);
+        let again = crate::translate::write_request(Dialect::Responses, read.clone(), &mut losses);
         if native_tools.contains(&scenario.name.as_str()) {
             assert!(again.is_err(), "{}", scenario.name);
             continue;

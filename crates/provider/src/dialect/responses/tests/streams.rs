@@ -267,6 +267,7 @@ fn an_error_of_the_gateways_is_one_that_clients_raise() {
         code: "budget_exceeded".to_owned(),
         message: "the budget is spent".to_owned(),
         kind: crate::dialect::ErrorKind::Throttled,
+        param: None,
         http_status: 429,
         interaction_id: "01J".to_owned(),
     };

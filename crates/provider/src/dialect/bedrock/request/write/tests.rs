@@ -1,6 +1,6 @@
 use super::*;
 use crate::chat::{CacheFor, Effort, Part, Reasoning, Signature, Source, ToolCall, ToolResult};
-use crate::translate::OnUnsupported;
+use crate::translate::{OnUnsupported, write_request};
 use tollgate_interaction::Dialect;
 
 fn user(contents: Vec<Content>) -> Message {
@@ -15,7 +15,7 @@ fn asking(model: &str, messages: Vec<Message>) -> Request {
 
 fn written(request: Request) -> Result<Value, String> {
     let mut losses = Losses::new(Dialect::Bedrock, OnUnsupported::Refuse);
-    write(request, &mut losses).map_err(|unsupported| unsupported.field)
+    write_request(Dialect::Bedrock, request, &mut losses).map_err(|mut refused| refused.fields.remove(0).field)
 }
 
 fn dropped(request: Request) -> (Value, Vec<String>) {

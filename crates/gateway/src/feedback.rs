@@ -1,0 +1,138 @@
+//! `POST /v1/feedback`: what somebody thought of an answer, as an event in the log. It is no call: it reaches no provider
+//! and costs nothing. The answer means that the judgement is on disk.
+//!
+//! The proxy has no database and cannot know every call there ever was, so the id is only checked for its form and for a
+//! time that has not come yet. What is kept is the id with the organisation of the key: a judgement of a call that does not
+//! exist, or that belongs to another organisation, joins nothing and counts for nothing.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use tollgate_interaction::{Event, Feedback, Governance, InteractionId, Score};
+use tollgate_policy::decide::code::KEY_EXPIRED;
+
+use crate::error::{CallError, own};
+use crate::patience::Patience;
+use crate::relay::Body;
+use crate::{Gateway, answer, auth, clock, intake, random};
+
+/// Where it is taken.
+pub(crate) const PATH: &str = "/v1/feedback";
+
+/// Largest body. In bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// Longest name of what was judged. In bytes.
+const MAX_NAME_BYTES: usize = 64;
+/// Longest comment. In bytes.
+const MAX_COMMENT_BYTES: usize = 4_000;
+/// How far the clock of another gateway may be ahead.
+const MAX_SKEW: Duration = Duration::from_secs(300);
+
+/// What is sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Judgement {
+    interaction_id: String,
+    name: String,
+    score: f64,
+    #[serde(default)]
+    comment: Option<String>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize)]
+struct Taken<'a> {
+    feedback_id: &'a str,
+}
+
+/// Takes one judgement.
+pub(crate) async fn take(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    let (parts, mut body) = request.into_parts();
+    match keep(gateway, &parts, &mut body, peer).await {
+        Ok(feedback_id) => {
+            // One plain field always has a JSON form.
+            let told = serde_json::to_vec(&Taken { feedback_id: &feedback_id }).unwrap_or_default();
+            answer::plain(own::OK, HeaderValue::from_static("application/json"), told.into())
+        }
+        Err(error) => answer::no_call(crate::endpoint::dialect_of(&parts.headers), &error),
+    }
+}
+
+async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming, peer: IpAddr) -> Result<String, CallError> {
+    let now_us = clock::now_us();
+    let intake = intake::read_headers(&parts.headers, gateway.settings.limits.header_bytes)?;
+    let control = gateway.control.load_full();
+    let principal = auth::principal(gateway, &control, intake.key).await?;
+    auth::admit_source(gateway, &principal, peer, &parts.headers)?;
+    if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= now_us) {
+        let message = "the key has expired; ask for a new one".to_owned();
+        return Err(CallError::Denied { code: KEY_EXPIRED, message });
+    }
+    let wait = gateway.settings.timeouts.request_body;
+    let patience = Patience::since(Instant::now(), wait);
+    let sent = intake::read_body(body, MAX_BODY_BYTES, wait, patience, &mut 0).await.map_err(|error| match error {
+        CallError::BodyTooLarge { limit } => refuse(format!("the body is longer than {limit} bytes; shorten it")),
+        other => other,
+    })?;
+    let (judged, interaction_id, score) = read(&sent, now_us)?;
+    let event = Feedback {
+        feedback_id: format!("fb_{}", random::interaction_id(now_us)),
+        at_us: now_us,
+        tenant: principal.tenant.clone(),
+        interaction_id,
+        name: judged.name,
+        score,
+        comment: judged.comment.filter(|comment| !comment.is_empty()),
+        source: "gateway".to_owned(),
+        given_by: principal.key_id.clone(),
+    };
+    let feedback_id = event.feedback_id.clone();
+    match gateway.appender.append_durable(&Event::from(Governance::Feedback(event))).await {
+        Ok(_) => Ok(feedback_id),
+        Err(error) => {
+            tracing::error!(%error, "a judgement was refused because the log took no record of it");
+            Err(CallError::FeedbackNotKept)
+        }
+    }
+}
+
+fn read(sent: &Bytes, now_us: i64) -> Result<(Judgement, InteractionId, Score), CallError> {
+    let judged: Judgement = serde_json::from_slice(sent).map_err(|error| {
+        refuse(format!(
+            "the body is not what is expected: {error}; send \
+             {{\"interaction_id\": \"…\", \"name\": \"helpful\", \"score\": 1, \"comment\": \"…\"}}"
+        ))
+    })?;
+    let interaction_id: InteractionId = judged.interaction_id.parse().map_err(|error| {
+        refuse(format!("{error}: it stands in the header `x-tollgate-interaction-id` of the answer"))
+    })?;
+    let latest_ms = u64::try_from(now_us / 1_000).unwrap_or(0).saturating_add(MAX_SKEW.as_millis() as u64);
+    if !interaction_id.is_version_7() || interaction_id.unix_ms() > latest_ms {
+        return Err(refuse(format!(
+            "`{interaction_id}` is not the id of a call that was made; take it from the header \
+             `x-tollgate-interaction-id` of the answer"
+        )));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if judged.name.is_empty() || judged.name.len() > MAX_NAME_BYTES || !judged.name.bytes().all(is_plain) {
+        return Err(refuse(format!(
+            "`name` says what was judged in 1 to {MAX_NAME_BYTES} letters, digits, `_`, `-` and `.`, such as `helpful`"
+        )));
+    }
+    let score = Score::from_f64(judged.score)
+        .ok_or_else(|| refuse(format!("`score` is {}; send a number from -1 (bad) to 1 (good)", judged.score)))?;
+    if let Some(bytes) = judged.comment.as_ref().map(String::len).filter(|bytes| *bytes > MAX_COMMENT_BYTES) {
+        return Err(refuse(format!("`comment` has {bytes} bytes; send at most {MAX_COMMENT_BYTES}")));
+    }
+    Ok((judged, interaction_id, score))
+}
+
+fn refuse(message: String) -> CallError {
+    CallError::Feedback { message }
+}
