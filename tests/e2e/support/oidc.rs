@@ -19,8 +19,8 @@ pub(crate) struct OidcProvider {
 impl OidcProvider {
     /// One that knows `people` (a JSON object, name to claims) and sends them back to `redirect_uri`.
     pub(crate) fn start(secret: &str, redirect_uri: &str, people: &str) -> OidcProvider {
-        let modules = std::env::var("TOLLGATE_TOOLS_NODE_SERVERS")
-            .expect("TOLLGATE_TOOLS_NODE_SERVERS is not set; run the tests by `cargo xtask test`");
+        let modules = std::env::var("TOLLGATE_TOOLS_NODE_IDENTITY")
+            .expect("TOLLGATE_TOOLS_NODE_IDENTITY is not set; run the tests by `cargo xtask test`");
         let program = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("clients/oidc_provider.mjs");
         let mut child = Command::new("node")
             .arg(program)

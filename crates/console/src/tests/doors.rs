@@ -95,7 +95,9 @@ async fn the_router_has_no_address_that_is_not_in_the_table() {
     let printed = format!("{:?}", console.router);
     let known: Vec<&str> = table().iter().map(|route| route.path).collect();
     let mut found = 0;
-    for quoted in printed.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/')) {
+    let addresses = printed.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
+    // Where an address that nobody has leads: to `no_such_page`.
+    for quoted in addresses.filter(|text| !text.contains("__private__axum_fallback") && *text != "/") {
         assert!(known.contains(&quoted), "`{quoted}` is answered and not in the table");
         found += 1;
     }
