@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
 mod kept;
+mod policy;
 mod pricing;
 #[path = "../load/report.rs"]
 mod report;
@@ -38,6 +39,8 @@ enum Bench {
     Sse,
     /// Pricing a call.
     Pricing,
+    /// Deciding what a call may do, and where it may go.
+    Policy,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -45,7 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing] {
+    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Policy] {
         if !settings.benches.is_empty() && !settings.benches.contains(&bench) {
             continue;
         }
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Translate => translate::run()?,
             Bench::Sse => sse::run()?,
             Bench::Pricing => pricing::run()?,
+            Bench::Policy => policy::run()?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&folder)?.display());

@@ -195,7 +195,8 @@ fn start(provider: &Scripted) -> Tollgate {
     let config = format!(
         "log: {{flush_seconds: 1}}\ncatalog: {{prices: own.yaml}}\nproviders:\n  \
          chat: {{dialect: openai, base_url: \"{0}/v1\", api_key: k, price_as: bench}}\n  \
-         claude: {{dialect: anthropic, base_url: \"{0}/v1\", api_key: k, price_as: bench}}\n",
+         claude: {{dialect: anthropic, base_url: \"{0}/v1\", api_key: k, price_as: bench}}\n\
+         models:\n  cheap: {{targets: [chat/unheard-of]}}\n",
         provider.url
     );
     Tollgate::with_files(&[("tollgate.yaml", &config), ("own.yaml", PRICES)], &[])
@@ -271,10 +272,11 @@ fn a_call_without_a_known_price_is_counted_listed_and_explained() {
     let gateway = tollgate.gateway();
     let usage = json!({"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}).to_string();
     let mut unpriced: Vec<String> = Vec::new();
-    for model in ["chat/scripted", "chat/unheard-of", "chat/unheard-of"] {
+    // An alias is no name that a price could be looked up by.
+    for model in ["chat/scripted", "chat/unheard-of", "cheap"] {
         let answer = gateway.chat(model, &usage);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        if model.ends_with("unheard-of") {
+        if model != "chat/scripted" {
             assert_eq!(answer.header("x-tollgate-cost-usd"), "", "an unknown cost is not zero");
             unpriced.push(answer.interaction_id());
         }
@@ -286,9 +288,18 @@ fn a_call_without_a_known_price_is_counted_listed_and_explained() {
     let row = &report["unpriced"][0];
     assert_eq!((&row["provider"], &row["model"], &row["calls"]), (&json!("chat"), &json!("unheard-of"), &json!(2)));
     assert_eq!((&row["input_tokens"], &row["output_tokens"], &row["uncounted"]), (&json!(22), &json!(8), &json!(0)));
+    let reason = row["reason"].as_str().unwrap();
+    assert!(reason.starts_with("no price for model `unheard-of` at `bench`"), "{reason}");
     let page = console.get("/costs?range=24h").text();
-    assert!(page.contains("tollgate prices explain unheard-of --provider chat"), "{page}");
-    assert!(page.contains("cost=unknown"), "{page}");
+    assert!(page.contains("cost=unknown") && page.contains("<b>Price unknown</b>: no price for model"), "{page}");
+    assert!(page.contains("over the 1 call of 3 that has a cost"), "{page}");
+    let detail = console.get(&format!("/interactions/{}", unpriced[1])).text();
+    assert!(detail.contains("<b>Price unknown</b>: no price for model"), "{detail}");
+    for shown in [copyable(&page), copyable(&detail)] {
+        assert!(shown.ends_with("prices explain unheard-of --provider chat"), "{shown}");
+        let said = tollgate.run_as_written(&shown);
+        assert!(said.contains(reason), "what `{shown}` says: {said}");
+    }
     let listed = console.get("/api/v1/interactions?range=24h&cost=unknown").json();
     let mut listed: Vec<String> = listed["rows"]
         .as_array()
@@ -302,7 +313,30 @@ fn a_call_without_a_known_price_is_counted_listed_and_explained() {
     eventually("the counter", Duration::from_secs(5), || {
         console.get("/metrics").text().contains("tollgate_gateway_calls_unpriced_total 2\n").then_some(())
     });
-    let output = tollgate.command().args(["prices", "explain", "unheard-of", "--provider", "chat"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("no price for model `unheard-of` at `bench`"), "{said}");
+}
+
+/// The command that a page offers to copy, without its markup.
+fn copyable(page: &str) -> String {
+    let offered = page.split("data-copy-inline>").find(|part| part.starts_with("tollgate ")).unwrap();
+    let end = ["</th>", "</code>"].iter().filter_map(|tag| offered.find(tag)).min().unwrap();
+    // Text and tags take turns.
+    offered[..end].split(['<', '>']).step_by(2).collect()
+}
+
+#[test]
+fn a_call_says_what_was_asked_for_and_can_be_found_by_it() {
+    let tollgate = Tollgate::start();
+    let gateway = tollgate.gateway();
+    assert_eq!(gateway.chat("sandbox/small", "Hello").status, 200);
+    let embedding = gateway.post("/v1/embeddings", &json!({"model": "sandbox/embed", "input": "Hello"}));
+    assert_eq!(embedding.status, 200, "{}", embedding.text());
+    tollgate.await_count("select count(*) from interactions", 2);
+    let console = tollgate.console();
+    let listed = console.get("/api/v1/interactions?range=24h&operation=embeddings").json();
+    let rows = listed["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["interaction_id"], json!(embedding.interaction_id()));
+    let page = console.get("/interactions?range=24h&operation=embeddings").text();
+    assert!(page.contains("<option selected>embeddings</option>"), "{page}");
+    assert_eq!(page.matches("class=\"call\"").count(), 1);
 }

@@ -21,6 +21,7 @@ mod costs;
 mod identity;
 mod kill;
 mod loop_around;
+mod policy;
 mod prices;
 mod rebuild;
 mod setup;

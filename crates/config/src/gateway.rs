@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tollgate_gateway::{
-    AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Strategy, Timeouts,
-};
+use tollgate_gateway::{AckMode, GatewaySettings, Limits, ModelRoute, ProviderKind, ProviderSettings, Timeouts};
 
 use tollgate_flush::store::{AzureOptions, GcsOptions, S3Options, StoreOptions};
 use tollgate_policy::residency::Places;
@@ -64,11 +62,18 @@ impl Config {
                 header_bytes: config.server.max_header_bytes,
                 request_bytes: config.server.max_body_bytes,
                 connections: config.server.max_connections,
+                shadow_calls: config.routing.shadow_calls.unwrap_or(Limits::default().shadow_calls),
+                message_bytes: config.server.max_message_bytes,
                 ..Limits::default()
             },
             timeouts: Timeouts {
                 first_byte: Duration::from_secs(config.server.first_byte_seconds),
                 idle_stream: Duration::from_secs(config.server.idle_stream_seconds),
+                connect: Duration::from_secs(config.server.connect_seconds),
+                total: Duration::from_secs(config.server.total_seconds),
+                request_body: Duration::from_secs(config.server.request_body_seconds),
+                session_idle: Duration::from_secs(config.server.session_idle_seconds),
+                session_total: Duration::from_secs(config.server.session_total_seconds),
                 ..Timeouts::default()
             },
             providers: config.providers.iter().map(|(name, provider)| provider_settings(name, provider)).collect(),
@@ -78,13 +83,17 @@ impl Config {
             log_position,
             jwt: config.issuers.clone(),
             trusted_proxies: config.server.proxies(),
+            breaker: config.routing.breaker.settings(),
+            retries: config.routing.retries.as_ref().map(|retries| retries.value).unwrap_or_default(),
+            when_all_rest: config.routing.when_all_rest,
             ..GatewaySettings::default()
         }
     }
 }
 
 fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
-    let Known { dialect, preset, base_url, credentials, region, project, doubt: _ } = provider.known.clone();
+    let Known { dialect, preset, base_url, credentials, region, project, authorities_pem, doubt: _ } =
+        provider.known.clone();
     let preset = preset.as_ref();
     ProviderSettings {
         name: name.to_owned(),
@@ -102,6 +111,7 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
         quirks: preset.map(Preset::quirks).unwrap_or_default(),
         api_version: provider.api_version.clone(),
         base_url,
+        authorities_pem,
         credentials,
         places: places(provider, dialect, region.as_deref()),
         self_hosted: provider.self_hosted.unwrap_or(dialect == ProviderDialect::Sandbox),
@@ -145,11 +155,9 @@ fn ack_mode(ack: Acknowledge) -> AckMode {
 fn route(alias: &str, model: &Model) -> ModelRoute {
     ModelRoute {
         alias: alias.to_owned(),
-        targets: model.targets.iter().map(|target| target.value.clone()).collect(),
-        strategy: match model.strategy {
-            crate::Strategy::Fallback => Strategy::Fallback,
-            crate::Strategy::Cheapest => Strategy::Cheapest,
-        },
+        targets: model.targets.iter().map(|target| target.value.target.clone()).collect(),
+        weights: model.targets.iter().map(|target| target.value.weight.unwrap_or(1)).collect(),
+        conduct: model.conduct(),
         ack: model.ack.map(ack_mode),
         on_unsupported: model.on_unsupported,
         on_disconnect: model.on_disconnect,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use serde_saphyr::{Location, Spanned};
-use tollgate_gateway::{Credentials, Secret, TokenSource, read_credentials};
+use tollgate_gateway::{Credentials, Secret, TokenSource, check_authorities, read_credentials};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_policy::suggestion;
 use tollgate_provider::preset::{Preset, Presets};
@@ -30,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) credentials: Credentials,
     pub(crate) region: Option<String>,
     pub(crate) project: Option<String>,
+    /// Authorities that are believed beside the usual ones.
+    pub(crate) authorities_pem: Option<String>,
     /// What may keep its calls from being answered.
     pub(crate) doubt: Option<SourceError>,
 }
@@ -53,11 +55,12 @@ impl Known {
         if dialect == ProviderDialect::Vertex && project.is_none() {
             return filling.refuse("has no `project`; name Google's project that calls are made in");
         }
+        let authorities_pem = filling.authorities(&base_url)?;
         let doubt = match &credentials {
             Credentials::None => filling.keyless(dialect, preset.as_ref(), &base_url)?,
             _ => None,
         };
-        Ok(Known { dialect, preset, base_url, credentials, region, project, doubt })
+        Ok(Known { dialect, preset, base_url, credentials, region, project, authorities_pem, doubt })
     }
 }
 
@@ -163,6 +166,26 @@ impl Filling<'_> {
                 );
             }
         })
+    }
+
+    /// The text of `ca_file`, looked at before anything is called.
+    fn authorities(&self, base_url: &str) -> Result<Option<String>, SourceError> {
+        let Some(written) = &self.provider.ca_file else { return Ok(None) };
+        let refuse = |what: String| {
+            Err(mistake(written.referenced, format!("the `ca_file` of provider `{}` {what}", self.name)))
+        };
+        if !base_url.starts_with("https:") {
+            return refuse("is of no use: its `base_url` is not https, so no certificate is looked at".to_owned());
+        }
+        let pem = match fs::read_to_string(self.folder.join(&written.value)) {
+            Ok(pem) => pem,
+            // The error names the path and what the system said.
+            Err(error) => return refuse(format!("cannot be read: {error}; a path is relative to this file")),
+        };
+        match check_authorities(&pem) {
+            Ok(()) => Ok(Some(pem)),
+            Err(error) => refuse(format!("(`{}`) cannot be used: {error}", written.value)),
+        }
     }
 
     /// What speaks against an entry without credentials, if it is not refused.

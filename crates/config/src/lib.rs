@@ -14,7 +14,10 @@ mod model;
 mod places;
 mod prices;
 mod provider;
+mod routing;
 mod server;
+mod shown;
+mod targets;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -30,11 +33,13 @@ pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
-pub use model::{Model, Strategy};
+pub use model::{Model, WeightedTarget};
 pub use places::PlacesWritten;
 pub use prices::{PRICES_FILE, PriceBook, PriceSettings, PricesError, keep_prices, kept_prices, read_prices};
 pub use provider::{AwsCredentials, EntraCredentials, GoogleCredentials, Provider, ProviderDialect};
+pub use routing::{BreakerWritten, Routing};
 pub use server::Server;
+pub use targets::ConfiguredTarget;
 pub use witness::Witness;
 
 /// The configuration file.
@@ -55,6 +60,8 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Model aliases by name.
     pub models: BTreeMap<String, Model>,
+    /// Routing, as far as it is the same for every alias.
+    pub routing: Routing,
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
@@ -194,8 +201,9 @@ impl Config {
         config.auth.check()?;
         config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
+        config.routing.check()?;
         for (alias, model) in &config.models {
-            model.check(alias, &config.providers)?;
+            model.check(alias, &config.providers, &config.models)?;
         }
         Ok(config)
     }

@@ -26,6 +26,10 @@ pub struct Provider {
     /// Where it answers, version path included; default: the provider's own address.
     #[schemars(with = "Option<String>")]
     pub base_url: Option<Spanned<String>>,
+    /// PEM file with the certificates of authorities that are believed about this provider beside the usual ones, such as
+    /// that of a proxy which inspects TLS; relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub ca_file: Option<Spanned<String>>,
     /// Its key; `${NAME}` takes it from the environment. Default: the provider's usual variable, where `base_url` is the
     /// provider's own.
     #[schemars(with = "Option<String>")]
@@ -179,9 +183,10 @@ impl Provider {
     }
 
     pub(super) fn expand(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
-        let Provider { base_url, api_key, aws, azure, google, .. } = self;
+        let Provider { base_url, ca_file, api_key, aws, azure, google, .. } = self;
         let mut written: Vec<&mut Spanned<String>> = Vec::new();
         written.extend(base_url.as_mut());
+        written.extend(ca_file.as_mut());
         written.extend(api_key.as_deref_mut());
         if let Some(AwsCredentials { access_key_id, secret_access_key, session_token }) = aws {
             written.extend([access_key_id, &mut **secret_access_key]);

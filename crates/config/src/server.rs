@@ -38,6 +38,18 @@ pub struct Server {
     pub first_byte_seconds: u64,
     /// How long a stream may be silent, in seconds.
     pub idle_stream_seconds: u64,
+    /// How long a provider may take to accept a connection, in seconds.
+    pub connect_seconds: u64,
+    /// How long a whole call may take, in seconds; conversations have their own.
+    pub total_seconds: u64,
+    /// How long a caller may take to send its request, in seconds.
+    pub request_body_seconds: u64,
+    /// How long both sides of a conversation over a WebSocket (`/v1/realtime`) may be silent, pings included, in seconds.
+    pub session_idle_seconds: u64,
+    /// How long such a conversation may last, in seconds.
+    pub session_total_seconds: u64,
+    /// Largest message of such a conversation, in bytes.
+    pub max_message_bytes: usize,
     /// How long a stopping server waits for calls in flight, in seconds.
     pub drain_seconds: u64,
 }
@@ -56,6 +68,13 @@ impl Default for Server {
             max_connections: 10_000,
             first_byte_seconds: 300,
             idle_stream_seconds: 120,
+            connect_seconds: 10,
+            total_seconds: 900,
+            request_body_seconds: 60,
+            session_idle_seconds: 900,
+            // OpenAI ends them after an hour.
+            session_total_seconds: 4_000,
+            max_message_bytes: 16 * MEBIBYTE,
             drain_seconds: 30,
         }
     }

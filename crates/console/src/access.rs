@@ -112,6 +112,7 @@ impl Reader {
             active,
             role: self.role,
             csrf: self.csrf.clone(),
+            program: state.settings.program.clone(),
             may_read_content: self.may(Permission::ReadContent),
             may_manage: self.may(Permission::ChangeKeys),
             theme: self.theme,

@@ -6,6 +6,7 @@ pub mod derived;
 pub mod integrity;
 pub mod interactions;
 pub mod keys;
+pub mod models;
 pub mod openapi;
 pub mod overview;
 pub mod prices;

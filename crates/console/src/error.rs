@@ -38,6 +38,9 @@ pub enum ConsoleError {
         /// What was asked for.
         path: String,
     },
+    /// Nothing here routes calls.
+    #[error("this process routes no calls, so there is nothing to show of them")]
+    NoRouting,
     /// The page exists, but not for this method.
     #[error("`{path}` does not answer `{method}`")]
     WrongMethod {
@@ -155,7 +158,7 @@ impl ConsoleError {
         match self {
             E::SignedOut | E::UnknownToken => StatusCode::UNAUTHORIZED,
             E::Forbidden { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
-            E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
+            E::NoRouting | E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
             E::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             E::Invalid { .. } => StatusCode::BAD_REQUEST,
             E::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -188,6 +191,7 @@ impl ConsoleError {
             E::ForeignForm => "csrf_refused",
             E::LoginRefused => "login_refused",
             E::NoSuchPage { .. } => "page_not_found",
+            E::NoRouting => "routing_unknown",
             E::WrongMethod { .. } => "method_not_allowed",
             E::NoSuchCall { .. } => "interaction_not_found",
             E::NoSuchBody { .. } => "payload_not_kept",
@@ -221,6 +225,7 @@ impl ConsoleError {
             E::ForeignForm => "Go back, reload the page and try again.",
             E::LoginRefused => "`tollgate serve` prints a fresh link each time it starts.",
             E::NoSuchPage { .. } => "The address may be mistyped, or the page may have moved.",
+            E::NoRouting => "Ask the process that runs the gateway.",
             E::WrongMethod { .. } => "See `/api/v1/openapi.json` for what it answers.",
             E::NoSuchCall { .. } => "The id may be cut off, or the call older than what the log keeps.",
             E::NoSuchBody { .. } => "Payloads are kept for weeks, the facts of a call for years.",

@@ -8,6 +8,7 @@ pub mod interaction;
 pub mod interactions;
 pub mod keys;
 pub mod login;
+pub mod models;
 pub mod overview;
 pub mod problem;
 pub mod reports;

@@ -9,6 +9,7 @@ use crate::pages::interaction::InteractionPage;
 use crate::pages::interactions::InteractionsPage;
 use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
 use crate::pages::login::LoginPage;
+use crate::pages::models::ModelsPage;
 use crate::pages::overview::{FirstSteps, OverviewPage};
 use crate::pages::problem::ProblemPage;
 use crate::pages::reports::ReportsPage;
@@ -30,6 +31,7 @@ fn shell(title: &str, active: &'static str) -> Shell {
         active,
         role: Role::Admin,
         csrf: "c5rf".to_owned(),
+        program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,
         may_manage: true,
         theme: None,
@@ -234,6 +236,8 @@ fn access() -> Vec<(&'static str, String)> {
         ("setup-created", setup(Some(created.clone()), "claude-code", models.clone())),
         ("setup-cursor", setup(None, "cursor", models)),
         ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
+        ("models", ModelsPage::new(shell("Models", "/models"), &sample::routing()).render().unwrap()),
+        ("models-first", ModelsPage::new(shell("Models", "/models"), &sample::routing_at_first()).render().unwrap()),
         ("reports", ReportsPage::new(shell("Reports", "/reports"), sample::NOW_US).render().unwrap()),
         (
             "login",

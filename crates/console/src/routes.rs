@@ -46,6 +46,8 @@ pub(crate) fn table() -> Vec<Route> {
         get("/", OfTeams(P::ReadFigures), pages::overview::show),
         get("/interactions", OfTeams(P::ReadFigures), pages::interactions::show),
         get("/interactions/{id}", OfTeams(P::ReadFigures), pages::interaction::show),
+        get("/models", Needs(P::ReadFigures), pages::models::show),
+        get("/api/v1/models", Needs(P::ReadFigures), api::models::show),
         get("/costs", OfTeams(P::ReadCosts), pages::costs::show),
         get("/api/v1/overview", OfTeams(P::ReadFigures), api::overview::show),
         get("/api/v1/interactions", OfTeams(P::ReadFigures), api::interactions::list),

@@ -1,5 +1,7 @@
 //! Made-up reports for tests and for looking at pages: deterministic, with every kind of outcome, long names and gaps.
 
+mod routing;
+
 use crate::integrity::{
     CheckpointLine, IntegrityStatus, ProblemLine, VerificationView, WalLine, WitnessLine, WriterLine,
 };
@@ -11,6 +13,8 @@ use tollgate_analytics::report::{
     FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
     ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
+
+pub(crate) use routing::{routing, routing_at_first};
 
 /// 2026-11-23T15:52:03.123456Z.
 pub(crate) const NOW_US: i64 = 1_795_449_123_123_456;
@@ -293,6 +297,7 @@ pub(crate) fn recorded() -> RecordedCall {
         service_tier: Some("flex".to_owned()),
         usage: Usage { input_tokens: Some(120), output_tokens: Some(8), ..Usage::default() },
         beside: Default::default(),
+        earlier_usd: Usd::ZERO,
         cost_usd: None,
         price_id: None,
     }

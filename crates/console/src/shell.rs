@@ -47,6 +47,8 @@ pub struct Shell {
     pub role: Role,
     /// Token that every form sends back.
     pub csrf: String,
+    /// How a command on the gateway's machine begins: `tollgate --config tollgate.yaml`.
+    pub program: String,
     /// Whether the reader may see prompts and answers.
     pub may_read_content: bool,
     /// Whether the reader may change keys.
@@ -67,6 +69,7 @@ const LEDGER: &[NavItem] = &[
         label: "Costs",
         icon: "M8 1.5v13M11 4.2C10.4 3.5 9.4 3 8 3 6.2 3 5 4 5 5.4c0 3.4 6.2 1.8 6.2 5.2C11.2 12 9.9 13 8 13c-1.5 0-2.6-.5-3.3-1.3",
     },
+    NavItem { href: "/models", label: "Models", icon: "M2 8h4M6 8l3-4.5h5M6 8h8M6 8l3 4.5h5" },
 ];
 const INQUIRY: &[NavItem] = &[
     NavItem { href: "/search", label: "Search", icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3 14 14" },

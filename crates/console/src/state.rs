@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tollgate_metastore::Metastore;
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::access::Reader;
@@ -67,6 +68,8 @@ pub trait Instruments: Send + Sync {
     fn samples(&self) -> Vec<Sample>;
     /// The snapshot that routing and policy read at the moment.
     fn signals(&self) -> Option<Arc<SignalsSnapshot>>;
+    /// Where calls go and how each target is doing; `None` if this process routes none.
+    fn routing(&self) -> Option<ModelsSnapshot>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
     /// Providers that list no models: they are asked for any, as `provider/model`.

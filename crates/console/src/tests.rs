@@ -151,6 +151,9 @@ impl Instruments for NoInstruments {
     fn signals(&self) -> Option<Arc<SignalsSnapshot>> {
         None
     }
+    fn routing(&self) -> Option<tollgate_policy::route::ModelsSnapshot> {
+        Some(crate::sample::routing())
+    }
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
     }
@@ -310,8 +313,19 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 10] =
-    ["/", "/interactions", "/costs", "/search", "/search?q=leak", "/sql", "/reports", "/integrity", "/keys", "/setup"];
+const PAGES: [&str; 11] = [
+    "/",
+    "/interactions",
+    "/costs",
+    "/search",
+    "/search?q=leak",
+    "/sql",
+    "/reports",
+    "/integrity",
+    "/keys",
+    "/models",
+    "/setup",
+];
 
 #[tokio::test]
 async fn every_page_opens_for_an_administrator_with_strict_headers() {
@@ -613,4 +627,26 @@ async fn calls_are_priced_again_for_an_administrator_with_a_reason() {
     }
     let auditor = console.metastore.create_api_token(Role::Auditor).await.unwrap();
     assert_eq!(ask(&auditor, whole).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn routing_is_shown_and_given_out_alike_and_says_why_a_target_rests() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/models", &cookie).await.text;
+    for said in [
+        "gold-customers",
+        "asked to be left alone; for 41 s more",
+        "refused the gateway’s credentials; for 9 s more",
+        "failed too often; one call is trying it",
+        "opnai/gpt-5",
+        "hedged after p95",
+        "5 % copied to local/llama-4-maverick",
+        "840 ms",
+    ] {
+        assert!(page.contains(said), "`{said}` is not on the page");
+    }
+    let answer: tollgate_policy::route::ModelsSnapshot =
+        serde_json::from_str(&console.get("/api/v1/models", &cookie).await.text).unwrap();
+    assert_eq!(answer, sample::routing());
 }

@@ -3,12 +3,14 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use tollgate_interaction::{Candidate, Dialect, Operation};
+use tollgate_policy::route::{Hedge, Retries};
+use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::chat;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::sandbox::Sent;
@@ -16,16 +18,21 @@ use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError,
 use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
+use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
+use crate::health::Permit;
 use crate::provider::Provider;
-use crate::random;
 use crate::route::Target;
 use crate::sandbox::Play;
 use crate::settings::ProviderKind;
 use crate::upstream::{self, AnswerHead, ExchangeError, Lease, Pool, Upstream};
+use crate::{hedge, random};
 
 /// Longest body of an error that is read. Providers' errors have a few hundred bytes.
 const MAX_ERROR_BYTES: u64 = 1024 * 1024;
+
+/// Why-not of a target that another call is just trying.
+const RESTING: &str = "resting";
 
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 
@@ -74,8 +81,8 @@ impl Reading {
 }
 
 /// A request in the words of one target's provider.
-struct Worded {
-    spoken: Dialect,
+pub(crate) struct Worded {
+    pub(super) spoken: Dialect,
     path: Uri,
     body: Bytes,
     /// For the header `anthropic-beta`, where the body named them; else empty.
@@ -100,53 +107,191 @@ pub(crate) struct TheirError {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Calls `targets` in order. One that is passed over because it cannot say what is asked is no attempt.
+/// What may be called, and how.
+pub(crate) struct Order<'a> {
+    pub(crate) targets: &'a [Arc<Target>],
+    /// Whether they are called although they rest.
+    pub(crate) is_last_resort: bool,
+    pub(crate) retries: Retries,
+    pub(crate) hedge: Option<Hedge>,
+    pub(crate) signals: &'a SignalsSnapshot,
+}
+
+/// How often, and until when, a target is still worth a try.
+pub(crate) struct Again {
+    /// From when on; `None` if another try would meet the same.
+    at: Option<Instant>,
+}
+
+/// What goes on from one target to the next.
+pub(crate) struct Progress {
+    pub(super) last: Failure,
+    reading: Reading,
+    pub(super) attempts_left: usize,
+    again: Vec<Again>,
+    /// What the last target said of the request holds for every other.
+    pub(super) is_final: bool,
+}
+
+/// Calls targets in order, and again after a pause where all have failed in a way that may pass. One that is passed over
+/// because it cannot say what is asked is no attempt.
 ///
 /// # Errors
 /// The [`Failure`] of the last one tried.
 pub(crate) async fn call_first(
     call: &mut Call,
     outbound: &Outbound<'_>,
-    targets: &[Arc<Target>],
+    order: &Order<'_>,
 ) -> Result<AnswerHead, Failure> {
-    let mut last = Failure::Own(CallError::Internal);
-    let mut reading = Reading::default();
-    let mut attempts_left = call.gateway.settings.limits.attempts.max(1);
-    for (place, target) in targets.iter().enumerate() {
-        let worded = match word(call, outbound, &mut reading, target, place + 1 == targets.len()) {
-            Ok(worded) => worded,
-            Err(error) => {
-                // Another target's provider may be able to say it. What a provider that was called said is better news.
-                note_refusal(call, target, &error);
-                if call.record.attempts.is_empty() {
-                    last = Failure::Own(error);
-                }
-                continue;
-            }
-        };
-        call.begin_attempt(target, worded.spoken);
-        let (failure, is_final) = match head_of(call, outbound, target, worded).await {
-            Ok(head) => match UpstreamVerdict::of(head.status) {
-                UpstreamVerdict::Answered => {
-                    target.health.succeeded();
-                    return Ok(head);
-                }
-                verdict => refused(call, target, head, verdict).await,
-            },
-            Err(error) => {
-                target.health.failed(call.now_us());
-                call.note_attempt(None, Some(error.code()));
-                (Failure::Own(error), false)
-            }
-        };
-        call.forget_answer();
-        last = failure;
-        attempts_left -= 1;
-        if is_final || attempts_left == 0 {
+    let rounds = order.retries.max.saturating_add(1);
+    let attempts = call.gateway.settings.limits.attempts.max(1);
+    let mut progress = Progress {
+        last: Failure::Own(CallError::out_of_time(order.targets.first(), call.waits.total)),
+        reading: Reading::default(),
+        attempts_left: attempts.saturating_mul(rounds as usize),
+        again: order.targets.iter().map(|_| Again { at: Some(call.started) }).collect(),
+        is_final: false,
+    };
+    for round in 0..rounds {
+        if round > 0 && !pause(call.deadline(), order, &progress, round).await {
             break;
         }
+        progress.attempts_left = progress.attempts_left.min(attempts.saturating_mul((rounds - round) as usize));
+        let mut left_in_round = attempts.min(progress.attempts_left);
+        let mut place = 0;
+        while place < order.targets.len() && left_in_round > 0 && call.deadline() > Instant::now() {
+            let before = progress.attempts_left;
+            match one(call, outbound, order, place, &mut progress).await {
+                Tried::Answered(head) => return Ok(head),
+                Tried::Failed { places } => place += places,
+            }
+            left_in_round = left_in_round.saturating_sub(before - progress.attempts_left);
+            if progress.is_final {
+                return Err(progress.last);
+            }
+        }
     }
-    Err(last)
+    Err(progress.last)
+}
+
+/// How a try went.
+enum Tried {
+    Answered(AnswerHead),
+    /// So many targets are behind us.
+    Failed {
+        places: usize,
+    },
+}
+
+/// Waits before the next round; false if there is nobody left to call, or no time.
+async fn pause(deadline: Instant, order: &Order<'_>, progress: &Progress, round: u32) -> bool {
+    let Some(soonest) = progress.again.iter().filter_map(|again| again.at).min() else { return false };
+    let drawn = order.retries.longest_pause(round).mul_f64(random::share().to_f64());
+    let until = (Instant::now() + drawn).max(soonest);
+    // Whoever would have to wait longer than the call may take is told at once.
+    if until >= deadline {
+        return false;
+    }
+    tokio::time::sleep_until(until.into()).await;
+    true
+}
+
+/// Calls the target at `place`, and perhaps further ones beside it.
+async fn one(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    order: &Order<'_>,
+    place: usize,
+    progress: &mut Progress,
+) -> Tried {
+    let passed_over = Tried::Failed { places: 1 };
+    let Some(target) = order.targets.get(place) else { return passed_over };
+    if progress.again.get(place).and_then(|again| again.at).is_none_or(|at| at > Instant::now()) {
+        return passed_over;
+    }
+    let Some(worded) = prepare(call, outbound, order, place, progress) else { return passed_over };
+    if let Some(wait) = hedge::delay(order, target).filter(|_| outbound.upgrade.is_none()) {
+        if place + 1 < order.targets.len() {
+            let places = hedge::race(call, outbound, order, (place, worded, wait), progress).await;
+            return places.map_or_else(|places| Tried::Failed { places }, Tried::Answered);
+        }
+    }
+    let outcome = head_of(call, outbound, target, worded).await;
+    match judge(call, order, place, outcome, progress).await {
+        Some(head) => Tried::Answered(head),
+        None => passed_over,
+    }
+}
+
+/// Takes the right to call the target at `place`, words the request for it and begins the attempt; `None` if it is passed over.
+pub(super) fn prepare(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    order: &Order<'_>,
+    place: usize,
+    progress: &mut Progress,
+) -> Option<Worded> {
+    let target = order.targets.get(place)?;
+    let Some(permit) = Permit::take(target, call.now_us(), order.is_last_resort) else {
+        // Another call has found out meanwhile, or is finding out just now.
+        note_refusal(call, target, target.health.rest(call.now_us()).1.map_or(RESTING, |(why, _)| why.code()));
+        if call.record.attempts.is_empty() {
+            progress.last = Failure::Own(CallError::all_rest(&target.name));
+        }
+        return None;
+    };
+    let is_last = place + 1 == order.targets.len() && order.retries.max == 0;
+    let worded = match word(call, outbound, &mut progress.reading, target, is_last) {
+        Ok(worded) => worded,
+        Err(error) => {
+            // Another target's provider may be able to say it. What a provider that was called said is better news.
+            note_refusal(call, target, error.code());
+            if call.record.attempts.is_empty() {
+                progress.last = Failure::Own(error);
+            }
+            if let Some(again) = progress.again.get_mut(place) {
+                again.at = None;
+            }
+            return None;
+        }
+    };
+    call.permit = Some(permit);
+    call.begin_attempt(target, worded.spoken);
+    progress.attempts_left = progress.attempts_left.saturating_sub(1);
+    Some(worded)
+}
+
+/// What the outcome of the present attempt means: an answer, or a failure that goes into `progress`.
+pub(super) async fn judge(
+    call: &mut Call,
+    order: &Order<'_>,
+    place: usize,
+    outcome: Result<AnswerHead, CallError>,
+    progress: &mut Progress,
+) -> Option<AnswerHead> {
+    let target = order.targets.get(place)?;
+    let (failure, is_final, wait) = match outcome {
+        Ok(head) => match UpstreamVerdict::of(head.status) {
+            UpstreamVerdict::Answered => {
+                target.health.succeeded(call.now_us(), call.attempt_lasts());
+                return Some(head);
+            }
+            verdict => refused(call, target, head, verdict).await,
+        },
+        Err(error) => {
+            target.health.failed(call.now_us());
+            call.note_attempt(None, Some(error.code()));
+            call.lost = charge::of_silence(call, &error);
+            (Failure::Own(error), false, Some(Duration::ZERO))
+        }
+    };
+    call.forget_answer();
+    call.permit = None;
+    (progress.last, progress.is_final) = (failure, is_final);
+    if let Some(again) = progress.again.get_mut(place) {
+        again.at = wait.map(|wait| Instant::now() + wait);
+    }
+    None
 }
 
 /// Puts the request into the words of `target`'s provider: the caller's own bytes with the model's name in its place or, if
@@ -162,17 +307,20 @@ fn word(
     let Some(spoken) = provider.spoken(call.dialect, operation, &target.model) else {
         return Err(CallError::Internal);
     };
-    let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
-    let path = provider.path(spoken, &target.model, method, outbound.head.stream)?;
     // Of a target that was tried before.
     call.record.dropped.clear();
+    if provider.embeds_in_its_own_words(operation) {
+        return embeddings_at_vertex(call, outbound, target, spoken);
+    }
+    let method = outbound.endpoint.method_at(spoken, outbound.head.stream);
+    let path = provider.path(spoken, &target.model, method, outbound.head.stream)?;
     if let Some(upgrade) = &outbound.upgrade {
         let path = format!("{path}{}", upgrade.query).parse().map_err(|_| CallError::Internal)?;
         return Ok(Worded { spoken, path, body: Bytes::new(), betas: String::new() });
     }
     if spoken == call.dialect {
         let body = if is_claude_on_vertex(provider, spoken) {
-            dialect::for_vertex(&outbound.body, outbound.head)
+            for_vertex(&outbound.body, outbound.head, operation, &target.model)
         } else {
             dialect::forwarded(&outbound.body, outbound.head, &target.model, &provider.quirks)
         };
@@ -191,15 +339,37 @@ fn word(
         Ok((Translated { body, mut dropped, betas }, guardrails)) => {
             dropped.extend(guardrails);
             call.record.dropped = dropped;
-            let body = if is_claude_on_vertex(provider, spoken) { without_model(&body)? } else { body };
+            let body =
+                if is_claude_on_vertex(provider, spoken) { rewritten(&body, operation, &target.model)? } else { body };
             Ok(Worded { spoken, path, body, betas })
         }
-        Err(TranslateError::Request(error)) => Err(CallError::Request(error)),
-        Err(TranslateError::Unsupported(source)) => {
-            let (model, provider) = (target.model.clone(), provider.name.clone());
-            Err(CallError::Unsupported { model, provider, source })
+        Err(error) => Err(untold(error, target)),
+    }
+}
+
+/// Why a request was not put into the words of `target`'s provider.
+fn untold(error: TranslateError, target: &Target) -> CallError {
+    match error {
+        TranslateError::Request(error) => CallError::Request(error),
+        TranslateError::Unsupported(source) => {
+            let (model, provider) = (target.model.clone(), target.provider.name.clone());
+            CallError::Unsupported { model, provider, source }
         }
     }
+}
+
+/// A request for vectors in Vertex AI's words, which depend on the model and on how many texts there are.
+fn embeddings_at_vertex(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    target: &Target,
+    spoken: Dialect,
+) -> Result<Worded, CallError> {
+    let told = translate::vertex_embeddings(call.dialect, &outbound.body, &target.model, outbound.on_unsupported);
+    let (Translated { body, dropped, betas }, method) = told.map_err(|error| untold(error, target))?;
+    call.record.dropped = dropped;
+    let path = target.provider.path(spoken, &target.model, method, false)?;
+    Ok(Worded { spoken, path, body, betas })
 }
 
 /// Amazon's own guardrails, which a caller of InvokeModel asks for in headers and nobody else has: refused, or dropped by
@@ -219,18 +389,26 @@ fn is_claude_on_vertex(provider: &Provider, spoken: Dialect) -> bool {
     provider.kind == ProviderKind::Vertex && spoken == Dialect::Anthropic
 }
 
+/// A request of the Messages API, as Vertex AI wants it: only where tokens are counted does the body name the model.
+fn for_vertex(body: &Bytes, head: &RequestHead, operation: Operation, model: &str) -> Bytes {
+    match operation {
+        Operation::CountTokens => dialect::for_vertex_count(body, head, model),
+        _ => dialect::for_vertex(body, head),
+    }
+}
+
 /// A request that the gateway has written, as Vertex AI wants it.
-fn without_model(body: &Bytes) -> Result<Bytes, CallError> {
-    let head = dialect::parse_head(Dialect::Anthropic, Operation::Chat, body).map_err(CallError::Request)?;
-    Ok(dialect::for_vertex(body, &head))
+fn rewritten(body: &Bytes, operation: Operation, model: &str) -> Result<Bytes, CallError> {
+    let head = dialect::parse_head(Dialect::Anthropic, operation, body).map_err(CallError::Request)?;
+    Ok(for_vertex(body, &head, operation, model))
 }
 
 /// Says on the record why a target was passed over.
-fn note_refusal(call: &mut Call, target: &Target, error: &CallError) {
+fn note_refusal(call: &mut Call, target: &Target, why: &str) {
     let is_it =
         |candidate: &&mut Candidate| candidate.provider == target.provider.name && candidate.model == target.model;
     if let Some(candidate) = call.record.candidates.iter_mut().find(is_it) {
-        candidate.rejected_because = Some(error.code().to_owned());
+        candidate.rejected_because = Some(why.to_owned());
     }
 }
 
@@ -242,17 +420,7 @@ async fn head_of(
     worded: Worded,
 ) -> Result<AnswerHead, CallError> {
     let Some(pool) = &target.provider.pool else {
-        let sent = Sent {
-            dialect: worded.spoken,
-            operation: call.record.operation,
-            verb: outbound.verb.as_str(),
-            method: outbound.endpoint.method_at(worded.spoken, outbound.head.stream),
-            address: Address { model: &target.model, stream: outbound.head.stream },
-            content_type: outbound.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default(),
-            body: &worded.body,
-        };
-        let play = Play::start(&sent, random::number(), call.now_us());
-        (call.upstream, call.is_sent) = (Some(Upstream::Sandbox(play)), true);
+        (call.upstream, call.is_sent) = (Some(play(outbound, target, &worded, call.now_us())), true);
         return head(call).await.map_err(of_head);
     };
     // Seldom enough to keep it out of every call's state, as is a new connection.
@@ -266,15 +434,29 @@ async fn head_of(
             answered => return answered.map_err(of_head),
         }
     }
-    let wait = call.gateway.settings.timeouts.connect;
+    let wait = call.gateway.settings.timeouts.connect.min(call.deadline().saturating_duration_since(Instant::now()));
     let lease = Box::pin(connect(call.provider_name(), wait, pool)).await?;
     let request = build(outbound, &target.provider, &worded, bearer.as_ref(), call.now_us());
     (call.upstream, call.is_sent) = (Some(Upstream::Http(lease.send(request))), true);
     head(call).await.map_err(of_head)
 }
 
+/// Asks the sandbox.
+pub(crate) fn play(outbound: &Outbound<'_>, target: &Target, worded: &Worded, now_us: i64) -> Upstream {
+    let sent = Sent {
+        dialect: worded.spoken,
+        operation: outbound.endpoint.operation,
+        verb: outbound.verb.as_str(),
+        method: outbound.endpoint.method_at(worded.spoken, outbound.head.stream),
+        address: Address { model: &target.model, stream: outbound.head.stream },
+        content_type: outbound.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default(),
+        body: &worded.body,
+    };
+    Upstream::Sandbox(Play::start(&sent, random::number(), now_us))
+}
+
 async fn head(call: &mut Call) -> Result<AnswerHead, HeadError> {
-    call.expect_within(call.gateway.settings.timeouts.first_byte);
+    call.expect_within(call.waits.per_try);
     poll_fn(|cx| call.poll_head(cx)).await
 }
 
@@ -287,7 +469,7 @@ fn of_head(error: HeadError) -> CallError {
 }
 
 /// A new connection, in time.
-async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<Lease, CallError> {
+pub(super) async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<Lease, CallError> {
     match tokio::time::timeout(wait, pool.connect()).await {
         Ok(Ok(lease)) => Ok(lease),
         Ok(Err(error)) => {
@@ -302,7 +484,7 @@ async fn connect(provider: String, wait: Duration, pool: &Arc<Pool>) -> Result<L
     }
 }
 
-fn build(
+pub(super) fn build(
     outbound: &Outbound<'_>,
     provider: &Provider,
     worded: &Worded,
@@ -346,11 +528,18 @@ fn is_meant_for(name: &str, provider: &Provider, spoken: Dialect) -> bool {
     !name.starts_with("openai-") || matches!(spoken, Dialect::Openai | Dialect::Responses)
 }
 
-/// Reads an answer that is not one, and says whether it is the last word.
-async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: UpstreamVerdict) -> (Failure, bool) {
+/// Reads an answer that is not one, and says whether it is the last word and, if not, after what time another try may meet
+/// something else; `None` if none will.
+async fn refused(
+    call: &mut Call,
+    target: &Target,
+    head: AnswerHead,
+    verdict: UpstreamVerdict,
+) -> (Failure, bool, Option<Duration>) {
     call.note_attempt(Some(head.status.as_u16()), None);
     call.is_refused = true;
     let body = error_body(call).await;
+    call.lost = charge::of_refusal(call, &body);
     let amazons = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let class = failure::classify_named(head.status.as_u16(), amazons, &body);
     let class = if class.is_empty() { "upstream_error" } else { class };
@@ -365,26 +554,31 @@ async fn refused(call: &mut Call, target: &Target, head: AnswerHead, verdict: Up
         (UpstreamVerdict::TryNext, Some(wait)) if head.headers.contains_key(header::RETRY_AFTER) => {
             target.health.throttled(now_us, Some(wait));
         }
-        (UpstreamVerdict::TryNext | UpstreamVerdict::Misled | UpstreamVerdict::Credentials, _) => {
-            target.health.failed(now_us);
+        (UpstreamVerdict::TryNext | UpstreamVerdict::Misled, _) => target.health.failed(now_us),
+        (UpstreamVerdict::Credentials, _) => target.health.refused_credentials(now_us),
+        (UpstreamVerdict::Refused | UpstreamVerdict::Answered, _) => {
+            target.health.succeeded(now_us, call.attempt_lasts());
         }
-        (UpstreamVerdict::Refused | UpstreamVerdict::Answered, _) => target.health.succeeded(),
     }
     let provider = call.provider_name();
     if verdict == UpstreamVerdict::Credentials {
         target.provider.was_not_recognised();
         tracing::error!(%provider, status, "provider `{provider}` refuses the gateway's credentials");
-        return (Failure::Own(CallError::UpstreamCredentials { provider }), false);
+        return (Failure::Own(CallError::UpstreamCredentials { provider }), false, None);
     }
     if verdict == UpstreamVerdict::Misled {
-        return (Failure::Own(CallError::UpstreamRedirect { provider, status: head.status.as_u16() }), false);
+        return (Failure::Own(CallError::UpstreamRedirect { provider, status: head.status.as_u16() }), false, None);
     }
     let is_final = verdict == UpstreamVerdict::Refused;
     let retry_after = wait.filter(|_| !is_final);
+    // An empty account stays empty.
+    let may_pass = !is_final && head.status != StatusCode::PAYMENT_REQUIRED;
+    let again = may_pass.then(|| wait.unwrap_or(Duration::ZERO));
     if !is_readable(status, &body) {
-        return (Failure::Own(CallError::UpstreamStatus { provider, status, retry_after }), is_final);
+        return (Failure::Own(CallError::UpstreamStatus { provider, status, retry_after }), is_final, again);
     }
-    (Failure::Theirs(TheirError { status: head.status, headers: head.headers, body, class, retry_after }), is_final)
+    let theirs = TheirError { status: head.status, headers: head.headers, body, class, retry_after };
+    (Failure::Theirs(theirs), is_final, again)
 }
 
 async fn error_body(call: &mut Call) -> Bytes {

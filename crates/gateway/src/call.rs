@@ -14,21 +14,50 @@ use tollgate_interaction::{
     Source, Usage, UsageSource, Usd,
 };
 use tollgate_policy::control::Principal;
+use tollgate_policy::route::TimeLimits;
 use tollgate_provider::dialect::Endpoint;
 use tollgate_provider::translate::Asked;
 use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
+use crate::charge::{self, Earlier};
 use crate::error::CallError;
+use crate::health::Permit;
 use crate::intake::Intake;
 use crate::patience::Patience;
 use crate::recording::Recording;
 use crate::route::Target;
-use crate::settings::{AckMode, OnDisconnect};
+use crate::settings::{AckMode, OnDisconnect, Timeouts};
 use crate::upstream::{AnswerHead, ExchangeError, Upstream};
-use crate::{Gateway, clock, media, random, settle};
+use crate::{Gateway, clock, media, random, settle, shadow};
 
 /// Length to which the name of a model is kept. No provider has one of half that length.
 const MAX_MODEL_CHARS: usize = 256;
+
+/// How long a call waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    /// For all of it.
+    pub(crate) total: Duration,
+    /// For the head of an answer, in each attempt.
+    pub(crate) per_try: Duration,
+    /// Between two pieces of an answer.
+    pub(crate) idle_stream: Duration,
+}
+
+impl Waits {
+    fn of(timeouts: &Timeouts) -> Waits {
+        let Timeouts { total, first_byte, idle_stream, .. } = *timeouts;
+        Waits { total, per_try: first_byte, idle_stream }
+    }
+
+    /// Takes over what a route says.
+    pub(crate) fn limit(&mut self, limits: &TimeLimits) {
+        let or = |span: Option<tollgate_policy::route::Span>, usual| span.map_or(usual, |span| span.duration());
+        self.total = or(limits.total, self.total);
+        self.per_try = or(limits.per_try, self.per_try);
+        self.idle_stream = or(limits.idle_stream, self.idle_stream);
+    }
+}
 
 /// The state of one call.
 pub(crate) struct Call {
@@ -70,6 +99,16 @@ pub(crate) struct Call {
     /// How long to wait from the next time on that there is nothing.
     wait_next: Option<Duration>,
     attempt_started: Instant,
+    /// Place of the present attempt among those of the record.
+    attempt_at: usize,
+    /// The right to call the present target.
+    pub(crate) permit: Option<Permit>,
+    /// How long is waited for what.
+    pub(crate) waits: Waits,
+    /// Whether several attempts are under way, of which the call holds none yet.
+    pub(crate) is_racing: bool,
+    /// The copy of the call that is made once it has been answered.
+    pub(crate) shadow: Option<Box<shadow::Order>>,
     pub(crate) body_wait: Duration,
     pub(crate) estimated_input_tokens: u64,
     pub(crate) has_answer_head: bool,
@@ -82,6 +121,10 @@ pub(crate) struct Call {
     /// Nobody waits any more, and this is the last attempt to learn what the call cost.
     is_draining: bool,
     pub(crate) settled: bool,
+    /// What the present attempt used although it did not answer.
+    pub(crate) lost: Option<Observation>,
+    /// What those before it cost.
+    pub(crate) earlier: Option<Earlier>,
 }
 
 impl Call {
@@ -130,6 +173,11 @@ impl Call {
             patience: Patience::since(now, gateway.settings.timeouts.total),
             wait_next: None,
             attempt_started: now,
+            attempt_at: 0,
+            permit: None,
+            waits: Waits::of(&gateway.settings.timeouts),
+            is_racing: false,
+            shadow: None,
             body_wait: Duration::ZERO,
             estimated_input_tokens: 0,
             has_answer_head: false,
@@ -138,6 +186,8 @@ impl Call {
             sent_bytes: 0,
             is_draining: false,
             settled: false,
+            lost: None,
+            earlier: None,
             gateway,
         }
     }
@@ -228,7 +278,8 @@ impl Call {
 
     /// Whether the provider is spoken to in another format than the caller's.
     pub(crate) fn is_translated(&self) -> bool {
-        self.spoken != self.dialect
+        let has_own_words = |target: &Arc<Target>| target.provider.embeds_in_its_own_words(self.record.operation);
+        self.spoken != self.dialect || self.target.as_ref().is_some_and(has_own_words)
     }
 
     /// What a writer of the answer in the caller's format has to know. `events` is the caller's.
@@ -245,6 +296,9 @@ impl Call {
 
     /// Notes that `target` is about to be called, in the format `spoken`.
     pub(crate) fn begin_attempt(&mut self, target: &Arc<Target>, spoken: Dialect) {
+        if let Some(lost) = self.lost.take() {
+            charge::enter(self, &lost);
+        }
         self.spoken = spoken;
         self.is_sent = false;
         self.record.upstream_dialect = Some(spoken);
@@ -255,6 +309,8 @@ impl Call {
         }
         self.record.provider = Some(target.provider.name.clone());
         self.record.region.clone_from(&target.region);
+        self.attempt_at = self.record.attempts.len();
+        self.record.region_evidence = target.evidence();
         self.record.attempts.push(Attempt {
             provider: target.provider.name.clone(),
             model: target.model.clone(),
@@ -269,10 +325,60 @@ impl Call {
         self.target = Some(Arc::clone(target));
     }
 
+    /// What there is to know of the present attempt when another becomes the present one meanwhile.
+    pub(crate) fn set_aside(&mut self) -> Aside {
+        Aside {
+            at: self.attempt_at,
+            started: self.attempt_started,
+            target: self.target.clone(),
+            spoken: self.spoken,
+            dropped: std::mem::take(&mut self.record.dropped),
+        }
+    }
+
+    /// Makes an attempt that was set aside the present one.
+    pub(crate) fn take_up(&mut self, aside: Aside) {
+        let Aside { at, started, target, spoken, dropped } = aside;
+        (self.attempt_at, self.attempt_started, self.spoken) = (at, started, spoken);
+        self.record.dropped = dropped;
+        self.record.upstream_dialect = Some(spoken);
+        if let Some(target) = &target {
+            self.record.provider = Some(target.provider.name.clone());
+            self.record.region.clone_from(&target.region);
+            self.record.region_evidence = target.evidence();
+        }
+        self.target = target;
+    }
+
+    /// Notes that every attempt still under way is broken off.
+    pub(crate) fn break_off_attempts(&mut self, error_class: &str) {
+        let now_us = self.now_us();
+        for attempt in self.record.attempts.iter_mut().filter(|attempt| attempt.error_class.is_none()) {
+            let lasted_us = now_us.saturating_sub(attempt.started_at_us);
+            attempt.duration_us = u64::try_from(lasted_us).unwrap_or(0);
+            attempt.error_class = Some(error_class.to_owned());
+        }
+    }
+
+    /// How long the present attempt has lasted.
+    pub(crate) fn attempt_lasts(&self) -> Duration {
+        self.attempt_started.elapsed()
+    }
+
+    /// Place of the attempt that answered, or of the last one.
+    pub(crate) fn attempt_at(&self) -> usize {
+        self.attempt_at
+    }
+
+    /// When the call must have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.started + self.waits.total
+    }
+
     /// Notes how the present attempt went, as far as it has.
     pub(crate) fn note_attempt(&mut self, http_status: Option<u16>, error_class: Option<&str>) {
         let duration_us = clock::elapsed_us(self.attempt_started);
-        if let Some(attempt) = self.record.attempts.last_mut() {
+        if let Some(attempt) = self.record.attempts.get_mut(self.attempt_at) {
             attempt.duration_us = duration_us;
             attempt.http_status = http_status.or(attempt.http_status);
             attempt.error_class = error_class.map(str::to_owned).or(attempt.error_class.take());
@@ -305,7 +411,7 @@ impl Call {
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(wait) = self.wait_next.take() {
-            let whole = tokio::time::Instant::from_std(self.started) + self.gateway.settings.timeouts.total;
+            let whole = tokio::time::Instant::from_std(self.started) + self.waits.total;
             self.patience.wait_until((tokio::time::Instant::now() + wait).min(whole));
         }
         self.patience.poll(cx)
@@ -318,7 +424,7 @@ impl Call {
             Poll::Ready(Ok(head)) => {
                 self.has_answer_head = true;
                 self.response_type = head.headers.get(http::header::CONTENT_TYPE).map(text_of).unwrap_or_default();
-                self.expect_within(self.gateway.settings.timeouts.idle_stream);
+                self.expect_within(self.waits.idle_stream);
                 Poll::Ready(Ok(head))
             }
             Poll::Ready(Err(ExchangeError::Stale)) => Poll::Ready(Err(HeadError::Stale)),
@@ -327,7 +433,7 @@ impl Call {
                 Poll::Ready(Err(HeadError::Call(CallError::UpstreamReset { provider: self.provider_name() })))
             }
             Poll::Pending => self.poll_patience(cx).map(|()| {
-                let waited_ms = self.gateway.settings.timeouts.first_byte.as_millis();
+                let waited_ms = self.waits.per_try.as_millis();
                 let (provider, setting) = (self.provider_name(), "first_byte");
                 Err(HeadError::Call(CallError::UpstreamTimeout {
                     provider,
@@ -349,26 +455,44 @@ impl Call {
             }
             Poll::Ready(Some(Ok(chunk))) => {
                 self.observe(&chunk);
-                self.expect_within(self.gateway.settings.timeouts.idle_stream);
+                self.expect_within(self.waits.idle_stream);
                 Poll::Ready(Ok(Some(chunk)))
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, cause = ?std::error::Error::source(&error), "an upstream call broke inside its answer");
                 self.upstream = None;
+                self.note_break();
                 Poll::Ready(Err(CallError::UpstreamIncomplete { provider: self.provider_name() }))
             }
             Poll::Pending => self.poll_patience(cx).map(|()| {
                 self.upstream = None;
-                let waited_ms = self.gateway.settings.timeouts.idle_stream.as_millis();
+                self.note_break();
+                let waited_ms = self.waits.idle_stream.as_millis();
                 let (provider, setting) = (self.provider_name(), "idle_stream");
                 Err(CallError::UpstreamTimeout { provider, what: "continue its answer", waited_ms, setting })
             }),
         }
     }
 
+    /// An answer that breaks off or stalls counts against its target, which had counted as well for beginning it.
+    fn note_break(&self) {
+        if let Some(target) = self.target.as_ref().filter(|_| !self.is_refused) {
+            target.health.broke_off(self.now_us());
+        }
+    }
+
+    /// Takes over an answer whose head was waited for elsewhere.
+    pub(crate) fn adopt(&mut self, upstream: Upstream, head: AnswerHead) -> AnswerHead {
+        self.upstream = Some(upstream);
+        self.has_answer_head = true;
+        self.response_type = head.headers.get(http::header::CONTENT_TYPE).map(text_of).unwrap_or_default();
+        self.expect_within(self.waits.idle_stream);
+        head
+    }
+
     /// Prepares for the body of an answer whose head has come, and says whether it is a stream of events.
     pub(crate) fn begin_answer(&mut self, answer: &AnswerHead) -> bool {
-        if let Some(attempt) = self.record.attempts.last_mut() {
+        if let Some(attempt) = self.record.attempts.get_mut(self.attempt_at) {
             attempt.http_status = Some(answer.status.as_u16());
         }
         let is_stream = media::is_event_stream(&answer.headers);
@@ -434,6 +558,15 @@ impl Call {
             && !std::thread::panicking()
             && tokio::runtime::Handle::try_current().is_ok()
     }
+}
+
+/// An attempt that is not the present one.
+pub(crate) struct Aside {
+    at: usize,
+    started: Instant,
+    target: Option<Arc<Target>>,
+    spoken: Dialect,
+    dropped: Vec<String>,
 }
 
 /// Why there is no head of an answer.

@@ -30,11 +30,13 @@ pub(crate) enum CallError {
     TokenKeys { issuer: String },
     #[error("{message}")]
     Denied { code: &'static str, message: String },
+    #[error("no target of `{model}` may take this call ({why}); {advice}", advice = kind.advice())]
+    NotServed { model: String, why: String, kind: NotServed, retry_after: Option<Duration> },
     #[error("the request headers have {bytes} bytes; send at most {limit}")]
     HeadersTooLarge { bytes: usize, limit: usize },
     #[error("the request headers could not be read to their end; send fewer and smaller ones (at most {limit} bytes)")]
     HeadersUnreadable { limit: usize },
-    #[error("the request body is larger than {limit} bytes; send a smaller one, or raise `limits.request_bytes`")]
+    #[error("the request body is larger than {limit} bytes; send a smaller one, or raise `server.max_body_bytes`")]
     BodyTooLarge { limit: usize },
     #[error("the request body did not arrive within {waited_ms} ms; send it faster, or in smaller requests")]
     BodyTimeout { waited_ms: u128 },
@@ -68,7 +70,7 @@ pub(crate) enum CallError {
     LogLost,
     #[error("provider `{provider}` cannot be reached; retry, or look at its `base_url` and at the network")]
     UpstreamUnreachable { provider: String },
-    #[error("provider `{provider}` did not {what} within {waited_ms} ms; retry, or raise `timeouts.{setting}`")]
+    #[error("provider `{provider}` did not {what} within {waited_ms} ms; retry, or raise `server.{setting}_seconds`")]
     UpstreamTimeout { provider: String, what: &'static str, waited_ms: u128, setting: &'static str },
     #[error("provider `{provider}` broke the connection before it answered; retry")]
     UpstreamReset { provider: String },
@@ -94,9 +96,9 @@ pub(crate) enum CallError {
     UpgradeRequired,
     #[error("`{name}` is missing from the query; {expected}")]
     QueryMissing { name: &'static str, expected: &'static str },
-    #[error("neither side said anything for {waited_ms} ms; connect again, or raise `timeouts.session_idle`")]
+    #[error("neither side said anything for {waited_ms} ms; connect again, or raise `server.session_idle_seconds`")]
     SessionIdle { waited_ms: u128 },
-    #[error("the conversation lasted {waited_ms} ms; connect again, or raise `timeouts.session_total`")]
+    #[error("the conversation lasted {waited_ms} ms; connect again, or raise `server.session_total_seconds`")]
     SessionTooLong { waited_ms: u128 },
     #[error("the caller's WebSocket frames cannot be read: {why}; look at the client library")]
     FramesUnreadable { why: FrameError },
@@ -118,7 +120,50 @@ pub(crate) enum CallError {
     MethodNotAllowed { path: String, method: String, allowed: &'static str },
 }
 
+/// Why no target may take a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotServed {
+    /// Rules leave out every one.
+    NotEligible,
+    /// None has what the request needs.
+    Unfit,
+    /// Those that could take it have failed too often just now.
+    Resting,
+    /// Those that could take it have asked to be left alone.
+    Throttled,
+}
+
+impl NotServed {
+    const fn code(self) -> &'static str {
+        match self {
+            NotServed::NotEligible => "no_eligible_target",
+            NotServed::Unfit => "no_capable_target",
+            NotServed::Resting | NotServed::Throttled => "targets_resting",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        match self {
+            NotServed::NotEligible => "choose another model, or ask whoever maintains the gateway's policy",
+            NotServed::Unfit => "ask for less, or choose a model that has it",
+            NotServed::Resting | NotServed::Throttled => "retry later",
+        }
+    }
+}
+
 impl CallError {
+    /// The only target left has been found wanting by another call meanwhile.
+    pub(crate) fn all_rest(target: &str) -> CallError {
+        let why = format!("`{target}`: resting");
+        CallError::NotServed { model: target.to_owned(), why, kind: NotServed::Resting, retry_after: None }
+    }
+
+    /// All the time a call may take has passed before anybody was called.
+    pub(crate) fn out_of_time(target: Option<&std::sync::Arc<crate::route::Target>>, total: Duration) -> CallError {
+        let provider = target.map(|target| target.provider.name.clone()).unwrap_or_default();
+        CallError::UpstreamTimeout { provider, what: "answer", waited_ms: total.as_millis(), setting: "total" }
+    }
+
     /// Never changes meaning; callers and dashboards match on it.
     pub(crate) fn code(&self) -> &'static str {
         match self {
@@ -127,6 +172,7 @@ impl CallError {
             CallError::Token(error) => error.code(),
             CallError::TokenKeys { .. } => "token_keys_unavailable",
             CallError::Denied { code, .. } => code,
+            CallError::NotServed { kind, .. } => kind.code(),
             CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => "headers_too_large",
             CallError::BodyTooLarge { .. } => "body_too_large",
             CallError::BodyTimeout { .. } => "body_timeout",
@@ -177,6 +223,12 @@ impl CallError {
                 "budget_exceeded" => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
                 _ => (StatusCode::FORBIDDEN, ErrorKind::Denied),
             },
+            CallError::NotServed { kind, .. } => match kind {
+                NotServed::NotEligible => (StatusCode::FORBIDDEN, ErrorKind::Denied),
+                NotServed::Unfit => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
+                NotServed::Throttled => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
+                NotServed::Resting => (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
+            },
             CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorKind::TooLarge)
             }
@@ -224,7 +276,10 @@ impl CallError {
 
     /// How long the caller had better wait, where a provider has said so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        if let CallError::UpstreamStatus { retry_after, .. } = self { *retry_after } else { None }
+        match self {
+            CallError::UpstreamStatus { retry_after, .. } | CallError::NotServed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 
     /// How such a call stands in the log.
@@ -235,6 +290,7 @@ impl CallError {
             | CallError::Token(_)
             | CallError::TokenKeys { .. }
             | CallError::Denied { .. } => Outcome::Denied,
+            CallError::NotServed { kind: NotServed::NotEligible | NotServed::Unfit, .. } => Outcome::Denied,
             CallError::Interrupted => Outcome::Interrupted,
             CallError::HungUp | CallError::BodyBroken => Outcome::Cancelled,
             _ => Outcome::Failed,

@@ -11,9 +11,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::Outcome;
-use tollgate_policy::Spend;
+use tollgate_policy::bundle::BundleError;
 use tollgate_policy::control::ControlSnapshot;
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_policy::{Bundle, Spend};
 use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
 
@@ -21,6 +23,7 @@ use crate::auth::UserHasher;
 use crate::clock;
 use crate::jwt::Issuers;
 use crate::listener::{self, ServeError};
+use crate::models;
 use crate::readiness::{Readiness, Ready};
 use crate::route::{Prices, RouteError, RouteTable};
 use crate::settings::GatewaySettings;
@@ -43,6 +46,8 @@ pub struct Gateway {
     pub(crate) tasks: TaskTracker,
     /// Time is up: whatever is still going on ends now.
     pub(crate) abort: CancellationToken,
+    /// One for each copy of a call that may be under way.
+    pub(crate) shadows: Arc<tokio::sync::Semaphore>,
     ready: Ready,
 }
 
@@ -59,6 +64,8 @@ pub struct GatewayStats {
     pub calls_by_outcome: [u64; Outcome::ALL.len()],
     /// Of those, such as reached a provider and have no known cost.
     pub calls_unpriced: u64,
+    /// Copies of calls that were not made because too many were under way.
+    pub shadows_left_out: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +74,7 @@ pub(crate) struct Counters {
     begun: AtomicU64,
     by_outcome: [AtomicU64; Outcome::ALL.len()],
     pub(crate) unpriced: AtomicU64,
+    pub(crate) shadows_left_out: AtomicU64,
 }
 
 impl Counters {
@@ -106,11 +114,12 @@ impl Gateway {
             prices,
             ledger: SpendLedger::new(settings.log_position.clone(), signals),
             routes,
-            issuers: Issuers::new(&settings.jwt, &Connector::new()?)?,
+            issuers: Issuers::new(&settings.jwt, &Connector::new(None)?)?,
             users: UserHasher::new(&settings.user_hash_key),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
+            shadows: Arc::new(tokio::sync::Semaphore::new(settings.limits.shadow_calls)),
             ready: Ready::new(),
             settings,
         }))
@@ -167,6 +176,7 @@ impl Gateway {
             calls_settled,
             calls_by_outcome,
             calls_unpriced: self.counters.unpriced.load(Ordering::Relaxed),
+            shadows_left_out: self.counters.shadows_left_out.load(Ordering::Relaxed),
         }
     }
 
@@ -186,6 +196,20 @@ impl Gateway {
     #[must_use]
     pub fn price_names(&self) -> BTreeMap<String, String> {
         self.routes.price_names()
+    }
+
+    /// Whether every target that `bundle` names is served here. A bundle that fails this must not be put in force.
+    ///
+    /// # Errors
+    /// [`BundleError`] with line and column at the first target that is not, or that leads in a circle.
+    pub fn check_bundle(&self, bundle: &Bundle) -> Result<(), BundleError> {
+        self.routes.check_bundle(bundle)
+    }
+
+    /// Every route and how its targets are doing.
+    #[must_use]
+    pub fn models(&self) -> ModelsSnapshot {
+        models::look(self, clock::now_us())
     }
 
     /// What `team` has spent this month as the next call of it would be judged: the signals snapshot, what was settled

@@ -10,17 +10,21 @@ mod answer;
 mod attempt;
 mod auth;
 mod call;
+mod charge;
 mod clock;
+mod dispatch;
 mod endpoint;
 mod error;
 mod feedback;
 mod fetch;
 mod gateway;
 mod health;
+mod hedge;
 mod intake;
 mod jwt;
 mod listener;
 mod media;
+mod models;
 mod patience;
 mod provider;
 mod random;
@@ -33,11 +37,13 @@ mod route;
 mod sandbox;
 pub mod settings;
 mod settle;
+mod shadow;
 mod signals;
 mod socket;
 mod source;
 mod stages;
 mod token;
+mod trust;
 mod unread;
 mod upstream;
 
@@ -47,9 +53,9 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings, Secret,
-    Strategy, Timeouts, TokenSource,
+    AckMode, Breaker, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings,
+    Secret, Strategy, Timeouts, TokenSource,
 };
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
-pub use upstream::TlsError;
+pub use trust::{TrustError, check_authorities};

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tollgate_interaction::{Dialect, Operation};
-use tollgate_policy::residency::{Place, Places};
+use tollgate_policy::residency::Places;
 use tollgate_provider::aws;
 use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::served::{self, Publisher};
 
 use crate::error::CallError;
 use crate::route::RouteError;
-use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings, Secret};
+use crate::settings::{Credentials, GatewaySettings, ProviderKind, ProviderSettings, Secret, places_of};
 use crate::token::Tokens;
 use crate::upstream::{Connector, Pool};
 
@@ -96,6 +96,15 @@ impl Provider {
             _ if base.path() == "/" => usual_root(settings).to_owned(),
             _ => base.path().to_owned(),
         };
+        // Whoever stands between here and the provider stands before those who give its tokens, too.
+        let own = match &settings.authorities_pem {
+            Some(pem) => Some(Connector::new(Some(pem)).map_err(|source| {
+                let provider = name.clone();
+                RouteError::Authorities { provider, source }
+            })?),
+            None => None,
+        };
+        let connector = own.as_ref().unwrap_or(connector);
         let path = |end: &str| format!("{root}{end}").parse::<Uri>().map_err(|_| bad_url());
         let pool =
             || Pool::new(connector.clone(), origin.clone(), all.limits.idle_connections, all.timeouts.idle_connection);
@@ -170,14 +179,19 @@ impl Provider {
                 Kind::Openai | Kind::Azure => self.offers(Api::Embeddings).then_some(Dialect::Openai),
                 Kind::Gemini => Some(Dialect::Gemini),
                 Kind::Sandbox => Some(dialect),
-                Kind::Anthropic | Kind::Bedrock | Kind::Vertex => None,
+                Kind::Vertex => (Publisher::of(model).0 == Publisher::Google).then_some(Dialect::Gemini),
+                Kind::Anthropic | Kind::Bedrock => None,
             },
             (Of::CountTokens, _, kind) => match kind {
                 // Those who copy the Responses API do not count tokens before a call.
                 Kind::Openai | Kind::Azure => (self.has_responses && self.has.is_none()).then_some(Dialect::Responses),
                 Kind::Anthropic => Some(Dialect::Anthropic),
                 Kind::Gemini => Some(Dialect::Gemini),
-                Kind::Vertex => (Publisher::of(model).0 == Publisher::Google).then_some(Dialect::Gemini),
+                Kind::Vertex => match Publisher::of(model).0 {
+                    Publisher::Google => Some(Dialect::Gemini),
+                    Publisher::Anthropic => Some(Dialect::Anthropic),
+                    Publisher::Other => None,
+                },
                 Kind::Bedrock => Some(Dialect::Bedrock),
                 Kind::Sandbox => Some(dialect),
             },
@@ -196,6 +210,11 @@ impl Provider {
         }
     }
 
+    /// Whether vectors are asked of it under other methods than those of the dialect that is spoken to it (Vertex AI).
+    pub(crate) fn embeds_in_its_own_words(&self, operation: Operation) -> bool {
+        self.kind == ProviderKind::Vertex && operation == Operation::Embeddings
+    }
+
     /// Whether it has this, as far as that is known of it.
     fn offers(&self, api: Api) -> bool {
         self.has.as_ref().is_none_or(|has| has.contains(&api))
@@ -208,17 +227,9 @@ impl Provider {
         geography.map(str::to_owned).or_else(|| self.region.clone())
     }
 
-    /// The places that calls to `model` touch. A cross-region profile of Amazon's is served wherever in its geography there is
-    /// room, whatever was configured.
+    /// The places that calls to `model` touch.
     pub(crate) fn places_of(&self, model: &str) -> Places {
-        let mut places = self.places.clone();
-        if let Some(geography) =
-            (self.kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten()
-        {
-            // Amazon's `sa` is South America, and not Saudi Arabia.
-            places.inference = Place::parse(geography).ok().filter(|_| geography != "sa");
-        }
-        places
+        places_of(self.kind, &self.places, model)
     }
 
     /// Where a request for `model` goes, in origin form. `method` is the part of the path that says what is to be done, in

@@ -3,8 +3,8 @@
 
 use std::cell::Cell;
 
-use tollgate_interaction::InteractionId;
 use tollgate_interaction::commitment::Salt;
+use tollgate_interaction::{InteractionId, Share};
 
 thread_local! {
     static STATE: Cell<[u64; 2]> = Cell::new(seed());
@@ -37,6 +37,12 @@ fn next() -> u64 {
 /// A number for what needs no more than variety, such as the seed of the sandbox.
 pub(crate) fn number() -> u64 {
     next()
+}
+
+/// A number from 0 up to, not including, 1.
+pub(crate) fn share() -> Share {
+    const MILLION: u64 = 1_000_000;
+    Share::new(u32::try_from(next() % MILLION).unwrap_or(0))
 }
 
 /// A new id for a call that started at `started_at_us`.

@@ -23,9 +23,8 @@ use crate::error::{CallError, own};
 use crate::intake::Intake;
 use crate::listener::Place;
 use crate::relay::Body;
-use crate::residency::excluded;
 use crate::upstream::{AnswerHead, Switched, Upstream};
-use crate::{Gateway, admission, answer, auth, provider, residency, stages};
+use crate::{Gateway, admission, answer, auth, dispatch, provider, stages};
 
 pub(crate) const PATH: &str = "/v1/realtime";
 
@@ -83,22 +82,11 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     }
     auth::admit_model(call, &principal, &head.model)?;
     let headers = handshake(parts, &protocols)?;
-    let resolved = gateway.routes.resolve(&head.model)?;
-    call.record.route_id.clone_from(&resolved.alias);
-    call.ack = resolved.ack.unwrap_or(call.ack);
-    call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
-    let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
-    let (dialect, operation) = (call.dialect, call.record.operation);
-    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
-    let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));
-    call.record.candidates = ordered.candidates;
-    if !ordered.barred.is_empty() {
-        return Err(residency::refuse(call, &ordered.barred).into());
-    }
-    if let Some(provider) = ordered.unable {
-        return Err(gateway.routes.unable(&provider, dialect, operation).into());
-    }
+    let course = dispatch::course(call, &control, &principal, &head, &[], intake.provider)?;
+    let admitted = admission::admit(call, &control, &principal, &head, &course)?;
+    let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
     call.open().await?;
+    let (dialect, operation) = (call.dialect, call.record.operation);
     let endpoint =
         Endpoint { dialect, operation, model, stream: true, events: true, method: Cow::Borrowed(provider::REALTIME) };
     let outbound = Outbound {
@@ -107,15 +95,16 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
         verb: &parts.method,
         content_type: None,
         body: bytes::Bytes::new(),
-        on_unsupported: resolved.on_unsupported,
+        on_unsupported: ordered.resolved.on_unsupported,
         passed_on: without_bodys(intake),
         upgrade: Some(Upgrade { headers, query }),
     };
-    let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
+    let attempts = dispatch::attempts(call, &ordered, &admitted);
+    let answer = attempt::call_first(call, &outbound, &attempts).await?;
     call.note_attempt(Some(answer.status.as_u16()), None);
     let switched = match call.upstream.take() {
         Some(Upstream::Http(exchange)) if answer.status == own::SWITCHED => {
-            let wait = gateway.settings.timeouts.first_byte;
+            let wait = call.waits.per_try;
             tokio::time::timeout(wait, exchange.into_switched()).await.ok().flatten()
         }
         _ => None,

@@ -157,6 +157,11 @@ impl Rewording {
         }
     }
 
+    /// Whether a stream is over that never began.
+    fn is_unbegun(&self) -> bool {
+        if let Rewording::Reword(stream) = self { stream.is_unbegun() } else { false }
+    }
+
     /// What is left at the end; `is_whole` says whether the provider's answer was.
     fn finish(&mut self, is_whole: bool) -> Bytes {
         match self {
@@ -279,7 +284,7 @@ impl Relay {
         let mut call = self.call.take()?;
         let observation = call.observation(error.is_none());
         let error = error.or_else(|| self.shortcoming(&observation));
-        let last = self.rest(&call, error.as_ref());
+        let (last, error) = self.rest(&call, error);
         call.sent_bytes += last.bytes.len() as u64;
         call.note_attempt(None, error.as_ref().map(CallError::code));
         let ending = ending_of(&mut call, observation, error);
@@ -314,14 +319,17 @@ impl Relay {
         !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock)
     }
 
-    fn rest(&mut self, call: &Call, error: Option<&CallError>) -> Last {
+    /// What is left to be sent, and what is wrong with the answer as far as that is known now.
+    fn rest(&mut self, call: &Call, error: Option<CallError>) -> (Last, Option<CallError>) {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
         bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
-        if let (Some(error), true) = (error, self.is_stream()) {
+        let unbegun = || CallError::UpstreamIncomplete { provider: self.provider.clone() };
+        let error = error.or_else(|| self.rewording.is_unbegun().then(unbegun));
+        if let (Some(error), true) = (&error, self.is_stream()) {
             let is_first = call.sent_bytes == 0 && bytes.is_empty();
             bytes.extend_from_slice(&self.error_event(call, error, &bytes, is_first));
         }
-        Last { bytes, is_broken: error.is_some() && !self.is_stream() }
+        (Last { bytes, is_broken: error.is_some() && !self.is_stream() }, error)
     }
 
     /// The error as an event of its own, also behind half an event. `is_first` says whether nothing has been sent.

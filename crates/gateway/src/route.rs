@@ -1,30 +1,35 @@
 //! Where a call can go: the configured providers, the targets that a model's name stands for, and the order in which they
 //! are tried. A name that stands for nothing is refused with the nearest one that does. Nothing here talks to a provider.
 
+mod aliases;
+mod candidates;
+mod error;
+mod plan;
+mod target;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use parking_lot::RwLock;
-use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
-use tollgate_policy::Prefer;
-use tollgate_policy::residency::{Places, TargetFacts};
-use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_interaction::{Dialect, Operation, Share};
+use tollgate_policy::route::Conduct;
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
-use crate::admission::Admitted;
-use crate::error::{CallError, OPERATION_NOT_SUPPORTED};
-use crate::health::Health;
-use crate::jwt::JwtError;
+pub(crate) use candidates::{Asking, Ordered, why_not};
+pub use error::RouteError;
+pub(crate) use plan::Course;
+pub(crate) use target::Target;
+
+use crate::error::CallError;
+use crate::health::{Breaker, Health};
 use crate::provider::Provider;
-use crate::residency::Exclusion;
-use crate::settings::{AckMode, GatewaySettings, ModelRoute, OnDisconnect, Strategy};
-use crate::token::GrantError;
-use crate::upstream::{Connector, TlsError};
+use crate::settings::{AckMode, GatewaySettings, OnDisconnect};
+use crate::upstream::Connector;
 
 /// Targets of providers that serve any name, remembered after their first use.
 const MAX_REMEMBERED: usize = 4_096;
@@ -34,129 +39,29 @@ const MAX_MODEL_BYTES: usize = 256;
 /// The price catalogue in force, which an update replaces.
 pub(crate) type Prices = Arc<ArcSwap<Catalog>>;
 
-/// Why the settings make no gateway.
-#[derive(Debug, thiserror::Error)]
-pub enum RouteError {
-    /// Two providers have one name.
-    #[error("provider `{name}` is configured twice; give each its own name")]
-    DuplicateProvider {
-        /// The name.
-        name: String,
-    },
-    /// A name with a slash could not be told from a model.
-    #[error("provider name `{name}` is empty or holds a `/`; choose another")]
-    ProviderName {
-        /// The name.
-        name: String,
-    },
-    /// A URL that leads nowhere.
-    #[error(
-        "`{url}`, the `base_url` of provider `{provider}`, is not an http or https URL; write such as `https://api.openai.com/v1`"
-    )]
-    BaseUrl {
-        /// The provider.
-        provider: String,
-        /// As configured.
-        url: String,
-    },
-    /// Amazon is called in a region, and nobody guesses which.
-    #[error(
-        "provider `{provider}` is Amazon Bedrock and has no `region`; name the one to call, such as `eu-central-1`"
-    )]
-    Region {
-        /// The provider.
-        provider: String,
-    },
-    /// Vertex AI is called in a project and a region.
-    #[error(
-        "provider `{provider}` is Google Vertex AI and has no `project` or no `region`; name both, such as `region: europe-west4` or `global`"
-    )]
-    Project {
-        /// The provider.
-        provider: String,
-    },
-    /// A source of access tokens that is none.
-    #[error("provider `{provider}` cannot get access tokens; the cause says why")]
-    Token {
-        /// The provider.
-        provider: String,
-        /// What is wrong.
-        source: GrantError,
-    },
-    /// A key that cannot stand in a header.
-    #[error(
-        "the `api_key` of provider `{provider}` holds characters that no header may hold; check it for line breaks"
-    )]
-    ApiKey {
-        /// The provider.
-        provider: String,
-    },
-    /// An alias without targets.
-    #[error("model `{alias}` has no targets; name at least one as `provider/model`")]
-    NoTargets {
-        /// The alias.
-        alias: String,
-    },
-    /// A target that no provider serves.
-    #[error("model `{alias}` names target `{target}`, which no configured provider serves; {hint}")]
-    UnknownTarget {
-        /// The alias.
-        alias: String,
-        /// As configured.
-        target: String,
-        /// What may have been meant.
-        hint: String,
-    },
-    /// TLS could not be set up.
-    #[error("the way to the providers cannot be set up")]
-    Tls(#[from] TlsError),
-    /// An issuer of tokens makes no sense.
-    #[error(transparent)]
-    Jwt(#[from] JwtError),
-}
-
-/// A model at a provider.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) provider: Arc<Provider>,
-    pub(crate) model: String,
-    /// `provider/model`.
-    pub(crate) name: String,
-    /// Where it is served, for the record.
-    pub(crate) region: Option<String>,
-    /// Where it is, for the policy.
-    pub(crate) places: Places,
-    pub(crate) health: Health,
-    pub(crate) shown_as: HeaderValue,
-    /// For orders and reservations: the price of a million tokens.
-    prices: Prices,
-}
-
 /// What a model's name stands for.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     /// The alias, if it is one.
     pub(crate) alias: Option<String>,
+    /// The route of the bundle, if it is one.
+    pub(crate) rule: Option<String>,
     pub(crate) targets: Vec<Arc<Target>>,
-    strategy: Strategy,
+    /// Of the targets, for the strategy that goes by them.
+    pub(crate) weights: Vec<u32>,
+    /// Targets of a bundle's route that nobody here serves.
+    pub(crate) unknown: Vec<String>,
+    /// How its calls are conducted.
+    pub(crate) conduct: Conduct,
+    /// Where a share of its calls is copied to.
+    pub(crate) shadow: Option<(Arc<Target>, Share)>,
     /// When a call's record counts as safe, if the alias has its own way.
     pub(crate) ack: Option<AckMode>,
     /// What becomes of fields that the provider's format cannot express.
     pub(crate) on_unsupported: OnUnsupported,
     /// What becomes of the upstream call when the caller hangs up, if the alias has its own way.
     pub(crate) on_disconnect: Option<OnDisconnect>,
-    turn: AtomicUsize,
-}
-
-/// Targets in the order to try them.
-pub(crate) struct Ordered {
-    pub(crate) targets: Vec<Arc<Target>>,
-    /// All of them for the record, those left out with why-not.
-    pub(crate) candidates: Vec<Candidate>,
-    /// Provider of the first target, if all were left out because none has the operation.
-    pub(crate) unable: Option<String>,
-    /// The targets that policy leaves out, by name, if no other is there.
-    pub(crate) barred: Vec<(String, Exclusion)>,
+    pub(crate) turn: AtomicUsize,
 }
 
 /// Everything a name can stand for.
@@ -170,13 +75,16 @@ pub(crate) struct RouteTable {
     remembered: RwLock<HashMap<String, Arc<Resolved>>>,
     listed: Vec<ModelEntry>,
     prices: Prices,
+    breaker: Breaker,
+    /// What the routes of the active bundle come to.
+    of_bundle: ArcSwapOption<plan::BundleRoutes>,
 }
 
 impl RouteTable {
     /// # Errors
     /// [`RouteError`] names the setting that makes no sense.
     pub(crate) fn new(settings: &GatewaySettings, prices: Prices) -> Result<Self, RouteError> {
-        let connector = Connector::new()?;
+        let connector = Connector::new(None)?;
         let mut table = RouteTable {
             providers: HashMap::new(),
             known: HashMap::new(),
@@ -184,6 +92,8 @@ impl RouteTable {
             remembered: RwLock::default(),
             listed: Vec::new(),
             prices,
+            breaker: settings.breaker,
+            of_bundle: ArcSwapOption::empty(),
         };
         for provider in &settings.providers {
             let built = Arc::new(Provider::new(provider, settings, &connector)?);
@@ -195,15 +105,18 @@ impl RouteTable {
         }
         table.prepare(&table.prices.load());
         table.add_listed_models(settings);
-        for route in &settings.models {
-            table.add_alias(route)?;
-        }
+        table.add_aliases(&settings.models)?;
         Ok(table)
     }
 
     /// What callers may write as the model, as far as it can be listed.
     pub(crate) fn listed(&self) -> &[ModelEntry] {
         &self.listed
+    }
+
+    /// Every name that is known without being asked for, and what it stands for.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = (&String, &Arc<Resolved>)> {
+        self.known.iter()
     }
 
     /// Whether there is any provider at all.
@@ -285,7 +198,7 @@ impl RouteTable {
     }
 
     /// `provider/anything`, where the provider lists no models.
-    fn resolve_unlisted(&self, model: &str) -> Option<Arc<Resolved>> {
+    pub(crate) fn resolve_unlisted(&self, model: &str) -> Option<Arc<Resolved>> {
         let (provider, name) = model.split_once('/')?;
         let provider = self.providers.get(provider).filter(|provider| provider.models.is_none())?;
         if name.is_empty() || model.len() > MAX_MODEL_BYTES || name.chars().any(char::is_control) {
@@ -327,32 +240,6 @@ impl RouteTable {
         }
     }
 
-    fn add_alias(&mut self, route: &ModelRoute) -> Result<(), RouteError> {
-        let mut targets = Vec::with_capacity(route.targets.len());
-        for target in &route.targets {
-            let found = self.known.get(target).cloned().or_else(|| self.resolve_unlisted(target)).ok_or_else(|| {
-                let (alias, target) = (route.alias.clone(), target.clone());
-                RouteError::UnknownTarget { hint: self.hint(&target), alias, target }
-            })?;
-            targets.extend(found.targets.iter().cloned());
-        }
-        if targets.is_empty() {
-            return Err(RouteError::NoTargets { alias: route.alias.clone() });
-        }
-        let resolved = Resolved {
-            alias: Some(route.alias.clone()),
-            targets,
-            strategy: route.strategy,
-            ack: route.ack,
-            on_unsupported: route.on_unsupported,
-            on_disconnect: route.on_disconnect,
-            turn: AtomicUsize::default(),
-        };
-        self.known.insert(route.alias.clone(), Arc::new(resolved));
-        self.listed.push(ModelEntry { id: route.alias.clone(), owned_by: "tollgate".into(), created_at_s: 0 });
-        Ok(())
-    }
-
     /// Reads the prices of every provider, which takes milliseconds that no call should pay.
     pub(crate) fn prepare(&self, catalog: &Catalog) {
         for provider in self.providers.values() {
@@ -365,13 +252,13 @@ impl RouteTable {
         self.providers.iter().map(|(name, provider)| (name.clone(), provider.price_name.clone())).collect()
     }
 
-    fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
+    pub(crate) fn target(&self, provider: &Arc<Provider>, model: &str) -> Target {
         Target {
             model: model.to_owned(),
             name: if model.is_empty() { provider.name.clone() } else { format!("{}/{model}", provider.name) },
             region: provider.region_of(model),
             places: provider.places_of(model),
-            health: Health::default(),
+            health: Health::new(self.breaker),
             shown_as: HeaderValue::from_str(model).unwrap_or(HeaderValue::from_static("?")),
             prices: Arc::clone(&self.prices),
             provider: Arc::clone(provider),
@@ -379,7 +266,7 @@ impl RouteTable {
     }
 
     /// What may have been meant. `model` is short: comparing it with every name takes time in its length.
-    fn hint(&self, model: &str) -> String {
+    pub(crate) fn hint(&self, model: &str) -> String {
         const MAX_NAMED: usize = 12;
         let nearest = self.known.keys().map(|name| (strsim::levenshtein(name, model), name)).min();
         let mut hint = match nearest {
@@ -432,104 +319,16 @@ impl Resolved {
     fn single(target: Arc<Target>) -> Self {
         Resolved {
             alias: None,
+            rule: None,
             targets: vec![target],
-            strategy: Strategy::Fallback,
+            weights: vec![1],
+            unknown: Vec::new(),
+            conduct: Conduct::default(),
+            shadow: None,
             ack: None,
             on_unsupported: OnUnsupported::default(),
             on_disconnect: None,
             turn: AtomicUsize::default(),
         }
-    }
-
-    /// The targets in the order to try them, and that order for the record with why-not of those left out. `excluded` says
-    /// of each whether policy leaves it out.
-    pub(crate) fn order(
-        &self,
-        dialect: Dialect,
-        operation: Operation,
-        admitted: &Admitted,
-        excluded: impl Fn(&Target) -> Option<Exclusion>,
-    ) -> Ordered {
-        let Admitted { prefer, signals, now_us, .. } = admitted;
-        let mut ready: Vec<Arc<Target>> = Vec::with_capacity(self.targets.len());
-        let mut unable = None;
-        let mut left_out = Vec::new();
-        let mut barred = Vec::new();
-        for target in &self.targets {
-            if !target.has(dialect, operation) {
-                left_out.push(target.candidate(Some(OPERATION_NOT_SUPPORTED.to_owned())));
-                unable.get_or_insert_with(|| target.provider.name.clone());
-            } else if let Some(exclusion) = excluded(target) {
-                left_out.push(target.candidate(Some(exclusion.why_not())));
-                barred.push((target.name.clone(), exclusion));
-            } else {
-                ready.push(Arc::clone(target));
-            }
-        }
-        if ready.len() > 1 {
-            self.sort(&mut ready, prefer.as_ref(), signals, *now_us);
-        }
-        let mut candidates = Vec::with_capacity(self.targets.len());
-        candidates.extend(ready.iter().map(|target| target.candidate(None)));
-        candidates.append(&mut left_out);
-        barred.retain(|_| ready.is_empty());
-        let unable = unable.filter(|_| ready.is_empty() && barred.is_empty());
-        Ordered { targets: ready, candidates, unable, barred }
-    }
-
-    fn sort(&self, ready: &mut [Arc<Target>], prefer: Option<&Prefer>, signals: &SignalsSnapshot, now_us: i64) {
-        match self.strategy {
-            Strategy::Fallback => {}
-            Strategy::RoundRobin => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
-                ready.rotate_left(turn);
-            }
-            Strategy::Cheapest => ready.sort_by_cached_key(|target| target.price_order()),
-            Strategy::Fastest => ready.sort_by_key(|target| {
-                signals.targets.get(&target.name).filter(|seen| seen.calls > 0).map_or(u64::MAX, |seen| seen.p50_ms)
-            }),
-        }
-        match prefer {
-            Some(Prefer::Cheapest) => ready.sort_by_cached_key(|target| target.price_order()),
-            Some(Prefer::Tag(tag)) => ready.sort_by_key(|target| !target.provider.tags.contains(tag)),
-            None => {}
-        }
-        ready.sort_by_key(|target| target.health.is_resting(now_us));
-    }
-}
-
-impl Target {
-    /// As policy sees it.
-    pub(crate) fn facts(&self) -> TargetFacts<'_> {
-        TargetFacts {
-            provider: &self.provider.name,
-            model: &self.model,
-            tags: &self.provider.tags,
-            places: &self.places,
-            self_hosted: self.provider.self_hosted,
-        }
-    }
-
-    pub(crate) fn candidate(&self, rejected_because: Option<String>) -> Candidate {
-        Candidate { provider: self.provider.name.clone(), model: self.model.clone(), rejected_because }
-    }
-
-    /// What a call may cost at most, or is likely to; zero if the price is not known.
-    pub(crate) fn estimate(&self, input_tokens: u64, output_tokens: u64) -> Usd {
-        const MILLION: i128 = 1_000_000;
-        let (catalog, list) = (self.prices.load(), &self.provider.price_name);
-        let part = |tokens: u64, price: Option<Usd>| i128::from(tokens) * price.unwrap_or(Usd::ZERO).get() / MILLION;
-        let input = part(input_tokens, catalog.input_price(list, &self.model));
-        Usd::new(input + part(output_tokens, catalog.output_price(list, &self.model)))
-    }
-
-    /// Whether its provider can serve callers of `dialect` with an operation.
-    fn has(&self, dialect: Dialect, operation: Operation) -> bool {
-        self.provider.spoken(dialect, operation, &self.model).is_some()
-    }
-
-    fn price_order(&self) -> (bool, Usd) {
-        let input_price = self.prices.load().input_price(&self.provider.price_name, &self.model);
-        (input_price.is_none(), input_price.unwrap_or(Usd::ZERO))
     }
 }

@@ -5,11 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use tollgate_policy::key::Network;
-use tollgate_policy::residency::Places;
+use tollgate_policy::residency::{Place, Places};
+use tollgate_policy::route::{Conduct, Retries, WhenAllRest};
 use tollgate_provider::preset::{Api, Quirks};
+use tollgate_provider::served;
 use tollgate_provider::translate::OnUnsupported;
 
+pub use crate::health::Breaker;
 use crate::jwt::JwtIssuer;
+pub use tollgate_policy::route::Strategy;
 
 /// A text that must not be printed: the key of a provider.
 #[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
@@ -81,6 +85,8 @@ pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// Such as `https://api.openai.com/v1`; a URL without a path gets the API's usual one. Not used by the sandbox.
     pub base_url: String,
+    /// Certificates of authorities that are believed about this provider beside the usual ones, as PEM.
+    pub authorities_pem: Option<String>,
     /// How the gateway shows who it is.
     pub credentials: Credentials,
     /// Whether it also has the Responses API. Where it does not, callers of that are translated.
@@ -106,6 +112,18 @@ pub struct ProviderSettings {
     pub models: Option<Vec<String>>,
     /// Name the price catalogue knows it by, if that is not its kind's.
     pub price_as: Option<String>,
+}
+
+/// The places that calls to `model` of a provider touch, of which `places` are configured. A cross-region profile of
+/// Amazon's is served wherever in its geography there is room, whatever was configured.
+#[must_use]
+pub fn places_of(kind: ProviderKind, places: &Places, model: &str) -> Places {
+    let mut places = places.clone();
+    if let Some(geography) = (kind == ProviderKind::Bedrock).then(|| served::bedrock_geography(model)).flatten() {
+        // Amazon's `sa` is South America, and not Saudi Arabia.
+        places.inference = Place::parse(geography).ok().filter(|_| geography != "sa");
+    }
+    places
 }
 
 /// How the gateway shows a provider who it is.
@@ -174,30 +192,17 @@ pub enum TokenSource {
     },
 }
 
-/// How the targets of an alias are ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// As written: the next one is used when the one before it failed.
-    #[default]
-    Fallback,
-    /// Lowest input price first; targets without a known price last.
-    Cheapest,
-    /// Lowest median latency first, as the log last showed it; targets not in the log last.
-    Fastest,
-    /// Each call starts one target further along.
-    RoundRobin,
-}
-
 /// A name that stands for a list of targets.
 #[derive(Clone, Debug)]
 pub struct ModelRoute {
     /// What callers write as the model.
     pub alias: String,
-    /// Each `provider/model`.
+    /// Each `provider/model`, or another alias, which stands for its targets in their order.
     pub targets: Vec<String>,
-    /// How they are ordered.
-    pub strategy: Strategy,
+    /// Of the targets, for the strategy that goes by them; where there is none it is 1.
+    pub weights: Vec<u32>,
+    /// How they are ordered, and how calls are conducted.
+    pub conduct: Conduct,
     /// When the record of a call by this alias counts as safe; `None` for [`GatewaySettings::ack`].
     pub ack: Option<AckMode>,
     /// What becomes of fields that the format of a target's provider cannot express.
@@ -253,6 +258,8 @@ pub struct Limits {
     pub idle_connections: usize,
     /// Connections from callers; further ones wait to be accepted.
     pub connections: usize,
+    /// Copies of calls under way at once; beyond that none is made.
+    pub shadow_calls: usize,
 }
 
 impl Default for Limits {
@@ -270,6 +277,7 @@ impl Default for Limits {
             attempts: 3,
             idle_connections: 256,
             connections: 10_000,
+            shadow_calls: 64,
         }
     }
 }
@@ -335,6 +343,12 @@ pub struct GatewaySettings {
     pub jwt: Vec<JwtIssuer>,
     /// Proxies of the operator's own, which say in `x-forwarded-for` for whom they ask.
     pub trusted_proxies: Vec<Network>,
+    /// When a target's circuit opens.
+    pub breaker: Breaker,
+    /// Further attempts, where a route says nothing else.
+    pub retries: Retries,
+    /// What is done when every target of a route rests, where the route says nothing else.
+    pub when_all_rest: WhenAllRest,
     /// The write-ahead log's position name, `writer/epoch`, as it stands in the watermarks of a signals snapshot.
     pub log_position: String,
 }

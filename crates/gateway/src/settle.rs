@@ -15,9 +15,10 @@ use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
 
 use crate::call::{Call, blank};
+use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::intake::OWN_LABELS;
-use crate::{clock, random};
+use crate::{clock, random, shadow};
 
 /// How a call ended.
 pub(crate) struct Ending {
@@ -94,6 +95,10 @@ pub(crate) async fn settle_on_disk(call: &mut Call, ending: Ending) -> Result<Se
 fn close(call: &mut Call, ending: Ending) -> Closing {
     call.settled = true;
     call.upstream = None;
+    call.permit = None;
+    if let Some(order) = call.shadow.take().filter(|_| ending.outcome == Outcome::Success) {
+        shadow::send(&call.gateway, order, &call.record);
+    }
     call.gateway.counters.settled(ending.outcome);
     let recorded_bytes = ending.response.body.len() as u64;
     let ended_in_us = clock::elapsed_us(call.started);
@@ -113,11 +118,14 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
         let kept = format!("first {recorded_bytes} of {} bytes", ending.received_bytes);
         label(&mut record, "response_recorded", kept);
     }
-    if let Some(observation) = ending.observation {
+    if let Some(observation) = ending.observation.or_else(|| call.lost.take()) {
         // A part of an answer says nothing about how long it was.
         let is_whole = recorded_bytes >= ending.received_bytes;
         let response: &[u8] = if is_whole { &ending.response.body } else { b"" };
         count(call, &mut record, observation, response);
+    }
+    if let Some(earlier) = call.earlier.take() {
+        charge::add(&mut record, earlier);
     }
     if is_unpriced(&record) {
         call.gateway.counters.unpriced.fetch_add(1, Ordering::Relaxed);
@@ -178,17 +186,19 @@ fn count(call: &Call, record: &mut Interaction, mut observation: Observation, re
         observation.usage_source = UsageSource::Estimated;
     }
     let beside = note_beside(call, record, &mut observation);
-    record.usage = observation.usage;
-    record.usage_source = observation.usage_source;
-    record.finish_reasons = observation.finish_reasons;
+    if let Some(Cost { usd, source, price_id }) = cost_of(call, record.started_at_us, &observation, &beside) {
+        (record.cost_usd, record.cost_source, record.price_id) = (Some(usd), source, price_id);
+    }
     // Google's vectors, Amazon's answers and sounds do not name the model: it is the one that was called.
     let is_answer = observation.terminated && observation.error.is_none();
     let called = || call.model_called().filter(|_| is_answer).map(str::to_owned);
     record.model_served = observation.model_served.or_else(called);
+    record.usage = observation.usage;
+    record.usage_source = observation.usage_source;
+    record.finish_reasons = observation.finish_reasons;
     record.service_tier = observation.service_tier;
     record.provider_cost_usd = observation.cost;
-    price(call, record, &beside);
-    if let Some(attempt) = record.attempts.last_mut() {
+    if let Some(attempt) = record.attempts.get_mut(call.attempt_at()) {
         attempt.input_tokens = record.usage.input_tokens;
         attempt.output_tokens = record.usage.output_tokens;
         attempt.cost_usd = record.cost_usd;
@@ -214,7 +224,7 @@ fn note_beside(call: &Call, record: &mut Interaction, observation: &mut Observat
 
 /// What the provider left uncounted, in its model's own tokens where they are known. Counting takes milliseconds, and the
 /// first time much longer: other calls of this thread go on meanwhile.
-fn estimate(call: &Call, observation: &Observation, response: &[u8]) -> Estimate {
+pub(crate) fn estimate(call: &Call, observation: &Observation, response: &[u8]) -> Estimate {
     let rough = Estimate {
         input_tokens: call.estimated_input_tokens,
         output_tokens: tokens::of_chars(observation.output_chars),
@@ -229,32 +239,36 @@ fn estimate(call: &Call, observation: &Observation, response: &[u8]) -> Estimate
     }
 }
 
-/// Looks up the price of the model that answered, or else of the one that was asked for.
-fn price(call: &Call, record: &mut Interaction, beside: &Beside) {
-    let Some(target) = &call.target else { return };
-    if record.usage.is_empty() && beside.is_empty() {
-        return;
+/// What something costs, and by whose word.
+pub(crate) struct Cost {
+    pub(crate) usd: Usd,
+    pub(crate) source: CostSource,
+    price_id: Option<String>,
+}
+
+/// Looks up the price of the model that answered, or else of the one that was asked for; `None` if it is not known.
+pub(crate) fn cost_of(call: &Call, at_us: i64, observation: &Observation, beside: &Beside) -> Option<Cost> {
+    let target = call.target.as_ref()?;
+    if observation.usage.is_empty() && beside.is_empty() {
+        return None;
     }
-    let asked = tollgate_provider::price::Call {
+    let asked = price::Call {
         provider: &target.provider.price_name,
         model: &target.model,
-        region: record.region.as_deref(),
-        service_tier: record.service_tier.as_deref(),
-        usage: &record.usage,
-        at_us: record.started_at_us,
+        region: target.region.as_deref(),
+        service_tier: observation.service_tier.as_deref(),
+        usage: &observation.usage,
+        at_us,
     };
-    match call.gateway.prices.load().cost_as_served(&asked, record.model_served.as_deref(), beside) {
-        Ok(priced) => {
-            record.cost_usd = Some(priced.cost);
-            record.cost_source = CostSource::Catalog;
-            record.price_id = Some(priced.price_id);
-        }
+    match call.gateway.prices.load().cost_as_served(&asked, observation.model_served.as_deref(), beside) {
+        Ok(priced) => Some(Cost { usd: priced.cost, source: CostSource::Catalog, price_id: Some(priced.price_id) }),
         // The catalogue is the same for everybody and can be checked; the provider's word stands in where it has no price.
-        Err(_) if record.provider_cost_usd.is_some() => {
-            record.cost_usd = record.provider_cost_usd;
-            record.cost_source = CostSource::Provider;
+        Err(error) => {
+            if observation.cost.is_none() {
+                tracing::debug!(%error, "the cost of a call to `{}` is not known", target.name);
+            }
+            observation.cost.map(|usd| Cost { usd, source: CostSource::Provider, price_id: None })
         }
-        Err(error) => tracing::debug!(%error, "the cost of a call to `{}` is not known", target.name),
     }
 }
 
@@ -274,10 +288,8 @@ pub(crate) fn label(record: &mut Interaction, name: &str, value: String) {
 /// Settles a call that nobody waits for any more.
 pub(crate) fn abandon(call: &mut Call, error: &CallError) {
     // Whoever was asked for nothing, or refused, is owed nothing.
-    let is_charged = (call.upstream.is_some() || call.has_answer_head) && !call.is_refused;
-    if call.record.attempts.last().is_some_and(|attempt| attempt.error_class.is_none()) {
-        call.note_attempt(None, Some(error.code()));
-    }
+    let is_charged = (call.upstream.is_some() || call.has_answer_head || call.is_racing) && !call.is_refused;
+    call.break_off_attempts(error.code());
     let observation = is_charged.then(|| call.observation(false));
     end_unheard(call, error, observation);
 }
@@ -299,7 +311,7 @@ pub(crate) async fn drain(mut call: Box<Call>) {
     end_unheard(&mut call, &CallError::HungUp, observation);
 }
 
-async fn read_to_end(call: &mut Call) -> bool {
+pub(crate) async fn read_to_end(call: &mut Call) -> bool {
     if !call.has_answer_head {
         match poll_fn(|cx| call.poll_head(cx)).await {
             Ok(head) => {

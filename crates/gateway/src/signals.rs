@@ -103,6 +103,11 @@ impl SpendLedger {
         books.standing(team, now_us)
     }
 
+    /// The latest snapshot there is.
+    pub(crate) fn latest(&self) -> Arc<SignalsSnapshot> {
+        self.snapshots.load_full()
+    }
+
     /// Gives a reservation back without a cost: the call never reached a provider, or its cost is unknown.
     pub(crate) fn release(&self, team: &str, estimate: Usd) {
         if let Some(team) = self.books.lock().teams.get_mut(team) {

@@ -23,11 +23,10 @@ use crate::error::{CallError, own};
 use crate::intake::{self, Intake};
 use crate::patience::Patience;
 use crate::relay::{Body, Form, Relay, Rewording};
-use crate::residency::excluded;
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
-use crate::{Gateway, admission, auth, media, residency};
+use crate::{Gateway, admission, auth, dispatch, media, shadow};
 
 /// Body of a refused request that is read from callers who have not shown a valid key.
 const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
@@ -79,28 +78,14 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     call.describe(&mut intake);
     auth::admit(call, &principal, &parts.headers)?;
     let body = read_body(call, body).await?;
-    let (dialect, operation) = (call.dialect, call.record.operation);
+    let operation = call.record.operation;
     let content_type = intake.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let head = dialect::parse(endpoint, content_type, &body).map_err(CallError::Request)?;
     call.read(&head);
     auth::admit_model(call, &principal, &head.model)?;
-    let resolved = match head.model.as_str() {
-        "" => gateway.routes.without_model(intake.provider, dialect, operation)?,
-        model => gateway.routes.resolve(model)?,
-    };
-    call.record.route_id.clone_from(&resolved.alias);
-    call.ack = resolved.ack.unwrap_or(call.ack);
-    call.on_disconnect = resolved.on_disconnect.unwrap_or(call.on_disconnect);
-    let admitted = admission::admit(call, &control, &principal, &head, &resolved)?;
-    let facts = admission::facts(&control.bundle, &call.record, &principal, &head, &admitted);
-    let ordered = resolved.order(dialect, operation, &admitted, |target| excluded(&control.bundle, &facts, target));
-    call.record.candidates = ordered.candidates;
-    if !ordered.barred.is_empty() {
-        return Err(residency::refuse(call, &ordered.barred).into());
-    }
-    if let Some(provider) = ordered.unable {
-        return Err(gateway.routes.unable(&provider, dialect, operation).into());
-    }
+    let course = dispatch::course(call, &control, &principal, &head, &body, intake.provider)?;
+    let admitted = admission::admit(call, &control, &principal, &head, &course)?;
+    let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
     call.open().await?;
     let outbound = Outbound {
         head: &head,
@@ -108,11 +93,14 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
         verb: &parts.method,
         content_type: intake.content_type.filter(|_| head.is_form() || operation == Operation::Files),
         body,
-        on_unsupported: resolved.on_unsupported,
+        on_unsupported: ordered.resolved.on_unsupported,
         passed_on: intake.passed_on,
         upgrade: None,
     };
-    let answer = attempt::call_first(call, &outbound, &ordered.targets).await?;
+    call.shadow =
+        shadow::prepare(call, &ordered, &dispatch::asking(call, &control, &principal, &admitted, &head), &outbound);
+    let attempts = dispatch::attempts(call, &ordered, &admitted);
+    let answer = attempt::call_first(call, &outbound, &attempts).await?;
     Ok(receive(call, &outbound, answer).await?)
 }
 

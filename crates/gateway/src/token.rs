@@ -266,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_that_cannot_be_renewed_is_used_to_its_end() {
         let source = TokenSource::MetadataServer { url: "http://127.0.0.1:1".into() };
-        let tokens = Tokens::new("vertex", &source, &Connector::new().unwrap()).unwrap();
+        let tokens = Tokens::new("vertex", &source, &Connector::new(None).unwrap()).unwrap();
         assert_eq!(tokens.bearer(0).await.unwrap_err(), TokenError::Unreachable);
         let now = Instant::now();
         let value = HeaderValue::from_static("Bearer old");

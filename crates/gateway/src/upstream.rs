@@ -25,6 +25,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::trust::{self, TrustError};
+
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Connection = http1::Connection<Stream, Full<Bytes>>;
 type Answer = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
@@ -47,19 +49,16 @@ pub(crate) enum ExchangeError {
 #[derive(Clone, Debug)]
 pub(crate) struct Connector(HttpsConnector<HttpConnector>);
 
-/// TLS could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("TLS for upstream connections cannot be set up")]
-pub struct TlsError(#[source] std::io::Error);
-
 impl Connector {
-    pub(crate) fn new() -> Result<Self, TlsError> {
+    /// One that believes the usual authorities and, beside them, those of `own`, as PEM.
+    ///
+    /// # Errors
+    /// [`TrustError`] if `own` are none.
+    pub(crate) fn new(own: Option<&str>) -> Result<Self, TrustError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let builder = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|source| TlsError(std::io::Error::other(source)))?;
+        let builder = HttpsConnectorBuilder::new().with_tls_config(trust::client_config(own)?);
         Ok(Connector(builder.https_or_http().enable_http1().wrap_connector(http)))
     }
 }

@@ -190,7 +190,7 @@ impl Uncertain {
 }
 
 impl Prefer {
-    fn phrase(&self) -> String {
+    pub(crate) fn phrase(&self) -> String {
         match self {
             Prefer::Cheapest => "preferring the cheapest target".to_owned(),
             Prefer::Tag(tag) => format!("preferring targets tagged `{tag}`"),

@@ -14,23 +14,44 @@ mod access;
 mod budgets;
 mod compile;
 mod data_classes;
+mod diff;
 mod error;
 mod glob;
 mod residency;
 mod review;
+mod routes;
+mod schema;
 mod source;
 mod vector;
 
 pub(crate) use access::{AccessRule, Effect};
 pub(crate) use budgets::{Budget, StepAction, Uncertain};
 pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
+pub use diff::{Change, ChangeKind, diff};
 pub use error::BundleError;
 pub use glob::ModelPattern;
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
+pub use schema::json_schema;
 pub use vector::{TestResult, run_tests};
 
 /// The bundle that is active until another is put in its place.
 pub const DEFAULT_YAML: &str = include_str!("../../../policies/default.yaml");
+
+/// The parts of a bundle, in the order they are usually written and shown.
+pub const SECTIONS: [&str; 12] = [
+    "apiVersion",
+    "bundle",
+    "on_error",
+    "data_classes",
+    "access",
+    "residency",
+    "guardrails",
+    "limits",
+    "budgets",
+    "routes",
+    "experiments",
+    "tests",
+];
 
 /// Longest bundle that is accepted, in bytes.
 pub const MAX_BYTES: usize = 1_000_000;
@@ -51,6 +72,8 @@ pub struct Bundle {
     pub(crate) access: Vec<AccessRule>,
     pub(crate) residency: Vec<ResidencyRule>,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) routes: Vec<crate::route::Route>,
+    pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,

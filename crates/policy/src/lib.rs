@@ -10,6 +10,7 @@ pub mod decide;
 pub mod facts;
 pub mod key;
 pub mod residency;
+pub mod route;
 pub mod signals;
 pub mod suggestion;
 mod variable;

@@ -19,7 +19,9 @@ pub use survey::{Passage, Survey, SurveyRow, survey};
 pub const NO_ELIGIBLE_TARGET: &str = "no_eligible_target";
 
 /// How well a target's places are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// The provider, or whoever configured it, says so.

@@ -125,9 +125,9 @@ use Phase::{Access, Answer, Budget, Experiment, Guardrail, Limit, Residency, Rou
 /// After the class of the data is known.
 const CLASSIFIED: &[Phase] = &[Access, Guardrail, Answer, Residency, Limit, Budget, Route, Experiment];
 /// One target at a time.
-const AT_TARGET: &[Phase] = &[Guardrail, Answer, Residency, Route];
+const AT_TARGET: &[Phase] = &[Guardrail, Answer, Residency];
 /// After the guardrails have looked at the input.
-const LOOKED_AT: &[Phase] = &[Answer, Residency, Limit, Budget, Route];
+const LOOKED_AT: &[Phase] = &[Answer, Residency, Limit, Budget];
 const AT_BUDGET: &[Phase] = &[Budget];
 const AT_ANSWER: &[Phase] = &[Answer];
 

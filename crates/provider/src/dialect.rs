@@ -7,6 +7,7 @@ mod endpoint;
 pub mod gemini;
 mod head;
 mod multipart;
+mod needs;
 pub mod openai;
 pub mod responses;
 mod splice;
@@ -18,7 +19,8 @@ pub use endpoint::{Endpoint, unescape};
 pub(crate) use head::asks_for_usage;
 pub use head::{RequestError, RequestHead, parse, parse_head, parse_head_at};
 pub(crate) use multipart::form_texts;
-pub use splice::{for_vertex, forwarded, with_model};
+pub use needs::{CAPABILITIES, needs};
+pub use splice::{for_vertex, for_vertex_count, forwarded, with_model};
 pub use usage_filter::UsageFilter;
 
 /// What a caller should do about an error.

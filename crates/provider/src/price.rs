@@ -287,6 +287,15 @@ impl Catalog {
         Some(Limits { context_tokens, max_output_tokens })
     }
 
+    /// Whether the model has what a request needs; `None` if the catalogue does not know what it has. `capability` is one of
+    /// [`crate::dialect::CAPABILITIES`].
+    #[must_use]
+    pub fn has_capability(&self, provider_kind: &str, model: &str, capability: &str) -> Option<bool> {
+        let name = canonical(provider_kind);
+        let known = self.find(name, model)?.model.capabilities.as_ref()?;
+        Some(known.iter().any(|has| **has == *capability))
+    }
+
     fn newest<'a>(&'a self, provider_kind: &str, model: &'a str) -> Option<&'a Price> {
         let name = canonical(provider_kind);
         let found = self.find(name, model)?;

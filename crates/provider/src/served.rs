@@ -42,6 +42,9 @@ pub fn vertex_path(name: &str, method: &str, stream: bool) -> String {
             let events = if method == "streamGenerateContent" { "?alt=sse" } else { "" };
             format!("/publishers/google/models/{model}:{method}{events}")
         }
+        (Publisher::Anthropic, _) if method == "messages/count_tokens" => {
+            "/publishers/anthropic/models/count-tokens:rawPredict".to_owned()
+        }
         (Publisher::Anthropic, false) => format!("/publishers/anthropic/models/{model}:rawPredict"),
         (Publisher::Anthropic, true) => format!("/publishers/anthropic/models/{model}:streamRawPredict"),
         (Publisher::Other, _) => "/endpoints/openapi/chat/completions".to_owned(),

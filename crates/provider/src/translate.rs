@@ -20,6 +20,7 @@ use serde_json::Value;
 use tollgate_interaction::Dialect;
 
 pub use call::{AnswerStream, answer_at, request_at};
+pub use embeddings::vertex::request as vertex_embeddings;
 pub(crate) use fields::{Fields, read_said, read_text};
 pub use losses::{Losses, MAX_NAMED, OnUnsupported, Unsupported, UnsupportedField};
 pub use stream::StreamTranslator;

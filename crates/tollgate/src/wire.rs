@@ -6,6 +6,7 @@ mod governance;
 mod integrity;
 mod maintenance;
 mod node;
+mod policy_file;
 mod prices;
 mod reprice;
 mod sso;
@@ -26,7 +27,8 @@ use tollgate_provider::transcript::of_call;
 use crate::data_dir::DataDir;
 
 pub(crate) use maintenance::{retention_classes, retention_policy};
-pub(crate) use node::{Node, NodeOptions, read_policy};
+pub(crate) use node::{Node, NodeOptions};
+pub(crate) use policy_file::PolicyFile;
 pub(crate) use reprice::PriceAgain;
 pub(crate) use witness::{read_policy_file, read_witness_policy};
 

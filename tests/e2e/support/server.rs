@@ -169,6 +169,15 @@ impl Tollgate {
         command
     }
 
+    /// Runs a command line as somebody types it who was told it, and returns all that was said.
+    pub(crate) fn run_as_written(&self, line: &str) -> String {
+        let program = program("tollgate");
+        let folder = program.parent().unwrap().display();
+        let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
+        let output = Command::new("sh").args(["-c", line]).env("PATH", path).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    }
+
     /// Runs a command to its end and returns what it printed.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.command().args(arguments).output().unwrap();

@@ -1,5 +1,7 @@
 //! Calls as a price is looked up for them: who served what, where, in which tier, and what was used. It knows no prices.
 
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::Decimal128Type;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use serde_json::Value;
@@ -41,6 +43,8 @@ pub struct RecordedCall {
     pub usage: Usage,
     /// What was used beside tokens, as the record's own labels say: seconds of sound, pictures, characters.
     pub beside: [Option<String>; 3],
+    /// What the attempts before the last cost, which is contained in its cost; `usage` is that of the last.
+    pub earlier_usd: Usd,
     /// What it costs: by the last correction, or as recorded; `None` if that is not known.
     pub cost_usd: Option<Usd>,
     /// Row of the catalogue that this is from, if it is from one.
@@ -50,7 +54,7 @@ pub struct RecordedCall {
 const COLUMNS: &str = "interaction_id, started_at, tenant, team, provider, model_served, region, service_tier, \
     input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, cache_write_1h_input_tokens, \
     reasoning_output_tokens, audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, \
-    web_search_calls, other_tool_calls, cost_usd, price_id";
+    web_search_calls, other_tool_calls, cost_usd, price_id, attempts";
 
 fn labelled(label: &str) -> String {
     format!("get_field(tags, 'tollgate.{label}')")
@@ -77,7 +81,7 @@ pub(super) async fn with_ids(
         columns(),
         ids.join(", ")
     );
-    calls(&Answer::new(REPORT, reading.ask(REPORT, Profile::Needle, sql, range_parameters(range)).await?))
+    calls(reading.ask(REPORT, Profile::Needle, sql, range_parameters(range)).await?)
 }
 
 /// Operations for which providers ask nothing by themselves.
@@ -123,6 +127,7 @@ impl InteractionDetail {
             usage,
             beside: BESIDE
                 .map(|label| tags.and_then(|tags| tags.get(format!("tollgate.{label}"))?.as_str().map(str::to_owned))),
+            earlier_usd: self.attempts.iter().rev().skip(1).filter_map(|attempt| attempt.cost_usd).sum(),
             cost_usd: correction.and_then(|correction| correction.new_cost_usd).or(row.cost_usd),
             price_id: correction.map(|correction| correction.price_id.clone()).or_else(|| text("price_id")),
         })
@@ -145,10 +150,29 @@ pub fn recorded_calls(
         moment(range.from_us),
         moment(range.to_us)
     );
-    reading.stream(REPORT, &sql).map(|batch| calls(&Answer::new(REPORT, vec![batch?]))).boxed()
+    reading.stream(REPORT, &sql).map(|batch| calls(vec![batch?])).boxed()
 }
 
-fn calls(answer: &Answer) -> Result<Vec<RecordedCall>, ReportError> {
+/// What the attempts before the last cost, by row.
+fn earlier(batch: &RecordBatch) -> Result<Vec<Usd>, ReportError> {
+    let unusable = || ReportError::Column { report: REPORT, column: "attempts".to_owned() };
+    let lists = batch.column_by_name("attempts").and_then(|column| column.as_list_opt::<i32>()).ok_or_else(unusable)?;
+    let attempts = lists.values().as_struct_opt().ok_or_else(unusable)?;
+    let costs = attempts.column_by_name("cost_usd").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+    let costs = costs.ok_or_else(unusable)?;
+    let row = |row: usize| -> Option<Usd> {
+        let range = lists.offsets().get(row..row + 2).filter(|_| !lists.is_null(row))?;
+        let (first, last) = (usize::try_from(range[0]).ok()?, usize::try_from(range[1]).ok()?);
+        let known = (first..last.saturating_sub(1)).filter(|at| !costs.is_null(*at));
+        Some(known.map(|at| Usd::new(costs.value(at))).sum())
+    };
+    Ok((0..lists.len()).map(|at| row(at).unwrap_or(Usd::ZERO)).collect())
+}
+
+fn calls(batches: Vec<RecordBatch>) -> Result<Vec<RecordedCall>, ReportError> {
+    let earlier: Vec<Vec<Usd>> = batches.iter().map(earlier).collect::<Result<_, _>>()?;
+    let earlier = earlier.concat();
+    let answer = &Answer::new(REPORT, batches);
     let ids = answer.texts_or_empty("interaction_id")?;
     let started = answer.times_us("started_at")?;
     let (tenants, teams) = (answer.texts_or_empty("tenant")?, answer.texts_or_empty("team")?);
@@ -174,6 +198,7 @@ fn calls(answer: &Answer) -> Result<Vec<RecordedCall>, ReportError> {
             service_tier: tiers[at].clone(),
             usage: usages[at],
             beside: [seconds[at].clone(), images[at].clone(), characters[at].clone()],
+            earlier_usd: earlier[at],
             cost_usd: costs[at],
             price_id: price_ids[at].clone(),
         });

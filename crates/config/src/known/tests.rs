@@ -287,3 +287,50 @@ fn a_server_that_may_want_a_key_is_doubted_unless_it_is_near() {
     }
     assert_eq!(parse("", &[]).unwrap().doubts().count(), 0, "the sandbox alone is no reason to doubt");
 }
+
+#[test]
+fn authorities_of_ones_own_are_read_and_looked_at_before_anything_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = include_str!("../../../gateway/tests/it/tls/authority.pem");
+    std::fs::write(folder.path().join("ca.pem"), pem).unwrap();
+    std::fs::write(folder.path().join("none.pem"), "hello\n").unwrap();
+    let broken = pem.replacen("MII", "AAA", 1);
+    std::fs::write(folder.path().join("broken.pem"), broken).unwrap();
+    let parsed = |entry: &str| {
+        let text = format!("providers:\n  mine:\n    dialect: openai\n    api_key: k\n    {entry}\n");
+        Config::parse(&text, folder.path().to_path_buf(), |_| None)
+    };
+    let config = parsed("ca_file: ca.pem").unwrap();
+    let mine = settings(&config).providers.into_iter().find(|provider| provider.name == "mine").unwrap();
+    assert_eq!(mine.authorities_pem.as_deref(), Some(pem));
+    for (entry, what) in [
+        ("ca_file: nowhere.pem", "nowhere.pem"),
+        ("ca_file: none.pem", "holds no certificate"),
+        ("ca_file: broken.pem", "certificate number 1"),
+        ("ca_file: ca.pem\n    base_url: \"http://127.0.0.1:9\"", "no certificate is looked at"),
+    ] {
+        let error = parsed(entry).unwrap_err();
+        assert!((error.line, error.column) == (5, 14) && error.message.contains(what), "{what}: {error}");
+    }
+}
+
+#[test]
+fn every_wait_and_size_of_a_conversation_can_be_set() {
+    let text = "server: {session_idle_seconds: 7, session_total_seconds: 8, max_message_bytes: 9, connect_seconds: 3, \
+                total_seconds: 4, request_body_seconds: 5}\n";
+    let settings = settings(&parse(text, &[]).unwrap());
+    let timeouts = &settings.timeouts;
+    let seconds =
+        [timeouts.session_idle, timeouts.session_total, timeouts.connect, timeouts.total, timeouts.request_body];
+    assert_eq!(seconds.map(|wait| wait.as_secs()), [7, 8, 3, 4, 5]);
+    assert_eq!(settings.limits.message_bytes, 9);
+    // What is not written is what the gateway does by itself.
+    let (ours, default) = (self::settings(&parse("", &[]).unwrap()), GatewaySettings::default());
+    assert_eq!(format!("{:?}", ours.timeouts), format!("{:?}", default.timeouts));
+    assert_eq!(format!("{:?}", ours.limits), format!("{:?}", default.limits));
+    let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
+    for name in ["session_idle_seconds", "session_total_seconds", "max_message_bytes"] {
+        assert!(schema["$defs"]["Server"]["properties"].get(name).is_some(), "{name}");
+    }
+    assert!(schema["$defs"]["Provider"]["properties"].get("ca_file").is_some());
+}

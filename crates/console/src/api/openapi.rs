@@ -36,6 +36,14 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/models",
+        summary: "Every route with its targets as of now: strategy, health and why one rests, calls in flight, latency, errors, price, quality, and the age of the signals.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/integrity",
         summary: "Writers, gaps, lag, last commit, last checkpoint, witnesses, and the public key of the log.",
         role: "viewer",

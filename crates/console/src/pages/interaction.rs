@@ -271,8 +271,8 @@ fn timeline(detail: &InteractionDetail) -> Vec<Step> {
         let at = left_us as f64 / whole;
         steps.push(Step {
             label: "Caller left".to_owned(),
-            note: "the answer was read to its end without it, so that the provider counts".to_owned(),
-            is_bad: true,
+            note: "the answer was read on, so that its tokens are the provider's own count".to_owned(),
+            is_bad: false,
             track: track(at, at, "t-bad"),
             took: format::duration_us(left_us),
         });

@@ -77,7 +77,8 @@ struct SplitRow {
     name: String,
     href: Option<String>,
     calls: u64,
-    cost_usd: Usd,
+    /// `None` if nothing is known of it: every call that may have cost something is without a cost.
+    cost_usd: Option<Usd>,
     latency_p95_us: Option<u64>,
     error_rate: Option<f64>,
     bar: String,
@@ -215,6 +216,11 @@ fn unpriced_note(totals: &Totals) -> String {
     }
 }
 
+/// The sum of the known costs; `None` where there is none and a cost is missing.
+fn known_cost(totals: &Totals) -> Option<Usd> {
+    (totals.unpriced == 0 || totals.cost_usd != Usd::ZERO).then_some(totals.cost_usd)
+}
+
 fn cached_note(totals: &Totals) -> String {
     match totals.input_tokens {
         0 => String::new(),
@@ -302,7 +308,7 @@ fn split(title: &'static str, column: &'static str, by: &str, range: Range, grou
         href: (!group.key.is_empty())
             .then(|| format!("/interactions?range={}{}", range.as_str(), parameter(by, &group.key))),
         calls: group.totals.calls,
-        cost_usd: group.totals.cost_usd,
+        cost_usd: known_cost(&group.totals),
         latency_p95_us: group.totals.latency_p95_us,
         error_rate: group.totals.error_rate(),
         bar: chart::bar(group.totals.calls as f64 / largest as f64, Tone::Good),

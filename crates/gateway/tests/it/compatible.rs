@@ -130,17 +130,19 @@ async fn limits_and_waits_reach_the_caller_in_every_dialect() {
         if request.head.contains("generatecontent") { json(429, google) } else { respond(429, headers, slow) }
     })
     .await;
-    let bench = Bench::start(settings(up.address)).await;
     let request = |model: &str| format!(r#"{{"max_tokens":5,{}"#, &chat(model)[1..]);
     for (path, model) in
         [(CHAT, "up/small"), (MESSAGES, "up/small"), (MESSAGES, "claude/small"), (CHAT, "claude/small")]
     {
+        // The target is left alone from here on.
+        let bench = Bench::start(settings(up.address)).await;
         let answer = bench.post(path, &request(model)).await;
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "91"), "{model} {}", answer.body);
         assert_eq!(answer.header("x-ratelimit-limit-requests"), "60");
         assert_eq!(answer.header("x-ratelimit-reset-requests"), "1m30.5s");
         assert_eq!(bench.row(&answer).record.error_type.as_deref(), Some("rate_limited"));
     }
+    let bench = Bench::start(settings(up.address)).await;
     let answer = bench.post(CHAT, &request("google/small")).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "35"), "{}", answer.body);
     // Of a good answer, too.

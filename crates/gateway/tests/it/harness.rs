@@ -13,13 +13,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollgate_gateway::{
-    Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret, Strategy,
-};
+use tollgate_gateway::{Credentials, Gateway, GatewaySettings, ModelRoute, ProviderKind, ProviderSettings, Secret};
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
 use tollgate_policy::residency::Places;
+use tollgate_policy::route::Conduct;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::Catalog;
 use tollgate_provider::preset::Quirks;
@@ -81,6 +80,7 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
         name: name.into(),
         kind,
         base_url: format!("http://{address}"),
+        authorities_pem: None,
         credentials: Credentials::Key(Secret::new("sk-operator")),
         has_responses: false,
         api_version: None,
@@ -100,7 +100,8 @@ pub(crate) fn settings(upstream: SocketAddr) -> GatewaySettings {
     let alias = |alias: &str, targets: &[&str]| ModelRoute {
         alias: alias.into(),
         targets: targets.iter().map(|&target| target.into()).collect(),
-        strategy: Strategy::Fallback,
+        weights: Vec::new(),
+        conduct: Conduct::default(),
         ack: None,
         on_unsupported: OnUnsupported::Refuse,
         on_disconnect: None,
@@ -184,6 +185,15 @@ impl Bench {
     /// Replaces the keys that the gateway knows.
     pub(crate) fn use_keys(&self, keys: Vec<KeyRecord>) {
         self.control.store(Arc::new(control(keys, DEFAULT_YAML)));
+    }
+
+    /// Why settings make no gateway.
+    pub(crate) fn refused(settings: GatewaySettings) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let wal = Wal::open(WalSettings::new(dir.path())).unwrap();
+        let control = Arc::new(ArcSwap::from_pointee(control(vec![key()], DEFAULT_YAML)));
+        let catalog = Arc::new(Catalog::builtin().unwrap());
+        Gateway::new(settings, wal.appender(), control, Arc::default(), catalog).unwrap_err().to_string()
     }
 
     /// Puts a bundle in force, as a change of the control plane does.

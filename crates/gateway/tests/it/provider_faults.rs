@@ -65,7 +65,7 @@ fn faults() -> Vec<Fault> {
         ),
         fault("no head", vec![Step::Close], 502, "upstream_reset", "retry"),
         fault("half of a head", vec![Step::Send("HTTP/1.1 200 O".into()), Step::Close], 502, "upstream_reset", "retry"),
-        fault("no answer", vec![Step::Hang], 504, "upstream_timeout", "timeouts.first_byte"),
+        fault("no answer", vec![Step::Hang], 504, "upstream_timeout", "server.first_byte_seconds"),
     ]
 }
 
@@ -240,7 +240,7 @@ async fn a_pause_within_a_stream_is_not_an_end() {
         let what = format!("{caller:?}: {}", answer.body);
         let (code, message) = golden::told_in_stream(caller, &answer.bytes).unwrap_or_else(|| panic!("{what}"));
         assert_eq!(code, "upstream_timeout", "{what}");
-        assert!(message.contains("timeouts.idle_stream"), "{what}");
+        assert!(message.contains("server.idle_stream_seconds"), "{what}");
         check_failed(&bench, &answer, "upstream_timeout", &what);
     }
 }

@@ -59,6 +59,8 @@ async fn a_fallback_outside_the_union_is_not_taken_for_personal_data() {
         .collect();
     let why = "personal-in-europe: the place of inference is `us-east-1`, not `eu`";
     assert_eq!(found, [("gone", None), ("up", Some(why))]);
+    assert_eq!(bench.row(&answer).record.data_class.as_deref(), Some("personal"));
+    assert_eq!(bench.row(&answer).record.region_evidence.as_deref(), Some("contract"));
 }
 
 #[tokio::test]

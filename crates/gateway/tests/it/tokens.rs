@@ -342,3 +342,72 @@ async fn a_stream_that_needs_a_token_first_is_a_stream_all_the_same() {
     assert!(answer.body.contains("data: [DONE]\n\n"), "{}", answer.body);
     assert_eq!(bench.row(&answer).record.usage.output_tokens, Some(100));
 }
+
+#[tokio::test]
+async fn vectors_are_made_on_vertex_for_every_caller() {
+    let predictions =
+        r#"{"predictions":[{"embeddings":{"values":[0.5],"statistics":{"token_count":3,"truncated":false}}}]}"#;
+    let up =
+        Provider::start(
+            move |request| {
+                if asks_for_token(request) { token("t", 3_600) } else { provider::json(200, predictions) }
+            },
+        )
+        .await;
+    let bench = Bench::start(with_tokens(&up)).await;
+    let openai = r#"{"model":"vertex/text-embedding-005","input":"a","dimensions":8}"#;
+    let google = r#"{"content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_QUERY"}"#;
+    for (path, body, values, sent) in [
+        (
+            "/v1/embeddings",
+            openai,
+            "/data/0/embedding",
+            r#"{"instances":[{"content":"a"}],"parameters":{"outputDimensionality":8}}"#,
+        ),
+        (
+            "/v1beta/models/vertex/text-embedding-005:embedContent",
+            google,
+            "/embedding/values",
+            r#"{"instances":[{"content":"a","task_type":"RETRIEVAL_QUERY"}]}"#,
+        ),
+    ] {
+        let answer = bench.post(path, body).await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+        assert_eq!(answer.json().pointer(values), Some(&json!([0.5])), "{}", answer.body);
+        let called = last_call(&up);
+        let expected = "/publishers/google/models/text-embedding-005:predict ";
+        assert!(called.head.contains(expected), "{}", called.head);
+        let (told, sent): (Value, Value) = (called.body.parse().unwrap(), sent.parse().unwrap());
+        assert_eq!(told, sent);
+        let record = bench.row(&answer).record;
+        assert_eq!((record.outcome, record.usage.input_tokens), (Outcome::Success, Some(3)));
+        assert_eq!(record.model_served.as_deref(), Some("text-embedding-005"));
+    }
+    let refused = bench.post("/v1/embeddings", r#"{"model":"vertex/claude-opus-5","input":"a"}"#).await;
+    assert_eq!(refused.json()["error"]["code"], "operation_not_supported", "{}", refused.body);
+}
+
+#[tokio::test]
+async fn claude_s_tokens_are_counted_on_vertex() {
+    let up = Provider::start(|request| {
+        if asks_for_token(request) { token("t", 3_600) } else { provider::json(200, r#"{"input_tokens":7}"#) }
+    })
+    .await;
+    let bench = Bench::start(with_tokens(&up)).await;
+    let own = r#"{"model":"vertex/anthropic/claude-opus-5","messages":[{"role":"user","content":"hi"}]}"#;
+    let google = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
+    for (path, body, told) in [
+        ("/v1/messages/count_tokens", own, json!({ "input_tokens": 7 })),
+        ("/v1beta/models/vertex%2Fclaude-opus-5:countTokens", google, json!({ "totalTokens": 7 })),
+    ] {
+        let answer = bench.post(path, body).await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (200, told), "{}", answer.body);
+        let called = last_call(&up);
+        assert!(called.head.contains("/publishers/anthropic/models/count-tokens:rawpredict "), "{}", called.head);
+        let body: Value = called.body.parse().unwrap();
+        assert_eq!(
+            (&body["model"], &body["anthropic_version"]),
+            (&json!("claude-opus-5"), &json!("vertex-2023-10-16"))
+        );
+    }
+}

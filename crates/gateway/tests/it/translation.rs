@@ -211,6 +211,25 @@ async fn a_late_error_ends_the_stream_in_the_caller_s_words_and_is_a_failure() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_before_it_begins_is_a_failure_to_every_caller() {
+    let end_alone = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let up = Provider::answering(vec![stream_head(), chunk(end_alone), end()]).await;
+    let bench = Bench::start(settings(up.address)).await;
+    for caller in [Dialect::Openai, Dialect::Responses, Dialect::Gemini, Dialect::Bedrock] {
+        let (path, body) = request_of(caller, "claude/small", true);
+        let answer = bench.post(&path, &body).await;
+        assert!(
+            answer.body.contains("upstream_incomplete") || answer.body.contains("UPSTREAM_INCOMPLETE"),
+            "{caller}: {}",
+            answer.body
+        );
+        assert!(!answer.body.contains("[DONE]"), "{}", answer.body);
+        let record = bench.row(&answer).record;
+        assert_eq!((record.outcome, record.error_type.as_deref()), (Outcome::Failed, Some("upstream_incomplete")));
+    }
+}
+
+#[tokio::test]
 async fn azure_is_called_at_its_deployments_and_amazon_with_a_signature() {
     let up = Provider::answering(answer_of(Dialect::Openai, false)).await;
     let mut settings = settings(up.address);

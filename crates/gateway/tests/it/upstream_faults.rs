@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate_interaction::{Outcome, UsageSource};
+use tollgate_interaction::{CostSource, Outcome, UsageSource, Usd};
 
 use crate::harness::{Answer, Bench, CHAT, MESSAGES, Row, chat, chat_stream, settings};
 use crate::provider::{self, CHUNKS, Provider, Received, Step, chunk, end, json, respond, stream_head};
@@ -225,4 +225,46 @@ async fn targets_that_cannot_say_it_use_up_no_attempts() {
     let bench = Bench::start(set).await;
     let answer = bench.post(CHAT, body).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["message"]), (500, &"oops".into()));
+}
+
+/// What an attempt used that did not answer is not free.
+#[tokio::test]
+async fn the_cost_of_a_call_is_that_of_all_its_attempts() {
+    let counted = r#"{"error":{"message":"oops","type":"server_error"},"usage":{"prompt_tokens":1000,"completion_tokens":500,"total_tokens":1500}}"#;
+    let script = |first: Vec<Step>| {
+        move |request: &Received| if request.body.contains("large") { first.clone() } else { json(200, provider::CHAT) }
+    };
+    let alone = {
+        let up = Provider::answering(json(200, provider::CHAT)).await;
+        let bench = Bench::start(settings(up.address)).await;
+        bench.row(&bench.post(CHAT, &chat("up/small")).await).record.cost_usd.unwrap()
+    };
+    // One that counts in its error, one that nobody waited for, and one that costs nothing.
+    let silent = json(500, r#"{"error":{"message":"oops","type":"server_error"}}"#);
+    for (first, is_charged) in [(json(500, counted), true), (vec![Step::Hang], true), (silent, false)] {
+        let up = Provider::start(script(first.clone())).await;
+        let bench = Bench::start(settings(up.address)).await;
+        let answer = bench.post(CHAT, &chat("assistant")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-attempts")), (200, "2"), "{}", answer.body);
+        let record = bench.row(&answer).record;
+        let [failed, answered] = record.attempts.as_slice() else { panic!("{:?}", record.attempts) };
+        assert_eq!(answered.cost_usd, Some(alone));
+        assert_eq!(failed.cost_usd.is_some_and(|cost| cost > Usd::ZERO), is_charged, "{first:?}");
+        assert_eq!(failed.input_tokens.is_some(), is_charged);
+        let total = failed.cost_usd.unwrap_or(Usd::ZERO) + alone;
+        assert_eq!(record.cost_usd, Some(total), "{first:?}");
+        assert_eq!(answer.header("x-tollgate-cost-usd"), total.to_string());
+        assert_eq!(record.usage.input_tokens, answered.input_tokens, "the row's usage is that of the answer");
+    }
+    // Nobody answers at all: what was used is charged all the same.
+    let up = Provider::start(script(vec![Step::Hang])).await;
+    let mut set = settings(up.address);
+    set.models[3].targets = vec!["up/large".to_owned(), "gone/large".to_owned()];
+    let bench = Bench::start(set).await;
+    let answer = bench.post(CHAT, &chat("resilient")).await;
+    assert_eq!(answer.json()["error"]["code"], "upstream_unreachable", "{}", answer.body);
+    let record = bench.row(&answer).record;
+    assert_eq!((record.outcome, record.attempts.len()), (Outcome::Failed, 2));
+    assert!(record.cost_usd.is_some() && record.cost_usd == record.attempts[0].cost_usd, "{record:?}");
+    assert_eq!(record.cost_source, CostSource::Catalog);
 }

@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};
-use super::{Bundle, BundleError, ModelPattern, access, budgets, data_classes, hash_of, residency, review};
+use super::{Bundle, BundleError, ModelPattern, access, budgets, data_classes, hash_of, residency, review, routes};
 use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
 use crate::suggestion;
@@ -28,6 +28,7 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
     let access = access::compile(&mut compiler, &source.access)?;
     let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
     let budgets = budgets::compile(&mut compiler, &source.budgets)?;
+    let (routes, experiments) = routes::compile(&mut compiler, &source.routes, &source.experiments)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
         vector::check_rule_name(&test.value, &compiler.ids)?;
@@ -46,6 +47,8 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         access,
         residency,
         budgets,
+        routes,
+        experiments,
         tests,
         env,
     })

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::compile::Compiler;
 use super::source::WhenSource;
 use super::{Bundle, BundleError};
-use crate::condition::{Abstract, Conditions, Scope};
+use crate::condition::{Conditions, Scope};
 use crate::facts::Facts;
 use crate::variable::Phase;
 
@@ -15,12 +15,14 @@ use crate::variable::Phase;
 pub(crate) const LABEL: &str = "data_class";
 
 /// One class, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataClassSource {
+    #[schemars(with = "String")]
     class: Spanned<String>,
     /// `None` for a class that only a label gives.
     #[serde(default)]
+    #[schemars(with = "Option<WhenSource>")]
     when: Option<Spanned<WhenSource>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
@@ -36,7 +38,7 @@ pub(crate) struct DataClass {
 impl DataClass {
     /// Whether every call is at least of this class.
     pub(crate) fn always_holds(&self) -> bool {
-        self.when.as_ref().is_some_and(|when| when.settled_by(&|_| Abstract::Unknown) == Some(true))
+        self.when.as_ref().is_some_and(Conditions::always_hold)
     }
 }
 
@@ -52,6 +54,12 @@ pub(super) fn compile(
             return Err(BundleError::new(class.referenced, format!("two data classes are called `{}`", class.value)));
         }
         let when = when.as_ref().map(|when| compiler.conditions(when, Phase::DataClass)).transpose()?;
+        if let Some(before) = classes.iter().find(|before| before.always_holds()).filter(|_| when.is_some()) {
+            let (class, before) = (&class.value, &before.name);
+            let message =
+                format!("the conditions of class `{class}` change nothing: every call is at least `{before}`");
+            compiler.remarks.push(BundleError::new(written.value.class.referenced, message));
+        }
         classes.push(DataClass { name: class.value.clone(), when });
     }
     compiler.classes = classes.iter().map(|class| class.name.clone()).collect();

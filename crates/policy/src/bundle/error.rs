@@ -18,7 +18,7 @@ pub struct BundleError {
 
 /// Sections of bundles that this version cannot enforce. Ignoring one would mean a rule that everybody believes in and
 /// nobody applies.
-const NOT_YET: [&str; 4] = ["guardrails", "limits", "routes", "experiments"];
+const NOT_YET: [&str; 2] = ["guardrails", "limits"];
 
 impl BundleError {
     /// A mistake at a place in a YAML text.

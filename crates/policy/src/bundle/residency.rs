@@ -12,16 +12,20 @@ use crate::residency::{Evidence, Layer, Place, contradiction};
 use crate::variable::Phase;
 
 /// One rule, as written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResidencySource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "WhenSource")]
     when: Spanned<WhenSource>,
     #[serde(default)]
+    #[schemars(with = "Option<RequireSource>")]
     require: Option<Spanned<RequireSource>>,
     #[serde(default)]
     evidence_at_least: Option<Evidence>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     exclude: Option<Spanned<String>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
@@ -30,7 +34,7 @@ pub(super) struct ResidencySource {
 }
 
 /// For each layer, the places within which it must lie; one is enough.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RequireSource {
     #[serde(default)]

@@ -33,16 +33,20 @@ pub(super) struct BundleSource {
     #[serde(default)]
     pub(super) budgets: Vec<Spanned<BudgetSource>>,
     #[serde(default)]
+    pub(super) routes: Vec<Spanned<super::routes::RouteSource>>,
+    #[serde(default)]
+    pub(super) experiments: Vec<Spanned<super::routes::ExperimentSource>>,
+    #[serde(default)]
     pub(super) tests: Vec<Spanned<TestSource>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub(super) enum ApiVersion {
     #[serde(rename = "tollgate/v1")]
     V1,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum OnError {
     #[default]
@@ -50,7 +54,7 @@ pub(super) enum OnError {
 }
 
 /// Who wrote it and what for; only `name` and `version` are used.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct About {
     pub(super) name: String,
@@ -60,6 +64,7 @@ pub(super) struct About {
     _description: Option<String>,
     #[serde(default, rename = "owner")]
     _owner: Option<String>,
+    #[schemars(with = "Option<String>")]
     #[serde(default)]
     pub(super) review_by: Option<Spanned<String>>,
 }

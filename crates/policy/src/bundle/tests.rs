@@ -37,15 +37,30 @@ fn details(verdict: &Verdict) -> Vec<&str> {
     verdict.reasons.iter().map(|reason| reason.detail.as_str()).collect()
 }
 
+/// Every bundle of the folder `policies`, by its file.
+fn shipped() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    let examples = std::fs::read_dir(folder.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let files = examples.filter(|path| path.extension().is_some_and(|kind| kind == "yaml"));
+    let files = files.chain(std::iter::once(folder.join("default.yaml")));
+    files.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
 #[test]
 fn every_bundle_we_ship_loads_and_passes_its_own_tests() {
-    for yaml in [DEFAULT_YAML, include_str!("../../../../policies/examples/team-budgets.yaml")] {
-        let bundle = load(yaml).unwrap_or_else(|error| panic!("{error}"));
+    let shipped = shipped();
+    assert!(shipped.len() >= 10, "{} bundles", shipped.len());
+    for (file, yaml) in shipped {
+        let bundle = load(&yaml).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(bundle.remarks(0), [], "{file}");
         let results = run_tests(&bundle);
-        assert!(results.len() > 5);
-        for result in results {
-            assert_eq!(result.failure, None, "{}", result.name);
-        }
+        assert!(results.len() > 5, "{file} has {} tests", results.len());
+        let failures = results.into_iter().filter_map(|result| {
+            let why = result.failure?;
+            Some(format!("{file}:{}: {}: {why}", result.line, result.name))
+        });
+        let failures: Vec<String> = failures.collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
 }
 
@@ -122,6 +137,40 @@ fn broken_yaml_and_missing_fields_say_where() {
     assert_eq!(error, "line 7, column 9: two rules have the id `all`");
     let error = refused("access:\n  - id: x\n    when: 'true'\n");
     assert!(error.starts_with("line 4, column 9: rule `x` does nothing"), "{error}");
+}
+
+#[test]
+fn a_rule_that_no_call_will_feel_is_refused() {
+    let error = refused(
+        "access:\n  - id: x\n    when: ['principal.team == \"a\"', 'principal.team == \"b\"']\n    allow: {}\n",
+    );
+    let expected = "line 5, column 11: the rule can never match: `principal.team` cannot be everything that is asked of it \
+                    at once; correct it, or remove the rule";
+    assert_eq!(error, expected);
+    let error = refused(&format!("{ALLOW_ALL}  - {{id: stop, when: 'true', deny: no}}\n"));
+    assert!(error.contains("rule `stop` denies every call"), "{error}");
+    let red = "when: 'principal.team == \"red\"'";
+    let error = refused(&format!("{ALLOW_ALL}  - {{id: a, {red}, deny: no}}\n  - {{id: b, {red}, allow: {{}}}}\n"));
+    assert!(error.starts_with("line 8, column 10: rule `b` can never allow a call: rule `a` denies"), "{error}");
+}
+
+#[test]
+fn what_is_allowed_and_hardly_meant_is_remarked_upon() {
+    let rules = format!("{ALLOW_ALL}  - {{id: red, when: 'principal.team == \"red\"', allow: {{}}}}\n");
+    let remarks = bundle(&rules).remarks(0);
+    assert_eq!(remarks.len(), 1);
+    assert_eq!(
+        remarks[0].to_string(),
+        "line 7, column 10: rule `red` changes nothing: rule `all` allows all that it would"
+    );
+    let yaml = format!("apiVersion: tollgate/v1\nbundle: {{name: old, review_by: 2026-01-31}}\n{ALLOW_ALL}");
+    let old = load(&yaml).unwrap();
+    let at = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros();
+    assert_eq!(old.remarks(at("2026-01-31T23:59:59Z")), []);
+    let remark = old.remarks(at("2026-02-01T00:00:00Z")).remove(0).to_string();
+    assert!(remark.starts_with("line 2, column 32: the bundle was to be reviewed by 2026-01-31"), "{remark}");
+    let error = refusal(&yaml.replace("2026-01-31", "soon"));
+    assert!(error.ends_with("`soon` is not a day; write it as `2027-02-01`"), "{error}");
 }
 
 #[test]
@@ -273,4 +322,74 @@ fn a_decision_costs_a_fraction_of_building_the_interpreter() {
     let build_ns = time_ns(&|| drop(std::hint::black_box(Env::stdlib())));
     assert!(decide_ns * 10 < build_ns, "decide {decide_ns} ns, build {build_ns} ns");
     assert!(evaluate_ns < build_ns, "evaluate {evaluate_ns} ns, build {build_ns} ns");
+}
+
+fn refused_route(entry: &str) -> String {
+    refused(&format!("{ALLOW_ALL}{entry}"))
+}
+
+#[test]
+fn what_is_wrong_with_a_route_is_said_with_its_place() {
+    let route = |rest: &str| refused_route(&format!("routes:\n  - id: r\n    alias: assistant\n{rest}"));
+    let cases = [
+        ("    targets: [a/1, b/2]\n    strategy: single\n", "line 10", "has 2 targets"),
+        ("    targets: []\n", "line 10", "has 0 targets"),
+        ("    targets: [a/1]\n    strategy: wieghted\n", "line 11", "did you mean `weighted`?"),
+        ("    targets: [a/1, {target: b/2, weight: 3}]\n", "line 10", "not `strategy: weighted`"),
+        ("    targets: [a/1]\n    strategy: quality\n", "line 8", "no `floor`"),
+        ("    targets: [a/1]\n    floor: 0.5\n", "line 11", "`strategy: quality` alone"),
+        ("    targets: [a/1]\n    hedge: {after: p96}\n", "line 11", "`p96` is not when to hedge"),
+        ("    targets: [a/1]\n    timeouts: {per_try: 3}\n", "line 11", "`3` is not a length of time"),
+        ("    targets: [a/1]\n    shadow: {to: b/2, share: 1.5}\n", "line 11", "`1.5` is not a share"),
+        ("    targets: [a/1, a/1]\n", "line 10", "names the target `a/1` twice"),
+        ("    targets: [assistant]\n", "line 10, column 15", "leads to `assistant` itself"),
+        ("    targets: ['a/*']\n", "line 10", "is not a target"),
+        (
+            "    targets: [a/1]\n    when: 'request.estimated_input_token > 3'\n",
+            "line 11",
+            "did you mean `request.estimated_input_tokens`?",
+        ),
+        ("    targets: [a/1]\n  - {id: s, alias: assistant, targets: [b/2]}\n", "line 11", "can never match"),
+    ];
+    for (rest, place, message) in cases {
+        let said = route(rest);
+        assert!(said.starts_with(place) && said.contains(message), "{rest}{said}");
+    }
+}
+
+#[test]
+fn a_circle_of_routes_is_refused_where_it_closes() {
+    let circle = "routes:\n  - {id: r, alias: a, targets: [x/1, b]}\n  - {id: s, alias: b, targets: [c]}\n  - {id: t, alias: c, targets: [a]}\n";
+    let said = refused_route(circle);
+    assert!(said.starts_with("line 8, column 38"), "{said}");
+    assert!(said.contains("route `r` leads from `a` to `b` and from there back to `a`"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_an_experiment_is_said_with_its_place() {
+    let with = |unit: &str, arms: &str| {
+        refused_route(&format!("experiments:\n  - id: e\n    alias: assistant\n    unit: {unit}\n    arms: [{arms}]\n"))
+    };
+    let two = "{name: a, weight: 1, target: a/1}, {name: b, weight: 1, target: b/2}";
+    assert!(with("usr", two).contains("did you mean `user`?"));
+    assert!(with("user", "{name: a, weight: 1, target: a/1}").contains("has 1 arms"));
+    assert!(with("user", &two.replace("name: b", "name: a")).contains("two arms `a`"));
+    assert!(with("user", &two.replace("weight: 1", "weight: 0")).contains("are zero"));
+    assert!(with("user", &two.replace("target: b/2", "route: nowhere")).contains("no route has the id `nowhere`"));
+    assert!(with("user", &two.replace("target: b/2", "target: assistant")).contains("leads back to `assistant`"));
+}
+
+#[test]
+fn targets_are_checked_against_what_the_gateway_has() {
+    let routes = format!("{ALLOW_ALL}routes:\n  - {{id: r, alias: assistant, targets: [openai/gpt-5, fast]}}\n");
+    let bundle = bundle(&routes);
+    let names = ["openai/gpt-5".to_owned(), "fats".to_owned()];
+    let none = std::collections::BTreeMap::new();
+    let error = bundle.check_targets(|name| names.iter().any(|known| known == name), &names, &none).unwrap_err();
+    assert_eq!((error.line, error.column), (8, 55));
+    assert!(error.message.contains("`fast` is neither") && error.message.contains("did you mean `fats`?"), "{error}");
+    let circle = [("fast".to_owned(), vec!["assistant".to_owned()])].into();
+    let error = bundle.check_targets(|_| true, &names, &circle).unwrap_err();
+    assert!(error.message.contains("back to `assistant`"), "{error}");
+    assert_eq!(bundle.check_targets(|_| true, &names, &none), Ok(()));
 }

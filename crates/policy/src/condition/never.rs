@@ -35,6 +35,11 @@ fn bounds(variable: &str) -> (i64, i64) {
 }
 
 impl Conditions {
+    /// Whether every call meets them, as far as that can be told.
+    pub(crate) fn always_hold(&self) -> bool {
+        self.settled_by(&|_| Abstract::Unknown) == Some(true)
+    }
+
     /// Why no call can meet them; `None` if one might.
     pub(crate) fn never_hold(&self) -> Option<String> {
         if self.settled_by(&|_| Abstract::Unknown) == Some(false) {

@@ -25,9 +25,7 @@ pub struct Place {
 
 /// A name that is not in the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{name}` is no known place{advice}; write a cloud's region (`eu-central-1`), a country (`de`), `eu`, `eea`, `apac`, `on_prem` or `global`"
-)]
+#[error("`{name}` is no known place{advice}")]
 pub struct UnknownPlace {
     name: String,
     advice: String,
@@ -56,7 +54,11 @@ impl Place {
             let within = groups_of(&lowered).collect();
             return Ok(Place { name: lowered, within });
         }
-        let advice = suggestion::phrase(&lowered, known_names());
+        let mut advice = suggestion::phrase(&lowered, known_names());
+        if advice.is_empty() {
+            advice = "; write a cloud's region (`eu-central-1`), a country (`de`), `eu`, `eea`, `apac`, `on_prem` or `global`"
+                .to_owned();
+        }
         Err(UnknownPlace { name: name.to_owned(), advice })
     }
 

@@ -66,6 +66,13 @@ pub struct Reach {
     pub stays_in_eu: Option<bool>,
 }
 
+impl Survey {
+    /// The classes that can go to none of the targets; `None` for calls that nothing classifies.
+    pub fn nowhere(&self) -> impl Iterator<Item = Option<&str>> {
+        self.reach.iter().filter(|reach| reach.targets == 0).map(|reach| reach.class.as_deref())
+    }
+}
+
 /// Surveys a bundle over `targets`, each with its name.
 #[must_use]
 pub fn survey(bundle: &Bundle, targets: &[(String, TargetFacts<'_>)]) -> Survey {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::head::{RequestHead, UsageAt};
 use crate::preset::Quirks;
+use crate::served::Publisher;
 
 /// What Vertex AI wants in place of the model, which its path names.
 /// Source: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude> (2026-11-26).
@@ -49,6 +50,19 @@ pub fn for_vertex(body: &Bytes, head: &RequestHead) -> Bytes {
     let Some(value) = head.model_at.clone() else { return body.clone() };
     let member = name_of_member(body, value.start)..value.end;
     apply(body, &[(member, VERTEX_VERSION.to_owned())])
+}
+
+/// `body`, a request to count tokens, as Vertex AI wants it for Claude: with the name that the model has there, and with the
+/// version of the API before it. `head` must have been read from this very `body`.
+/// Source: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/count-tokens> and the official
+/// client `anthropic` (2026-11-26).
+#[must_use]
+pub fn for_vertex_count(body: &Bytes, head: &RequestHead, model: &str) -> Bytes {
+    let Some(value) = head.model_at.clone() else { return body.clone() };
+    let (_, name) = Publisher::of(model);
+    let member = name_of_member(body, value.start);
+    let name = serde_json::Value::from(name).to_string();
+    apply(body, &[(member..member, format!("{VERTEX_VERSION},")), (value, name)])
 }
 
 /// Where the name of the member begins whose value begins at `value_at`. A name that reads `model` holds no quote, however
@@ -103,6 +117,17 @@ mod tests {
         let (after, hides) = spliced(Dialect::Openai, body, "q\"uote");
         assert_eq!(after, body.replace(r#""a/b""#, r#""q\"uote""#));
         assert!(!hides);
+    }
+
+    #[test]
+    fn vertex_counts_for_the_model_that_the_body_names() {
+        let body = Bytes::from_static(br#"{"messages":[], "model" : "v/claude"}"#);
+        let head = parse_head(Dialect::Anthropic, Operation::CountTokens, &body).unwrap();
+        let counted = for_vertex_count(&body, &head, "anthropic/claude-opus-5");
+        assert_eq!(
+            String::from_utf8(counted.to_vec()).unwrap(),
+            r#"{"messages":[], "anthropic_version":"vertex-2023-10-16","model" : "claude-opus-5"}"#
+        );
     }
 
     #[test]

@@ -71,6 +71,9 @@ fn read_object(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Sca
         if named(key, "promptFeedback", "prompt_feedback") {
             return read_feedback(reading, cursor);
         }
+        if key.is("predictions") && cursor.kind()? == Kind::Array {
+            return read_predictions(reading, cursor);
+        }
         if key.is("error") {
             reading.error = read_error(cursor)?.or(reading.error.take());
             return Ok(());
@@ -79,6 +82,41 @@ fn read_object(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), Sca
     })?;
     settle(reading, usage, queries);
     Ok(())
+}
+
+/// Vertex AI's vectors, each with its own count.
+fn read_predictions(reading: &mut Reading, cursor: &mut Cursor<'_>) -> Result<(), ScanError> {
+    let mut input = None;
+    cursor.items(|cursor| {
+        within(cursor, "embeddings", |cursor| {
+            within(cursor, "statistics", |cursor| {
+                within(cursor, "token_count", |cursor| {
+                    let text =
+                        if cursor.kind()? == Kind::Number { cursor.raw()? } else { cursor.skip().map(|_| None)? };
+                    // Some of its servers write `4.0`.
+                    let count = text.and_then(|text| text.split('.').next()?.parse::<u64>().ok());
+                    input = count.map(|count| input.unwrap_or(0) + count).or(input);
+                    Ok(())
+                })
+            })
+        })
+    })?;
+    if input.is_some() {
+        reading.usage = UsageReading::Normal(Usage { input_tokens: input, ..Usage::default() });
+    }
+    Ok(())
+}
+
+/// Reads the member `name` of an object, and passes over all else.
+fn within(
+    cursor: &mut Cursor<'_>,
+    name: &str,
+    mut read: impl FnMut(&mut Cursor<'_>) -> Result<(), ScanError>,
+) -> Result<(), ScanError> {
+    if cursor.kind()? != Kind::Object {
+        return cursor.skip().map(drop);
+    }
+    cursor.fields(|key, cursor| if key.is(name) { read(cursor) } else { cursor.skip().map(drop) })
 }
 
 /// Puts this event's counts over those of the one before; searches may be told in another event than the last.

@@ -154,6 +154,9 @@ pub(super) struct ModelRow {
     pub(super) context_tokens: Option<u32>,
     #[serde(default)]
     pub(super) max_output_tokens: Option<u32>,
+    /// What it can do besides reading and writing text, of [`crate::dialect::CAPABILITIES`]; absent if it is not known.
+    #[serde(default)]
+    pub(super) capabilities: Option<Vec<String>>,
     pub(super) prices: Vec<PriceRow>,
 }
 

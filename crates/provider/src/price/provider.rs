@@ -31,6 +31,8 @@ pub(super) struct Model {
     dated_snapshots: bool,
     pub(super) context_tokens: Option<u32>,
     pub(super) max_output_tokens: Option<u32>,
+    /// `None` if they are not known.
+    pub(super) capabilities: Option<Box<[Box<str>]>>,
     /// In the order of their dates.
     pub(super) prices: Vec<Price>,
 }
@@ -211,7 +213,8 @@ impl Model {
         sources: &BTreeMap<String, String>,
         interned: &mut Interned,
     ) -> Result<(Model, impl Iterator<Item = Box<str>> + use<>), CatalogError> {
-        let ModelRow { id, aliases, dated_snapshots, context_tokens, max_output_tokens, prices, .. } = row;
+        let ModelRow { id, aliases, dated_snapshots, context_tokens, max_output_tokens, capabilities, prices, .. } =
+            row;
         if prices.is_empty() {
             return Err(CatalogError::NoPrices { provider: provider.to_owned(), model: id });
         }
@@ -228,7 +231,8 @@ impl Model {
         }
         rows.sort_by_key(|price| price.from_us);
         let id = id.into_boxed_str();
-        let model = Model { id, dated_snapshots, context_tokens, max_output_tokens, prices: rows };
+        let capabilities = capabilities.map(|known| known.into_iter().map(String::into_boxed_str).collect());
+        let model = Model { id, dated_snapshots, context_tokens, max_output_tokens, capabilities, prices: rows };
         Ok((model, aliases.into_iter().map(String::into_boxed_str)))
     }
 

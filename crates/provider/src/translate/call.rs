@@ -55,7 +55,7 @@ pub fn answer_at(endpoint: &Endpoint, from: Dialect, body: &Bytes, asked: &Asked
     } else if matches!(endpoint.operation, Operation::Embeddings | Operation::CountTokens) {
         let body = serde_json::from_slice(body).map_err(|_| AnswerError { at: "body".to_owned(), expected: "JSON" })?;
         let answer = match endpoint.operation {
-            Operation::Embeddings => embeddings::answer(from, &endpoint.method, &body, asked)?,
+            Operation::Embeddings => embeddings::answer(from, endpoint.dialect, &endpoint.method, &body, asked)?,
             _ => count::answer(from, endpoint.dialect, &body)?,
         };
         Ok(encode(&answer))
@@ -144,6 +144,12 @@ impl AnswerStream {
     #[must_use]
     pub fn is_midway(&self) -> bool {
         self.translator.as_ref().is_some_and(StreamTranslator::is_midway)
+    }
+
+    /// Whether the provider has said that its answer is over without having begun one, which the caller has to be told.
+    #[must_use]
+    pub fn is_unbegun(&self) -> bool {
+        self.translator.as_ref().is_some_and(StreamTranslator::is_unbegun)
     }
 
     /// Whether the caller has been told that all has been said, or that it broke off.

@@ -15,12 +15,29 @@ use crate::dialect::RequestError;
 /// Google's method for a single text.
 const SINGLE: &str = "embedContent";
 
+pub(super) mod vertex;
+
 /// Texts to be embedded, in nobody's words.
 struct Texts {
-    texts: Vec<String>,
+    texts: Vec<Text>,
     dimensions: Option<Said<u64>>,
     /// What only the caller's dialect has.
     others: Vec<Said<Value>>,
+}
+
+/// One of them.
+struct Text {
+    text: String,
+    /// What the vector is for, as Google names it.
+    task_type: Option<Said<Value>>,
+    /// Of the document that it is.
+    title: Option<Said<Value>>,
+}
+
+impl Text {
+    fn alone(text: String) -> Text {
+        Text { text, task_type: None, title: None }
+    }
 }
 
 /// Translates a request. `from` is the caller's dialect, which is not `to`.
@@ -38,10 +55,13 @@ pub(super) fn request(
         Dialect::Gemini => read_gemini(body)?,
         _ => read_openai(body)?,
     };
-    for Said { value: _, at } in others {
-        losses.lose(&at, "a wish of its own dialect")?;
+    // Only Google has these, and who speaks Google's dialect to the Gemini API is not translated.
+    let wishes = texts.iter().flat_map(|text| [&text.task_type, &text.title]).flatten();
+    for Said { value: _, at } in wishes.chain(&others) {
+        losses.lose(at, "a wish of its own dialect")?;
     }
     losses.check()?;
+    let texts: Vec<String> = texts.into_iter().map(|text| text.text).collect();
     let dimensions = dimensions.map(|said| said.value);
     Ok(match to {
         Dialect::Gemini => {
@@ -80,11 +100,11 @@ fn read_openai(body: Value) -> Result<Texts, TranslateError> {
     let dimensions = fields.count("dimensions")?;
     let (mut texts, mut others) = (Vec::new(), Vec::new());
     match fields.take("input") {
-        Some(Value::String(text)) => texts.push(text),
+        Some(Value::String(text)) => texts.push(Text::alone(text)),
         Some(Value::Array(items)) => {
             for (index, item) in items.into_iter().enumerate() {
                 match item {
-                    Value::String(text) => texts.push(text),
+                    Value::String(text) => texts.push(Text::alone(text)),
                     // Tokens mean something to one family of models only: a text left out would shift the answer.
                     _ => return Err(no_text(format!("input[{index}]"))),
                 }
@@ -123,7 +143,7 @@ fn read_gemini(body: Value) -> Result<Texts, TranslateError> {
     Ok(all)
 }
 
-type ReadContent = (String, Option<Said<u64>>, Vec<Said<Value>>);
+type ReadContent = (Text, Option<Said<u64>>, Vec<Said<Value>>);
 
 /// Reads one of Google's requests, in either spelling.
 fn read_content(mut fields: Fields) -> Result<ReadContent, TranslateError> {
@@ -153,16 +173,25 @@ fn read_content(mut fields: Fields) -> Result<ReadContent, TranslateError> {
         };
         texts.push(read_text(text, &field)?);
     }
-    Ok((texts.join("\n"), dimensions, fields.rest().collect()))
+    let mut either = |camel: &str, snake: &str| fields.said(camel).or_else(|| fields.said(snake));
+    let (task_type, title) = (either("taskType", "task_type"), either("title", "title"));
+    let text = Text { text: texts.join("\n"), task_type, title };
+    Ok((text, dimensions, fields.rest().collect()))
 }
 
 /// Translates an answer to a call of `method`.
 ///
 /// # Errors
 /// [`AnswerError`] names what is not as the dialect promises.
-pub(super) fn answer(from: Dialect, method: &str, body: &Value, asked: &Asked) -> Result<Value, AnswerError> {
+pub(super) fn answer(
+    from: Dialect,
+    to: Dialect,
+    method: &str,
+    body: &Value,
+    asked: &Asked,
+) -> Result<Value, AnswerError> {
     match from {
-        Dialect::Gemini => write_openai(body, asked),
+        Dialect::Gemini => vertex::answer(to, method, body, asked),
         _ => write_gemini(body, method),
     }
 }
@@ -194,6 +223,12 @@ fn write_gemini(body: &Value, method: &str) -> Result<Value, AnswerError> {
         let values = values.ok_or_else(|| wrong(&format!("data[{index}].embedding"), "a list of numbers"))?;
         vectors.push(json!({ "values": values }));
     }
+    let tokens = body.get("usage").and_then(|usage| usage.get("prompt_tokens")).and_then(Value::as_u64);
+    write_gemini_vectors(vectors, method, tokens)
+}
+
+/// What Google's own API answers to `method`.
+fn write_gemini_vectors(vectors: Vec<Value>, method: &str, tokens: Option<u64>) -> Result<Value, AnswerError> {
     let mut answer = Map::new();
     if method == SINGLE {
         let only = vectors.into_iter().next().ok_or_else(|| wrong("data", "a list with a vector"))?;
@@ -201,7 +236,6 @@ fn write_gemini(body: &Value, method: &str) -> Result<Value, AnswerError> {
     } else {
         answer.insert("embeddings".to_owned(), vectors.into());
     }
-    let tokens = body.get("usage").and_then(|usage| usage.get("prompt_tokens")).and_then(Value::as_u64);
     answer.extend(tokens.map(|tokens| ("usageMetadata".to_owned(), json!({ "promptTokenCount": tokens }))));
     Ok(Value::Object(answer))
 }
@@ -264,18 +298,18 @@ mod tests {
     fn vectors_come_back_in_the_caller_s_form() {
         let google = json!({ "embeddings": [{ "values": [0.5, -1.0] }], "usageMetadata": { "promptTokenCount": 3 } });
         let asked = Asked { model: "x".to_owned(), ..Asked::default() };
-        let plain = answer(Dialect::Gemini, "embeddings", &google, &asked).unwrap();
+        let plain = answer(Dialect::Gemini, Dialect::Openai, "embeddings", &google, &asked).unwrap();
         assert_eq!(plain["data"][0]["embedding"], json!([0.5, -1.0]));
         assert_eq!((&plain["usage"]["prompt_tokens"], &plain["model"]), (&json!(3), &json!("x")));
         let asked = Asked { base64: true, ..asked };
-        let packed = answer(Dialect::Gemini, "embeddings", &google, &asked).unwrap();
+        let packed = answer(Dialect::Gemini, Dialect::Openai, "embeddings", &google, &asked).unwrap();
         let bytes = STANDARD.decode(packed["data"][0]["embedding"].as_str().unwrap()).unwrap();
         assert_eq!(bytes, [0.5_f32.to_le_bytes(), (-1.0_f32).to_le_bytes()].concat());
         let openai = json!({ "data": [{ "index": 0, "embedding": [1.0] }], "usage": { "prompt_tokens": 3 } });
-        let single = answer(Dialect::Openai, SINGLE, &openai, &asked).unwrap();
+        let single = answer(Dialect::Openai, Dialect::Gemini, SINGLE, &openai, &asked).unwrap();
         assert_eq!(single, json!({ "embedding": { "values": [1.0] }, "usageMetadata": { "promptTokenCount": 3 } }));
-        let batch = answer(Dialect::Openai, "batchEmbedContents", &openai, &asked).unwrap();
+        let batch = answer(Dialect::Openai, Dialect::Gemini, "batchEmbedContents", &openai, &asked).unwrap();
         assert_eq!(batch["embeddings"], json!([{ "values": [1.0] }]));
-        assert_eq!(answer(Dialect::Openai, SINGLE, &json!({}), &asked).unwrap_err().at, "data");
+        assert_eq!(answer(Dialect::Openai, Dialect::Gemini, SINGLE, &json!({}), &asked).unwrap_err().at, "data");
     }
 }

@@ -33,6 +33,7 @@ pub struct StreamTranslator {
     events: Vec<Event>,
     unfinished: Unfinished,
     has_ended: bool,
+    is_unbegun: bool,
 }
 
 impl StreamTranslator {
@@ -47,6 +48,7 @@ impl StreamTranslator {
             events: Vec::new(),
             unfinished: Unfinished::default(),
             has_ended: false,
+            is_unbegun: false,
         }
     }
 
@@ -80,6 +82,13 @@ impl StreamTranslator {
         self.decoder.is_midway()
     }
 
+    /// Whether the provider has said that its answer is over without having begun one. Nothing has been written then, and the
+    /// caller has to be told.
+    #[must_use]
+    pub fn is_unbegun(&self) -> bool {
+        self.is_unbegun && !self.has_ended
+    }
+
     /// Whether the caller has been told that all has been said, or that it broke off.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -91,6 +100,11 @@ impl StreamTranslator {
         for mut event in self.events.drain(..) {
             if self.has_ended {
                 break;
+            }
+            if event == Event::End && !self.unfinished.has_begun {
+                // There is no answer whose end it could be, and to say so is not every dialect's gift.
+                self.is_unbegun = true;
+                continue;
             }
             self.has_ended = matches!(event, Event::End | Event::Error(_));
             self.call_ids.name_next(&mut event);
@@ -121,6 +135,7 @@ impl Unfinished {
         match event {
             Event::Begin { .. } => self.has_begun = true,
             Event::BeginPart { choice, part, content } => {
+                self.has_begun = true;
                 self.parts.push((*choice, *part));
                 let stop = if matches!(content, Content::ToolCall(_)) { Stop::ToolUse } else { Stop::End };
                 match self.open.iter_mut().find(|(open, _)| open == choice) {
@@ -130,7 +145,10 @@ impl Unfinished {
                 }
             }
             Event::EndPart { choice, part } => self.parts.retain(|open| open != &(*choice, *part)),
-            Event::Stop { choice, .. } => self.stopped.push(*choice),
+            Event::Stop { choice, .. } => {
+                self.has_begun = true;
+                self.stopped.push(*choice);
+            }
             _ => {}
         }
     }
@@ -151,6 +169,17 @@ impl Unfinished {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_ends_before_it_begins_is_no_answer_to_anybody() {
+        let stream = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        for caller in Dialect::ALL.iter().filter(|caller| **caller != Dialect::Anthropic) {
+            let mut translator = StreamTranslator::new(Dialect::Anthropic, *caller, Asked::default());
+            let seen = [translator.push(stream), translator.finish()].concat();
+            assert!(seen.is_empty(), "{caller}: {}", String::from_utf8_lossy(&seen));
+            assert!(translator.is_unbegun() && !translator.has_ended(), "{caller}");
+        }
+    }
 
     #[test]
     fn a_stream_that_ends_without_a_reason_is_given_one() {

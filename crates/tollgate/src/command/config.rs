@@ -21,7 +21,7 @@ pub(crate) fn run(common: Common, command: ConfigCommand) -> anyhow::Result<()> 
             let path = common.config.context("name the file to check with --config")?;
             let config = Config::load(Some(&path))?;
             super::serve::doubt(&config, Some(&path));
-            wire::read_policy(&config)?;
+            wire::PolicyFile::read(&config)?;
             wire::read_witness_policy(&config)?;
             config.price_book(&common.data)?;
             if common.json {

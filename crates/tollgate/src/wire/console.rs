@@ -11,6 +11,7 @@ use tollgate_flush::hot::HotBuffer;
 use tollgate_gateway::Gateway;
 use tollgate_interaction::Outcome;
 use tollgate_lake::Lake;
+use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::Search;
 use tollgate_wal::Wal;
@@ -51,6 +52,10 @@ impl Instruments for NodeInstruments {
         Some(self.signals.load_full())
     }
 
+    fn routing(&self) -> Option<ModelsSnapshot> {
+        Some(self.gateway.models())
+    }
+
     fn models(&self) -> Vec<String> {
         self.models.clone()
     }
@@ -72,6 +77,11 @@ impl NodeInstruments {
             "tollgate_gateway_calls_unpriced_total",
             "Calls settled since the start that reached a provider and have no known cost",
             stats.calls_unpriced,
+        ));
+        samples.push(counter(
+            "tollgate_gateway_shadows_left_out_total",
+            "Copies of calls that were not made because too many were under way",
+            stats.shadows_left_out,
         ));
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
         samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));

@@ -1,7 +1,6 @@
 //! A whole Tollgate in one process: started in the order of the data's way, stopped in the same order, so that every
 //! part hands over what it holds to the next before that one stops.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_analytics::{Analytics, AnalyticsSettings};
-use tollgate_config::{Config, ConfigError};
+use tollgate_config::Config;
 use tollgate_console::ledger::LiveLedger;
 use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
@@ -21,7 +20,6 @@ use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
 use tollgate_gateway::Gateway;
 use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
-use tollgate_policy::bundle;
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
@@ -31,6 +29,7 @@ use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
 use super::maintenance::Maintenance;
+use super::policy_file::PolicyFile;
 use super::prices::{NodePrices, PastPrices};
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
@@ -89,7 +88,7 @@ impl Node {
     /// # Errors
     /// If any part cannot be started.
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
-        let policy = read_policy(config)?;
+        let policy = PolicyFile::read(config)?;
         let witness_policy = super::read_witness_policy(config)?;
         let book = config.price_book(data.path())?;
         // Before anything is bound: whoever can connect may expect an answer, and neither a log in use nor a lake of a newer
@@ -114,8 +113,8 @@ impl Node {
         };
 
         let metastore = open_metastore(config, &data).await?;
-        if let Some(policy) = policy {
-            activate(policy, metastore.as_ref()).await?;
+        if let Some(policy) = &policy {
+            policy.activate(metastore.as_ref()).await?;
         }
         let first_key = first_key(metastore.as_ref()).await?;
         let control = Arc::new(ArcSwap::from_pointee(ControlSnapshot::compile(&metastore.control_document().await?)?));
@@ -153,6 +152,9 @@ impl Node {
             Arc::clone(&signals),
             Arc::clone(&book.catalog),
         )?;
+        if let Some(policy) = policy {
+            tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
+        }
         let control_plane = feedback::ControlPlane {
             metastore: Arc::clone(&metastore),
             control: Arc::clone(&control),
@@ -293,24 +295,6 @@ impl Node {
 async fn bind(wanted: Option<&String>, configured: &str) -> anyhow::Result<TcpListener> {
     let address = wanted.map_or(configured, String::as_str);
     TcpListener::bind(address).await.with_context(|| format!("listening on `{address}`; is another server there?"))
-}
-
-/// The configured bundle and the file it stands in, checked before anything is started.
-///
-/// # Errors
-/// If the file cannot be read or is no bundle.
-pub(crate) fn read_policy(config: &Config) -> anyhow::Result<Option<(PathBuf, String)>> {
-    let Some((path, yaml)) = config.policies_text()? else { return Ok(None) };
-    bundle::load(&yaml).map_err(|source| ConfigError::Mistake { path: path.clone(), source })?;
-    Ok(Some((path, yaml)))
-}
-
-/// Makes a bundle the active one if it is not already.
-async fn activate((path, yaml): (PathBuf, String), metastore: &dyn Metastore) -> anyhow::Result<()> {
-    if metastore.control_document().await?.bundle_yaml != yaml {
-        metastore.put_bundle(&yaml, "configuration", &format!("read from `{}` at start", path.display())).await?;
-    }
-    Ok(())
 }
 
 /// A virtual key for a gateway that has none.

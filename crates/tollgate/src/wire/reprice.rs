@@ -61,8 +61,9 @@ impl PriceAgain<'_> {
 
     fn price(&self, call: &RecordedCall) -> Result<Priced, PriceError> {
         let catalog: &Catalog = &self.book.catalog;
-        let beside = Beside::read(call.beside.each_ref().map(Option::as_deref));
-        catalog.cost_as_served(&self.asked(call), call.model_served.as_deref(), &beside)
+        let priced = catalog.cost_as_served(&self.asked(call), call.model_served.as_deref(), &beside(call))?;
+        // The attempts before the last were other models, of other lists: what they cost stays.
+        Ok(Priced { cost: priced.cost + call.earlier_usd, ..priced })
     }
 
     /// The call with the model that was asked for, as the catalogue is asked.
@@ -97,6 +98,11 @@ impl PriceAgain<'_> {
         })
         .into()
     }
+}
+
+/// What a call used beside tokens.
+pub(super) fn beside(call: &RecordedCall) -> Beside {
+    Beside::read(call.beside.each_ref().map(Option::as_deref))
 }
 
 /// What it comes to.
@@ -192,6 +198,7 @@ mod tests {
             service_tier: None,
             usage: Usage { input_tokens: Some(1_000), output_tokens: Some(0), ..Usage::default() },
             beside: [None, None, None],
+            earlier_usd: Usd::ZERO,
             cost_usd: cost.map(|cost| cost.parse().unwrap()),
             price_id: None,
         }
@@ -227,6 +234,20 @@ mod tests {
         assert_eq!((result.old_usd.to_string(), result.new_usd.to_string()), ("0.002".to_owned(), "0.006".to_owned()));
         let problem = result.by_model[1].problem.as_deref().unwrap();
         assert!(result.by_model[0].model == "m" && problem.contains("`x`"), "{problem}");
+    }
+
+    #[test]
+    fn what_earlier_attempts_cost_and_what_was_used_beside_tokens_count_again() {
+        let book = Config::default().price_book(std::path::Path::new("/nonexistent")).unwrap();
+        let names = BTreeMap::from([("mine".to_owned(), "openai".to_owned())]);
+        let again = PriceAgain { book: &book, names: &names, now_us: 0 };
+        let heard = RecordedCall {
+            usage: Usage::default(),
+            beside: [Some("10".to_owned()), None, None],
+            earlier_usd: "0.5".parse().unwrap(),
+            ..call("whisper-1", None)
+        };
+        assert_eq!(again.price(&heard).unwrap().cost.to_string(), "0.501");
     }
 
     #[test]

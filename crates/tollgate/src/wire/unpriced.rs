@@ -2,14 +2,15 @@
 
 use tollgate_analytics::report::RecordedCall;
 use tollgate_console::prices::{Missing, PriceGap};
-use tollgate_provider::price::{Call, PriceError};
+use tollgate_provider::price::{Beside, Call, PriceError};
 
-use super::reprice::PriceAgain;
+use super::reprice::{PriceAgain, beside};
 
 impl PriceAgain<'_> {
     /// Why `call` has no cost by these prices; `None` if it has one.
     pub(crate) fn gap(&self, call: &RecordedCall) -> Option<PriceGap> {
-        if call.usage.is_empty() {
+        let beside = beside(call);
+        if call.usage.is_empty() && beside.is_empty() {
             let model = call.model_served.as_ref().unwrap_or(&call.model_asked).clone();
             let sentence = "nobody counted what was used, so no price can be applied; see `usage_source`".to_owned();
             return Some(PriceGap { missing: Missing::Usage, model, sentence });
@@ -22,17 +23,17 @@ impl PriceAgain<'_> {
         };
         // The model that answered comes first, and that it has no row says nothing where the one asked for has one.
         if let Some(served) = call.model_served.as_deref().filter(|served| *served != call.model_asked) {
-            match self.book.catalog.cost(&Call { model: served, ..asked }) {
+            match self.book.catalog.cost_beside(&Call { model: served, ..asked }, &beside) {
                 Ok(_) => return None,
                 Err(PriceError::UnknownModel { .. }) if self.knows(&asked) => {}
-                Err(error) => return (!self.has_cost(&asked)).then(|| gap(error, served)),
+                Err(error) => return (!self.has_cost(&asked, &beside)).then(|| gap(error, served)),
             }
         }
-        self.book.catalog.cost(&asked).err().map(|error| gap(error, &call.model_asked))
+        self.book.catalog.cost_beside(&asked, &beside).err().map(|error| gap(error, &call.model_asked))
     }
 
-    fn has_cost(&self, asked: &Call<'_>) -> bool {
-        self.book.catalog.cost(asked).is_ok()
+    fn has_cost(&self, asked: &Call<'_>, beside: &Beside) -> bool {
+        self.book.catalog.cost_beside(asked, beside).is_ok()
     }
 
     fn knows(&self, asked: &Call<'_>) -> bool {
@@ -76,6 +77,7 @@ mod tests {
             service_tier: None,
             usage,
             beside: Default::default(),
+            earlier_usd: Default::default(),
             cost_usd: None,
             price_id: None,
         }

@@ -4,7 +4,7 @@
 use tollgate_analytics::report::{Corrections, Costs, ReconciliationRow, UnpricedRow};
 use tollgate_interaction::Usd;
 
-use crate::format;
+use crate::format::{self, UNKNOWN};
 use crate::range::{Range, parameter};
 use crate::unpriced::{Explainer, Why};
 
@@ -17,6 +17,9 @@ pub(super) struct Unpriced {
     pub(super) href: String,
     /// Why the newest of them has no cost; `None` if it cannot be read any more.
     pub(super) why: Option<Why>,
+    /// Dashes where nobody counted.
+    pub(super) input_tokens: String,
+    pub(super) output_tokens: String,
     pub(super) row: UnpricedRow,
 }
 
@@ -25,6 +28,7 @@ pub(super) fn unpriced(report: &Costs, range: Range, explainer: Explainer<'_>) -
 }
 
 fn line(row: &UnpricedRow, range: Range, explainer: Explainer<'_>) -> Unpriced {
+    let tokens = |count: u64| if row.uncounted > 0 { UNKNOWN.to_owned() } else { format::count(count) };
     let mut notes: Vec<String> = Vec::new();
     notes.extend(row.region.as_ref().map(|region| format!("region {region}")));
     notes.extend(row.service_tier.as_ref().map(|tier| format!("tier {tier}")));
@@ -37,6 +41,8 @@ fn line(row: &UnpricedRow, range: Range, explainer: Explainer<'_>) -> Unpriced {
             parameter("provider", &row.provider),
             parameter("model", &row.model)
         ),
+        input_tokens: tokens(row.input_tokens),
+        output_tokens: tokens(row.output_tokens),
         why: row.newest.as_ref().map(|call| explainer.why(call)),
         row: row.clone(),
     }

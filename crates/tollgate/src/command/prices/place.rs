@@ -36,7 +36,7 @@ pub(super) fn place(config: &Config, book: &PriceBook, model: &str, provider: Op
         return Ok(place);
     }
     if let Some(alias) = config.models.get(model) {
-        let targets: Vec<&str> = alias.targets.iter().map(|target| target.value.as_str()).collect();
+        let targets: Vec<&str> = alias.targets.iter().map(|target| target.value.target.as_str()).collect();
         bail!("`{model}` is an alias; ask for what it stands for: {}", targets.join(", "));
     }
     let places = search.everywhere(model);
@@ -77,9 +77,22 @@ impl Search<'_> {
         self.catalog.limits(list, model).is_some()
     }
 
-    /// Where a model of this name is: at configured providers, or else at any. Of those, where it is an id, or else where it
-    /// is another name of one.
+    /// Where a model of this name is: at the configured providers that list it, or else at any configured one, or else at
+    /// any of the catalogue. Of those, where it is an id, or else where it is another name of one.
     fn everywhere(&self, model: &str) -> Vec<Place> {
+        let lists = |provider: &&ProviderSettings| {
+            let models = provider.models.as_ref();
+            models.is_some_and(|models| models.iter().any(|listed| listed == model))
+        };
+        let listing: Vec<Place> = self
+            .configured
+            .iter()
+            .filter(lists)
+            .map(|provider| Place { model: model.to_owned(), ..of(provider) })
+            .collect();
+        if !listing.is_empty() {
+            return listing;
+        }
         let own = self.configured.iter().map(|provider| Place { model: model.to_owned(), ..of(provider) });
         let all = self.catalog.providers().map(|(list, _)| Place {
             name: list.to_owned(),
@@ -152,6 +165,8 @@ mod tests {
         assert!(error.contains("with --provider"), "{error}");
         let two = "providers: {a: {dialect: openai, api_key: k}, b: {dialect: azure, base_url: \"http://127.0.0.1:1\", \
                    api_key: k}}";
+        let listed = two.replace("openai, api", "openai, models: [gpt-5], api");
+        assert_eq!(find(&listed, "gpt-5"), at("openai", "gpt-5"), "the other has it, but only one says so");
         let error = find(two, "gpt-5").unwrap_err();
         assert_eq!(error, "`gpt-5` has prices at a, b; say which, as `a/gpt-5` or with --provider");
     }

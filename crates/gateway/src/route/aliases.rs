@@ -1,0 +1,115 @@
+//! Aliases, and aliases of aliases: what each comes to in targets. One that leads back to itself is refused.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tollgate_provider::ModelEntry;
+
+use super::{Resolved, RouteError, RouteTable, Target};
+use crate::settings::ModelRoute;
+
+/// Targets with their weights.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) targets: Vec<Arc<Target>>,
+    pub(super) weights: Vec<u32>,
+    pub(super) unknown: Vec<String>,
+}
+
+impl Gathered {
+    /// Adds what one name stands for; its weight is divided among what that comes to. A target that is there already stays
+    /// where it is.
+    pub(super) fn add(&mut self, found: &[Arc<Target>], weight: u32) {
+        let share = weight / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+        let share = if weight > 0 { share.max(1) } else { 0 };
+        for target in found {
+            if !self.targets.iter().any(|known| known.name == target.name) {
+                self.targets.push(Arc::clone(target));
+                self.weights.push(share);
+            }
+        }
+    }
+}
+
+impl RouteTable {
+    pub(super) fn add_aliases(&mut self, routes: &[ModelRoute]) -> Result<(), RouteError> {
+        let by_alias: HashMap<&str, &ModelRoute> = routes.iter().map(|route| (route.alias.as_str(), route)).collect();
+        let mut done = Vec::with_capacity(routes.len());
+        for route in routes {
+            self.add_alias(route, &by_alias, &mut Vec::new(), &mut done)?;
+        }
+        // Shadows may go to any of them.
+        for route in routes {
+            self.add_shadow(route)?;
+        }
+        Ok(())
+    }
+
+    fn add_alias<'a>(
+        &mut self,
+        route: &'a ModelRoute,
+        by_alias: &HashMap<&str, &'a ModelRoute>,
+        path: &mut Vec<&'a str>,
+        done: &mut Vec<&'a str>,
+    ) -> Result<(), RouteError> {
+        let alias = route.alias.as_str();
+        if done.contains(&alias) {
+            return Ok(());
+        }
+        path.push(alias);
+        if path.iter().filter(|step| **step == alias).count() > 1 {
+            return Err(RouteError::Circle { alias: alias.to_owned(), path: path.join(" → ") });
+        }
+        let mut gathered = Gathered::default();
+        for (at, target) in route.targets.iter().enumerate() {
+            if let Some(inner) = by_alias.get(target.as_str()) {
+                self.add_alias(inner, by_alias, path, done)?;
+            }
+            let found = self.known.get(target).cloned().or_else(|| self.resolve_unlisted(target)).ok_or_else(|| {
+                let (alias, target) = (route.alias.clone(), target.clone());
+                RouteError::UnknownTarget { hint: self.hint(&target), alias, target }
+            })?;
+            gathered.add(&found.targets, route.weights.get(at).copied().unwrap_or(1));
+        }
+        if gathered.targets.is_empty() {
+            return Err(RouteError::NoTargets { alias: route.alias.clone() });
+        }
+        let resolved = Resolved {
+            alias: Some(route.alias.clone()),
+            rule: None,
+            targets: gathered.targets,
+            weights: gathered.weights,
+            unknown: Vec::new(),
+            conduct: route.conduct.clone(),
+            shadow: None,
+            ack: route.ack,
+            on_unsupported: route.on_unsupported,
+            on_disconnect: route.on_disconnect,
+            turn: AtomicUsize::default(),
+        };
+        self.known.insert(route.alias.clone(), Arc::new(resolved));
+        self.listed.push(ModelEntry { id: route.alias.clone(), owned_by: "tollgate".into(), created_at_s: 0 });
+        path.pop();
+        done.push(alias);
+        Ok(())
+    }
+
+    fn add_shadow(&mut self, route: &ModelRoute) -> Result<(), RouteError> {
+        let Some(shadow) = &route.conduct.shadow else { return Ok(()) };
+        let target = self.first_target(&shadow.to).ok_or_else(|| {
+            let (alias, target) = (route.alias.clone(), shadow.to.clone());
+            RouteError::UnknownShadow { hint: self.hint(&target), alias, target }
+        })?;
+        if let Some(resolved) = self.known.get_mut(&route.alias).and_then(Arc::get_mut) {
+            resolved.shadow = Some((target, shadow.share));
+        }
+        Ok(())
+    }
+
+    /// The first target of what a name stands for.
+    pub(super) fn first_target(&self, name: &str) -> Option<Arc<Target>> {
+        let found = self.known.get(name).cloned().or_else(|| self.resolve_unlisted(name))?;
+        found.targets.first().cloned()
+    }
+}

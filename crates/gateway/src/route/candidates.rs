@@ -1,0 +1,271 @@
+//! The candidates of one call: which targets there are, which of them may not serve it and why, and in which order the others
+//! are tried. [`why_not`] is the only place that leaves a target out, so that no hop of a fallback, no second attempt and no
+//! copy escapes it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tollgate_interaction::{Candidate, Operation, Share};
+use tollgate_policy::route::{self, Choice, Question, Rest, RestReason, Strategy, WhenAllRest};
+use tollgate_policy::signals::{SignalsSnapshot, TargetSignals};
+use tollgate_policy::{Bundle, Facts, Prefer};
+
+use super::{Course, Resolved, Target};
+use crate::error::{CallError, NotServed, OPERATION_NOT_SUPPORTED};
+use crate::residency::{Exclusion, excluded};
+
+/// Why-not of a target that a bundle names and nobody here serves.
+const UNKNOWN_TARGET: &str = "unknown_target";
+/// Why-not of a target whose context the prompt exceeds.
+const CONTEXT_TOO_SHORT: &str = "context_too_short";
+/// An estimate of a prompt may be too high by so much: only beyond is it certain that a context is too short.
+const SURELY: u64 = 2;
+
+/// What is asked of the candidates.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) facts: Facts<'a>,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) prefer: Option<&'a Prefer>,
+    pub(crate) signals: &'a SignalsSnapshot,
+    pub(crate) when_all_rest: WhenAllRest,
+    pub(crate) now_us: i64,
+    pub(crate) draw: Share,
+}
+
+/// Targets in the order to try them.
+pub(crate) struct Ordered {
+    pub(crate) targets: Vec<Arc<Target>>,
+    /// All of them for the record, those left out with why-not.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Provider of the first target, if all were left out because none has the operation.
+    pub(crate) unable: Option<String>,
+    /// The targets that policy leaves out, by name, if no other is there.
+    pub(crate) barred: Vec<(String, Exclusion)>,
+    /// Why there is none, if not for that.
+    pub(crate) denial: Option<CallError>,
+    /// Whether they are tried although they rest.
+    pub(crate) is_last_resort: bool,
+    /// What was drawn and assigned.
+    pub(crate) choice: Choice,
+    /// The draw that the choice went by.
+    pub(crate) draw: Share,
+    /// The route that was taken.
+    pub(crate) resolved: Arc<Resolved>,
+}
+
+/// One target and its part in the call.
+struct Place {
+    target: Arc<Target>,
+    weight: u32,
+    stands_by: bool,
+    why_not: Option<WhyNot>,
+    /// The same for the record.
+    left_out: Option<String>,
+    rest: Rest,
+    resting: Option<(RestReason, i64)>,
+}
+
+/// Why `target` may not serve the call; the one place where that is decided. `factor` says how far an estimated prompt must
+/// exceed a context to count as too long.
+pub(crate) fn why_not(target: &Target, asking: &Asking<'_>, factor: u64) -> Option<WhyNot> {
+    if !target.has(asking.facts.dialect, asking.facts.operation) {
+        return Some(WhyNot::Unable);
+    }
+    if let Some(exclusion) = excluded(asking.bundle, &asking.facts, target) {
+        return Some(WhyNot::Barred(exclusion));
+    }
+    if let Some(capability) = target.lacks(asking.facts.capabilities) {
+        return Some(WhyNot::Lacks(capability.to_owned()));
+    }
+    is_too_long(target, asking, factor).then_some(WhyNot::TooShort)
+}
+
+/// Why a target may not serve a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WhyNot {
+    /// Its provider does not have the operation.
+    Unable,
+    /// The bundle keeps such calls away from it.
+    Barred(Exclusion),
+    /// It does not have what the request needs.
+    Lacks(String),
+    /// The prompt exceeds its context.
+    TooShort,
+}
+
+impl WhyNot {
+    /// For the list of candidates.
+    fn text(&self) -> String {
+        match self {
+            WhyNot::Unable => OPERATION_NOT_SUPPORTED.to_owned(),
+            WhyNot::Barred(exclusion) => exclusion.why_not(),
+            WhyNot::Lacks(capability) => format!("no_{capability}"),
+            WhyNot::TooShort => CONTEXT_TOO_SHORT.to_owned(),
+        }
+    }
+}
+
+/// A prompt with pictures, sound or files is not estimated by its bytes.
+fn is_too_long(target: &Target, asking: &Asking<'_>, factor: u64) -> bool {
+    let is_text =
+        !asking.facts.capabilities.iter().any(|need| matches!(need.as_str(), "vision" | "audio" | "documents"));
+    if !is_text || !matches!(asking.facts.operation, Operation::Chat | Operation::Completions) {
+        return false;
+    }
+    let context = target.limits().context_tokens.map(u64::from);
+    context.is_some_and(|context| asking.input_tokens > context.saturating_mul(factor))
+}
+
+impl Course {
+    /// The targets in the order to try them, and that order for the record with why-not of those left out.
+    pub(crate) fn order(&self, asking: &Asking<'_>) -> Ordered {
+        // What a budget prefers is no experiment's to divide.
+        let arm = self.arm.as_ref().filter(|_| asking.prefer.is_none());
+        let resolved = match arm {
+            Some(arm) if arm.is_route => &arm.to,
+            _ => &self.base,
+        };
+        let mut places: Vec<Place> = Vec::with_capacity(resolved.targets.len() + 1);
+        let first = arm.filter(|arm| !arm.is_route).map(|arm| &arm.to);
+        for (from, stands_by) in first.map(|to| (to, false)).into_iter().chain([(resolved, first.is_some())]) {
+            for (at, target) in from.targets.iter().enumerate() {
+                if places.iter().any(|known| known.target.name == target.name) {
+                    continue;
+                }
+                let weight = from.weights.get(at).copied().unwrap_or(1);
+                let (rest, resting) = target.health.rest(asking.now_us);
+                let why_not = why_not(target, asking, 1);
+                let left_out = why_not.as_ref().map(WhyNot::text);
+                places.push(Place { target: Arc::clone(target), weight, stands_by, why_not, left_out, rest, resting });
+            }
+        }
+        if places.iter().all(|place| place.why_not.is_some()) {
+            // The estimate of the prompt is rough: where it alone leaves nobody, only what is certain counts.
+            for place in &mut places {
+                place.why_not = why_not(&place.target, asking, SURELY);
+                place.left_out = place.why_not.as_ref().map(WhyNot::text);
+            }
+        }
+        let draw = turn_or_draw(resolved, asking.draw, &places);
+        let choice = self.choose(resolved, arm.map(|arm| &arm.assignment), &places, asking, draw);
+        arranged(resolved, &places, choice, draw, asking)
+    }
+
+    fn choose(
+        &self,
+        resolved: &Arc<Resolved>,
+        assignment: Option<&route::Assignment>,
+        places: &[Place],
+        asking: &Asking<'_>,
+        draw: Share,
+    ) -> Choice {
+        let candidates: Vec<route::Candidate<'_>> = places.iter().map(|place| place.candidate(asking)).collect();
+        let named = resolved.rule.as_deref().or(resolved.alias.as_deref());
+        route::choose(&Question {
+            route: named.unwrap_or_default(),
+            strategy: resolved.conduct.strategy,
+            floor: resolved.conduct.floor,
+            when_all_rest: resolved.conduct.when_all_rest.unwrap_or(asking.when_all_rest),
+            candidates: &candidates,
+            prefer: asking.prefer,
+            assignment,
+            draw,
+        })
+    }
+}
+
+/// The drawn number or, for a round robin, the turn as a part of a whole round.
+fn turn_or_draw(resolved: &Resolved, draw: Share, places: &[Place]) -> Share {
+    if resolved.conduct.strategy != Strategy::RoundRobin {
+        return draw;
+    }
+    let ready = places.iter().filter(|place| place.why_not.is_none() && place.rest == Rest::No).count().max(1) as u64;
+    let turn = resolved.turn.fetch_add(1, Ordering::Relaxed) as u64 % ready;
+    // The middle of its part, so that rounding does not move it.
+    Share::of(2 * turn + 1, 2 * ready).unwrap_or_default()
+}
+
+impl Place {
+    fn candidate(&self, asking: &Asking<'_>) -> route::Candidate<'_> {
+        let target = &self.target;
+        let seen: Option<&TargetSignals> = asking.signals.targets.get(&target.name).filter(|seen| seen.calls > 0);
+        let seed = seen.map(|seen| Duration::from_millis(seen.p50_ms));
+        route::Candidate {
+            target: &target.name,
+            weight: self.weight,
+            excluded: self.left_out.as_deref(),
+            rest: self.rest,
+            cost: target.known_estimate(asking.input_tokens, asking.output_tokens),
+            load_us: target.health.load_us(asking.now_us, seed),
+            p50_ms: seen.map(|seen| seen.p50_ms),
+            quality_lower: asking.signals.targets.get(&target.name).and_then(|seen| seen.quality_lower),
+            has_preferred_tag: match asking.prefer {
+                Some(Prefer::Tag(tag)) => target.provider.tags.contains(tag),
+                Some(Prefer::Cheapest) | None => false,
+            },
+            stands_by: self.stands_by,
+        }
+    }
+
+    fn left_out_because(&self, choice: &Choice, at: usize) -> String {
+        let by_strategy = choice.left_out.iter().find(|(out, _)| *out == at).map(|(_, why)| (*why).to_owned());
+        let resting = || self.resting.map(|(why, _)| why.code().to_owned());
+        self.left_out.clone().or(by_strategy).or_else(resting).unwrap_or_else(|| "not_needed".to_owned())
+    }
+}
+
+fn arranged(resolved: &Arc<Resolved>, places: &[Place], choice: Choice, draw: Share, asking: &Asking<'_>) -> Ordered {
+    let ordered = choice.order.iter().filter_map(|at| places.get(*at));
+    let mut candidates: Vec<Candidate> = ordered.clone().map(|place| place.target.candidate(None)).collect();
+    for (at, place) in places.iter().enumerate().filter(|(at, _)| !choice.order.contains(at)) {
+        candidates.push(place.target.candidate(Some(place.left_out_because(&choice, at))));
+    }
+    for name in &resolved.unknown {
+        let (provider, model) = name.split_once('/').unwrap_or(("", name));
+        let rejected_because = Some(UNKNOWN_TARGET.to_owned());
+        candidates.push(Candidate { provider: provider.to_owned(), model: model.to_owned(), rejected_because });
+    }
+    let targets: Vec<Arc<Target>> = ordered.clone().map(|place| Arc::clone(&place.target)).collect();
+    let is_unable = |place: &Place| place.why_not == Some(WhyNot::Unable);
+    let unable = places.first().filter(|_| resolved.unknown.is_empty() && places.iter().all(is_unable));
+    let unable = unable.map(|place| place.target.provider.name.clone());
+    let is_nobody_left = targets.is_empty() && places.iter().all(|place| place.why_not.is_some());
+    let barred = places.iter().filter(|_| is_nobody_left).filter_map(|place| match &place.why_not {
+        Some(WhyNot::Barred(exclusion)) => Some((place.target.name.clone(), exclusion.clone())),
+        _ => None,
+    });
+    let barred: Vec<(String, Exclusion)> = barred.collect();
+    let is_denied = targets.is_empty() && unable.is_none() && barred.is_empty();
+    let denial = is_denied.then(|| nobody(resolved, places, &candidates, asking));
+    let is_last_resort = ordered.clone().next().is_some_and(|place| place.rest != Rest::No);
+    let resolved = Arc::clone(resolved);
+    Ordered { targets, candidates, unable, barred, denial, is_last_resort, choice, draw, resolved }
+}
+
+/// The named denial of a call that no target may serve.
+fn nobody(resolved: &Resolved, places: &[Place], candidates: &[Candidate], asking: &Asking<'_>) -> CallError {
+    let named = |candidate: &Candidate| {
+        let why = candidate.rejected_because.as_deref().unwrap_or_default();
+        format!("`{}/{}`: {why}", candidate.provider, candidate.model)
+    };
+    let why = candidates.iter().map(named).collect::<Vec<_>>().join(", ");
+    let able: Vec<&Place> = places.iter().filter(|place| place.why_not.is_none() && place.rest != Rest::No).collect();
+    let soonest_us = able.iter().filter_map(|place| Some(place.resting?.1)).min();
+    let is_throttled = |place: &&Place| place.resting.is_some_and(|(why, _)| why == RestReason::Throttled);
+    let needs_more = |place: &Place| matches!(place.why_not, Some(WhyNot::Lacks(_) | WhyNot::TooShort));
+    let is_unfit = resolved.unknown.is_empty() && places.iter().all(needs_more);
+    let kind = match soonest_us {
+        Some(_) if able.iter().all(is_throttled) => NotServed::Throttled,
+        Some(_) => NotServed::Resting,
+        None if is_unfit => NotServed::Unfit,
+        None => NotServed::NotEligible,
+    };
+    let wait = soonest_us
+        .map(|until_us| Duration::from_micros(u64::try_from(until_us.saturating_sub(asking.now_us)).unwrap_or(0)));
+    let model = resolved.alias.clone().or_else(|| Some(places.first()?.target.name.clone())).unwrap_or_default();
+    CallError::NotServed { model, why, kind, retry_after: wait }
+}

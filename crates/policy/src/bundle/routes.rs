@@ -1,0 +1,429 @@
+//! The sections `routes` and `experiments` of a bundle: their shapes, and what they come to. That targets exist at the
+//! gateway cannot be told from a bundle alone: [`Bundle::check_targets`] does it where the configuration is known.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{Location, Spanned};
+use tollgate_interaction::Share;
+
+use super::compile::Compiler;
+use super::source::WhenSource;
+use super::{Bundle, BundleError};
+use crate::route::{
+    Arm, ArmTarget, Conduct, Experiment, Floor, Hedge, NamedTarget, OnUnknown, Retries, Route, Shadow, Strategy,
+    TimeLimits, Unit, WhenAllRest,
+};
+use crate::suggestion;
+use crate::variable::Phase;
+
+/// Most targets of a route and arms of an experiment.
+const MAX_TARGETS: usize = 64;
+/// Largest weight: enough for millionths.
+const MAX_WEIGHT: u32 = 1_000_000;
+/// Rounds of attempts after the first.
+const MAX_RETRIES: u32 = 10;
+
+/// One entry of `routes`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteSource {
+    id: Spanned<String>,
+    alias: Spanned<String>,
+    #[serde(default)]
+    when: Option<Spanned<WhenSource>>,
+    #[serde(default)]
+    strategy: Strategy,
+    targets: Spanned<Vec<Spanned<TargetSource>>>,
+    #[serde(default)]
+    floor: Option<Spanned<Share>>,
+    #[serde(default)]
+    on_unknown: Option<Spanned<OnUnknown>>,
+    #[serde(default)]
+    hedge: Option<Spanned<Hedge>>,
+    #[serde(default)]
+    shadow: Option<Spanned<Shadow>>,
+    #[serde(default)]
+    retries: Option<Spanned<Retries>>,
+    #[serde(default)]
+    timeouts: TimeLimits,
+    #[serde(default)]
+    when_all_rest: Option<WhenAllRest>,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+}
+
+/// One entry of `experiments`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExperimentSource {
+    id: Spanned<String>,
+    alias: Spanned<String>,
+    #[serde(default)]
+    when: Option<Spanned<WhenSource>>,
+    unit: Spanned<String>,
+    /// The id, if there is none.
+    #[serde(default)]
+    salt: Option<String>,
+    arms: Spanned<Vec<Spanned<ArmSource>>>,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArmSource {
+    name: Spanned<String>,
+    weight: Spanned<u32>,
+    #[serde(default)]
+    target: Option<Spanned<String>>,
+    #[serde(default)]
+    route: Option<Spanned<String>>,
+}
+
+/// `provider/model`, or `{target: provider/model, weight: 80}`.
+#[derive(Debug)]
+struct TargetSource {
+    target: String,
+    weight: Option<u32>,
+}
+
+/// What the two sections come to.
+pub(super) fn compile(
+    compiler: &mut Compiler<'_>,
+    routes: &[Spanned<RouteSource>],
+    experiments: &[Spanned<ExperimentSource>],
+) -> Result<(Vec<Route>, Vec<Experiment>), BundleError> {
+    let mut compiled: Vec<Route> = Vec::with_capacity(routes.len());
+    let mut unconditional: BTreeMap<&str, &str> = BTreeMap::new();
+    for route in routes {
+        let RouteSource { id, alias, when, .. } = &route.value;
+        compiler.unique(id)?;
+        if let Some(before) = unconditional.get(alias.value.as_str()) {
+            let message = format!(
+                "route `{}` can never match: route `{before}` before it takes every call to `{}`; give that one a `when`, or \
+                 put it last",
+                id.value, alias.value
+            );
+            return Err(BundleError::new(id.referenced, message));
+        }
+        if when.is_none() {
+            unconditional.insert(&alias.value, &id.value);
+        }
+        compiled.push(route.value.compile(compiler)?);
+    }
+    refuse_cycles(&compiled)?;
+    let mut arms = Vec::with_capacity(experiments.len());
+    for experiment in experiments {
+        compiler.unique(&experiment.value.id)?;
+        arms.push(experiment.value.compile(compiler, &compiled)?);
+    }
+    Ok((compiled, arms))
+}
+
+impl RouteSource {
+    fn compile(&self, compiler: &Compiler<'_>) -> Result<Route, BundleError> {
+        let RouteSource { id, alias, targets, .. } = self;
+        is_alias(alias)?;
+        let (route, many) = (&id.value, self.strategy == Strategy::Weighted);
+        if targets.value.is_empty() || targets.value.len() > MAX_TARGETS {
+            let message = format!("route `{route}` has {} targets; name 1 to {MAX_TARGETS}", targets.value.len());
+            return Err(BundleError::new(targets.referenced, message));
+        }
+        if self.strategy == Strategy::Single && targets.value.len() > 1 {
+            let message = format!(
+                "route `{route}` is `single` and has {} targets; name one, or write `strategy: fallback`",
+                targets.value.len()
+            );
+            return Err(BundleError::new(targets.referenced, message));
+        }
+        let mut named: Vec<NamedTarget> = Vec::with_capacity(targets.value.len());
+        for source in &targets.value {
+            let target = named_target(&source.value.target, source.referenced, source.value.weight.unwrap_or(1))?;
+            if source.value.weight.is_some() && !many {
+                let message = format!("route `{route}` has weights and is not `strategy: weighted`");
+                return Err(BundleError::new(source.referenced, message));
+            }
+            if named.iter().any(|known| known.name == target.name) {
+                let message = format!("route `{route}` names the target `{}` twice", target.name);
+                return Err(BundleError::new(source.referenced, message));
+            }
+            named.push(target);
+        }
+        if many && named.iter().all(|target| target.weight == 0) {
+            let message = format!("all weights of route `{route}` are zero, so it leads nowhere");
+            return Err(BundleError::new(targets.referenced, message));
+        }
+        let when = self.when.as_ref().map(|when| compiler.conditions(when, Phase::Route)).transpose()?;
+        Ok(Route { id: route.clone(), alias: alias.value.clone(), targets: named, conduct: self.conduct()?, when })
+    }
+
+    fn conduct(&self) -> Result<Conduct, BundleError> {
+        if let Some(hedge) = self.hedge.as_ref().filter(|hedge| !(1..=3).contains(&hedge.value.max)) {
+            let message = format!("`max: {}` is not a number of second attempts; write 1 to 3", hedge.value.max);
+            return Err(BundleError::new(hedge.referenced, message));
+        }
+        if let Some(retries) = self.retries.as_ref().filter(|retries| retries.value.max > MAX_RETRIES) {
+            let message = format!("`max: {}` is too many retries; write at most {MAX_RETRIES}", retries.value.max);
+            return Err(BundleError::new(retries.referenced, message));
+        }
+        if let Some(shadow) = &self.shadow {
+            is_target(&shadow.value.to, shadow.referenced)?;
+        }
+        Ok(Conduct {
+            strategy: self.strategy,
+            floor: self.floor()?,
+            hedge: self.hedge.as_ref().map(|hedge| hedge.value),
+            shadow: self.shadow.as_ref().map(|shadow| shadow.value.clone()),
+            retries: self.retries.as_ref().map(|retries| retries.value),
+            timeouts: self.timeouts,
+            when_all_rest: self.when_all_rest,
+        })
+    }
+
+    fn floor(&self) -> Result<Option<Floor>, BundleError> {
+        let is_quality = self.strategy == Strategy::Quality;
+        match (is_quality, &self.floor, &self.on_unknown) {
+            (true, Some(floor), on_unknown) => {
+                let on_unknown = on_unknown.as_ref().map(|unknown| unknown.value).unwrap_or_default();
+                Ok(Some(Floor { at: floor.value, on_unknown }))
+            }
+            (true, None, _) => {
+                let message = format!(
+                    "route `{}` goes by quality and has no `floor`; write the least, such as 0.5",
+                    self.id.value
+                );
+                Err(BundleError::new(self.id.referenced, message))
+            }
+            (false, Some(floor), _) => {
+                Err(BundleError::new(floor.referenced, "`floor` is for `strategy: quality` alone; remove it"))
+            }
+            (false, None, Some(unknown)) => {
+                Err(BundleError::new(unknown.referenced, "`on_unknown` is for `strategy: quality` alone; remove it"))
+            }
+            (false, None, None) => Ok(None),
+        }
+    }
+}
+
+impl ExperimentSource {
+    fn compile(&self, compiler: &Compiler<'_>, routes: &[Route]) -> Result<Experiment, BundleError> {
+        is_alias(&self.alias)?;
+        let id = &self.id.value;
+        if self.arms.value.len() < 2 || self.arms.value.len() > MAX_TARGETS {
+            let message = format!("experiment `{id}` has {} arms; name 2 to {MAX_TARGETS}", self.arms.value.len());
+            return Err(BundleError::new(self.arms.referenced, message));
+        }
+        let mut arms: Vec<Arm> = Vec::with_capacity(self.arms.value.len());
+        for arm in &self.arms.value {
+            let compiled = arm.value.compile(routes, &self.alias.value)?;
+            if arms.iter().any(|known| known.name == compiled.name) {
+                let message = format!("experiment `{id}` has two arms `{}`", compiled.name);
+                return Err(BundleError::new(arm.value.name.referenced, message));
+            }
+            arms.push(compiled);
+        }
+        if arms.iter().all(|arm| arm.weight == 0) {
+            let message = format!("all weights of experiment `{id}` are zero, so nobody takes part");
+            return Err(BundleError::new(self.arms.referenced, message));
+        }
+        Ok(Experiment {
+            id: id.clone(),
+            alias: self.alias.value.clone(),
+            unit: unit(&self.unit)?,
+            salt: self.salt.clone().unwrap_or_else(|| id.clone()),
+            arms,
+            when: self.when.as_ref().map(|when| compiler.conditions(when, Phase::Experiment)).transpose()?,
+        })
+    }
+}
+
+impl ArmSource {
+    fn compile(&self, routes: &[Route], alias: &str) -> Result<Arm, BundleError> {
+        let name = self.name.value.clone();
+        if name.is_empty() || name.len() > 100 {
+            return Err(BundleError::new(self.name.referenced, "the name of an arm has 1 to 100 bytes"));
+        }
+        if self.weight.value > MAX_WEIGHT {
+            let message = format!("a weight of {} is too large; write at most {MAX_WEIGHT}", self.weight.value);
+            return Err(BundleError::new(self.weight.referenced, message));
+        }
+        let to = match (&self.target, &self.route) {
+            (Some(target), None) => {
+                if target.value == alias {
+                    let message = format!("arm `{name}` leads back to `{alias}`, whose calls are divided here");
+                    return Err(BundleError::new(target.referenced, message));
+                }
+                ArmTarget::Target(named_target(&target.value, target.referenced, 1)?)
+            }
+            (None, Some(route)) => {
+                let found = routes.iter().position(|known| known.id == route.value).ok_or_else(|| {
+                    let meant = suggestion::phrase(&route.value, routes.iter().map(|route| route.id.as_str()));
+                    BundleError::new(route.referenced, format!("no route has the id `{}`{meant}", route.value))
+                })?;
+                ArmTarget::Route(found)
+            }
+            _ => {
+                let message = format!("arm `{name}` has either a `target` or a `route`");
+                return Err(BundleError::new(self.name.referenced, message));
+            }
+        };
+        Ok(Arm { name, weight: self.weight.value, to })
+    }
+}
+
+fn is_alias(alias: &Spanned<String>) -> Result<(), BundleError> {
+    if alias.value.is_empty() || alias.value.len() > 200 || alias.value.contains(['*', ' ']) {
+        let message = format!("`{}` is not what callers write as a model; name one alias", alias.value);
+        return Err(BundleError::new(alias.referenced, message));
+    }
+    Ok(())
+}
+
+fn is_target(target: &str, at: Location) -> Result<(), BundleError> {
+    let is_one = !target.is_empty() && target.len() <= 256 && !target.contains(['*', ' ']) && !target.starts_with('/');
+    if is_one && !target.ends_with('/') {
+        return Ok(());
+    }
+    let message = format!("`{target}` is not a target; write `PROVIDER/MODEL`, or an alias of the configuration");
+    Err(BundleError::new(at, message))
+}
+
+fn named_target(target: &str, at: Location, weight: u32) -> Result<NamedTarget, BundleError> {
+    is_target(target, at)?;
+    if weight > MAX_WEIGHT {
+        let message = format!("a weight of {weight} is too large; write at most {MAX_WEIGHT}");
+        return Err(BundleError::new(at, message));
+    }
+    Ok(NamedTarget { name: target.to_owned(), weight, line: at.line().max(1), column: at.column().max(1) })
+}
+
+fn unit(source: &Spanned<String>) -> Result<Unit, BundleError> {
+    const UNITS: [&str; 4] = ["user", "conversation", "key", "metadata.NAME"];
+    match source.value.as_str() {
+        "user" => Ok(Unit::User),
+        "conversation" => Ok(Unit::Conversation),
+        "key" => Ok(Unit::Key),
+        other => match other.strip_prefix("metadata.").filter(|name| !name.is_empty()) {
+            Some(name) => Ok(Unit::Metadata(name.to_owned())),
+            None => {
+                let meant = suggestion::phrase(other, UNITS);
+                let message = format!("`{other}` is not what an experiment can assign{meant}");
+                let advice = "it is `user`, `conversation`, `key` or `metadata.NAME`";
+                Err(BundleError::new(source.referenced, format!("{message}; {advice}")))
+            }
+        },
+    }
+}
+
+/// Routes that lead back to where they come from, by way of aliases that the bundle itself routes.
+fn refuse_cycles(routes: &[Route]) -> Result<(), BundleError> {
+    let leads_to = |alias: &str| -> Vec<&NamedTarget> {
+        routes.iter().filter(|route| route.alias == alias).flat_map(|route| &route.targets).collect()
+    };
+    for route in routes {
+        for target in &route.targets {
+            let mut seen: Vec<&str> = vec![&target.name];
+            let mut open: Vec<&str> = vec![&target.name];
+            while let Some(alias) = open.pop() {
+                if alias == route.alias {
+                    return Err(cycle(route, target));
+                }
+                for next in leads_to(alias) {
+                    if !seen.contains(&next.name.as_str()) {
+                        seen.push(&next.name);
+                        open.push(&next.name);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cycle(route: &Route, target: &NamedTarget) -> BundleError {
+    let (id, alias, name) = (&route.id, &route.alias, &target.name);
+    let message = if alias == name {
+        format!("route `{id}` of `{alias}` leads to `{alias}` itself; name a `PROVIDER/MODEL`")
+    } else {
+        format!("route `{id}` leads from `{alias}` to `{name}` and from there back to `{alias}`; break the circle")
+    };
+    BundleError { line: target.line, column: target.column, message }
+}
+
+impl Bundle {
+    /// Every target that a route, a shadow or an arm names, with its place.
+    pub fn named_targets(&self) -> impl Iterator<Item = &NamedTarget> {
+        let of_arms = self.experiments.iter().flat_map(|experiment| &experiment.arms);
+        let of_arms = of_arms.filter_map(|arm| match &arm.to {
+            ArmTarget::Target(target) => Some(target),
+            ArmTarget::Route(_) => None,
+        });
+        self.routes.iter().flat_map(|route| &route.targets).chain(of_arms)
+    }
+
+    /// Checks the targets against a configuration: `known` says whether it has one of this name, `names` are those that may
+    /// have been meant, and `leads_to` are the targets of its aliases, by alias.
+    ///
+    /// # Errors
+    /// [`BundleError`] at the first target that is unknown or leads in a circle.
+    pub fn check_targets(
+        &self,
+        known: impl Fn(&str) -> bool,
+        names: &[String],
+        leads_to: &BTreeMap<String, Vec<String>>,
+    ) -> Result<(), BundleError> {
+        for target in self.named_targets() {
+            if !known(&target.name) && !self.has_route_for(&target.name) {
+                let meant = suggestion::phrase(&target.name, names.iter().map(String::as_str));
+                let message =
+                    format!("`{}` is neither a model of a configured provider nor an alias{meant}", target.name);
+                return Err(BundleError { line: target.line, column: target.column, message });
+            }
+        }
+        for route in &self.routes {
+            for target in &route.targets {
+                let mut open: Vec<&str> = vec![&target.name];
+                let mut seen: HashSet<&str> = open.iter().copied().collect();
+                while let Some(alias) = open.pop() {
+                    if alias == route.alias {
+                        return Err(cycle(route, target));
+                    }
+                    let own = self.routes.iter().filter(|route| route.alias == alias);
+                    let own = own.flat_map(|route| route.targets.iter().map(|target| target.name.as_str()));
+                    let configured = leads_to.get(alias).into_iter().flatten().map(String::as_str);
+                    open.extend(own.chain(configured).filter(|name| seen.insert(name)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for TargetSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Weighted {
+            target: String,
+            weight: u32,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = TargetSource;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`PROVIDER/MODEL` or `{target: PROVIDER/MODEL, weight: 80}`")
+            }
+            fn visit_str<E>(self, target: &str) -> Result<TargetSource, E> {
+                Ok(TargetSource { target: target.to_owned(), weight: None })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetSource, A::Error> {
+                let Weighted { target, weight } = Weighted::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(TargetSource { target, weight: Some(weight) })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}

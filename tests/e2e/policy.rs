@@ -1,0 +1,148 @@
+//! Bundles change while calls are under way: none is broken off, each row names the bundle that decided, and a bad bundle
+//! changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Api, Tollgate, chat_request, eventually};
+
+/// A bundle whose only rule is called as the bundle is, so that a row shows which one decided.
+fn bundle(name: &str) -> String {
+    format!(
+        "apiVersion: tollgate/v1\nbundle: {{name: {name}}}\naccess:\n  - {{id: rule-{name}, when: \"true\", allow: {{}}}}\n"
+    )
+}
+
+#[test]
+fn bundles_change_under_load_and_every_row_carries_the_hash_of_the_one_that_decided() {
+    let files = [
+        ("tollgate.yaml", "log: {flush_seconds: 1}\n"),
+        ("one.yaml", &bundle("one")),
+        ("two.yaml", &bundle("two")),
+        ("bad.yaml", &bundle("bad").replace("when", "whne")),
+    ];
+    let tollgate = Tollgate::with_files(&files, &[]);
+    let file = |name: &str| tollgate.folder().join(name).to_str().unwrap().to_owned();
+    let activate = |name: &str, reason: &str| {
+        tollgate
+            .command()
+            .args(["policy", "activate", &file(name), "--author", "ada", "--reason", reason])
+            .output()
+            .unwrap()
+    };
+    let stop = AtomicBool::new(false);
+    let calls = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4)
+            .map(|place| {
+                scope.spawn({
+                    let (gateway, stop) = (tollgate.gateway(), &stop);
+                    move || call_until(&gateway, stop, place % 2 == 0)
+                })
+            })
+            .collect();
+        for turn in 0..6 {
+            let name = if turn % 2 == 0 { "one.yaml" } else { "two.yaml" };
+            let done = activate(name, &format!("turn {turn}"));
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            let refused = activate("bad.yaml", "a mistake");
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && said.contains("`whne`; did you mean `when`?"), "{said}");
+            std::thread::sleep(Duration::from_millis(700));
+        }
+        stop.store(true, Ordering::Relaxed);
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum::<i64>()
+    });
+    assert!(calls > 100, "only {calls} calls");
+    let rows = "select count(*) from interactions where operation = 'chat'";
+    tollgate.await_count(rows, calls);
+    tollgate.await_count(&format!("{rows} and outcome = 'success'"), calls);
+
+    let console = tollgate.console();
+    let sql = "select policy_bundle_hash as hash, decision_reasons from interactions where operation = 'chat'";
+    let mut seen: BTreeMap<String, (String, u32)> = BTreeMap::new();
+    for row in console.rows(sql) {
+        let rule = row["decision_reasons"][0]["rule"].as_str().unwrap().to_owned();
+        let known = seen.entry(row["hash"].as_str().unwrap().to_owned()).or_insert((rule.clone(), 0));
+        assert_eq!(known.0, rule, "one hash, one bundle");
+        known.1 += 1;
+    }
+    println!("calls by bundle: {seen:?}");
+    let listed: Value = serde_json::from_str(&tollgate.run(&["--json", "policy", "list"])).unwrap();
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 6, "a bundle that is refused is no revision");
+    assert_eq!((&listed[0]["author"], &listed[0]["reason"]), (&"ada".into(), &"turn 5".into()));
+    for name in ["one", "two"] {
+        let hash = listed.iter().find(|put| put["name"] == name).unwrap()["hash"].as_str().unwrap();
+        assert_eq!(seen[hash].0, format!("rule-{name}"));
+    }
+    tollgate.await_count("select count(*) from control_events where action = 'bundle.activated' and actor = 'ada'", 6);
+}
+
+/// Calls until it is told to stop; every call must be answered whole.
+fn call_until(gateway: &Api, stop: &AtomicBool, streamed: bool) -> i64 {
+    let mut request = chat_request("sandbox/small", "Count to three.");
+    request["stream"] = streamed.into();
+    let mut calls = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let answer = gateway.post("/v1/chat/completions", &request);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(!streamed || answer.text().contains("data: [DONE]"), "{}", answer.text());
+        calls += 1;
+    }
+    calls
+}
+
+#[test]
+fn a_bundle_can_be_taken_back_and_compared() {
+    let (one, two) = (bundle("one"), bundle("two"));
+    let tollgate = Tollgate::with_files(&[("tollgate.yaml", ""), ("one.yaml", &one), ("two.yaml", &two)], &[]);
+    let file = |name: &str| tollgate.folder().join(name).to_str().unwrap().to_owned();
+    tollgate.run(&["policy", "activate", &file("one.yaml"), "--reason", "first"]);
+    let changes = tollgate.run(&["policy", "diff", &file("two.yaml")]);
+    assert_eq!(
+        changes,
+        "bundle\n  ~\n      name: one → two\naccess\n  - rule-one\n      allow: {}\n      when: true\n  + rule-two\n      \
+         allow: {}\n      when: true\n"
+    );
+    tollgate.run(&["policy", "activate", &file("two.yaml"), "--reason", "second"]);
+    assert_eq!(tollgate.run(&["policy", "show"]).trim(), two.trim());
+    tollgate.run(&["policy", "rollback", "--reason", "too strict"]);
+    assert_eq!(tollgate.run(&["policy", "show"]).trim(), one.trim());
+    assert_eq!(tollgate.run(&["policy", "diff", &file("one.yaml")]), "");
+    let listed: Value = serde_json::from_str(&tollgate.run(&["--json", "policy", "list"])).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    let reason = listed[0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("rolled back from ") && reason.ends_with(": too strict"), "{reason}");
+    let to = listed[1]["revision"].to_string();
+    tollgate.run(&["policy", "rollback", "--to", &to, "--reason", "after all"]);
+    assert_eq!(tollgate.run(&["policy", "show"]).trim(), two.trim());
+}
+
+#[test]
+fn the_configured_file_is_taken_up_when_it_changes_and_kept_out_when_it_is_bad() {
+    let files =
+        [("tollgate.yaml", "log: {flush_seconds: 1}\npolicies: bundle.yaml\n"), ("bundle.yaml", &bundle("one"))];
+    let tollgate = Tollgate::with_files(&files, &[]);
+    let (gateway, path) = (tollgate.gateway(), tollgate.folder().join("bundle.yaml"));
+    let status = || gateway.chat("sandbox/small", "hello").status;
+    assert_eq!(status(), 200);
+
+    std::fs::write(&path, bundle("one").replace("access:", "acess:")).unwrap();
+    let refused = "select count(*) from control_events where action = 'bundle.refused'";
+    tollgate.await_count(refused, 1);
+    assert_eq!(status(), 200, "the bundle that was in force still is");
+    let said = tollgate.console().rows("select detail from control_events where action = 'bundle.refused'").remove(0);
+    assert!(said["detail"].as_str().unwrap().contains("line 3, column 1: unknown field `acess`"), "{said}");
+
+    std::fs::write(&path, bundle("two").replace("\"true\"", "\"principal.team == 'nobody'\"")).unwrap();
+    eventually("the new bundle denies", Duration::from_secs(10), || (status() == 403).then_some(()));
+    std::fs::write(&path, bundle("one")).unwrap();
+    eventually("and the old one allows again", Duration::from_secs(10), || (status() == 200).then_some(()));
+
+    let refused = tollgate.command().args(["policy", "rollback", "--reason", "x"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("edit that file instead"), "{said}");
+}
