@@ -9,26 +9,28 @@ use serde_json::{Value, json};
 use crate::support::{Api, Browser, Forwarder, OidcProvider, Page, Tollgate, eventually, free_port};
 
 const SECRET: &str = "a secret of the tests & nobody else's";
-/// Where the provider sends people back to; the browser of the test goes to the console's real address instead.
-const CONSOLE: &str = "http://127.0.0.1:9";
 
-fn with_provider(provider: &OidcProvider) -> Tollgate {
+fn with_provider(provider: &OidcProvider, console_port: u16) -> Tollgate {
     let yaml = format!(
-        "server: {{console_url: \"{CONSOLE}\"}}\nlog: {{flush_seconds: 1}}\nauth:\n  oidc:\n    issuer: \"{}\"\n    \
+        "log: {{flush_seconds: 1}}\nauth:\n  oidc:\n    issuer: \"{}\"\n    \
          client_id: tollgate\n    client_secret: \"${{CLIENT_SECRET}}\"\n    name: Acme\n    organisation: acme\n    \
          roles: {{eng: developer, books: finance, ops: admin}}\n    teams: {{eng: red}}\n",
         provider.issuer
     );
-    Tollgate::with_files(&[("tollgate.yaml", &yaml)], &[("CLIENT_SECRET", SECRET)])
+    let mut tollgate = Tollgate::at_rest(&[("tollgate.yaml", &yaml)], &[("CLIENT_SECRET", SECRET)]);
+    tollgate.console_address = format!("127.0.0.1:{console_port}");
+    tollgate.resume();
+    tollgate
 }
 
-fn provider() -> OidcProvider {
+fn provider(console_port: u16) -> OidcProvider {
     let people = json!({
         "ann": {"groups": ["eng"], "name": "Ann", "preferred_username": "ann", "email": "ann@acme.test"},
         "bob": {"groups": ["kitchen"], "preferred_username": "bob"},
         "cat": {"groups": ["books", "eng"], "preferred_username": "cat"},
     });
-    OidcProvider::start(SECRET, &format!("{CONSOLE}/login/oidc/callback"), &people.to_string())
+    let back = format!("http://127.0.0.1:{console_port}/login/oidc/callback");
+    OidcProvider::start(SECRET, &back, &people.to_string())
 }
 
 /// Signs `name` in and returns the page they come to, and where the provider had sent them.
@@ -36,14 +38,14 @@ fn sign_in(tollgate: &Tollgate, browser: &mut Browser, name: &str) -> (Page, Str
     let begun = browser.get(&format!("{}/login/oidc?next=/costs", tollgate.console_url));
     assert_eq!(begun.status, 303, "{}", begun.text);
     let back = browser.sign_in_at_provider(&begun.location, name);
-    let back = back.replacen(CONSOLE, &tollgate.console_url, 1);
     (browser.get(&back), back)
 }
 
 #[test]
 fn people_come_in_through_a_provider_with_the_role_of_their_groups() {
-    let mut provider = provider();
-    let tollgate = with_provider(&provider);
+    let console_port = free_port();
+    let mut provider = provider(console_port);
+    let tollgate = with_provider(&provider, console_port);
     let console = &tollgate.console_url;
     let login = Browser::new().get(&format!("{console}/login"));
     assert!(login.text.contains("Sign in with Acme") && !login.text.contains("does not answer"), "{}", login.text);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use ureq::Agent;
@@ -13,6 +13,8 @@ use super::free_port;
 /// The provider, which ends with this value.
 pub(crate) struct OidcProvider {
     child: Child,
+    /// Held: what it says later goes nowhere otherwise, and it would end.
+    _said: BufReader<ChildStdout>,
     pub(crate) issuer: String,
 }
 
@@ -34,10 +36,10 @@ impl OidcProvider {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (mut said, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+        said.read_line(&mut line).unwrap();
         let listening: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it said: {line}"));
-        OidcProvider { child, issuer: listening["issuer"].as_str().unwrap().to_owned() }
+        OidcProvider { child, _said: said, issuer: listening["issuer"].as_str().unwrap().to_owned() }
     }
 
     pub(crate) fn stop(&mut self) {
