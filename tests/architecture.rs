@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("interaction", &[]),
     ("policy", &["interaction"]),
     ("provider", &["interaction"]),
+    ("identity", &[]),
     ("wal", &["interaction"]),
     ("metastore", &["interaction", "policy"]),
     ("flush", &["interaction", "wal"]),
@@ -21,15 +22,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("search", &["interaction", "flush", "lake"]),
     ("analytics", &["interaction", "policy", "flush", "lake"]),
     ("evidence", &["interaction", "lake", "analytics", "search"]),
-    ("gateway", &["interaction", "policy", "provider", "wal"]),
-    ("console", &["interaction", "policy", "metastore", "analytics", "search", "evidence"]),
+    ("gateway", &["interaction", "policy", "provider", "wal", "identity"]),
+    ("console", &["interaction", "policy", "metastore", "analytics", "search", "evidence", "identity"]),
     ("config", &["interaction", "policy", "provider", "wal", "flush", "gateway"]),
     ("sidecar", &["interaction", "policy", "provider", "wal", "flush", "gateway", "config"]),
     ("testkit", &["interaction"]),
 ];
 
 /// Crates that do no I/O at all, and what they must therefore never reach.
-const PURE: &[&str] = &["interaction", "policy", "provider"];
+const PURE: &[&str] = &["interaction", "policy", "provider", "identity"];
 const IO: &[&str] = &["tokio", "hyper", "object_store", "sqlx", "socket2", "mio"];
 
 /// What the proxy must never link, and the crates that make it up.

@@ -19,6 +19,7 @@ mod clients;
 mod compat;
 mod configuration;
 mod costs;
+mod identity;
 mod kill;
 mod loop_around;
 mod models;

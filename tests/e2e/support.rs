@@ -1,15 +1,19 @@
 //! Servers under test. Each is a child process on free ports with a data directory of its own, and ends with its test.
 
 mod client;
+mod forwarder;
 mod node;
 mod object_store;
+mod oidc;
 mod python;
 mod scripted;
 mod server;
 
 pub(crate) use client::{Answer, Api, chat_request};
+pub(crate) use forwarder::Forwarder;
 pub(crate) use node::Node;
 pub(crate) use object_store::ObjectStore;
+pub(crate) use oidc::{Browser, OidcProvider, Page};
 pub(crate) use python::Python;
 pub(crate) use scripted::Scripted;
 pub(crate) use server::{Mock, Sidecar, Tollgate, Witness};

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, JoinType, Result, ScalarValue};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::functions::expr_fn::coalesce;
@@ -26,7 +27,7 @@ const CORRECTED_COST: &str = "corrected_cost_usd";
 const CORRECTED_PRICE: &str = "corrected_price_id";
 
 /// The view. Without corrections it costs no more than the table.
-pub(crate) fn costs(interactions: Arc<LogTable>, corrections: &Arc<LogTable>) -> Result<ViewTable> {
+pub(crate) fn costs(interactions: Arc<dyn TableProvider>, corrections: &Arc<LogTable>) -> Result<ViewTable> {
     let calls = LogicalPlanBuilder::scan(Table::Interactions.folder(), provider_as_source(interactions), None)?;
     let is_corrected = !corrections.is_empty();
     let calls = if is_corrected {

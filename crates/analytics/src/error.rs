@@ -83,6 +83,9 @@ pub enum SqlError {
         /// Its name, such as `COPY`.
         statement: String,
     },
+    /// SQL by a reader for whom only some teams' calls exist.
+    #[error("SQL is answered from the calls of all teams, which this reader may not see; use the reports instead")]
+    Bounded,
     /// The text is not SQL.
     #[error("the query is not valid SQL: {message}")]
     Syntax {
@@ -134,6 +137,7 @@ impl SqlError {
             SqlError::Empty => "sql_empty",
             SqlError::Several { .. } => "sql_several_statements",
             SqlError::Refused { .. } => "sql_statement_refused",
+            SqlError::Bounded => "sql_bounded",
             SqlError::Syntax { .. } => "sql_syntax",
             SqlError::Plan { .. } => "sql_plan",
             SqlError::TimedOut { .. } => "query_timeout",

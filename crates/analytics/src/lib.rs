@@ -17,9 +17,11 @@ mod statement;
 pub mod statistics;
 mod table;
 mod view;
+mod visibility;
 
 pub use error::{AnalyticsError, ReportError, SqlError};
 pub use query::{QueryLimits, QueryResult};
 pub use session::{Analytics, AnalyticsSettings};
 pub use signals::SignalsState;
 pub use view::Reading;
+pub use visibility::Visibility;

@@ -64,6 +64,9 @@ impl Reading {
     pub fn sql(&self, sql: &str, limits: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>> {
         let (reading, sql) = (self.clone(), sql.to_owned());
         async move {
+            if reading.tables.visibility.teams().is_some() {
+                return Err(SqlError::Bounded);
+            }
             let statement = statement::read_only(&sql)?;
             let engine = Arc::clone(&reading.engine);
             let turn = async {

@@ -39,6 +39,7 @@ use crate::query::{QueryLimits, QueryResult};
 use crate::signals::{SignalsCache, SignalsState};
 use crate::table::{LogTable, StorePlace};
 use crate::view::Reading;
+use crate::visibility::Visibility;
 
 /// Scheme and host of the lake's store inside the engine. No other store has an address.
 const STORE_ADDRESS: &str = "tollgate-lake://store";
@@ -232,13 +233,15 @@ impl Engine {
         let schema = MemorySchemaProvider::new();
         for (kind, table) in tables.all.iter() {
             let provider: Arc<dyn TableProvider> = match kind {
+                Table::Interactions => tables.visibility.calls(Arc::clone(table) as _)?,
                 Table::Payloads => Arc::new(conversation::payloads(Arc::clone(table), &self.messages)?),
                 _ => Arc::clone(table) as _,
             };
             schema.register_table(kind.folder().to_owned(), provider)?;
         }
         if let (Some(calls), Some(corrections)) = (tables.of(Table::Interactions), tables.of(Table::PriceCorrections)) {
-            schema.register_table(COSTS.to_owned(), Arc::new(costs::costs(Arc::clone(calls), corrections)?))?;
+            let calls = tables.visibility.calls(Arc::clone(calls) as _)?;
+            schema.register_table(COSTS.to_owned(), Arc::new(costs::costs(calls, corrections)?))?;
         }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(schema))?;
@@ -296,6 +299,7 @@ impl Drop for Engine {
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     pub(crate) all: Arc<[(Table, Arc<LogTable>)]>,
+    pub(crate) visibility: Visibility,
 }
 
 impl Tables {

@@ -14,6 +14,7 @@ use tollgate_lake::{DataFile, LakeSnapshot};
 use crate::report::AsOf;
 use crate::session::{Engine, Tables};
 use crate::table::LogTable;
+use crate::visibility::Visibility;
 
 /// The log at one moment. Everything asked of it is answered from the same rows, however long it is kept.
 #[derive(Clone)]
@@ -34,8 +35,16 @@ impl Reading {
             let hot = hot.chunks.iter().map(|chunk| chunk.batches.of(table).clone()).collect();
             (table, Arc::new(LogTable::new(table, files, hot, place)))
         };
-        let tables = Tables { all: Table::ALL.map(table).into() };
+        let tables = Tables { all: Table::ALL.map(table).into(), visibility: Visibility::everything() };
         Reading { engine, lake, hot, tables, up_to: None }
+    }
+
+    /// The same moment for a reader for whom only some calls exist. Reports and the tables `interactions` and `costs` are of
+    /// these alone, and SQL is refused.
+    #[must_use]
+    pub fn seen_by(mut self, visibility: Visibility) -> Self {
+        self.tables.visibility = visibility;
+        self
     }
 
     /// What it was taken from.

@@ -82,6 +82,8 @@ impl Config {
             ack: ack_mode(config.log.ack),
             log_position,
             ledger: config.ledger_settings(),
+            jwt: config.issuers.clone(),
+            trusted_proxies: config.server.proxies(),
             breaker: config.routing.breaker.settings(),
             retries: config.routing.retries.as_ref().map(|retries| retries.value).unwrap_or_default(),
             when_all_rest: config.routing.when_all_rest,

@@ -4,6 +4,7 @@
 //! Both binaries read the same file; a sidecar ignores what only the all-in-one has. The types here are the file as
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
+mod auth;
 mod confidential;
 mod control;
 mod gateway;
@@ -29,6 +30,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
+pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use ledger::{Alerts, LedgerDown, Webhook};
@@ -67,6 +69,8 @@ pub struct Config {
     pub policies: Option<Spanned<String>>,
     /// Prices beside those that come with the program.
     pub catalog: PriceSettings,
+    /// Who may come in beside those with a key, a link or a token of ours.
+    pub auth: Auth,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
     /// Redis or Valkey server on which several gateways keep their budgets and limits together: `redis://HOST:PORT/DB`.
@@ -79,6 +83,10 @@ pub struct Config {
     pub alerts: Alerts,
     /// What `tollgate witness` listens on and cosigns.
     pub witness: Witness,
+    /// Issuers of tokens as the gateway takes them, their files of keys read.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub issuers: Vec<tollgate_gateway::JwtIssuer>,
     /// Where the file stands; relative paths in it start there.
     #[serde(skip)]
     #[schemars(skip)]
@@ -195,12 +203,15 @@ impl Config {
         config.log.expand(&environment)?;
         config.control.expand(&environment)?;
         config.expand_ledger(&environment)?;
+        config.auth.expand(&environment)?;
         config.add_default_providers(presets, &environment);
         config.complete_providers(presets, &environment)?;
         config.server.check()?;
         config.log.check()?;
         config.control.check()?;
         config.check_ledger()?;
+        config.auth.check()?;
+        config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
         config.routing.check()?;
         for (alias, model) in &config.models {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use tollgate_policy::bundle::BundleError as SourceError;
+use tollgate_policy::key::Network;
 
 use super::{mistake, unwritten};
 
@@ -23,6 +24,10 @@ pub struct Server {
     /// Address of the gateway as its callers reach it, without a path, for the settings on `/setup`; default: the address
     /// it listens on.
     pub gateway_url: Option<String>,
+    /// Proxies in front of the gateway, as addresses or ranges (`10.0.0.0/8`): they are believed when they say in
+    /// `x-forwarded-for` for whom they ask, which keys that are for some addresses only go by.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Spanned<String>>,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Largest request head, in bytes.
@@ -56,6 +61,7 @@ impl Default for Server {
             gateway: unwritten("127.0.0.1:8080"),
             console: unwritten("127.0.0.1:8081"),
             console_url: None,
+            trusted_proxies: Vec::new(),
             gateway_url: None,
             max_body_bytes: 32 * MEBIBYTE,
             max_header_bytes: 64 * 1024,
@@ -79,7 +85,19 @@ impl Server {
         for address in [&self.gateway, &self.console] {
             address_of(address)?;
         }
-        Ok(())
+        self.trusted_proxies.iter().try_for_each(|written| match Network::parse(&written.value) {
+            Some(_) => Ok(()),
+            None => {
+                let message =
+                    format!("`{}` is no address and no range of them; write `10.0.0.7` or `10.0.0.0/8`", written.value);
+                Err(mistake(written.referenced, message))
+            }
+        })
+    }
+
+    /// The proxies that are believed. What is none was refused when the file was read.
+    pub(super) fn proxies(&self) -> Vec<Network> {
+        self.trusted_proxies.iter().filter_map(|written| Network::parse(&written.value)).collect()
     }
 }
 

@@ -1,15 +1,19 @@
 //! Who is asking and what they may do. Every route outside the short public list stands behind [`guard`], which takes a
-//! session cookie or a bearer token, checks the role, and, for changes that rely on the cookie, that they come from one
-//! of our own pages.
+//! session cookie or a bearer token, checks the role against what the address needs, and, for changes that rely on the
+//! cookie, that they come from one of our own pages.
+
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use tollgate_metastore::Role;
+use tollgate_analytics::Visibility;
+use tollgate_metastore::{MetastoreError, Permission, Role, TeamName, TokenHolder};
 
 use crate::error::ConsoleError;
+use crate::ledger::Ledger;
 use crate::params::Params;
 use crate::shell::{Shell, cookie, theme};
 use crate::state::ConsoleState;
@@ -21,37 +25,45 @@ pub const CSRF_HEADER: &str = "x-csrf-token";
 /// Largest request body the console reads.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What a route needs its reader to be allowed to do.
+/// What an address asks of whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// See figures: who called which model when, and what it cost.
-    Facts,
-    /// See what was said.
-    Content,
-    /// Change keys.
-    Manage,
-    /// Download keys, policy and signals, as a sidecar does.
-    Control,
+pub enum Access {
+    /// Nothing, not even a name.
+    Public,
+    /// A session or a token of any role.
+    SignedIn,
+    /// A role with this permission that is not bound to teams: the answer is about everybody.
+    Needs(Permission),
+    /// A role with this permission. One that is bound to teams is answered from their rows alone.
+    OfTeams(Permission),
 }
 
-impl Need {
+impl Access {
     /// Whether `role` is enough.
     #[must_use]
-    pub const fn allows(self, role: Role) -> bool {
+    pub fn admits(self, role: Role) -> bool {
         match self {
-            Need::Facts => matches!(role, Role::Admin | Role::Auditor | Role::Viewer),
-            Need::Content => matches!(role, Role::Admin | Role::Auditor),
-            Need::Manage => matches!(role, Role::Admin),
-            Need::Control => matches!(role, Role::Admin | Role::Sidecar),
+            Access::Public | Access::SignedIn => true,
+            Access::Needs(permission) => role.may(permission) && !role.is_bound_to_teams(),
+            Access::OfTeams(permission) => role.may(permission),
         }
+    }
+
+    /// Whether it is for a change of the control plane.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        use Permission as P;
+        matches!(
+            self,
+            Access::Needs(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy)
+                | Access::OfTeams(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy)
+        )
     }
 
     const fn words(self) -> &'static str {
         match self {
-            Need::Facts => "read the log",
-            Need::Content => "read what was said",
-            Need::Manage => "change keys",
-            Need::Control => "download the control plane",
+            Access::Public | Access::SignedIn => "do this",
+            Access::Needs(permission) | Access::OfTeams(permission) => permission.words(),
         }
     }
 }
@@ -63,17 +75,33 @@ pub struct Reader {
     pub author: String,
     /// What they may do.
     pub role: Role,
+    /// Teams they belong to; a role that is bound to teams sees these and no others.
+    pub teams: Vec<TeamName>,
     /// Token that forms send back; empty for programs, which have no forms.
     pub csrf: String,
     /// Colours they chose.
     pub theme: Option<&'static str>,
+    /// When their session ends; `None` for a token. Microseconds since 1970, UTC.
+    pub ends_at_us: Option<i64>,
+    /// Whether the control plane is away and they are known from before: they may read.
+    pub is_remembered: bool,
 }
 
 impl Reader {
-    /// Whether they may do what `need` asks.
+    /// Whether they may do it.
     #[must_use]
-    pub const fn may(&self, need: Need) -> bool {
-        need.allows(self.role)
+    pub fn may(&self, permission: Permission) -> bool {
+        self.role.may(permission)
+    }
+
+    /// The log as far as it exists for them.
+    #[must_use]
+    pub fn ledger(&self, state: &ConsoleState) -> Arc<dyn Ledger> {
+        if !self.role.is_bound_to_teams() {
+            return Arc::clone(&state.ledger);
+        }
+        let teams = self.teams.iter().map(|name| (name.organisation.clone(), name.team.clone()));
+        state.ledger.only(Visibility::of_teams(teams))
     }
 
     /// The frame of a page for them.
@@ -82,21 +110,37 @@ impl Reader {
         Shell {
             title: title.to_owned(),
             active,
-            role: self.role.to_string(),
+            role: self.role,
             csrf: self.csrf.clone(),
             program: state.settings.program.clone(),
-            may_read_content: self.may(Need::Content),
-            may_manage: self.may(Need::Manage),
+            may_read_content: self.may(Permission::ReadContent),
+            may_manage: self.may(Permission::ChangeKeys),
             theme: self.theme,
+            is_cut_off: self.is_remembered || state.standing.is_away(),
             books: state.instruments.books(),
             alarm: state.instruments.budget_trouble(),
         }
     }
 }
 
+impl ConsoleState {
+    /// Who has this secret: as the metastore says, or as it said before it went away.
+    async fn look_up(
+        &self,
+        secret: &str,
+        ask: impl Future<Output = Result<Option<Reader>, MetastoreError>>,
+    ) -> Result<Option<Reader>, MetastoreError> {
+        let found = self.standing.look_up(secret, self.now_us(), ask, |reader| reader.ends_at_us).await?;
+        Ok(found.map(|found| Reader { is_remembered: found.is_remembered, ..found.what }))
+    }
+}
+
 /// Lets a request through with a [`Reader`] among its extensions, or answers it.
-pub async fn guard(State((state, need)): State<(ConsoleState, Need)>, request: Request, next: Next) -> Response {
-    match admit(&state, need, request).await {
+pub async fn guard(State((state, access)): State<(ConsoleState, Access)>, request: Request, next: Next) -> Response {
+    if access == Access::Public {
+        return next.run(request).await;
+    }
+    match admit(&state, access, request).await {
         Ok(request) => next.run(request).await,
         Err(Refusal::Error(error)) => error.into_response(),
         Err(Refusal::SignIn(to)) => Redirect::to(&to).into_response(),
@@ -115,20 +159,37 @@ impl<E: Into<ConsoleError>> From<E> for Refusal {
     }
 }
 
-async fn admit(state: &ConsoleState, need: Need, request: Request) -> Result<Request, Refusal> {
-    let (reader, request) = match bearer(request.headers()) {
-        Some(token) => {
-            let (id, role) = state.metastore.api_token(token).await?.ok_or(ConsoleError::UnknownToken)?;
-            (Reader { author: format!("console:{role}:{id}"), role, csrf: String::new(), theme: None }, request)
-        }
+async fn admit(state: &ConsoleState, access: Access, request: Request) -> Result<Request, Refusal> {
+    let (mut reader, request) = match bearer(request.headers()) {
+        Some(token) => (by_token(state, token).await?, request),
         None => by_session(state, request).await?,
     };
-    if !reader.may(need) {
-        return Err(ConsoleError::Forbidden { role: reader.role, what: need.words() }.into());
+    if !access.admits(reader.role) {
+        return Err(ConsoleError::Forbidden { role: reader.role, what: access.words() }.into());
     }
+    if reader.is_remembered && access.changes() && changes_something(request.method()) {
+        return Err(MetastoreError::Unavailable { action: access.words() }.into());
+    }
+    reader.theme = theme(request.headers());
     let mut request = request;
     request.extensions_mut().insert(reader);
     Ok(request)
+}
+
+async fn by_token(state: &ConsoleState, token: &str) -> Result<Reader, ConsoleError> {
+    let ask = async {
+        let holder = state.metastore.api_token(token).await?;
+        Ok(holder.map(|TokenHolder { id, role, teams }| Reader {
+            author: format!("console:{role}:{id}"),
+            role,
+            teams,
+            csrf: String::new(),
+            theme: None,
+            ends_at_us: None,
+            is_remembered: false,
+        }))
+    };
+    state.look_up(token, ask).await?.ok_or(ConsoleError::UnknownToken)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -138,23 +199,30 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 async fn by_session(state: &ConsoleState, request: Request) -> Result<(Reader, Request), Refusal> {
-    let id = cookie(request.headers(), SESSION_COOKIE);
-    let session = match id {
-        Some(id) => state.metastore.session(id).await?,
-        None => None,
+    let Some(id) = cookie(request.headers(), SESSION_COOKIE) else { return Err(signed_out(&request)) };
+    let ask = async {
+        let session = state.metastore.session(id).await?;
+        Ok(session.map(|session| Reader {
+            author: session.author(),
+            role: session.role,
+            teams: session.teams,
+            csrf: session.csrf,
+            theme: None,
+            ends_at_us: Some(session.expires_at_us),
+            is_remembered: false,
+        }))
     };
-    let Some(session) = session else { return Err(signed_out(&request)) };
+    let Some(reader) = state.look_up(id, ask).await? else { return Err(signed_out(&request)) };
     let request = match changes_something(request.method()) {
-        true => from_our_page(request, &session.csrf).await?,
+        true => from_our_page(request, &reader.csrf).await?,
         false => request,
     };
-    let theme = theme(request.headers());
-    Ok((Reader { author: session.author(), role: session.role, csrf: session.csrf, theme }, request))
+    Ok((reader, request))
 }
 
 fn signed_out(request: &Request) -> Refusal {
     let path = request.uri().path();
-    if path.starts_with("/api/") || request.method() != Method::GET {
+    if path.starts_with("/api/") || path.starts_with("/scim/") || request.method() != Method::GET {
         return ConsoleError::SignedOut.into();
     }
     let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
@@ -221,10 +289,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_sees_figures_but_not_what_was_said() {
-        assert!(Need::Facts.allows(Role::Viewer) && !Need::Content.allows(Role::Viewer));
-        assert!(Need::Content.allows(Role::Auditor) && !Need::Manage.allows(Role::Auditor));
-        assert!(Need::Control.allows(Role::Sidecar) && !Need::Facts.allows(Role::Sidecar));
+    fn what_is_about_everybody_does_not_open_for_a_role_that_is_bound_to_teams() {
+        assert!(Access::OfTeams(Permission::ReadFigures).admits(Role::Developer));
+        assert!(!Access::Needs(Permission::ReadFigures).admits(Role::Developer));
+        assert!(Access::Needs(Permission::ReadFigures).admits(Role::Viewer));
+        assert!(!Access::Needs(Permission::ReadFigures).admits(Role::Sidecar));
     }
 
     #[test]

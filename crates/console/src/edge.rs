@@ -32,11 +32,18 @@ const ALWAYS: [(HeaderName, &str); 7] = [
 /// Gives a request an id and its response what every response has.
 pub async fn edge(request: Request, next: Next) -> Response {
     let request_id = new_request_id();
+    let is_scim = request.uri().path().starts_with("/scim/");
     let is_api = request.uri().path().starts_with("/api/") || request.uri().path() == "/metrics";
     let theme = theme(request.headers());
     let mut response = next.run(request).await;
     if let Some(note) = response.extensions_mut().remove::<ErrorNote>() {
-        response = if is_api { error_json(&note, &request_id) } else { error_page(&note, &request_id, theme) };
+        response = if is_scim {
+            error_scim(&note)
+        } else if is_api {
+            error_json(&note, &request_id)
+        } else {
+            error_page(&note, &request_id, theme)
+        };
     }
     harden(response.headers_mut(), &request_id);
     response
@@ -65,6 +72,24 @@ fn error_json(note: &ErrorNote, request_id: &str) -> Response {
     let body = json!({"error": {
         "code": note.code, "message": note.message, "hint": note.hint, "request_id": request_id,
     }});
+    (note.status, Json(body)).into_response()
+}
+
+/// RFC 7644, section 3.12.
+fn error_scim(note: &ErrorNote) -> Response {
+    let kind = match note.code {
+        "already_exists" => "uniqueness",
+        "parameter_invalid" => "invalidValue",
+        _ => "",
+    };
+    let status = note.status.as_u16().to_string();
+    let detail = format!("{} {}", note.message, note.hint);
+    let mut body = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": status, "detail": detail.trim(),
+    });
+    if !kind.is_empty() {
+        body["scimType"] = json!(kind);
+    }
     (note.status, Json(body)).into_response()
 }
 

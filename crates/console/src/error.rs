@@ -121,6 +121,16 @@ pub enum ConsoleError {
     },
 }
 
+/// Statuses of answers that are no errors and not plain successes.
+pub(crate) mod own {
+    use axum::http::StatusCode;
+
+    /// Something new is there.
+    pub(crate) const CREATED: StatusCode = StatusCode::CREATED;
+    /// It is done and there is nothing to say.
+    pub(crate) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+}
+
 impl From<askama::Error> for ConsoleError {
     fn from(source: askama::Error) -> Self {
         ConsoleError::Internal { what: "the page", source: Box::new(source) }
@@ -159,9 +169,12 @@ impl ConsoleError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             E::Search(error) => of_caller(error.is_callers()),
-            E::Metastore(MetastoreError::UnknownKey { .. } | MetastoreError::UnknownToken { .. }) => {
-                StatusCode::NOT_FOUND
-            }
+            E::Metastore(
+                MetastoreError::UnknownKey { .. }
+                | MetastoreError::UnknownToken { .. }
+                | MetastoreError::Unknown { .. },
+            ) => StatusCode::NOT_FOUND,
+            E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -189,6 +202,9 @@ impl ConsoleError {
             E::Evidence(error) => error.code(),
             E::Search(error) => error.code(),
             E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
+            E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
+            E::Metastore(MetastoreError::Exists { .. }) => "already_exists",
+            E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",
             E::NotRecorded { .. } => "access_not_recorded",

@@ -13,7 +13,7 @@ use tollgate_analytics::report::{
     Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, ReportFuture, TimeRange,
 };
-use tollgate_analytics::{Analytics, QueryLimits, QueryResult, SignalsState, SqlError};
+use tollgate_analytics::{Analytics, QueryLimits, QueryResult, Reading, SignalsState, SqlError, Visibility};
 use tollgate_evidence::{EvidenceError, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_search::{IndexState, Search, SearchError, SearchQuery, SearchResult};
@@ -52,6 +52,9 @@ pub trait Ledger: Send + Sync {
     /// What this process has derived from the log, as of `now_us`, and of one UTC day of the search index, or of all. See
     /// [`Analytics::signals_state`] and [`Search::state`].
     fn derived(&self, now_us: i64, day: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>>;
+    /// The same log for a reader for whom only some rows exist. Its reports, its search and its choices are of those alone;
+    /// SQL, evidence and derived state, which are about everybody, are refused by the table of routes before they get here.
+    fn only(&self, visibility: Visibility) -> Arc<dyn Ledger>;
     /// Changes whenever there are rows that were not there before.
     fn changed(&self) -> watch::Receiver<u64>;
 }
@@ -72,6 +75,7 @@ pub struct LiveLedger {
     search: Arc<Search>,
     changed: watch::Receiver<u64>,
     known_values: Arc<Mutex<Vec<KnownValues>>>,
+    visibility: Visibility,
 }
 
 /// Choices of a filter, kept for a while: they take five passes over the range and hardly ever change.
@@ -93,11 +97,15 @@ impl LiveLedger {
     /// Reads through `analytics` and `search`; `changed` is the hot buffer's.
     #[must_use]
     pub fn new(analytics: Arc<Analytics>, search: Arc<Search>, changed: watch::Receiver<u64>) -> Self {
-        LiveLedger { analytics, search, changed, known_values: Arc::default() }
+        LiveLedger { analytics, search, changed, known_values: Arc::default(), visibility: Visibility::everything() }
     }
 }
 
 impl LiveLedger {
+    fn reading(&self) -> Reading {
+        self.analytics.reading().seen_by(self.visibility.clone())
+    }
+
     fn known(&self, range: TimeRange) -> Option<FilterValues> {
         let known = self.known_values.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|known| known.serve(range)).map(|known| known.values.clone())
@@ -106,19 +114,19 @@ impl LiveLedger {
 
 impl Ledger for LiveLedger {
     fn overview(&self, range: TimeRange, bucket: Bucket) -> ReportFuture<Overview> {
-        self.analytics.overview(range, bucket)
+        self.reading().overview(range, bucket)
     }
 
     fn interactions(&self, filter: &InteractionFilter, page: Page) -> ReportFuture<InteractionPage> {
-        self.analytics.interactions(filter, page)
+        self.reading().interactions(filter, page)
     }
 
     fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>> {
-        self.analytics.interaction(id)
+        self.reading().interaction(id)
     }
 
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
-        self.analytics.costs(range, group_by)
+        self.reading().costs(range, group_by)
     }
 
     fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport> {
@@ -133,7 +141,7 @@ impl Ledger for LiveLedger {
         if let Some(values) = self.known(range) {
             return async move { Ok(values) }.boxed();
         }
-        let (asked, known) = (self.analytics.filter_values(range), Arc::clone(&self.known_values));
+        let (asked, known) = (self.reading().filter_values(range), Arc::clone(&self.known_values));
         async move {
             let values = asked.await?;
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +155,7 @@ impl Ledger for LiveLedger {
     }
 
     fn sql(&self, query: &str, limits: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>> {
-        self.analytics.sql(query, limits)
+        self.reading().sql(query, limits)
     }
 
     fn record_keeping(
@@ -159,7 +167,8 @@ impl Ledger for LiveLedger {
     }
 
     fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError> {
-        self.search.find(query)
+        let only_teams = self.visibility.teams().map(<[_]>::to_vec);
+        self.search.find(&SearchQuery { only_teams, ..query.clone() })
     }
 
     fn derived(&self, now_us: i64, day: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>> {
@@ -172,6 +181,17 @@ impl Ledger for LiveLedger {
             Ok(DerivedState { signals, search })
         }
         .boxed()
+    }
+
+    fn only(&self, visibility: Visibility) -> Arc<dyn Ledger> {
+        Arc::new(LiveLedger {
+            analytics: Arc::clone(&self.analytics),
+            search: Arc::clone(&self.search),
+            changed: self.changed.clone(),
+            // What others may choose from is not for this reader to see.
+            known_values: Arc::default(),
+            visibility,
+        })
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -25,8 +25,11 @@ pub mod range;
 mod routes;
 #[cfg(test)]
 mod sample;
+pub mod scim;
 pub mod shell;
 pub mod simulation;
+pub mod sso;
+pub mod standing;
 pub mod state;
 #[cfg(test)]
 mod tests;

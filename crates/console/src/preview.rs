@@ -25,18 +25,20 @@ use crate::shell::{Books, Shell};
 use crate::tests::MadeUpPrices;
 use crate::unpriced::Explainer;
 use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals};
+use tollgate_metastore::Role;
 use tollgate_search::{Hit, SearchResult};
 
 fn shell(title: &str, active: &'static str) -> Shell {
     Shell {
         title: title.to_owned(),
         active,
-        role: "admin".to_owned(),
+        role: Role::Admin,
         csrf: "c5rf".to_owned(),
         program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,
         may_manage: true,
         theme: None,
+        is_cut_off: false,
         books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
         alarm: None,
     }
@@ -100,7 +102,7 @@ fn lists() -> Vec<(&'static str, String)> {
         let why = explainer.why(&call.recorded().unwrap());
         InteractionPage::new(shell("Interaction", "/interactions"), call, Some(why)).render().unwrap()
     };
-    let viewer = Shell { may_read_content: false, role: "viewer".into(), ..shell("Interaction", "/interactions") };
+    let viewer = Shell { may_read_content: false, role: Role::Viewer, ..shell("Interaction", "/interactions") };
     let range = Range::Month.at(sample::NOW_US);
     let costs = sample::costs(range, CostGroup::Team);
     vec![
@@ -241,6 +243,7 @@ fn access() -> Vec<(&'static str, String)> {
         id: "key-1".into(),
         name: "billing service".into(),
         secret: "tg-4mJt1c9Qm0sX2vB7yKp3LwEe8RzUaNdF".into(),
+        previous_until: None,
     };
     let key = |name: &str, is_active| KeyLine {
         id: "key_01j9x3k2".into(),
@@ -248,6 +251,8 @@ fn access() -> Vec<(&'static str, String)> {
         display: "tg-4mJt…".into(),
         team: "payments".into(),
         project: "—".into(),
+        limits: "for chat; models openai/*; from 10.0.0.0/8".into(),
+        ends: "—".into(),
         created: "2026-11-20".into(),
         state: if is_active { "active" } else { "revoked" },
         is_active,
@@ -285,6 +290,7 @@ fn access() -> Vec<(&'static str, String)> {
             LoginPage {
                 next: String::new(),
                 theme: None,
+                provider: Some("Acme SSO".into()),
                 refused: Some("the link was already used; ask for another".into()),
             }
             .render()

@@ -1,30 +1,124 @@
-//! Which address is answered by what, and what one must be allowed to do for it. Only the routes of [`public`] answer
-//! someone who is not signed in.
+//! Which address is answered by what, and what one must be allowed to do for it: one table, from which the router is
+//! made, so that there is no address without an entry. What a role may do is the metastore's table.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use axum::extract::{DefaultBodyLimit, Path};
+use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{self, MethodRouter};
 use axum::{Router, middleware};
+use tollgate_metastore::Permission;
 use tower_http::compression::CompressionLayer;
 
-use crate::access::{MAX_BODY_BYTES, Need, guard};
+use crate::access::{Access, MAX_BODY_BYTES, guard};
 use crate::edge::edge;
 use crate::error::ConsoleError;
 use crate::state::ConsoleState;
-use crate::{api, assets, metrics, pages};
+use crate::{api, assets, metrics, pages, scim};
+
+/// One address and one method.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    handler: MethodRouter<ConsoleState>,
+}
+
+/// Every address, with what it needs. [`Access::OfTeams`] is for those whose handler asks [`crate::access::Reader::ledger`]
+/// and nothing else of the log: they alone open for a reader who is bound to teams.
+pub(crate) fn table() -> Vec<Route> {
+    use Access::{Needs, OfTeams, Public, SignedIn};
+    use Permission as P;
+    vec![
+        // Pages are not compressed: they hold a secret (the form token) next to text from outside (BREACH).
+        get("/static/{file_name}", Public, asset).compressed(),
+        get("/login", Public, pages::login::show),
+        post("/login", Public, pages::login::submit),
+        get("/login/oidc", Public, pages::login::begin),
+        get("/login/oidc/callback", Public, pages::login::come_back),
+        post("/logout", SignedIn, pages::login::leave),
+        get("/metrics", Public, metrics::show),
+        get("/api/v1/openapi.json", Public, api::openapi::show),
+        // The log.
+        get("/", OfTeams(P::ReadFigures), pages::overview::show),
+        get("/interactions", OfTeams(P::ReadFigures), pages::interactions::show),
+        get("/interactions/{id}", OfTeams(P::ReadFigures), pages::interaction::show),
+        get("/models", Needs(P::ReadFigures), pages::models::show),
+        get("/api/v1/models", Needs(P::ReadFigures), api::models::show),
+        get("/costs", OfTeams(P::ReadCosts), pages::costs::show),
+        get("/budgets", Needs(P::ReadCosts), pages::budgets::show),
+        get("/api/v1/budgets", Needs(P::ReadCosts), api::budgets::show),
+        // Policy.
+        get("/policies", Needs(P::ReadFigures), pages::policies::show),
+        post("/policies/simulate", Needs(P::Query), pages::policies::try_out),
+        get("/api/v1/policies", Needs(P::ReadFigures), api::policies::show),
+        post("/api/v1/policies/simulate", Needs(P::Query), api::policies::try_out),
+        get("/experiments", Needs(P::ReadFigures), pages::experiments::show),
+        get("/api/v1/experiments", Needs(P::ReadFigures), api::experiments::show),
+        get("/api/v1/overview", OfTeams(P::ReadFigures), api::overview::show),
+        get("/api/v1/interactions", OfTeams(P::ReadFigures), api::interactions::list),
+        get("/api/v1/interactions/{id}", OfTeams(P::ReadFigures), api::interactions::show),
+        get("/api/v1/interactions/{id}/request", OfTeams(P::ReadContent), api::interactions::request),
+        get("/api/v1/interactions/{id}/response", OfTeams(P::ReadContent), api::interactions::response),
+        get("/api/v1/costs", OfTeams(P::ReadCosts), api::costs::show),
+        get("/api/v1/tail", OfTeams(P::ReadFigures), api::tail::show),
+        // Questions.
+        get("/search", OfTeams(P::ReadContent), pages::search::show),
+        get("/api/v1/search", OfTeams(P::ReadContent), api::search::show),
+        get("/sql", Needs(P::Query), pages::sql::show),
+        post("/sql", Needs(P::Query), pages::sql::run),
+        post("/api/v1/sql", Needs(P::Query), api::sql::run),
+        get("/reports", Needs(P::Audit), pages::reports::show),
+        get("/api/v1/reports/record-keeping", Needs(P::Audit), api::reports::record_keeping),
+        get("/integrity", Needs(P::ReadFigures), pages::integrity::show),
+        post("/integrity", Needs(P::Audit), pages::integrity::verify),
+        get("/api/v1/integrity", Needs(P::ReadFigures), api::integrity::show),
+        post("/api/v1/integrity/verify", Needs(P::Audit), api::integrity::verify),
+        // Access.
+        get("/setup", OfTeams(P::ReadFigures), pages::setup::show),
+        post("/setup", Needs(P::ChangeKeys), pages::setup::create),
+        get("/api/v1/setup", OfTeams(P::ReadFigures), api::setup::show),
+        get("/keys", Needs(P::ReadKeys), pages::keys::show),
+        post("/keys", Needs(P::ChangeKeys), pages::keys::create),
+        post("/keys/{id}/rotate", Needs(P::ChangeKeys), pages::keys::rotate),
+        post("/keys/{id}/revoke", Needs(P::ChangeKeys), pages::keys::revoke),
+        get("/api/v1/keys", Needs(P::ReadKeys), api::keys::list),
+        post("/api/v1/keys", Needs(P::ChangeKeys), api::keys::create),
+        post("/api/v1/keys/{id}/rotate", Needs(P::ChangeKeys), api::keys::rotate),
+        delete("/api/v1/keys/{id}", Needs(P::ChangeKeys), api::keys::revoke),
+        post("/api/v1/prices/reprice", Needs(P::ChangePrices), api::prices::reprice),
+        // People, as an identity provider keeps them.
+        get("/scim/v2/ServiceProviderConfig", Needs(P::ReadPeople), scim::config),
+        get("/scim/v2/Users", Needs(P::ReadPeople), scim::list_users),
+        post("/scim/v2/Users", Needs(P::ChangePeople), scim::create_user),
+        get("/scim/v2/Users/{id}", Needs(P::ReadPeople), scim::show_user),
+        put("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::replace_user),
+        patch("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::modify_user),
+        delete("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::delete_user),
+        get("/scim/v2/Groups", Needs(P::ReadPeople), scim::list_groups),
+        post("/scim/v2/Groups", Needs(P::ChangePeople), scim::create_group),
+        get("/scim/v2/Groups/{id}", Needs(P::ReadPeople), scim::show_group),
+        put("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::replace_group),
+        patch("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::modify_group),
+        delete("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::delete_group),
+        // Other processes of this installation.
+        get("/api/v1/derived", Needs(P::Audit), api::derived::show),
+        get("/api/v1/control", Needs(P::Control), api::control::show),
+        get("/api/v1/control/prices", Needs(P::Control), api::prices::update),
+    ]
+}
 
 /// The console.
 pub fn router(state: ConsoleState) -> Router {
-    let behind = |need: Need, routes: Router<ConsoleState>| {
-        routes.route_layer(middleware::from_fn_with_state((state.clone(), need), guard))
-    };
-    Router::new()
-        .merge(public())
-        .merge(behind(Need::Facts, facts()))
-        .merge(behind(Need::Content, content()))
-        .merge(behind(Need::Manage, manage()))
-        .merge(behind(Need::Control, control()))
+    let mut router = Router::new();
+    for Route { path, access, handler, .. } in table() {
+        let guarded = middleware::from_fn_with_state((state.clone(), access), guard);
+        router = router.route(path, handler.route_layer(guarded));
+    }
+    router
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -32,73 +126,39 @@ pub fn router(state: ConsoleState) -> Router {
         .with_state(state)
 }
 
-fn public() -> Router<ConsoleState> {
-    // Pages are not compressed: they hold a secret (the form token) next to text from outside (BREACH).
-    let files = Router::new().route("/static/{file_name}", get(asset)).layer(CompressionLayer::new());
-    Router::new()
-        .merge(files)
-        .route("/login", get(pages::login::show).post(pages::login::submit))
-        .route("/metrics", get(metrics::show))
-        .route("/api/v1/openapi.json", get(api::openapi::show))
+/// What the page at `path` needs; `None` if there is none.
+pub(crate) fn access_of_page(path: &str) -> Option<Access> {
+    static PAGES: LazyLock<HashMap<&'static str, Access>> = LazyLock::new(|| {
+        let pages = table().into_iter().filter(|route| route.method == Method::GET);
+        pages.map(|route| (route.path, route.access)).collect()
+    });
+    PAGES.get(path).copied()
 }
 
-fn facts() -> Router<ConsoleState> {
-    Router::new()
-        .route("/", get(pages::overview::show))
-        .route("/interactions", get(pages::interactions::show))
-        .route("/interactions/{id}", get(pages::interaction::show))
-        .route("/costs", get(pages::costs::show))
-        .route("/experiments", get(pages::experiments::show))
-        .route("/policies", get(pages::policies::show))
-        .route("/budgets", get(pages::budgets::show))
-        .route("/models", get(pages::models::show))
-        .route("/integrity", get(pages::integrity::show))
-        .route("/setup", get(pages::setup::show))
-        .route("/logout", post(pages::login::leave))
-        .route("/api/v1/overview", get(api::overview::show))
-        .route("/api/v1/interactions", get(api::interactions::list))
-        .route("/api/v1/interactions/{id}", get(api::interactions::show))
-        .route("/api/v1/costs", get(api::costs::show))
-        .route("/api/v1/experiments", get(api::experiments::show))
-        .route("/api/v1/policies", get(api::policies::show))
-        .route("/api/v1/budgets", get(api::budgets::show))
-        .route("/api/v1/models", get(api::models::show))
-        .route("/api/v1/integrity", get(api::integrity::show))
-        .route("/api/v1/setup", get(api::setup::show))
-        .route("/api/v1/tail", get(api::tail::show))
+fn get<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::GET, path, access, handler: routing::get(handler) }
 }
 
-fn content() -> Router<ConsoleState> {
-    Router::new()
-        .route("/reports", get(pages::reports::show))
-        .route("/integrity", post(pages::integrity::verify))
-        .route("/policies/simulate", post(pages::policies::try_out))
-        .route("/api/v1/policies/simulate", post(api::policies::try_out))
-        .route("/search", get(pages::search::show))
-        .route("/sql", get(pages::sql::show).post(pages::sql::run))
-        .route("/api/v1/interactions/{id}/request", get(api::interactions::request))
-        .route("/api/v1/interactions/{id}/response", get(api::interactions::response))
-        .route("/api/v1/reports/record-keeping", get(api::reports::record_keeping))
-        .route("/api/v1/search", get(api::search::show))
-        .route("/api/v1/integrity/verify", post(api::integrity::verify))
-        .route("/api/v1/sql", post(api::sql::run))
+fn post<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::POST, path, access, handler: routing::post(handler) }
 }
 
-fn manage() -> Router<ConsoleState> {
-    Router::new()
-        .route("/setup", post(pages::setup::create))
-        .route("/keys", get(pages::keys::show).post(pages::keys::create))
-        .route("/keys/{id}/revoke", post(pages::keys::revoke))
-        .route("/api/v1/derived", get(api::derived::show))
-        .route("/api/v1/keys", get(api::keys::list).post(api::keys::create))
-        .route("/api/v1/keys/{id}", axum::routing::delete(api::keys::revoke))
-        .route("/api/v1/prices/reprice", post(api::prices::reprice))
+fn put<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::PUT, path, access, handler: routing::put(handler) }
 }
 
-fn control() -> Router<ConsoleState> {
-    Router::new()
-        .route("/api/v1/control", get(api::control::show))
-        .route("/api/v1/control/prices", get(api::prices::update))
+fn patch<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::PATCH, path, access, handler: routing::patch(handler) }
+}
+
+fn delete<H: Handler<T, ConsoleState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route { method: Method::DELETE, path, access, handler: routing::delete(handler) }
+}
+
+impl Route {
+    fn compressed(self) -> Route {
+        Route { handler: self.handler.route_layer(CompressionLayer::new()), ..self }
+    }
 }
 
 async fn asset(Path(file_name): Path<String>) -> Result<Response, ConsoleError> {

@@ -1,6 +1,9 @@
 //! What every page has around its content: who is signed in, where they are, and how the books stand.
 
 use axum::http::HeaderMap;
+use tollgate_metastore::Role;
+
+use crate::routes::access_of_page;
 
 /// State of the log, for the corner of every page. `u64`s, not sizes: a person reads them at a glance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -22,8 +25,6 @@ pub struct NavItem {
     pub label: &'static str,
     /// Path of a 16 × 16 line drawing.
     pub icon: &'static str,
-    /// What a reader must be allowed to do.
-    needs: Needs,
 }
 
 /// Entries under one heading.
@@ -35,13 +36,6 @@ pub struct NavGroup {
     pub items: Vec<NavItem>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    Nothing,
-    Content,
-    Manage,
-}
-
 /// The frame of a page.
 #[derive(Clone, Debug)]
 pub struct Shell {
@@ -50,7 +44,7 @@ pub struct Shell {
     /// `href` of the navigation entry that the page belongs to.
     pub active: &'static str,
     /// Role of the reader.
-    pub role: String,
+    pub role: Role,
     /// Token that every form sends back.
     pub csrf: String,
     /// How a command on the gateway's machine begins: `tollgate --config tollgate.yaml`.
@@ -61,6 +55,8 @@ pub struct Shell {
     pub may_manage: bool,
     /// `light` or `dark` if the reader chose one.
     pub theme: Option<&'static str>,
+    /// Whether the control plane is away, so that nothing of it can be changed.
+    pub is_cut_off: bool,
     /// How the books stand, if the process can tell.
     pub books: Option<Books>,
     /// Why budgets cannot be kept as they should be, for the head of every page.
@@ -68,55 +64,32 @@ pub struct Shell {
 }
 
 const LEDGER: &[NavItem] = &[
-    NavItem { href: "/", label: "Overview", icon: "M2 13.5h12M4 11V7.5M8 11V3.5M12 11V6", needs: Needs::Nothing },
-    NavItem { href: "/interactions", label: "Interactions", icon: "M2 3.5h12M2 8h12M2 12.5h12", needs: Needs::Nothing },
+    NavItem { href: "/", label: "Overview", icon: "M2 13.5h12M4 11V7.5M8 11V3.5M12 11V6" },
+    NavItem { href: "/interactions", label: "Interactions", icon: "M2 3.5h12M2 8h12M2 12.5h12" },
     NavItem {
         href: "/costs",
         label: "Costs",
         icon: "M8 1.5v13M11 4.2C10.4 3.5 9.4 3 8 3 6.2 3 5 4 5 5.4c0 3.4 6.2 1.8 6.2 5.2C11.2 12 9.9 13 8 13c-1.5 0-2.6-.5-3.3-1.3",
-        needs: Needs::Nothing,
     },
-    NavItem {
-        href: "/budgets",
-        label: "Budgets",
-        icon: "M2 12.5a6 6 0 1 1 12 0M8 12.5 11 7M2 14.5h12",
-        needs: Needs::Nothing,
-    },
-    NavItem { href: "/models", label: "Models", icon: "M2 8h4M6 8l3-4.5h5M6 8h8M6 8l3 4.5h5", needs: Needs::Nothing },
+    NavItem { href: "/budgets", label: "Budgets", icon: "M2 12.5a6 6 0 1 1 12 0M8 12.5 11 7M2 14.5h12" },
+    NavItem { href: "/models", label: "Models", icon: "M2 8h4M6 8l3-4.5h5M6 8h8M6 8l3 4.5h5" },
 ];
 const INQUIRY: &[NavItem] = &[
-    NavItem {
-        href: "/search",
-        label: "Search",
-        icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3 14 14",
-        needs: Needs::Content,
-    },
-    NavItem { href: "/sql", label: "SQL", icon: "M2.5 4 6 8l-3.5 4M8 12.5h5.5", needs: Needs::Content },
-    NavItem {
-        href: "/reports",
-        label: "Reports",
-        icon: "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3M5.5 8h5M5.5 11h5",
-        needs: Needs::Content,
-    },
+    NavItem { href: "/search", label: "Search", icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3 14 14" },
+    NavItem { href: "/sql", label: "SQL", icon: "M2.5 4 6 8l-3.5 4M8 12.5h5.5" },
+    NavItem { href: "/reports", label: "Reports", icon: "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3M5.5 8h5M5.5 11h5" },
     NavItem {
         href: "/integrity",
         label: "Integrity",
         icon: "M8 1.5 13 3.5v4c0 3.4-2.2 5.9-5 7-2.8-1.1-5-3.6-5-7v-4zM5.7 8l1.7 1.7 3-3.4",
-        needs: Needs::Nothing,
     },
 ];
 const POLICY: &[NavItem] = &[
-    NavItem {
-        href: "/policies",
-        label: "Policies",
-        icon: "M8 1.5v13M3.5 4h9M3.5 4 1.5 9h4zM12.5 4l-2 5h4zM5 14.5h6",
-        needs: Needs::Nothing,
-    },
+    NavItem { href: "/policies", label: "Policies", icon: "M8 1.5v13M3.5 4h9M3.5 4 1.5 9h4zM12.5 4l-2 5h4zM5 14.5h6" },
     NavItem {
         href: "/experiments",
         label: "Experiments",
         icon: "M6 1.5h4M7 1.5v4.2L2.8 13a1 1 0 0 0 .9 1.5h8.6a1 1 0 0 0 .9-1.5L9 5.7V1.5M5 10h6",
-        needs: Needs::Nothing,
     },
 ];
 const ACCESS: &[NavItem] = &[
@@ -124,25 +97,15 @@ const ACCESS: &[NavItem] = &[
         href: "/keys",
         label: "Keys",
         icon: "M4.8 5a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM7.6 7.8h6.9M12 7.8v2.7",
-        needs: Needs::Manage,
     },
-    NavItem {
-        href: "/setup",
-        label: "Setup",
-        icon: "M2 5h7M12 5h2M2 11h2M7 11h7M10.5 3.5v3M5.5 9.5v3",
-        needs: Needs::Nothing,
-    },
+    NavItem { href: "/setup", label: "Setup", icon: "M2 5h7M12 5h2M2 11h2M7 11h7M10.5 3.5v3M5.5 9.5v3" },
 ];
 
 impl Shell {
     /// The navigation, without what the reader may not open.
     #[must_use]
     pub fn groups(&self) -> Vec<NavGroup> {
-        let allowed = |item: &&NavItem| match item.needs {
-            Needs::Nothing => true,
-            Needs::Content => self.may_read_content,
-            Needs::Manage => self.may_manage,
-        };
+        let allowed = |item: &&NavItem| access_of_page(item.href).is_some_and(|access| access.admits(self.role));
         [("Ledger", LEDGER), ("Inquiry", INQUIRY), ("Policy", POLICY), ("Access", ACCESS)]
             .into_iter()
             .map(|(title, items)| NavGroup { title, items: items.iter().filter(allowed).copied().collect() })

@@ -8,12 +8,15 @@ use tollgate_metastore::Metastore;
 use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 
+use crate::access::Reader;
 use crate::access_log::AccessLog;
 use crate::budgets::BudgetBooks;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
 use crate::shell::Books;
+use crate::sso::Sso;
+use crate::standing::Standing;
 use crate::unpriced::Explainer;
 
 /// Fixed facts about this process.
@@ -91,6 +94,10 @@ pub struct ConsoleState {
     pub metastore: Arc<dyn Metastore>,
     /// Prices and places, for back-tests.
     pub market: Arc<dyn tollgate_analytics::backtest::Market>,
+    /// Sessions and tokens for the time that the metastore is away.
+    pub standing: Arc<Standing<Reader>>,
+    /// The identity provider through which people sign in, if there is one.
+    pub sso: Option<Arc<Sso>>,
     /// What calls are priced by.
     pub prices: Arc<dyn Prices>,
     /// What the process says about itself.

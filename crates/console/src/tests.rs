@@ -18,7 +18,7 @@ use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, RecordedCall, ReportFuture, TimeRange,
 };
-use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError};
+use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError, Visibility};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_metastore::{Metastore, Role};
@@ -34,24 +34,40 @@ use crate::sample;
 use crate::shell::Books;
 use crate::state::{ConsoleSettings, ConsoleState, Instruments, Sample};
 
+mod doors;
+mod scim;
+
 /// Answers with the samples; SQL with one row, unless it is an `INSERT`.
 pub(crate) struct MadeUpLedger {
     pub(crate) changed: watch::Receiver<u64>,
+    /// As far as which rows existed for whoever asked, question by question.
+    pub(crate) asked: Arc<std::sync::Mutex<Vec<Visibility>>>,
+    pub(crate) visibility: Visibility,
+}
+
+impl MadeUpLedger {
+    fn note(&self) {
+        self.asked.lock().unwrap().push(self.visibility.clone());
+    }
 }
 
 impl Ledger for MadeUpLedger {
     fn overview(&self, range: TimeRange, bucket: Bucket) -> ReportFuture<Overview> {
+        self.note();
         async move { Ok(sample::overview(range, bucket)) }.boxed()
     }
     fn interactions(&self, _: &InteractionFilter, _: Page) -> ReportFuture<InteractionPage> {
+        self.note();
         async { Ok(sample::page()) }.boxed()
     }
     fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>> {
+        self.note();
         let detail = sample::detail();
         let found = sample::rows(40).iter().any(|row| row.interaction_id == id);
         async move { Ok(found.then_some(detail)) }.boxed()
     }
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
+        self.note();
         async move { Ok(sample::costs(range, group_by)) }.boxed()
     }
     fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport> {
@@ -61,9 +77,11 @@ impl Ledger for MadeUpLedger {
         async move { Ok(sample::experiments(range)) }.boxed()
     }
     fn filter_values(&self, _: TimeRange) -> ReportFuture<FilterValues> {
+        self.note();
         async { Ok(sample::values()) }.boxed()
     }
     fn sql(&self, query: &str, _: QueryLimits) -> BoxFuture<'static, Result<QueryResult, SqlError>> {
+        self.note();
         if query.trim_start().to_uppercase().starts_with("INSERT") {
             return async { Err(SqlError::Refused { statement: "INSERT".to_owned() }) }.boxed();
         }
@@ -74,6 +92,7 @@ impl Ledger for MadeUpLedger {
         _: RecordKeepingRequest,
         out_dir: &Path,
     ) -> BoxFuture<'static, Result<PackSummary, EvidenceError>> {
+        self.note();
         let dir = out_dir.to_owned();
         async move {
             std::fs::create_dir_all(&dir).unwrap();
@@ -91,6 +110,7 @@ impl Ledger for MadeUpLedger {
         .boxed()
     }
     fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError> {
+        self.note();
         let row = &sample::rows(1)[0];
         let hit = Hit {
             interaction_id: row.interaction_id.to_string(),
@@ -106,8 +126,13 @@ impl Ledger for MadeUpLedger {
         Ok(SearchResult { total: 1, hits: vec![hit], elapsed_us: 900 })
     }
     fn derived(&self, now_us: i64, _: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>> {
+        self.note();
         let signals = SignalsState { taken_at_us: now_us, ..SignalsState::default() };
         async { Ok(DerivedState { signals, search: None }) }.boxed()
+    }
+    fn only(&self, visibility: Visibility) -> Arc<dyn Ledger> {
+        let (changed, asked) = (self.changed.clone(), Arc::clone(&self.asked));
+        Arc::new(MadeUpLedger { changed, asked, visibility })
     }
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
@@ -233,6 +258,7 @@ pub(crate) struct Console {
     pub(crate) readings: Arc<Readings>,
     pub(crate) router: Router,
     pub(crate) metastore: Arc<dyn Metastore>,
+    pub(crate) asked: Arc<std::sync::Mutex<Vec<Visibility>>>,
     dir: tempfile::TempDir,
 }
 
@@ -244,12 +270,15 @@ pub(crate) async fn console() -> Console {
     // Kept open for as long as the test runs.
     std::mem::forget(sender);
     let readings = Arc::new(Readings::default());
+    let asked = Arc::default();
     let state = ConsoleState {
-        ledger: Arc::new(MadeUpLedger { changed }),
+        ledger: Arc::new(MadeUpLedger { changed, asked: Arc::clone(&asked), visibility: Visibility::everything() }),
         access_log: Arc::clone(&readings) as _,
         integrity: Arc::new(MadeUpIntegrity),
         metastore: Arc::clone(&metastore),
         market: Arc::new(NoMarket),
+        standing: Arc::default(),
+        sso: None,
         prices: Arc::new(MadeUpPrices),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
@@ -262,10 +291,10 @@ pub(crate) async fn console() -> Console {
         }),
         shutdown: CancellationToken::new(),
     };
-    Console { readings, router: crate::router(state), metastore, dir }
+    Console { readings, router: crate::router(state), metastore, asked, dir }
 }
 
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     text: String,
@@ -294,7 +323,7 @@ impl Console {
 
     /// The cookie of someone who signed in by a link.
     async fn signed_in_as(&self, role: Role) -> String {
-        let token = self.metastore.create_login_link_for(role, "test").await.unwrap();
+        let token = self.metastore.create_login_link_for(role, &[], "test").await.unwrap();
         let answer = self.get(&format!("/login?token={token}"), "").await;
         assert_eq!((answer.status, location(&answer)), (StatusCode::SEE_OTHER, "/"));
         let set = answer.headers[header::SET_COOKIE].to_str().unwrap();

@@ -1,20 +1,114 @@
-//! Who is calling: a virtual key becomes a principal by its hash, and an end user's name becomes a keyed hash. Neither the
-//! key nor the name is kept.
+//! Who is calling: a virtual key becomes a principal by its hash, a token by its issuer's keys, and an end user's name
+//! becomes a keyed hash. Neither key nor token nor name is kept. What a key is for is enforced here; what everybody may do is
+//! the bundle's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
+use tollgate_identity::token::looks_signed;
+use tollgate_interaction::{Decision, Reason};
 use tollgate_policy::control::{ControlSnapshot, Principal, hash_key};
+use tollgate_policy::key::KeyRefusal;
 
+use crate::call::Call;
 use crate::error::CallError;
+use crate::{Gateway, clock, source};
 
-/// Finds whom `key` belongs to.
+/// Finds whom `key` belongs to: a virtual key, or a token of an issuer that the operator has named.
 ///
 /// # Errors
-/// [`CallError::KeyMissing`] or [`CallError::KeyUnknown`].
-pub(crate) fn principal(control: &ControlSnapshot, key: Option<&str>) -> Result<Arc<Principal>, CallError> {
+/// [`CallError::KeyMissing`] or [`CallError::KeyUnknown`]; [`CallError::Token`] or [`CallError::TokenKeys`] for a token.
+pub(crate) async fn principal(
+    gateway: &Gateway,
+    control: &ControlSnapshot,
+    key: Option<&str>,
+) -> Result<Arc<Principal>, CallError> {
     let key = key.ok_or(CallError::KeyMissing)?;
-    control.principal(&hash_key(key)).cloned().ok_or(CallError::KeyUnknown)
+    if let Some(principal) = control.principal(&hash_key(key)) {
+        return Ok(Arc::clone(principal));
+    }
+    if gateway.issuers.is_empty() || !looks_signed(key) {
+        return Err(CallError::KeyUnknown);
+    }
+    // Boxed: calls with a key, which are most, need no room for it.
+    Box::pin(gateway.issuers.principal(key, clock::now_us(), &gateway.tasks)).await
+}
+
+/// Holds a call against what its key is for, as far as that is known before the body, and puts the key's labels on it.
+///
+/// # Errors
+/// [`CallError::Denied`] with one of [`KeyRefusal`]'s codes, which then stands in the record as the decision.
+pub(crate) fn admit(call: &mut Call, principal: &Principal, headers: &HeaderMap) -> Result<(), CallError> {
+    add_tags(&mut call.record.tags, &principal.tags);
+    let trusted = &call.gateway.settings.trusted_proxies;
+    let source = call.peer.and_then(|peer| source::source(peer, headers, trusted));
+    let (operation, dialect) = (call.record.operation, call.record.dialect);
+    principal.limits.admit(source, operation, dialect).map_err(|refusal| {
+        let what = match refusal {
+            KeyRefusal::Source => match source {
+                Some(source) => format!("may not be used from the address `{source}`"),
+                None => "may not be used from an address that is not known".to_owned(),
+            },
+            KeyRefusal::Surface => format!("is not for calls in the format `{dialect}`"),
+            KeyRefusal::Operation | KeyRefusal::Model => format!("is not for the operation `{operation}`"),
+        };
+        refuse(call, principal, refusal, &what)
+    })
+}
+
+/// Holds what is no call against the addresses its key is for.
+///
+/// # Errors
+/// [`CallError::Denied`] if it comes from elsewhere.
+pub(crate) fn admit_source(
+    gateway: &Gateway,
+    principal: &Principal,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Result<(), CallError> {
+    let source = source::source(peer, headers, &gateway.settings.trusted_proxies);
+    principal.limits.admit_source(source).map_err(|refusal| {
+        let message = format!("the key `{}` may not be used from this address; use another key", principal.key_id);
+        CallError::Denied { code: refusal.code(), message, retry_after: None }
+    })
+}
+
+/// Holds a call against the models its key is for.
+///
+/// # Errors
+/// As [`admit`].
+pub(crate) fn admit_model(call: &mut Call, principal: &Principal, model: &str) -> Result<(), CallError> {
+    principal.limits.admit_model(model).map_err(|refusal| {
+        let what = match model {
+            "" => "is for some models only, and this call leaves the model to the provider".to_owned(),
+            _ => format!("is not for the model `{}`", call.record.model_requested),
+        };
+        refuse(call, principal, refusal, &what)
+    })
+}
+
+fn refuse(call: &mut Call, principal: &Principal, refusal: KeyRefusal, what: &str) -> CallError {
+    let detail = format!("the key `{}` {what}", principal.key_id);
+    let reason = Reason { rule: refusal.rule().to_owned(), effect: "deny".to_owned(), detail: detail.clone() };
+    call.record.decision = Decision::Deny;
+    call.record.decision_reasons = vec![reason];
+    CallError::Denied {
+        code: refusal.code(),
+        message: format!("{detail}; use another key, or ask for one"),
+        retry_after: None,
+    }
+}
+
+/// Both are sorted by name; the key's win.
+fn add_tags(tags: &mut Vec<(String, String)>, of_key: &[(String, String)]) {
+    for (name, value) in of_key {
+        match tags.binary_search_by(|(known, _)| known.cmp(name)) {
+            Ok(at) => tags[at].1.clone_from(value),
+            Err(at) => tags.insert(at, (name.clone(), value.clone())),
+        }
+    }
 }
 
 /// Hides end users' names behind HMAC-SHA-256 (RFC 2104) with a key of this installation: the same user gets the same
@@ -54,6 +148,16 @@ impl std::fmt::Debug for UserHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_labels_of_a_key_win_over_the_caller_s_and_all_stay_sorted() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let mut tags = pairs(&[("b", "caller"), ("d", "caller")]);
+        add_tags(&mut tags, &pairs(&[("a", "key"), ("b", "key"), ("c", "key")]));
+        assert_eq!(tags, pairs(&[("a", "key"), ("b", "key"), ("c", "key"), ("d", "caller")]));
+    }
 
     #[test]
     fn a_user_is_the_same_within_a_tenant_and_another_elsewhere() {

@@ -2,6 +2,7 @@
 //! how the call ended, or else when the [`Call`] is dropped, because the caller hung up, the gateway was told to stop, or a
 //! handler panicked. A call that is dropped while a provider is still answering is read to its end in the background.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -81,6 +82,8 @@ pub(crate) struct Call {
     opening: Option<Event>,
     /// Whether an `opened` event with the request is in the log.
     pub(crate) is_opened: bool,
+    /// The other end of its connection.
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) principal: Option<Arc<Principal>>,
     /// What is held back for it in the books.
     pub(crate) held: Option<Held>,
@@ -161,6 +164,7 @@ impl Call {
             request: Payload::default(),
             opening: None,
             is_opened: false,
+            peer: None,
             principal: None,
             held: None,
             target: None,
@@ -219,7 +223,8 @@ impl Call {
         self.record.project.clone_from(&principal.project);
         self.record.team.clone_from(&principal.team);
         self.record.api_key_id = Some(principal.key_id.clone());
-        self.name_user(user);
+        // A key that is one person's stays theirs, whatever the call says.
+        self.name_user(principal.user.as_deref().or(user));
     }
 
     /// Takes over what the body said.

@@ -1,6 +1,7 @@
 //! What there is to be had, by path: the calls, the list of models, and whether the gateway lives and is ready. Anything
 //! else is refused by name.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_interaction::Dialect;
+use tollgate_policy::key::Limits;
 use tollgate_provider::dialect::{self, Endpoint};
 
 use crate::error::{CallError, own};
@@ -27,14 +29,14 @@ pub(crate) const SERVED: &str = "`POST /v1/chat/completions`, `POST /v1/response
     `/v1/files`, `/v1/batches`, `/v1/messages/batches`, `GET /v1/realtime`, `POST /v1/feedback`, `GET /v1/models`, `GET /v1beta/models`, \
     `GET /health/live` and `GET /health/ready`";
 
-/// Answers one request.
-pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request, which came over a connection from `peer`.
+pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     if path == realtime::PATH && request.method() == Method::GET {
-        return realtime::conduct(gateway, request).await;
+        return realtime::conduct(gateway, request, peer).await;
     }
     if path == feedback::PATH && request.method() == Method::POST {
-        return feedback::take(gateway, request).await;
+        return feedback::take(gateway, request, peer).await;
     }
     let endpoint = match *request.method() {
         Method::POST => Endpoint::of_post(path, query),
@@ -43,7 +45,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         _ => None,
     };
     if let Some(endpoint) = endpoint.map(|endpoint| endpoint.for_caller(dialect_of(request.headers()))) {
-        return stages::conduct(gateway, endpoint, request).await;
+        return stages::conduct(gateway, endpoint, request, peer).await;
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/health/live") => live(),
@@ -85,12 +87,15 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     answer::no_call(dialect_of(headers), &error)
 }
 
-/// The list of models, or the one called `name`.
+/// The list of models as far as a key of these limits may be used for them, or the one called `name`.
 ///
 /// # Errors
 /// [`CallError::ModelUnknown`] if there is none of that name.
-pub(crate) fn models(gateway: &Gateway, dialect: Dialect, name: &str) -> Result<Bytes, CallError> {
-    let listed = gateway.routes.listed(&gateway.control.load().bundle);
+pub(crate) fn models(gateway: &Gateway, limits: &Limits, dialect: Dialect, name: &str) -> Result<Bytes, CallError> {
+    let mut listed = gateway.routes.listed(&gateway.control.load().bundle);
+    if limits.names_models() {
+        listed.to_mut().retain(|model| limits.admit_model(&model.id).is_ok());
+    }
     if name.is_empty() {
         return Ok(dialect::models_list(dialect, &listed).into());
     }

@@ -23,6 +23,12 @@ pub(crate) enum CallError {
     KeyMissing,
     #[error("the key is unknown or revoked; ask for a new one (`tollgate key create NAME`)")]
     KeyUnknown,
+    #[error(transparent)]
+    Token(#[from] tollgate_identity::TokenError),
+    #[error(
+        "whether the token is good cannot be told, because the keys of its issuer `{issuer}` cannot be had; retry, or use a virtual key"
+    )]
+    TokenKeys { issuer: String },
     #[error("{message}")]
     Denied { code: &'static str, message: String, retry_after: Option<Duration> },
     #[error("no target of `{model}` may take this call ({why}); {advice}", advice = kind.advice())]
@@ -164,6 +170,8 @@ impl CallError {
         match self {
             CallError::KeyMissing => "key_missing",
             CallError::KeyUnknown => "key_unknown",
+            CallError::Token(error) => error.code(),
+            CallError::TokenKeys { .. } => "token_keys_unavailable",
             CallError::Denied { code, .. } => code,
             CallError::NotServed { kind, .. } => kind.code(),
             CallError::HeadersTooLarge { .. } | CallError::HeadersUnreadable { .. } => "headers_too_large",
@@ -206,7 +214,10 @@ impl CallError {
     /// The status the caller gets, and what the caller should do.
     fn answer(&self) -> (StatusCode, ErrorKind) {
         match self {
-            CallError::KeyMissing | CallError::KeyUnknown => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
+            CallError::KeyMissing | CallError::KeyUnknown | CallError::Token(_) => {
+                (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated)
+            }
+            CallError::TokenKeys { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
             CallError::Denied { code, .. } => match *code {
                 "key_expired" => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
                 LEDGER_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
@@ -278,7 +289,11 @@ impl CallError {
     /// How such a call stands in the log.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            CallError::KeyMissing | CallError::KeyUnknown | CallError::Denied { .. } => Outcome::Denied,
+            CallError::KeyMissing
+            | CallError::KeyUnknown
+            | CallError::Token(_)
+            | CallError::TokenKeys { .. }
+            | CallError::Denied { .. } => Outcome::Denied,
             CallError::NotServed { kind: NotServed::NotEligible | NotServed::Unfit, .. } => Outcome::Denied,
             CallError::Interrupted => Outcome::Interrupted,
             CallError::HungUp | CallError::BodyBroken => Outcome::Cancelled,

@@ -5,6 +5,7 @@
 //! time that has not come yet. What is kept is the id with the organisation of the key: a judgement of a call that does not
 //! exist, or that belongs to another organisation, joins nothing and counts for nothing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,9 +52,9 @@ struct Taken<'a> {
 }
 
 /// Takes one judgement.
-pub(crate) async fn take(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn take(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
-    match keep(gateway, &parts, &mut body).await {
+    match keep(gateway, &parts, &mut body, peer).await {
         Ok(feedback_id) => {
             // One plain field always has a JSON form.
             let told = serde_json::to_vec(&Taken { feedback_id: &feedback_id }).unwrap_or_default();
@@ -63,10 +64,12 @@ pub(crate) async fn take(gateway: &Arc<Gateway>, request: Request<Incoming>) -> 
     }
 }
 
-async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming) -> Result<String, CallError> {
+async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming, peer: IpAddr) -> Result<String, CallError> {
     let now_us = clock::now_us();
     let intake = intake::read_headers(&parts.headers, gateway.settings.limits.header_bytes)?;
-    let principal = auth::principal(&gateway.control.load(), intake.key)?;
+    let control = gateway.control.load_full();
+    let principal = auth::principal(gateway, &control, intake.key).await?;
+    auth::admit_source(gateway, &principal, peer, &parts.headers)?;
     if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= now_us) {
         let message = "the key has expired; ask for a new one".to_owned();
         return Err(CallError::Denied { code: KEY_EXPIRED, message, retry_after: None });

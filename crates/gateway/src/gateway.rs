@@ -23,6 +23,7 @@ use tollgate_wal::Appender;
 use crate::auth::UserHasher;
 use crate::clock;
 use crate::guard::Adapters;
+use crate::jwt::Issuers;
 use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
@@ -30,6 +31,7 @@ use crate::route::{Prices, RouteError, RouteTable};
 use crate::settings::{GatewaySettings, OnLedgerDown};
 use crate::shared::SharedLedger;
 use crate::signals::SpendLedger;
+use crate::upstream::Connector;
 
 /// The proxy.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Gateway {
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
     pub(crate) adapters: Adapters,
+    pub(crate) issuers: Issuers,
     pub(crate) counters: Counters,
     /// Connections, and answers read to their end after their callers have left.
     pub(crate) tasks: TaskTracker,
@@ -121,6 +124,7 @@ impl Gateway {
             prices,
             ledger: SpendLedger::new(settings.log_position.clone(), signals),
             routes,
+            issuers: Issuers::new(&settings.jwt, &Connector::new(None)?)?,
             users: UserHasher::new(&settings.user_hash_key),
             adapters: Adapters::default(),
             counters: Counters::default(),

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
@@ -81,10 +82,12 @@ async fn accept(gateway: &Arc<Gateway>, listener: &TcpListener, shutdown: &Cance
             next = next => next,
         };
         match (place, accepted) {
-            (Ok(permit), Ok((stream, _))) => {
+            (Ok(permit), Ok((stream, peer))) => {
                 let place = Place::take(gateway, permit);
-                let connection = converse(Arc::clone(gateway), Arc::clone(&builder), stream, shutdown.clone(), place);
-                gateway.tasks.spawn(connection);
+                let (gateway, builder) = (Arc::clone(gateway), Arc::clone(&builder));
+                let tasks = gateway.tasks.clone();
+                let connection = converse(gateway, builder, (stream, peer.ip()), shutdown.clone(), place);
+                tasks.spawn(connection);
             }
             (_, Err(error)) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -100,7 +103,7 @@ async fn accept(gateway: &Arc<Gateway>, listener: &TcpListener, shutdown: &Cance
 async fn converse(
     gateway: Arc<Gateway>,
     builder: Arc<auto::Builder<Spawner>>,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, IpAddr),
     shutdown: CancellationToken,
     place: Place,
 ) {
@@ -117,7 +120,7 @@ async fn converse(
             let presence = Presence::new(&pulse);
             let gateway = Arc::clone(&gateway);
             async move {
-                let mut response = endpoint::answer(&gateway, request).await;
+                let mut response = endpoint::answer(&gateway, request, peer).await;
                 response.body_mut().accompany(presence);
                 Ok::<_, Infallible>(response)
             }

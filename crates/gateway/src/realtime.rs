@@ -6,6 +6,7 @@
 mod session;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -37,8 +38,9 @@ const ACCOUNT_PROTOCOLS: [&str; 2] = ["openai-organization.", "openai-project."]
 static HANDSHAKE: [HeaderName; 2] = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION];
 
 /// Answers a request for a conversation, which goes on behind the answer.
-pub(crate) async fn conduct(gateway: &Arc<Gateway>, mut request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn conduct(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let mut call = Call::begin(gateway, Dialect::Openai, Operation::Realtime);
+    call.peer = Some(peer);
     let (upgrade, place) = (hyper::upgrade::on(&mut request), request.extensions_mut().remove::<Place>());
     let (parts, _) = request.into_parts();
     let joined = Box::pin(join(&mut call, &parts)).await;
@@ -62,9 +64,10 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     let protocols = Protocols::read(&parts.headers);
     intake.key = intake.key.or(protocols.key);
     let control = gateway.control.load_full();
-    let principal = auth::principal(&control, intake.key)?;
+    let principal = auth::principal(&gateway, &control, intake.key).await?;
     call.identify(&principal, intake.user);
     call.describe(&mut intake);
+    auth::admit(call, &principal, &parts.headers)?;
     let (model, query) = read_query(parts.uri.query().unwrap_or_default());
     // The query is all that a caller asks with.
     call.request = Payload { content_type: "application/x-www-form-urlencoded".to_owned(), body: kept_query(parts) };
@@ -77,6 +80,7 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
         let expected = "name a model, such as `/v1/realtime?model=openai/gpt-realtime`";
         return Err(CallError::QueryMissing { name: "model", expected }.into());
     }
+    auth::admit_model(call, &principal, &head.model)?;
     let headers = handshake(parts, &protocols)?;
     let course = dispatch::course(call, &control, &principal, &head, &[], intake.provider)?;
     let admitted = admission::admit(call, &control, &principal, &head, &course).await?;

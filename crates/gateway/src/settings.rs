@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use tollgate_policy::key::Network;
 use tollgate_policy::residency::{Place, Places};
 use tollgate_policy::route::{Conduct, Retries, WhenAllRest};
 use tollgate_provider::preset::{Api, Quirks};
@@ -11,6 +12,7 @@ use tollgate_provider::served;
 use tollgate_provider::translate::OnUnsupported;
 
 pub use crate::health::Breaker;
+use crate::jwt::JwtIssuer;
 pub use tollgate_policy::route::Strategy;
 
 /// A text that must not be printed: the key of a provider.
@@ -370,6 +372,10 @@ pub struct GatewaySettings {
     pub ack: AckMode,
     /// What becomes of the upstream call when the caller hangs up.
     pub on_disconnect: OnDisconnect,
+    /// Issuers whose tokens are taken in place of virtual keys.
+    pub jwt: Vec<JwtIssuer>,
+    /// Proxies of the operator's own, which say in `x-forwarded-for` for whom they ask.
+    pub trusted_proxies: Vec<Network>,
     /// When a target's circuit opens.
     pub breaker: Breaker,
     /// Further attempts, where a route says nothing else.

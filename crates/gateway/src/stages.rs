@@ -1,6 +1,7 @@
 //! One request, stage by stage (section 3 of the design): who, what, may it, where, record, call, answer, settle. Each
 //! stage is a module; this one only puts them in order, and sees to it that every error becomes an answer and a row.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,14 @@ enum Reply {
 }
 
 /// Answers a request.
-pub(crate) async fn conduct(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn conduct(
+    gateway: &Arc<Gateway>,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+    peer: IpAddr,
+) -> Response<Body> {
     let mut call = Call::of(gateway, &endpoint);
+    call.peer = Some(peer);
     let (parts, mut body) = request.into_parts();
     let answered = match endpoint.operation {
         Operation::Models => Box::pin(list_models(&mut call, &endpoint.model, &parts)).await.map_err(Failure::Own),
@@ -67,9 +74,10 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     let gateway = Arc::clone(&call.gateway);
     let mut intake = read_headers(call, parts)?;
     let control = gateway.control.load_full();
-    let principal = auth::principal(&control, intake.key)?;
+    let principal = auth::principal(&gateway, &control, intake.key).await?;
     call.identify(&principal, intake.user);
     call.describe(&mut intake);
+    auth::admit(call, &principal, &parts.headers)?;
     let body = read_body(call, body).await?;
     let operation = call.record.operation;
     let content_type = intake.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -78,6 +86,7 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
         CallError::Request(error)
     })?;
     call.read(&head);
+    auth::admit_model(call, &principal, &head.model)?;
     let course = dispatch::course(call, &control, &principal, &head, &body, intake.provider);
     let guarded = guard::input(call, &control.bundle, &principal, (&head).into(), course.as_ref().ok(), body.clone());
     let (course, head, body) = match guarded.as_ptr() == body.as_ptr() {
@@ -291,14 +300,15 @@ async fn list_models(call: &mut Call, name: &str, parts: &Parts) -> Result<Reply
     let gateway = Arc::clone(&call.gateway);
     let mut intake = read_headers(call, parts)?;
     let control = gateway.control.load_full();
-    let principal = auth::principal(&control, intake.key)?;
+    let principal = auth::principal(&gateway, &control, intake.key).await?;
     call.identify(&principal, intake.user);
     call.describe(&mut intake);
+    auth::admit(call, &principal, &parts.headers)?;
     if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= call.now_us()) {
         let message = "the key has expired; ask for a new one".to_owned();
         return Err(CallError::Denied { code: KEY_EXPIRED, message, retry_after: None });
     }
-    let body = crate::endpoint::models(&gateway, call.dialect, name)?;
+    let body = crate::endpoint::models(&gateway, &principal.limits, call.dialect, name)?;
     let ending = Ending {
         outcome: Outcome::Success,
         http_status: Some(own::OK.as_u16()),

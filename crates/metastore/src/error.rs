@@ -1,6 +1,7 @@
 //! What can go wrong with the control plane. No text holds a secret: URLs are shown without their password.
 
 use tollgate_policy::bundle::BundleError;
+use tollgate_policy::key::LimitError;
 
 /// Why the control plane could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,12 @@ pub enum MetastoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database does not answer.
+    #[error("the metastore does not answer, so it could not {action}; try again once it is back")]
+    Unavailable {
+        /// What was to be done.
+        action: &'static str,
+    },
     /// The operating system gave no random bytes.
     #[error("no random bytes for a new secret")]
     Random {
@@ -72,11 +79,69 @@ pub enum MetastoreError {
         /// What was given.
         value: String,
     },
+    /// A key cannot be limited in this way.
+    #[error(transparent)]
+    KeyLimits {
+        /// Which limit means nothing.
+        source: LimitError,
+    },
+    /// There is one of this name already.
+    #[error("there is a {what} `{name}` already; choose another name")]
+    Exists {
+        /// What: `team`, `user`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is no such thing.
+    #[error("there is no {what} `{name}`; see the list of {what}s, or create it first")]
+    Unknown {
+        /// What: `team`, `user`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// Nobody would be left who can make owners.
+    #[error("user `{id}` is the only owner; make another user an owner first")]
+    LastOwner {
+        /// The owner.
+        id: String,
+    },
+    /// A provider vouches for someone who may not come in here.
+    #[error("{why}; ask an administrator")]
+    SignInRefused {
+        /// Why not.
+        why: &'static str,
+    },
+    /// What was to be filled is not empty.
+    #[error("the metastore `{url}` is not empty: its table `{table}` has rows; give a new database")]
+    NotEmpty {
+        /// Without its password.
+        url: String,
+        /// A table with rows in it.
+        table: &'static str,
+    },
+    /// A copy is not what it was copied from.
+    #[error("table `{table}` came out different ({expected} rows before, {found} after); nothing was written")]
+    CopyDiffers {
+        /// Which table.
+        table: &'static str,
+        /// Rows in the source.
+        expected: u64,
+        /// Rows in the target.
+        found: u64,
+    },
     /// There is no such key.
     #[error("there is no key `{id}`; see the list of keys for their ids")]
     UnknownKey {
         /// What was asked for.
         id: String,
+    },
+    /// Several keys have this name.
+    #[error("several keys are called `{name}`; use the id of one of them")]
+    AmbiguousKey {
+        /// What was asked for.
+        name: String,
     },
     /// The matter has a hold.
     #[error("the matter `{matter}` has a legal hold already; release it first, or give this one another name")]
@@ -125,7 +190,14 @@ impl MetastoreError {
         matches!(
             self,
             E::Unacceptable { .. }
+                | E::KeyLimits { .. }
+                | E::Exists { .. }
+                | E::Unknown { .. }
+                | E::LastOwner { .. }
+                | E::SignInRefused { .. }
+                | E::NotEmpty { .. }
                 | E::UnknownKey { .. }
+                | E::AmbiguousKey { .. }
                 | E::UnknownToken { .. }
                 | E::HoldExists { .. }
                 | E::UnknownHold { .. }

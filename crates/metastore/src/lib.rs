@@ -1,13 +1,16 @@
-//! Control-plane state in SQL: virtual keys, policy bundles, logins, API tokens, and the event each change leaves behind.
+//! Control-plane state in SQL: virtual keys, people and what they belong to, policy bundles, logins, API tokens, and the
+//! event each change leaves behind.
 //! SQLite for one machine, PostgreSQL for several, behind one trait. Of every secret only its SHA-256 is stored. The
 //! request path never asks this crate anything: it reads snapshots compiled from [`Metastore::control_document`].
 
 mod bundle;
 mod clock;
+mod directory;
 mod error;
 mod key;
 mod migrations;
 mod open;
+mod permission;
 mod postgres;
 mod role;
 mod secret;
@@ -15,12 +18,18 @@ mod session;
 mod sql;
 mod sqlite;
 mod store;
+mod transfer;
 
 pub use bundle::BundleRevision;
 pub use clock::Clock;
+pub use directory::{
+    Directory, Group, GroupFacts, Named, ParseTeamError, Part, Profile, SignIn, TeamName, Unit, User, UserFilter,
+};
 pub use error::MetastoreError;
-pub use key::{CreatedKey, KeyListing, NewKey};
+pub use key::{CreatedKey, KeyListing, NewKey, RotatedKey};
 pub use open::{open, open_with_clock};
+pub use permission::{PERMISSIONS, Permission};
 pub use role::{ParseRoleError, Role};
-pub use session::{ApiTokenListing, Session};
+pub use session::{ApiTokenListing, Session, TokenHolder};
 pub use store::{ControlEvent, LOCAL_AUTHOR, LegalHold, Metastore};
+pub use transfer::{CopiedTable, Dump};

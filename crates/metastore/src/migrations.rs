@@ -17,7 +17,10 @@ macro_rules! steps {
     };
 }
 
-steps![1 "create control tables" "0001_create_control_tables.sql"];
+steps![
+    1 "create control tables" "0001_create_control_tables.sql",
+    2 "create directory tables" "0002_create_directory_tables.sql",
+];
 
 /// For SQLite.
 pub(crate) fn sqlite() -> Migrator {
@@ -39,6 +42,29 @@ fn migrator(steps: &'static [(i64, &'static str, &'static str)]) -> Migrator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_keys_named_before_there_was_a_directory_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("meta.db").display());
+        let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.unwrap();
+        migrator(&SQLITE[..1]).run(&pool).await.unwrap();
+        const INSERT: &str = "INSERT INTO api_keys (id, hash, display, name, tenant, project, team, created_at_us) \
+                              VALUES ($1, $2, 'tg-', 'n', 'acme', $3, 'kyc', 7)";
+        let hash = "0".repeat(64);
+        sqlx::query(INSERT).bind("key-1").bind(&hash).bind("onboarding").execute(&pool).await.unwrap();
+        sqlx::query(INSERT).bind("key-2").bind("f".repeat(64)).bind(None::<String>).execute(&pool).await.unwrap();
+        pool.close().await;
+
+        let store = crate::open(&url).await.unwrap();
+        assert_eq!(store.list_organisations().await.unwrap()[0].name, "acme");
+        let (teams, projects) = (store.list_teams().await.unwrap(), store.list_projects().await.unwrap());
+        assert_eq!((teams.len(), teams[0].name.as_str()), (1, "kyc"));
+        assert_eq!((projects.len(), projects[0].created_at_us), (1, 7));
+        let document = store.control_document().await.unwrap();
+        assert_eq!((document.keys.len(), document.keys[0].hash.as_str()), (2, hash.as_str()));
+        assert_eq!(document.keys[0].limits, tollgate_policy::key::KeyLimits::default());
+    }
 
     #[test]
     fn every_file_in_the_folders_is_a_step() {

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::error::{MetastoreError, without_password};
 use crate::migrations;
+use crate::sql::directory::implement_directory;
 use crate::sql::implement_metastore;
+use crate::transfer::implement_transfer;
 
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,6 +19,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The control plane in a PostgreSQL database.
 pub(crate) struct PostgresStore {
     pool: PgPool,
+    /// Its URL without the password.
+    shown: String,
     clock: Clock,
     changes: watch::Sender<u64>,
 }
@@ -30,8 +34,9 @@ impl PostgresStore {
             .connect(url)
             .await
             .map_err(|source| MetastoreError::Open { url: shown.clone(), source })?;
-        migrations::postgres().run(&pool).await.map_err(|source| MetastoreError::Migrate { url: shown, source })?;
-        Ok(PostgresStore { pool, clock, changes: watch::Sender::new(0) })
+        let failed = |source| MetastoreError::Migrate { url: shown.clone(), source };
+        migrations::postgres().run(&pool).await.map_err(failed)?;
+        Ok(PostgresStore { pool, shown, clock, changes: watch::Sender::new(0) })
     }
 }
 
@@ -42,3 +47,5 @@ implement_metastore!(
     change: "BEGIN",
     snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 );
+implement_directory!(PostgresStore, Postgres);
+implement_transfer!(Postgres);

@@ -1,18 +1,24 @@
-//! What a person or a program may do with the console and the API.
+//! What a person or a program is to the console and the API. What each may do is [`crate::permission::PERMISSIONS`].
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A role. Each is its own set of permissions; who may do what is decided where it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything, changes included.
+    /// Everything; the only one who makes owners.
+    Owner,
+    /// Everything but making owners.
     Admin,
     /// Reads everything, the content of calls included; changes nothing.
     Auditor,
+    /// Reads costs and has calls priced again; reads no content.
+    Finance,
+    /// Reads what its own teams did, content included; nothing of others.
+    Developer,
     /// Reads figures, not content.
     Viewer,
     /// Downloads keys, policy and signals; nothing else.
@@ -21,7 +27,9 @@ pub enum Role {
 
 /// A text that is not a role.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{text}` is not a role; it is one of `admin`, `auditor`, `viewer`, `sidecar`")]
+#[error(
+    "`{text}` is not a role; it is one of `owner`, `admin`, `auditor`, `finance`, `developer`, `viewer`, `sidecar`"
+)]
 pub struct ParseRoleError {
     /// What was given.
     pub text: String,
@@ -29,17 +37,27 @@ pub struct ParseRoleError {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Admin, Role::Auditor, Role::Viewer, Role::Sidecar];
+    pub const ALL: [Role; 7] =
+        [Role::Owner, Role::Admin, Role::Auditor, Role::Finance, Role::Developer, Role::Viewer, Role::Sidecar];
 
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Role::Owner => "owner",
             Role::Admin => "admin",
             Role::Auditor => "auditor",
+            Role::Finance => "finance",
+            Role::Developer => "developer",
             Role::Viewer => "viewer",
             Role::Sidecar => "sidecar",
         }
+    }
+
+    /// Whether a person can have it; a sidecar is a program.
+    #[must_use]
+    pub const fn is_for_people(self) -> bool {
+        !matches!(self, Role::Sidecar)
     }
 }
 

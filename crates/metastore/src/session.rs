@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::directory::TeamName;
 use crate::role::Role;
 use crate::secret;
 
@@ -19,15 +20,22 @@ pub struct Session {
     pub csrf: String,
     /// What they may do.
     pub role: Role,
+    /// Teams they belong to.
+    pub teams: Vec<TeamName>,
+    /// Id of the user it is of; `None` for someone who came in by a link or with a token.
+    pub user_id: Option<String>,
     /// When it ends. Microseconds since 1970, UTC.
     pub expires_at_us: i64,
 }
 
 impl Session {
-    /// Names the session where a change or a reading is recorded; tells nothing of its secret.
+    /// Names the user, or else the session, where a change or a reading is recorded; tells nothing of its secret.
     #[must_use]
     pub fn author(&self) -> String {
-        format!("console:{}:session-{}", self.role, &secret::hash(&self.id)[..12])
+        match &self.user_id {
+            Some(user_id) => format!("console:{}:{user_id}", self.role),
+            None => format!("console:{}:session-{}", self.role, &secret::hash(&self.id)[..12]),
+        }
     }
 }
 
@@ -42,10 +50,23 @@ pub struct ApiTokenListing {
     pub name: String,
     /// What its holder may do.
     pub role: Role,
+    /// Teams whose rows it may see, where its role is bound to teams.
+    pub teams: Vec<TeamName>,
     /// Microseconds since 1970, UTC.
     pub created_at_us: i64,
     /// When it was revoked. Microseconds since 1970, UTC.
     pub revoked_at_us: Option<i64>,
+}
+
+/// Whoever holds an API token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHolder {
+    /// Id of the token.
+    pub id: String,
+    /// What they may do.
+    pub role: Role,
+    /// Teams whose rows they may see, where the role is bound to teams.
+    pub teams: Vec<TeamName>,
 }
 
 impl std::fmt::Debug for Session {

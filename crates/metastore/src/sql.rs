@@ -1,6 +1,8 @@
 //! The trait in SQL, once for both databases: a macro, because a generic implementation over sqlx's traits needs a page
 //! of bounds to say the same. The statements are those both databases understand.
 
+pub(crate) mod directory;
+
 /// Implements [`crate::Metastore`] for a struct with the fields `pool`, `clock` and `changes`. `change` begins a
 /// transaction that writes, `snapshot` one whose reads all see the same moment.
 macro_rules! implement_metastore {
@@ -8,16 +10,19 @@ macro_rules! implement_metastore {
         use async_trait::async_trait;
         use sqlx::{Row, Transaction};
         use tollgate_policy::bundle::DEFAULT_YAML;
-        use tollgate_policy::control::{ControlDocument, KeyRecord};
+        use tollgate_policy::control::{ControlDocument, KeyRecord, PreviousSecret};
+        use tollgate_policy::key::KeyLimits;
 
         use $crate::bundle::{self, BundleRevision};
+        use $crate::directory::TeamName;
         use $crate::error::MetastoreError as Error;
-        use $crate::key::{CreatedKey, KeyListing, NewKey, acceptable};
+        use $crate::key::{CreatedKey, KeyListing, NewKey, RotatedKey, acceptable};
         use $crate::role::Role;
         use $crate::secret::{self, Purpose};
-        use $crate::session::{ApiTokenListing, LOGIN_LINK_US, SESSION_US, Session};
-        use $crate::sql::{failed, revision_of, role_of};
+        use $crate::session::{ApiTokenListing, LOGIN_LINK_US, SESSION_US, Session, TokenHolder};
+        use $crate::sql::{failed, read_json, revision_of, role_of, to_json};
         use $crate::store::{ControlEvent, HOLD_PLACED, HOLD_RELEASED, LegalHold, Metastore};
+        use $crate::transfer::{CopiedTable, Dump};
 
         /// A change in the making: the revision it will have, and the transaction it happens in.
         struct Change {
@@ -27,15 +32,85 @@ macro_rules! implement_metastore {
             action: &'static str,
         }
 
+        impl Change {
+            async fn take_revision(&mut self) -> Result<(), Error> {
+                const NEXT: &str = "UPDATE control SET revision = revision + 1 RETURNING revision";
+                let revision = sqlx::query_scalar(NEXT).fetch_one(&mut *self.transaction).await;
+                self.revision = revision_of(revision.map_err(failed(self.action))?);
+                Ok(())
+            }
+
+            async fn record(
+                &mut self,
+                author: &str,
+                event: &'static str,
+                subject: &str,
+                detail: &str,
+            ) -> Result<(), Error> {
+                const INSERT: &str = "INSERT INTO control_events (revision, at_us, author, action, subject, detail) \
+                                      VALUES ($1, $2, $3, $4, $5, $6)";
+                let insert = sqlx::query(INSERT)
+                    .bind(self.revision as i64)
+                    .bind(self.at_us)
+                    .bind(author)
+                    .bind(event)
+                    .bind(subject)
+                    .bind(detail)
+                    .execute(&mut *self.transaction);
+                insert.await.map(|_| ()).map_err(failed(self.action))
+            }
+
+            /// Records the event of a part of the change, which gets a revision of its own.
+            async fn also(
+                &mut self,
+                author: &str,
+                event: &'static str,
+                subject: &str,
+                detail: &str,
+            ) -> Result<(), Error> {
+                self.record(author, event, subject, detail).await?;
+                self.take_revision().await
+            }
+
+            /// Makes sure that what a key, or a person, is said to belong to exists.
+            async fn ensure(
+                &mut self,
+                organisation: &str,
+                team: Option<&str>,
+                project: Option<&str>,
+                author: &str,
+            ) -> Result<(), Error> {
+                const ORGANISATION: &str =
+                    "INSERT INTO organisations (name, created_at_us) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+                const TEAM: &str =
+                    "INSERT INTO teams (organisation, name, created_at_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+                const PROJECT: &str =
+                    "INSERT INTO projects (organisation, name, created_at_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+                let insert = sqlx::query(ORGANISATION).bind(organisation).bind(self.at_us);
+                let made = insert.execute(&mut *self.transaction).await.map_err(failed(self.action))?;
+                if made.rows_affected() == 1 {
+                    self.also(author, "organisation.created", organisation, "").await?;
+                }
+                let units = [(TEAM, "team.created", team), (PROJECT, "project.created", project)];
+                for (statement, event, name) in units {
+                    let Some(name) = name else { continue };
+                    let insert = sqlx::query(statement).bind(organisation).bind(name).bind(self.at_us);
+                    let made = insert.execute(&mut *self.transaction).await.map_err(failed(self.action))?;
+                    if made.rows_affected() == 1 {
+                        self.also(author, event, &format!("{organisation}/{name}"), "").await?;
+                    }
+                }
+                Ok(())
+            }
+        }
+
         impl $store {
             /// Begins a change and takes the next revision, which also makes other changes wait.
             async fn change(&self, action: &'static str) -> Result<Change, Error> {
-                let mut transaction = self.pool.begin_with($begin).await.map_err(failed(action))?;
-                let revision: i64 = sqlx::query_scalar("UPDATE control SET revision = revision + 1 RETURNING revision")
-                    .fetch_one(&mut *transaction)
-                    .await
-                    .map_err(failed(action))?;
-                Ok(Change { transaction, revision: revision_of(revision), at_us: (self.clock)(), action })
+                let transaction = self.pool.begin_with($begin).await.map_err(failed(action))?;
+                let mut change = Change { transaction, revision: 0, at_us: (self.clock)(), action };
+                change.take_revision().await?;
+                Ok(change)
             }
 
             /// Records the event of a change and commits both.
@@ -47,18 +122,7 @@ macro_rules! implement_metastore {
                 subject: &str,
                 detail: &str,
             ) -> Result<(), Error> {
-                const INSERT: &str = "INSERT INTO control_events (revision, at_us, author, action, subject, detail) \
-                                      VALUES ($1, $2, $3, $4, $5, $6)";
-                sqlx::query(INSERT)
-                    .bind(change.revision as i64)
-                    .bind(change.at_us)
-                    .bind(author)
-                    .bind(event)
-                    .bind(subject)
-                    .bind(detail)
-                    .execute(&mut *change.transaction)
-                    .await
-                    .map_err(failed(change.action))?;
+                change.record(author, event, subject, detail).await?;
                 change.transaction.commit().await.map_err(failed(change.action))?;
                 self.noticed(change.revision);
                 Ok(())
@@ -114,7 +178,17 @@ macro_rules! implement_metastore {
 
         fn key_listing(row: DatabaseRow) -> Result<KeyListing, sqlx::Error> {
             let revoked_at_us: Option<i64> = row.try_get("revoked_at_us")?;
+            let active: Option<i64> = row.try_get("active")?;
             Ok(KeyListing {
+                user: row.try_get("user_name")?,
+                user_inactive: active == Some(0),
+                previous_until_us: row.try_get("previous_until_us")?,
+                limits: KeyLimits {
+                    scopes: read_json(&row.try_get::<String, _>("scopes")?)?,
+                    models: read_json(&row.try_get::<String, _>("models")?)?,
+                    sources: read_json(&row.try_get::<String, _>("sources")?)?,
+                },
+                tags: read_json(&row.try_get::<String, _>("tags")?)?,
                 id: row.try_get("id")?,
                 display: row.try_get("display")?,
                 name: row.try_get("name")?,
@@ -130,9 +204,23 @@ macro_rules! implement_metastore {
 
         fn key_record(row: DatabaseRow) -> Result<KeyRecord, sqlx::Error> {
             let hash = row.try_get("hash")?;
+            let previous_hash: Option<String> = row.try_get("previous_hash")?;
             let key = key_listing(row)?;
-            let KeyListing { id, name, tenant, project, team, enabled, expires_at_us, .. } = key;
-            Ok(KeyRecord { id, hash, name, tenant, project, team, enabled, expires_at_us })
+            let previous = previous_hash.zip(key.previous_until_us);
+            Ok(KeyRecord {
+                id: key.id,
+                hash,
+                name: key.name,
+                tenant: key.tenant,
+                project: key.project,
+                team: key.team,
+                enabled: key.enabled && !key.user_inactive,
+                expires_at_us: key.expires_at_us,
+                user: key.user,
+                tags: key.tags,
+                limits: key.limits,
+                previous: previous.map(|(hash, until_us)| PreviousSecret { hash, until_us }),
+            })
         }
 
         fn event_row(row: DatabaseRow) -> Result<ControlEvent, sqlx::Error> {
@@ -152,6 +240,7 @@ macro_rules! implement_metastore {
                 display: row.try_get("display")?,
                 name: row.try_get("name")?,
                 role: Role::Viewer,
+                teams: read_json(&row.try_get::<String, _>("teams")?)?,
                 created_at_us: row.try_get("created_at_us")?,
                 revoked_at_us: row.try_get("revoked_at_us")?,
             };
@@ -174,8 +263,7 @@ macro_rules! implement_metastore {
             }
 
             async fn control_document(&self) -> Result<ControlDocument, Error> {
-                const KEYS: &str = "SELECT id, hash, display, name, tenant, project, team, created_at_us, \
-                                    expires_at_us, revoked_at_us FROM api_keys ORDER BY created_at_us, id";
+                const KEYS: &str = concat!("SELECT k.hash, k.previous_hash, ", $crate::sql::key_columns!());
                 const BUNDLE: &str = "SELECT yaml FROM policy_revisions ORDER BY revision DESC LIMIT 1";
                 let failed = failed("read the control document");
                 let mut snapshot = self.pool.begin_with($snapshot).await.map_err(failed)?;
@@ -233,11 +321,13 @@ macro_rules! implement_metastore {
             }
 
             async fn create_key_by(&self, key: NewKey, author: &str) -> Result<CreatedKey, Error> {
-                const INSERT: &str = "INSERT INTO api_keys (id, hash, display, name, tenant, project, team, created_at_us) \
-                                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                const INSERT: &str = "INSERT INTO api_keys (id, hash, display, name, tenant, project, team, created_at_us, \
+                                      expires_at_us, user_name, user_key, scopes, models, sources, tags) \
+                                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
                 key.check()?;
                 let created = CreatedKey { id: secret::new_id("key-")?, secret: secret::new_secret(Purpose::Key)? };
                 let mut change = self.change("create a key").await?;
+                change.ensure(&key.tenant, Some(&key.team), key.project.as_deref(), author).await?;
                 sqlx::query(INSERT)
                     .bind(&created.id)
                     .bind(secret::hash(&created.secret))
@@ -247,6 +337,13 @@ macro_rules! implement_metastore {
                     .bind(&key.project)
                     .bind(&key.team)
                     .bind(change.at_us)
+                    .bind(key.expires_at_us)
+                    .bind(&key.user)
+                    .bind(key.user.as_deref().map(str::to_lowercase))
+                    .bind(to_json(&key.limits.scopes)?)
+                    .bind(to_json(&key.limits.models)?)
+                    .bind(to_json(&key.limits.sources)?)
+                    .bind(to_json(&key.tags)?)
                     .execute(&mut *change.transaction)
                     .await
                     .map_err(failed(change.action))?;
@@ -255,9 +352,36 @@ macro_rules! implement_metastore {
                 Ok(created)
             }
 
+            async fn rotate_key(&self, key: &str, grace_us: i64, author: &str) -> Result<RotatedKey, Error> {
+                const FIND: &str = "SELECT id FROM api_keys WHERE (id = $1 OR name = $1) AND revoked_at_us IS NULL \
+                                    ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END, id LIMIT 2";
+                const UPDATE: &str = "UPDATE api_keys SET previous_hash = hash, previous_until_us = $1, hash = $2, \
+                                      display = $3 WHERE id = $4";
+                let secret = secret::new_secret(Purpose::Key)?;
+                let mut change = self.change("rotate a key").await?;
+                let failed = failed(change.action);
+                let found = sqlx::query_scalar(FIND).bind(key).fetch_all(&mut *change.transaction);
+                let found: Vec<String> = found.await.map_err(failed)?;
+                let id = match found.as_slice() {
+                    [first, ..] if first == key => first.clone(),
+                    [only] => only.clone(),
+                    [] => return Err(Error::UnknownKey { id: key.to_owned() }),
+                    _ => return Err(Error::AmbiguousKey { name: key.to_owned() }),
+                };
+                let previous_until_us = change.at_us.saturating_add(grace_us.max(0));
+                let update = sqlx::query(UPDATE)
+                    .bind(previous_until_us)
+                    .bind(secret::hash(&secret))
+                    .bind(secret::display(&secret))
+                    .bind(&id);
+                update.execute(&mut *change.transaction).await.map_err(failed)?;
+                let detail = format!("the secret before works until {previous_until_us} µs since 1970");
+                self.commit(change, author, "key.rotated", &id, &detail).await?;
+                Ok(RotatedKey { id, secret, previous_until_us })
+            }
+
             async fn list_keys(&self) -> Result<Vec<KeyListing>, Error> {
-                const SELECT: &str = "SELECT id, display, name, tenant, project, team, created_at_us, expires_at_us, \
-                                      revoked_at_us FROM api_keys ORDER BY created_at_us, id";
+                const SELECT: &str = concat!("SELECT ", $crate::sql::key_columns!());
                 let rows = sqlx::query(SELECT).try_map(key_listing).fetch_all(&self.pool);
                 rows.await.map_err(failed("list the keys"))
             }
@@ -329,14 +453,20 @@ macro_rules! implement_metastore {
                 select.fetch_optional(&self.pool).await.map_err(failed("read a policy bundle"))
             }
 
-            async fn create_login_link_for(&self, role: Role, author: &str) -> Result<String, Error> {
-                const INSERT: &str = "INSERT INTO login_links (hash, role, expires_at_us) VALUES ($1, $2, $3)";
+            async fn create_login_link_for(
+                &self,
+                role: Role,
+                teams: &[TeamName],
+                author: &str,
+            ) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO login_links (hash, role, expires_at_us, teams) VALUES ($1, $2, $3, $4)";
                 let token = secret::new_secret(Purpose::Login)?;
                 let mut change = self.change("create a login link").await?;
                 sqlx::query(INSERT)
                     .bind(secret::hash(&token))
                     .bind(role.as_str())
                     .bind(change.at_us.saturating_add(LOGIN_LINK_US))
+                    .bind(to_json(teams)?)
                     .execute(&mut *change.transaction)
                     .await
                     .map_err(failed(change.action))?;
@@ -346,19 +476,21 @@ macro_rules! implement_metastore {
 
             async fn redeem_login(&self, token: &str) -> Result<Session, Error> {
                 const REDEEM: &str = "UPDATE login_links SET redeemed_at_us = $1 WHERE hash = $2 \
-                                      AND redeemed_at_us IS NULL AND expires_at_us > $3 RETURNING role";
-                const INSERT: &str = "INSERT INTO sessions (hash, csrf, role, expires_at_us) VALUES ($1, $2, $3, $4)";
+                                      AND redeemed_at_us IS NULL AND expires_at_us > $3 RETURNING role, teams";
+                const INSERT: &str =
+                    "INSERT INTO sessions (hash, csrf, role, expires_at_us, teams) VALUES ($1, $2, $3, $4, $5)";
                 let (id, csrf) = (secret::new_secret(Purpose::Session)?, secret::new_secret(Purpose::Csrf)?);
                 let mut change = self.change("redeem a login link").await?;
                 let (at_us, failed) = (change.at_us, failed(change.action));
                 let transaction = &mut *change.transaction;
-                let redeem = sqlx::query_scalar(REDEEM).bind(at_us).bind(secret::hash(token)).bind(at_us);
-                let role: Option<String> = redeem.fetch_optional(&mut *transaction).await.map_err(failed)?;
-                let Some(role) = role else {
+                let redeem = sqlx::query_as(REDEEM).bind(at_us).bind(secret::hash(token)).bind(at_us);
+                let found: Option<(String, String)> = redeem.fetch_optional(&mut *transaction).await.map_err(failed)?;
+                let Some((role, teams)) = found else {
                     return Err(Error::LoginRefused);
                 };
                 let expires_at_us = at_us.saturating_add(SESSION_US);
                 let insert = sqlx::query(INSERT).bind(secret::hash(&id)).bind(&csrf).bind(&role).bind(expires_at_us);
+                let insert = insert.bind(&teams);
                 insert.execute(&mut *transaction).await.map_err(failed)?;
                 for delete in [
                     "DELETE FROM sessions WHERE expires_at_us <= $1",
@@ -366,21 +498,27 @@ macro_rules! implement_metastore {
                 ] {
                     sqlx::query(delete).bind(at_us).execute(&mut *transaction).await.map_err(failed)?;
                 }
-                let session = Session { id, csrf, role: role_of(&role, "a login link")?, expires_at_us };
+                let known = role_of(&role, "a login link")?;
+                let teams = read_json(&teams).map_err(failed)?;
+                let session = Session { id, csrf, role: known, teams, user_id: None, expires_at_us };
                 self.commit(change, &session.author(), "login.redeemed", &role, "").await?;
                 Ok(session)
             }
 
             async fn session(&self, id: &str) -> Result<Option<Session>, Error> {
-                const SELECT: &str = "SELECT csrf, role, expires_at_us FROM sessions WHERE hash = $1 AND expires_at_us > $2";
+                // Whoever is deactivated or removed is signed out; this is the second lock on that door.
+                const SELECT: &str = "SELECT s.csrf, s.role, s.expires_at_us, s.teams, s.user_id FROM sessions s \
+                                      LEFT JOIN users u ON u.id = s.user_id WHERE s.hash = $1 AND s.expires_at_us > $2 \
+                                      AND (s.user_id IS NULL OR u.active = 1)";
+                let failed = failed("look a session up");
                 let select = sqlx::query_as(SELECT).bind(secret::hash(id)).bind((self.clock)());
-                let row: Option<(String, String, i64)> =
-                    select.fetch_optional(&self.pool).await.map_err(failed("look a session up"))?;
-                let Some((csrf, role, expires_at_us)) = row else {
+                let row: Option<(String, String, i64, String, Option<String>)> =
+                    select.fetch_optional(&self.pool).await.map_err(failed)?;
+                let Some((csrf, role, expires_at_us, teams, user_id)) = row else {
                     return Ok(None);
                 };
-                let role = role_of(&role, "a session")?;
-                Ok(Some(Session { id: id.to_owned(), csrf, role, expires_at_us }))
+                let (role, teams) = (role_of(&role, "a session")?, read_json(&teams).map_err(failed)?);
+                Ok(Some(Session { id: id.to_owned(), csrf, role, teams, user_id, expires_at_us }))
             }
 
             async fn delete_session(&self, id: &str) -> Result<(), Error> {
@@ -388,9 +526,15 @@ macro_rules! implement_metastore {
                 delete.execute(&self.pool).await.map(|_| ()).map_err(failed("end a session"))
             }
 
-            async fn create_api_token_by(&self, role: Role, name: &str, author: &str) -> Result<String, Error> {
-                const INSERT: &str = "INSERT INTO api_tokens (id, hash, display, name, role, created_at_us) \
-                                      VALUES ($1, $2, $3, $4, $5, $6)";
+            async fn create_api_token_by(
+                &self,
+                role: Role,
+                teams: &[TeamName],
+                name: &str,
+                author: &str,
+            ) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO api_tokens (id, hash, display, name, role, created_at_us, teams) \
+                                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
                 if !name.is_empty() {
                     acceptable("name of an API token", name)?;
                 }
@@ -403,6 +547,7 @@ macro_rules! implement_metastore {
                     .bind(name)
                     .bind(role.as_str())
                     .bind(change.at_us)
+                    .bind(to_json(teams)?)
                     .execute(&mut *change.transaction)
                     .await
                     .map_err(failed(change.action))?;
@@ -410,16 +555,21 @@ macro_rules! implement_metastore {
                 Ok(token)
             }
 
-            async fn api_token(&self, secret: &str) -> Result<Option<(String, Role)>, Error> {
-                const SELECT: &str = "SELECT id, role FROM api_tokens WHERE hash = $1 AND revoked_at_us IS NULL";
+            async fn api_token(&self, secret: &str) -> Result<Option<TokenHolder>, Error> {
+                const SELECT: &str = "SELECT id, role, teams FROM api_tokens WHERE hash = $1 AND revoked_at_us IS NULL";
+                let failed = failed("look an API token up");
                 let select = sqlx::query_as(SELECT).bind(secret::hash(secret));
-                let found: Option<(String, String)> =
-                    select.fetch_optional(&self.pool).await.map_err(failed("look an API token up"))?;
-                found.map(|(id, role)| Ok((id, role_of(&role, "an API token")?))).transpose()
+                let found: Option<(String, String, String)> =
+                    select.fetch_optional(&self.pool).await.map_err(failed)?;
+                let Some((id, role, teams)) = found else {
+                    return Ok(None);
+                };
+                let (role, teams) = (role_of(&role, "an API token")?, read_json(&teams).map_err(failed)?);
+                Ok(Some(TokenHolder { id, role, teams }))
             }
 
             async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, Error> {
-                const SELECT: &str = "SELECT id, display, name, role, created_at_us, revoked_at_us FROM api_tokens \
+                const SELECT: &str = "SELECT id, display, name, role, teams, created_at_us, revoked_at_us FROM api_tokens \
                                       ORDER BY created_at_us, id";
                 let rows = sqlx::query(SELECT).try_map(token_row).fetch_all(&self.pool);
                 let rows = rows.await.map_err(failed("list the API tokens"))?;
@@ -441,11 +591,40 @@ macro_rules! implement_metastore {
                 let known = known.fetch_optional(&mut *change.transaction).await.map_err(failed(change.action))?;
                 known.map(|_| ()).ok_or_else(|| Error::UnknownToken { id: id.to_owned() })
             }
+
+            async fn dump(&self) -> Result<Dump, Error> {
+                let failed = failed("read every table");
+                let mut snapshot = self.pool.begin_with($snapshot).await.map_err(failed)?;
+                let dump = read_tables(&mut snapshot).await.map_err(failed)?;
+                snapshot.commit().await.map_err(failed)?;
+                Ok(dump)
+            }
+
+            async fn fill(&self, dump: &Dump) -> Result<Vec<CopiedTable>, Error> {
+                let failed = failed("copy every table");
+                let mut transaction = self.pool.begin_with($begin).await.map_err(failed)?;
+                read_tables(&mut transaction).await.map_err(failed)?.must_be_empty(&self.shown)?;
+                write_tables(&mut transaction, dump).await.map_err(failed)?;
+                let copied = dump.compare(&read_tables(&mut transaction).await.map_err(failed)?)?;
+                transaction.commit().await.map_err(failed)?;
+                self.revision().await?;
+                Ok(copied)
+            }
         }
     };
 }
 
-pub(crate) use implement_metastore;
+/// Columns and order of [`crate::KeyListing`].
+macro_rules! key_columns {
+    () => {
+        "k.id, k.display, k.name, k.tenant, k.project, k.team, k.created_at_us, k.expires_at_us, k.revoked_at_us, \
+         k.user_name, k.scopes, k.models, k.sources, k.tags, k.previous_until_us, u.active FROM api_keys k \
+         LEFT JOIN users u ON u.organisation = k.tenant AND u.user_key = k.user_key \
+         ORDER BY k.created_at_us, k.id"
+    };
+}
+
+pub(crate) use {implement_metastore, key_columns};
 
 use crate::error::MetastoreError;
 use crate::role::Role;
@@ -466,6 +645,16 @@ pub(crate) fn role_of(text: &str, subject: &str) -> Result<Role, MetastoreError>
         subject: subject.to_owned(),
         value: text.to_owned(),
     })
+}
+
+/// A list or a map as it is stored.
+pub(crate) fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, MetastoreError> {
+    serde_json::to_string(value).map_err(|error| failed("write a list")(sqlx::Error::Encode(Box::new(error))))
+}
+
+/// Reads what [`to_json`] wrote.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::error::MetastoreError;
 use crate::migrations;
+use crate::sql::directory::implement_directory;
 use crate::sql::implement_metastore;
+use crate::transfer::implement_transfer;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +21,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The control plane in a SQLite file.
 pub(crate) struct SqliteStore {
     pool: SqlitePool,
+    /// Its URL.
+    shown: String,
     clock: Clock,
     changes: watch::Sender<u64>,
 }
@@ -55,11 +59,14 @@ impl SqliteStore {
         // Two processes may find a new file at once; the loser's second look finds nothing left to do.
         let migrations = migrations::sqlite();
         if migrations.run(&pool).await.is_err() {
-            migrations.run(&pool).await.map_err(|source| MetastoreError::Migrate { url, source })?;
+            let failed = |source| MetastoreError::Migrate { url: url.clone(), source };
+            migrations.run(&pool).await.map_err(failed)?;
         }
-        Ok(SqliteStore { pool, clock, changes: watch::Sender::new(0) })
+        Ok(SqliteStore { pool, shown: url, clock, changes: watch::Sender::new(0) })
     }
 }
 
 // `IMMEDIATE` takes the write lock at once: a transaction that reads first and writes later could not wait its turn.
 implement_metastore!(SqliteStore, Sqlite, change: "BEGIN IMMEDIATE", snapshot: "BEGIN DEFERRED");
+implement_directory!(SqliteStore, Sqlite);
+implement_transfer!(Sqlite);

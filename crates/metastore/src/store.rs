@@ -7,10 +7,12 @@ use tokio::sync::watch;
 use tollgate_policy::control::ControlDocument;
 
 use crate::bundle::BundleRevision;
+use crate::directory::{Directory, TeamName};
 use crate::error::MetastoreError;
-use crate::key::{CreatedKey, KeyListing, NewKey};
+use crate::key::{CreatedKey, KeyListing, NewKey, RotatedKey};
 use crate::role::Role;
-use crate::session::{ApiTokenListing, Session};
+use crate::session::{ApiTokenListing, Session, TokenHolder};
+use crate::transfer::{CopiedTable, Dump};
 
 /// The author of changes made at the machine itself: the command line, and the server at its start.
 pub const LOCAL_AUTHOR: &str = "local";
@@ -24,10 +26,12 @@ pub struct ControlEvent {
     pub at_us: i64,
     /// Who did it.
     pub author: String,
-    /// What: `key.created`, `key.revoked`, `bundle.activated`, `token.created`, `token.revoked`, `login.offered`,
-    /// `login.redeemed`, `hold.placed`, `hold.released`, `prices.updated`.
+    /// What: `key.created`, `key.rotated`, `key.expiry_set`, `key.revoked`, `bundle.activated`, `token.created`,
+    /// `token.revoked`, `login.offered`, `login.redeemed`, `hold.placed`, `hold.released`, `prices.updated`,
+    /// `organisation.created`, `team.created`, `project.created`, `user.created`, `user.changed`, `user.deleted`,
+    /// `user.role_set`, `user.teams_set`, `user.signed_in`, `group.created`, `group.changed`, `group.deleted`.
     pub action: String,
-    /// To what: an id or a hash, never a secret.
+    /// To what: an id or a hash, never a secret and never a person's name.
     pub subject: String,
     /// For a person.
     pub detail: String,
@@ -56,7 +60,7 @@ pub(crate) const HOLD_RELEASED: &str = "hold.released";
 /// # Errors
 /// Every method fails with [`MetastoreError::Query`] if the database does; what else can go wrong is said at the method.
 #[async_trait]
-pub trait Metastore: Send + Sync {
+pub trait Metastore: Directory {
     /// Grows with every change, by whichever process. Cheap: meant to be polled for the changes of other processes.
     async fn revision(&self) -> Result<u64, MetastoreError>;
 
@@ -96,6 +100,11 @@ pub trait Metastore: Send + Sync {
         self.create_key_by(key, LOCAL_AUTHOR).await
     }
 
+    /// Gives a key a new secret, which is returned this once; the present one works for `grace_us` more microseconds, the one
+    /// before it no longer. `key` is an id, or a name that one key alone has. [`MetastoreError::UnknownKey`] if there is no
+    /// such key or it was revoked.
+    async fn rotate_key(&self, key: &str, grace_us: i64, author: &str) -> Result<RotatedKey, MetastoreError>;
+
     /// Every key, oldest first, revoked ones included.
     async fn list_keys(&self) -> Result<Vec<KeyListing>, MetastoreError>;
 
@@ -123,11 +132,16 @@ pub trait Metastore: Send + Sync {
 
     /// A token that logs an administrator in once, within fifteen minutes.
     async fn create_login_link(&self) -> Result<String, MetastoreError> {
-        self.create_login_link_for(Role::Admin, LOCAL_AUTHOR).await
+        self.create_login_link_for(Role::Admin, &[], LOCAL_AUTHOR).await
     }
 
-    /// A token that logs someone in with this role, once, within fifteen minutes.
-    async fn create_login_link_for(&self, role: Role, author: &str) -> Result<String, MetastoreError>;
+    /// A token that logs someone in with this role and as a member of these teams, once, within fifteen minutes.
+    async fn create_login_link_for(
+        &self,
+        role: Role,
+        teams: &[TeamName],
+        author: &str,
+    ) -> Result<String, MetastoreError>;
 
     /// Opens a session. [`MetastoreError::LoginRefused`] if the token is unknown, used or too old.
     async fn redeem_login(&self, token: &str) -> Result<Session, MetastoreError>;
@@ -138,20 +152,33 @@ pub trait Metastore: Send + Sync {
     /// Ends a session; once more does nothing.
     async fn delete_session(&self, id: &str) -> Result<(), MetastoreError>;
 
-    /// Creates an API token; it is returned this once.
-    async fn create_api_token_by(&self, role: Role, name: &str, author: &str) -> Result<String, MetastoreError>;
+    /// Creates an API token; it is returned this once. `teams` are those whose rows it may see if its role is bound to teams.
+    async fn create_api_token_by(
+        &self,
+        role: Role,
+        teams: &[TeamName],
+        name: &str,
+        author: &str,
+    ) -> Result<String, MetastoreError>;
 
-    /// [`Metastore::create_api_token_by`] the [`LOCAL_AUTHOR`], without a name.
+    /// [`Metastore::create_api_token_by`] the [`LOCAL_AUTHOR`], without a name and for no team.
     async fn create_api_token(&self, role: Role) -> Result<String, MetastoreError> {
-        self.create_api_token_by(role, "", LOCAL_AUTHOR).await
+        self.create_api_token_by(role, &[], "", LOCAL_AUTHOR).await
     }
 
-    /// Id of this API token and what its holder may do; `None` if it is unknown or revoked.
-    async fn api_token(&self, secret: &str) -> Result<Option<(String, Role)>, MetastoreError>;
+    /// What the holder of this API token may do; `None` if it is unknown or revoked.
+    async fn api_token(&self, secret: &str) -> Result<Option<TokenHolder>, MetastoreError>;
 
     /// Every API token, oldest first, revoked ones included.
     async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, MetastoreError>;
 
     /// Revokes an API token for good; once more does nothing. [`MetastoreError::UnknownToken`] if there never was one.
     async fn revoke_api_token(&self, id: &str, author: &str) -> Result<(), MetastoreError>;
+
+    /// Everything in it, to be put into another one.
+    async fn dump(&self) -> Result<Dump, MetastoreError>;
+
+    /// Puts everything of another one into this one, which must be empty, and compares row by row before it is kept.
+    /// [`MetastoreError::NotEmpty`] or [`MetastoreError::CopyDiffers`] if that cannot be.
+    async fn fill(&self, dump: &Dump) -> Result<Vec<CopiedTable>, MetastoreError>;
 }

@@ -34,7 +34,7 @@ pub(crate) use budgets::{Step, Uncertain, Wall};
 pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use diff::{Change, ChangeKind, diff};
 pub use error::BundleError;
-pub(crate) use glob::ModelPattern;
+pub use glob::ModelPattern;
 pub use guardrails::GuardFailure;
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
 pub(crate) use schema::Fraction;

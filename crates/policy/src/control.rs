@@ -1,13 +1,14 @@
 //! The control plane as the proxy sees it: a document (what the metastore writes and a sidecar downloads) and the
 //! snapshot compiled from it (what the request path reads). Secrets are not in it: a key is known by its SHA-256.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::{self, Bundle, BundleError};
+use crate::key::{KeyLimits, LimitError, Limits};
 
 /// Everything a proxy needs to know about keys and policy, at one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct ControlDocument {
 }
 
 /// One virtual key, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// Identifies the key everywhere; never the key itself.
     pub id: String,
@@ -43,6 +44,27 @@ pub struct KeyRecord {
     /// When it stops working. Microseconds since 1970, UTC; `None` for never.
     #[serde(default)]
     pub expires_at_us: Option<i64>,
+    /// The one person whose calls these are, whatever a call says of its user.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Labels of every call made with it; they win over a caller's own of the same name.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// What it is for.
+    #[serde(default)]
+    pub limits: KeyLimits,
+    /// The secret it had before it was rotated, for as long as that works.
+    #[serde(default)]
+    pub previous: Option<PreviousSecret>,
+}
+
+/// A secret that was replaced and works for a while yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// SHA-256 of the secret, 64 lower-case hexadecimal digits.
+    pub hash: String,
+    /// When it stops working. Microseconds since 1970, UTC.
+    pub until_us: i64,
 }
 
 /// Whom a call is made for.
@@ -56,16 +78,20 @@ pub struct Principal {
     pub project: Option<String>,
     /// Team.
     pub team: String,
+    /// The one person the key is for, if it is for one.
+    pub user: Option<String>,
     /// When the key stops working; [`crate::decide()`] denies from that moment on. Microseconds since 1970, UTC.
     pub expires_at_us: Option<i64>,
-    /// The person the key belongs to, if it belongs to one.
-    pub user: Option<String>,
     /// That person's role.
     pub role: Option<String>,
     /// What the key may be used for; empty for everything.
     pub scopes: Vec<String>,
-    /// Labels of the key, by name.
+    /// Labels of every call made with the key, sorted by name.
     pub tags: Vec<(String, String)>,
+    /// What the key is for.
+    pub limits: Limits,
+    /// Whether the caller came with a secret that was replaced since.
+    pub is_superseded: bool,
 }
 
 /// A control document ready for the request path.
@@ -93,6 +119,15 @@ pub enum ControlError {
         #[source]
         source: BundleError,
     },
+    /// A key is limited to something that means nothing.
+    #[error("key `{key_id}` has a limit that cannot be kept; revoke the key and create another")]
+    KeyLimits {
+        /// The key.
+        key_id: String,
+        /// Which limit.
+        #[source]
+        source: LimitError,
+    },
     /// A key's hash is not a SHA-256.
     #[error("the hash of key `{key_id}` is not 64 hexadecimal digits; revoke the key and create another")]
     KeyHash {
@@ -111,10 +146,13 @@ impl ControlSnapshot {
             .map_err(|source| ControlError::Bundle { revision: document.revision, source })?;
         let mut keys = HashMap::with_capacity(document.keys.len());
         for record in document.keys.iter().filter(|record| record.enabled) {
-            let Some(hash) = parse_hash(&record.hash) else {
-                return Err(ControlError::KeyHash { key_id: record.id.clone() });
-            };
-            keys.insert(hash, Arc::new(record.principal()));
+            let malformed = || ControlError::KeyHash { key_id: record.id.clone() };
+            let principal = record.principal()?;
+            if let Some(previous) = &record.previous {
+                let hash = parse_hash(&previous.hash).ok_or_else(malformed)?;
+                keys.insert(hash, Arc::new(principal.superseded(previous.until_us)));
+            }
+            keys.insert(parse_hash(&record.hash).ok_or_else(malformed)?, Arc::new(principal));
         }
         let issued_at_us = document.issued_at_us;
         Ok(ControlSnapshot { revision: document.revision, issued_at_us, bundle: Arc::new(bundle), keys })
@@ -128,15 +166,29 @@ impl ControlSnapshot {
 }
 
 impl KeyRecord {
-    fn principal(&self) -> Principal {
-        Principal {
+    fn principal(&self) -> Result<Principal, ControlError> {
+        let limits = Limits::compile(&self.limits)
+            .map_err(|source| ControlError::KeyLimits { key_id: self.id.clone(), source })?;
+        Ok(Principal {
             key_id: self.id.clone(),
             tenant: self.tenant.clone(),
             project: self.project.clone(),
             team: self.team.clone(),
+            user: self.user.clone(),
             expires_at_us: self.expires_at_us,
+            tags: self.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            scopes: self.limits.scopes.clone(),
+            limits,
             ..Principal::default()
-        }
+        })
+    }
+}
+
+impl Principal {
+    /// The same for a caller with the secret before the last, which works until `until_us` at most.
+    fn superseded(&self, until_us: i64) -> Principal {
+        let end_us = self.expires_at_us.map_or(until_us, |end_us| end_us.min(until_us));
+        Principal { expires_at_us: Some(end_us), is_superseded: true, ..self.clone() }
     }
 }
 
@@ -174,10 +226,9 @@ mod tests {
             hash: hash_text(&hash_key(id)),
             name: id.into(),
             tenant: "acme".into(),
-            project: None,
             team: "kyc".into(),
             enabled,
-            expires_at_us: None,
+            ..KeyRecord::default()
         }
     }
 
@@ -196,6 +247,31 @@ mod tests {
     fn a_revoked_key_is_unknown_to_the_proxy() {
         let snapshot = ControlSnapshot::compile(&document(vec![key("one", false)])).unwrap();
         assert!(snapshot.principal(&hash_key("one")).is_none());
+    }
+
+    #[test]
+    fn a_replaced_secret_works_to_the_end_of_its_grace_and_not_beyond_the_key_s() {
+        let previous = Some(PreviousSecret { hash: hash_text(&hash_key("old")), until_us: 50 });
+        let ends_of = |expires_at_us| {
+            let rotated = KeyRecord { previous: previous.clone(), expires_at_us, ..key("new", true) };
+            let snapshot = ControlSnapshot::compile(&document(vec![rotated])).unwrap();
+            let (old, new) =
+                (snapshot.principal(&hash_key("old")).unwrap(), snapshot.principal(&hash_key("new")).unwrap());
+            assert!(old.is_superseded && !new.is_superseded && old.key_id == new.key_id);
+            (old.expires_at_us, new.expires_at_us)
+        };
+        assert_eq!(ends_of(None), (Some(50), None));
+        assert_eq!(ends_of(Some(20)), (Some(20), Some(20)));
+    }
+
+    #[test]
+    fn a_limit_that_means_nothing_names_its_key_and_a_document_without_limits_reads() {
+        let limits = KeyLimits { sources: vec!["everywhere".into()], ..KeyLimits::default() };
+        let broken = KeyRecord { limits, ..key("one", true) };
+        let error = ControlSnapshot::compile(&document(vec![broken])).unwrap_err();
+        assert!(error.to_string().contains("`one`"), "{error}");
+        let old = r#"{"id":"k","hash":"","name":"k","tenant":"t","team":"kyc","enabled":true}"#;
+        assert_eq!(serde_saphyr::from_str::<KeyRecord>(old).unwrap().limits, KeyLimits::default());
     }
 
     #[test]

@@ -152,13 +152,17 @@ fn expired(facts: &Facts<'_>) -> Option<Denial> {
     if facts.now_us < expires_at_us {
         return None;
     }
-    let message = format!("the key `{}` has expired", facts.principal.key_id);
+    let key_id = &facts.principal.key_id;
+    let (message, hint) = match facts.principal.is_superseded {
+        true => (format!("this secret of the key `{key_id}` was replaced"), "use the new one"),
+        false => (format!("the key `{key_id}` has expired"), "ask for a new key"),
+    };
     Some(Denial {
         rule: "builtin/key-expiry".to_owned(),
         code: code::KEY_EXPIRED,
         detail: message.clone(),
         message,
-        hint: "ask for a new key".to_owned(),
+        hint: hint.to_owned(),
         retry_after_s: None,
     })
 }

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod facts;
 pub mod forecast;
 pub mod guard;
+pub mod key;
 pub mod ledger;
 mod rate;
 pub mod residency;

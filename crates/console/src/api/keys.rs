@@ -1,13 +1,18 @@
-//! `/api/v1/keys`: list, create, revoke.
+//! `/api/v1/keys`: list, create, rotate, revoke.
+
+use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use tollgate_metastore::{CreatedKey, KeyListing, NewKey};
+use tollgate_metastore::{CreatedKey, KeyListing, NewKey, RotatedKey};
+use tollgate_policy::key::KeyLimits;
 
 use crate::access::Reader;
 use crate::error::ConsoleError;
+use crate::pages::keys::grace_us;
+use crate::params::parse_time_us;
 use crate::state::ConsoleState;
 
 /// A list of keys.
@@ -30,6 +35,23 @@ struct CreateKey {
     team: String,
     tenant: Option<String>,
     project: Option<String>,
+    user: Option<String>,
+    /// When it stops working, as a day or a time.
+    expires_at: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    #[serde(default)]
+    models: Vec<String>,
+    #[serde(default)]
+    sources: Vec<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RotateKey {
+    grace_hours: Option<usize>,
 }
 
 /// Every key, oldest first; never a secret.
@@ -54,8 +76,44 @@ pub async fn create(
         hint: "Send `{\"name\": \"…\", \"team\": \"…\"}`, and `project` if there is one.",
     })?;
     let tenant = asked.tenant.unwrap_or_else(|| state.settings.tenant.clone());
-    let key = NewKey { name: asked.name, tenant, project: asked.project, team: asked.team };
+    let expires_at_us = asked.expires_at.map(|text| {
+        parse_time_us(&text).ok_or_else(|| ConsoleError::Invalid {
+            message: format!("`{text}` is not a usable `expires_at`"),
+            hint: "Write a day such as `2027-01-31`, or a time such as `2027-01-31T15:00:00Z`.",
+        })
+    });
+    let key = NewKey {
+        name: asked.name,
+        tenant,
+        project: asked.project,
+        team: asked.team,
+        user: asked.user,
+        expires_at_us: expires_at_us.transpose()?,
+        limits: KeyLimits { scopes: asked.scopes, models: asked.models, sources: asked.sources },
+        tags: asked.tags,
+    };
     Ok(Json(state.metastore.create_key_by(key, &reader.author).await?))
+}
+
+/// Gives a key another secret, which is in the answer, this once; the one before works for `grace_hours` more.
+///
+/// # Errors
+/// `key_not_found` if there is no such key; `parameter_invalid` if the body means nothing.
+pub async fn rotate(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<RotatedKey>, ConsoleError> {
+    let asked: RotateKey = match body.is_empty() {
+        true => RotateKey::default(),
+        false => serde_json::from_slice(&body).map_err(|error| ConsoleError::Invalid {
+            message: format!("the body does not say how to rotate a key: {error}"),
+            hint: "Send `{\"grace_hours\": 24}`, or nothing for a day.",
+        })?,
+    };
+    let grace_us = grace_us(asked.grace_hours)?;
+    Ok(Json(state.metastore.rotate_key(&id, grace_us, &reader.author).await?))
 }
 
 /// Revokes a key for good.

@@ -214,7 +214,7 @@ const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/api/v1/keys",
         summary: "Every virtual key, without its secret.",
-        role: "admin",
+        role: "auditor",
         parameters: &[],
         content_types: &[JSON],
     },
@@ -222,6 +222,14 @@ const OPERATIONS: &[Operation] = &[
         method: "post",
         path: "/api/v1/keys",
         summary: "Creates a virtual key; its secret is in the answer, this once.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/keys/{id}/rotate",
+        summary: "Gives a virtual key another secret, which is in the answer, this once; the one before works for `grace_hours` more (24 unless the body says otherwise).",
         role: "admin",
         parameters: &[],
         content_types: &[JSON],
@@ -238,7 +246,7 @@ const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/api/v1/derived",
         summary: "What this process has derived from the log, to be compared with a rebuild from the lake: sums of spend and targets, digests of the search index.",
-        role: "admin",
+        role: "auditor",
         parameters: &[("day", "A UTC day, such as 2026-11-26: its calls in the search index one by one.")],
         content_types: &[JSON],
     },
@@ -323,6 +331,13 @@ fn describe(operation: &Operation) -> Value {
         described["requestBody"] = json!({"required": true, "content": {JSON: schema}});
     }
     described
+}
+
+/// Method, address and role of every operation.
+#[cfg(test)]
+pub(crate) fn roles() -> Vec<(String, &'static str, &'static str)> {
+    let named = OPERATIONS.iter().filter(|operation| !operation.role.is_empty());
+    named.map(|operation| (operation.method.to_uppercase(), operation.path, operation.role)).collect()
 }
 
 fn parameters(operation: &Operation) -> Vec<Value> {

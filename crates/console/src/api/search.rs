@@ -22,7 +22,7 @@ pub async fn show(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Json<SearchResult>, ConsoleError> {
-    let found = find(&state, query(&params)?).await?;
+    let found = find(&state, &reader, query(&params)?).await?;
     let (asked, rows) = (params.text("q"), found.hits.len() as u64);
     state.record_access(&reader, "search", asked, purpose(&headers, &params), Some(rows)).await?;
     Ok(Json(found))

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, Stream, StreamExt};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tollgate_analytics::report::{InteractionFilter, InteractionRow, Page, TimeRange};
 use tollgate_interaction::InteractionId;
 
+use crate::access::Reader;
 use crate::error::ConsoleError;
 use crate::pages::call::CallRow;
 use crate::params::Params;
@@ -36,6 +38,7 @@ const LONGEST_STREAM: Duration = Duration::from_secs(30 * 60);
 /// `parameter_invalid` for an unknown format.
 pub async fn show(
     State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
     params: Params,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ConsoleError> {
     let format = match params.get("format") {
@@ -48,7 +51,7 @@ pub async fn show(
         }
     };
     let shutdown = state.shutdown.clone();
-    let tail = Tail::new(state, params.filter(), format);
+    let tail = Tail::new(state, reader, params.filter(), format);
     let events = stream::unfold(tail, |mut tail| async move { tail.next().await.map(|events| (events, tail)) });
     let events = events.flat_map(stream::iter).map(Ok);
     let end = async move {
@@ -69,6 +72,7 @@ enum Format {
 
 struct Tail {
     state: ConsoleState,
+    reader: Reader,
     filter: InteractionFilter,
     format: Format,
     changed: watch::Receiver<u64>,
@@ -78,9 +82,10 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(state: ConsoleState, filter: InteractionFilter, format: Format) -> Self {
+    fn new(state: ConsoleState, reader: Reader, filter: InteractionFilter, format: Format) -> Self {
         let changed = state.ledger.changed();
-        Tail { state, filter, format, changed, seen: Seen::default(), next_look: Instant::now(), is_first: true }
+        let seen = Seen::default();
+        Tail { state, reader, filter, format, changed, seen, next_look: Instant::now(), is_first: true }
     }
 
     /// Waits for something new; `None` when nothing will come any more.
@@ -108,7 +113,8 @@ impl Tail {
         let now_us = self.state.now_us();
         let range = Some(TimeRange::last(WINDOW_US, now_us.saturating_add(60_000_000)));
         let filter = InteractionFilter { range, ..self.filter.clone() };
-        let page = match self.state.ledger.interactions(&filter, Page { limit: ROWS, after: None }).await {
+        let page = match self.reader.ledger(&self.state).interactions(&filter, Page { limit: ROWS, after: None }).await
+        {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(code = error.code(), "the live tail missed a look: {error}");

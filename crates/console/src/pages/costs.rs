@@ -31,7 +31,7 @@ pub async fn show(
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
     let range = params.range(Range::Month)?;
-    let report = state.ledger.costs(range.at(state.now_us()), group(&params)?).await?;
+    let report = reader.ledger(&state).costs(range.at(state.now_us()), group(&params)?).await?;
     let page = CostsPage::new(reader.shell(&state, "Costs", "/costs"), range, report, state.explainer());
     Ok(Html(page.render()?))
 }

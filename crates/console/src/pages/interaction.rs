@@ -14,8 +14,9 @@ use tollgate_analytics::report::{
     AttemptView, Body, CandidateView, CorrectionView, InteractionDetail, InteractionRow, Message, ReasonView,
 };
 use tollgate_interaction::{InteractionId, Usd};
+use tollgate_metastore::Permission;
 
-use crate::access::{Need, Reader};
+use crate::access::Reader;
 use crate::access_log::purpose;
 use crate::error::ConsoleError;
 use crate::format::{self, UNKNOWN};
@@ -37,8 +38,8 @@ pub async fn show(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
-    let detail = find(&state, &id).await?;
-    if reader.may(Need::Content) {
+    let detail = find(&state, &reader, &id).await?;
+    if reader.may(Permission::ReadContent) {
         let id = detail.row.interaction_id.to_string();
         state.record_access(&reader, "view", id, purpose(&headers, &params), Some(1)).await?;
     }
@@ -48,14 +49,14 @@ pub async fn show(
     Ok(Html(page.render()?))
 }
 
-/// The call with this id.
+/// The call with this id, as far as it exists for the reader.
 ///
 /// # Errors
 /// `interaction_not_found` if there is none, or the text is not an id.
-pub async fn find(state: &ConsoleState, id: &str) -> Result<InteractionDetail, ConsoleError> {
+pub async fn find(state: &ConsoleState, reader: &Reader, id: &str) -> Result<InteractionDetail, ConsoleError> {
     let not_found = || ConsoleError::NoSuchCall { id: id.chars().take(64).collect() };
     let parsed: InteractionId = id.parse().map_err(|_| not_found())?;
-    state.ledger.interaction(parsed).await?.ok_or_else(not_found)
+    reader.ledger(state).interaction(parsed).await?.ok_or_else(not_found)
 }
 
 /// The page.

@@ -26,8 +26,9 @@ pub async fn show(
     let (range, after) = (params.range(Range::Day)?, params.after()?);
     let span = range.at(state.now_us());
     let filter = InteractionFilter { range: Some(span), ..params.filter() };
-    let list = state.ledger.interactions(&filter, Page { after, ..Page::default() });
-    let (list, values) = futures::try_join!(list, state.ledger.filter_values(span))?;
+    let ledger = reader.ledger(&state);
+    let list = ledger.interactions(&filter, Page { after, ..Page::default() });
+    let (list, values) = futures::try_join!(list, ledger.filter_values(span))?;
     let shell = reader.shell(&state, "Interactions", "/interactions");
     let page = InteractionsPage::new(shell, range, &filter, &values, list, after.is_none());
     Ok(Html(page.render()?))

@@ -1,11 +1,14 @@
 //! `/keys`: virtual keys. A secret is shown once, in the answer to the request that created it.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use tollgate_metastore::{KeyListing, NewKey};
+use tollgate_policy::key::KeyLimits;
 
 use crate::access::Reader;
 use crate::error::ConsoleError;
@@ -51,10 +54,69 @@ pub async fn revoke(
     Ok(Redirect::to("/keys"))
 }
 
+/// Answers `POST /keys/{id}/rotate`: gives the key another secret and shows it, this once.
+///
+/// # Errors
+/// `key_not_found` if there is no such key; `parameter_invalid` for a grace that is none.
+pub async fn rotate(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    Path(id): Path<String>,
+    form: Bytes,
+) -> Result<Html<String>, ConsoleError> {
+    let grace_us = grace_us(Params::parse(&form).number("grace_hours")?)?;
+    let rotated = state.metastore.rotate_key(&id, grace_us, &reader.author).await?;
+    let name = state.metastore.list_keys().await?.into_iter().find(|key| key.id == rotated.id);
+    let view = CreatedKeyView {
+        id: rotated.id,
+        name: name.map(|key| key.name).unwrap_or_default(),
+        secret: rotated.secret,
+        previous_until: Some(format::timestamp(rotated.previous_until_us)),
+    };
+    render(&state, &reader, Some(view)).await
+}
+
+/// How long the secret before works: a day, unless something else is asked for.
+///
+/// # Errors
+/// `parameter_invalid` for more than a year.
+pub fn grace_us(hours: Option<usize>) -> Result<i64, ConsoleError> {
+    const HOUR_US: i64 = 3_600_000_000;
+    let hours = hours.unwrap_or(24);
+    match i64::try_from(hours) {
+        Ok(hours @ 0..=8_760) => Ok(hours * HOUR_US),
+        _ => Err(ConsoleError::Invalid {
+            message: format!("`{hours}` is not a usable `grace_hours`"),
+            hint: "It is a number of hours from 0 to 8760.",
+        }),
+    }
+}
+
+/// When a key ends that works for so many days.
+///
+/// # Errors
+/// `parameter_invalid` for none, or more than ten years.
+pub fn expiry_us(days: Option<usize>, now_us: i64) -> Result<Option<i64>, ConsoleError> {
+    const DAY_US: i64 = 86_400_000_000;
+    let Some(days) = days else { return Ok(None) };
+    match i64::try_from(days) {
+        Ok(days @ 1..=3_650) => Ok(Some(now_us.saturating_add(days * DAY_US))),
+        _ => Err(ConsoleError::Invalid {
+            message: format!("`{days}` is not a usable `expires_days`"),
+            hint: "It is a number of days from 1 to 3650.",
+        }),
+    }
+}
+
+/// Words between commas or spaces.
+fn words(text: &str) -> Vec<String> {
+    text.split([',', ' ', '\n', '\r', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
 /// Creates the key that a form describes.
 ///
 /// # Errors
-/// `change_refused` if a name cannot be used.
+/// `change_refused` if a name or a limit cannot be used.
 pub async fn create_key(state: &ConsoleState, reader: &Reader, form: &Params) -> Result<CreatedKeyView, ConsoleError> {
     let name = form.text("name");
     let key = NewKey {
@@ -62,9 +124,17 @@ pub async fn create_key(state: &ConsoleState, reader: &Reader, form: &Params) ->
         tenant: form.owned("tenant").unwrap_or_else(|| state.settings.tenant.clone()),
         project: form.owned("project"),
         team: form.text("team"),
+        user: form.owned("user"),
+        expires_at_us: expiry_us(form.number("expires_days")?, state.now_us())?,
+        limits: KeyLimits {
+            scopes: words(&form.text("scopes")),
+            models: words(&form.text("models")),
+            sources: words(&form.text("sources")),
+        },
+        tags: BTreeMap::new(),
     };
     let created = state.metastore.create_key_by(key, &reader.author).await?;
-    Ok(CreatedKeyView { id: created.id, name, secret: created.secret })
+    Ok(CreatedKeyView { id: created.id, name, secret: created.secret, previous_until: None })
 }
 
 async fn render(
@@ -104,6 +174,8 @@ pub struct CreatedKeyView {
     pub name: String,
     /// The key itself.
     pub secret: String,
+    /// Until when the secret before works, if there was one.
+    pub previous_until: Option<String>,
 }
 
 /// One key in the list.
@@ -119,9 +191,13 @@ pub struct KeyLine {
     pub team: String,
     /// Project, or a dash.
     pub project: String,
+    /// What it is limited to, in words; empty for nothing.
+    pub limits: String,
+    /// When it ends, or a dash.
+    pub ends: String,
     /// When it was created.
     pub created: String,
-    /// `active`, `revoked` or `expired`.
+    /// `active`, `revoked`, `expired` or `user inactive`.
     pub state: &'static str,
     /// Whether calls with it are let through.
     pub is_active: bool,
@@ -133,17 +209,32 @@ impl KeyLine {
         let state = match (key.enabled, is_expired) {
             (false, _) => "revoked",
             (true, true) => "expired",
+            (true, false) if key.user_inactive => "user inactive",
             (true, false) => "active",
         };
+        let ends = key.expires_at_us.map_or_else(|| format::UNKNOWN.to_owned(), format::date);
+        let limits = limits(&key);
         KeyLine {
             id: key.id,
             name: key.name,
             display: key.display,
             team: key.team,
             project: key.project.unwrap_or_else(|| format::UNKNOWN.to_owned()),
+            limits,
+            ends,
             created: format::date(key.created_at_us),
             state,
             is_active: state == "active",
         }
     }
+}
+
+fn limits(key: &KeyListing) -> String {
+    let KeyLimits { scopes, models, sources } = &key.limits;
+    let user: Vec<String> = key.user.iter().cloned().collect();
+    let part = |what: &str, names: &[String]| {
+        if names.is_empty() { None } else { Some(format!("{what} {}", names.join(", "))) }
+    };
+    let parts = [part("for", scopes), part("models", models), part("from", sources), part("of", &user)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

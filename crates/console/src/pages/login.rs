@@ -1,16 +1,19 @@
-//! `/login` and `/logout`. A link works once; an API token may be used to sign in as well.
+//! `/login` and `/logout`. A link works once; an API token may be used to sign in as well, and so may an identity provider.
+
+use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use tollgate_metastore::{MetastoreError, Role, Session};
+use tollgate_metastore::{MetastoreError, Role, Session, TokenHolder};
 
 use crate::access::{SESSION_COOKIE, is_from_elsewhere};
 use crate::error::ConsoleError;
 use crate::params::Params;
 use crate::shell::{cookie, theme};
+use crate::sso::{self, Sso, SsoError};
 use crate::state::ConsoleState;
 
 /// The page.
@@ -23,7 +26,16 @@ pub struct LoginPage {
     pub refused: Option<String>,
     /// Where to go afterwards.
     pub next: String,
+    /// What the button of the identity provider says, if there is one.
+    pub provider: Option<String>,
 }
+
+/// Cookie with what a sign-in through the identity provider needs to remember.
+const ATTEMPT_COOKIE: &str = "tollgate_sign_in";
+/// Cookie with where to go after it.
+const NEXT_COOKIE: &str = "tollgate_sign_in_next";
+/// How long a person may take at the provider. Seconds.
+const ATTEMPT_SECONDS: u32 = 600;
 
 /// Answers `GET /login`: with a token it signs in, without one it asks for it. A `HEAD` does not use the token up.
 ///
@@ -37,8 +49,77 @@ pub async fn show(
 ) -> Result<Response, ConsoleError> {
     match params.get("token") {
         Some(token) if method == Method::GET => sign_in(&state, &headers, token, &params).await,
-        _ => ask(&headers, None, &params),
+        _ => {
+            let trouble = match &state.sso {
+                Some(sso) => sso.check(state.now_us()).await.err().map(|error| error.to_string()),
+                None => None,
+            };
+            ask(&state, &headers, trouble, &params)
+        }
     }
+}
+
+/// Answers `GET /login/oidc`: sends the browser to the identity provider.
+///
+/// # Errors
+/// `page_not_found` if there is none.
+pub async fn begin(
+    State(state): State<ConsoleState>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ConsoleError> {
+    let sso = sso_of(&state, "/login/oidc")?;
+    match sso.begin(state.now_us()).await {
+        Ok((url, attempt)) => {
+            let response = Redirect::to(&url).into_response();
+            let response = with_cookie(response, &kept(&state, ATTEMPT_COOKIE, &sso::to_cookie(&attempt)));
+            let to: String = url::form_urlencoded::byte_serialize(next(&params).as_bytes()).collect();
+            Ok(with_cookie(response, &kept(&state, NEXT_COOKIE, &to)))
+        }
+        Err(error) => ask(&state, &headers, Some(error.to_string()), &params),
+    }
+}
+
+/// Answers `GET /login/oidc/callback`: the browser comes back from the identity provider.
+///
+/// # Errors
+/// `page_not_found` if there is no provider.
+pub async fn come_back(
+    State(state): State<ConsoleState>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ConsoleError> {
+    let sso = sso_of(&state, "/login/oidc/callback")?;
+    let gone = |name: &str| format!("{name}=; Path=/login/oidc; HttpOnly; SameSite=Lax; Max-Age=0");
+    let to = format!("next={}", cookie(&headers, NEXT_COOKIE).unwrap_or_default());
+    let wanted = Params::parse(to.as_bytes());
+    let response = match finish(&state, &sso, &headers, &params).await {
+        Ok(session) => with_cookie(Redirect::to(next(&wanted)).into_response(), &session_cookie(&state, &session)),
+        Err(error) => {
+            tracing::warn!(%error, "a sign-in through the identity provider failed");
+            ask(&state, &headers, Some(error.to_string()), &wanted)?
+        }
+    };
+    Ok(with_cookie(with_cookie(response, &gone(ATTEMPT_COOKIE)), &gone(NEXT_COOKIE)))
+}
+
+async fn finish(state: &ConsoleState, sso: &Sso, headers: &HeaderMap, params: &Params) -> Result<Session, SsoError> {
+    // Whoever sends the browser here with an error must have begun the sign-in, too.
+    let attempt = sso::from_cookie(cookie(headers, ATTEMPT_COOKIE), params.get("state"))?;
+    if let Some(code) = params.get("error") {
+        return Err(SsoError::Refused { code: code.chars().filter(|one| !one.is_control()).take(64).collect() });
+    }
+    let code = params.get("code").ok_or(SsoError::NotBegun)?;
+    sso.finish(&attempt, code, params.get("iss"), state.metastore.as_ref(), state.now_us()).await
+}
+
+fn sso_of(state: &ConsoleState, path: &str) -> Result<Arc<Sso>, ConsoleError> {
+    state.sso.clone().ok_or_else(|| ConsoleError::NoSuchPage { path: path.to_owned() })
+}
+
+fn kept(state: &ConsoleState, name: &str, value: &str) -> String {
+    let secure = if state.settings.secure_cookies { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/login/oidc; HttpOnly; SameSite=Lax; Max-Age={ATTEMPT_SECONDS}{secure}")
 }
 
 /// Answers `POST /login`.
@@ -69,8 +150,14 @@ pub async fn leave(State(state): State<ConsoleState>, headers: HeaderMap) -> Res
     Ok(with_cookie(Redirect::to("/login").into_response(), &gone))
 }
 
-fn ask(headers: &HeaderMap, refused: Option<String>, params: &Params) -> Result<Response, ConsoleError> {
-    let page = LoginPage { theme: theme(headers), refused, next: params.text("next") };
+fn ask(
+    state: &ConsoleState,
+    headers: &HeaderMap,
+    refused: Option<String>,
+    params: &Params,
+) -> Result<Response, ConsoleError> {
+    let provider = state.sso.as_ref().map(|sso| sso.name().to_owned());
+    let page = LoginPage { theme: theme(headers), refused, next: params.text("next"), provider };
     Ok(Html(page.render()?).into_response())
 }
 
@@ -89,15 +176,17 @@ async fn sign_in(
     let session = match session_for(state, token).await {
         Ok(session) => session,
         Err(error @ (ConsoleError::LoginRefused | ConsoleError::Metastore(MetastoreError::LoginRefused))) => {
-            return ask(headers, Some(error.to_string()), params);
+            return ask(state, headers, Some(error.to_string()), params);
         }
         Err(error) => return Err(error),
     };
+    Ok(with_cookie(Redirect::to(next(params)).into_response(), &session_cookie(state, &session)))
+}
+
+fn session_cookie(state: &ConsoleState, session: &Session) -> String {
     let seconds = (session.expires_at_us - state.now_us()).max(0) / 1_000_000;
     let secure = if state.settings.secure_cookies { "; Secure" } else { "" };
-    let id = &session.id;
-    let set = format!("{SESSION_COOKIE}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
-    Ok(with_cookie(Redirect::to(next(params)).into_response(), &set))
+    format!("{SESSION_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}", session.id)
 }
 
 /// A path of this console, or the first page.
@@ -109,9 +198,9 @@ fn next(params: &Params) -> &str {
 async fn session_for(state: &ConsoleState, token: &str) -> Result<Session, ConsoleError> {
     let store = &state.metastore;
     match store.api_token(token).await? {
-        Some((_, Role::Sidecar)) => Err(ConsoleError::LoginRefused),
-        Some((id, role)) => {
-            let link = store.create_login_link_for(role, &format!("console:{role}:{id}")).await?;
+        Some(TokenHolder { role: Role::Sidecar, .. }) => Err(ConsoleError::LoginRefused),
+        Some(TokenHolder { id, role, teams }) => {
+            let link = store.create_login_link_for(role, &teams, &format!("console:{role}:{id}")).await?;
             Ok(store.redeem_login(&link).await?)
         }
         None => Ok(store.redeem_login(token).await?),
@@ -120,7 +209,7 @@ async fn session_for(state: &ConsoleState, token: &str) -> Result<Session, Conso
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
+        response.headers_mut().append(header::SET_COOKIE, value);
     }
     response
 }

@@ -30,8 +30,9 @@ pub async fn show(
     let (range, now_us) = (params.range(Range::Day)?, state.now_us());
     let (steps, bucket) = range.in_steps(now_us);
     let filter = InteractionFilter { range: Some(steps), ..InteractionFilter::default() };
-    let recent = state.ledger.interactions(&filter, Page { limit: RECENT, after: None });
-    let (report, recent) = futures::try_join!(state.ledger.overview(steps, bucket), recent)?;
+    let ledger = reader.ledger(&state);
+    let recent = ledger.interactions(&filter, Page { limit: RECENT, after: None });
+    let (report, recent) = futures::try_join!(ledger.overview(steps, bucket), recent)?;
     let models = state.instruments.models();
     let first_steps = FirstSteps {
         gateway_url: state.settings.gateway_url.clone(),

@@ -1,7 +1,5 @@
 //! `/search`: finds calls by the words of their prompts and answers.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
@@ -43,7 +41,7 @@ pub async fn show(
     };
     let found = match form.text.is_empty() {
         true => Ok(SearchResult::default()),
-        false => find(&state, query).await,
+        false => find(&state, &reader, query).await,
     };
     if let Ok(result) = &found
         && !form.text.is_empty()
@@ -73,6 +71,7 @@ pub fn query(params: &Params) -> Result<SearchQuery, ConsoleError> {
         model: params.owned("model"),
         provider: params.owned("provider"),
         outcome: params.owned("outcome"),
+        only_teams: None,
         from_us: params.time_us("from")?,
         to_us,
         limit: params.number("limit")?.unwrap_or(HITS),
@@ -80,12 +79,12 @@ pub fn query(params: &Params) -> Result<SearchQuery, ConsoleError> {
     })
 }
 
-/// Asks the index on a thread that may block.
+/// Asks the index, as far as it exists for the reader, on a thread that may block.
 ///
 /// # Errors
 /// A search error if the query cannot be understood or the index cannot be read.
-pub async fn find(state: &ConsoleState, query: SearchQuery) -> Result<SearchResult, ConsoleError> {
-    let ledger = Arc::clone(&state.ledger);
+pub async fn find(state: &ConsoleState, reader: &Reader, query: SearchQuery) -> Result<SearchResult, ConsoleError> {
+    let ledger = reader.ledger(state);
     let found = tokio::task::spawn_blocking(move || ledger.search(&query)).await;
     let abandoned = |source| ConsoleError::Internal { what: "the search", source: Box::new(source) };
     Ok(found.map_err(abandoned)??)

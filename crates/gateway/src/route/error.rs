@@ -1,5 +1,6 @@
 //! Why the settings make no gateway.
 
+use crate::jwt::JwtError;
 use crate::token::GrantError;
 use crate::trust::TrustError;
 
@@ -104,6 +105,9 @@ pub enum RouteError {
     /// TLS could not be set up.
     #[error("the way to the providers cannot be set up")]
     Tls(#[from] TrustError),
+    /// An issuer of tokens makes no sense.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
     /// The operator's own authorities are none.
     #[error("the authorities that `ca_file` of provider `{provider}` names cannot be used")]
     Authorities {

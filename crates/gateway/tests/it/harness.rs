@@ -35,7 +35,7 @@ pub(crate) const MESSAGES: &str = "/v1/messages";
 pub(crate) struct Bench {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
-    control: Arc<ArcSwap<ControlSnapshot>>,
+    pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
     pub(crate) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: tokio::task::JoinHandle<()>,
@@ -138,8 +138,9 @@ pub(crate) fn now_us() -> i64 {
     i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-fn control(bundle_yaml: &str) -> ControlSnapshot {
-    let key = KeyRecord {
+/// The key that requests are sent with.
+pub(crate) fn key() -> KeyRecord {
+    KeyRecord {
         id: "key-1".into(),
         hash: hash_text(&hash_key(KEY)),
         name: "test".into(),
@@ -147,9 +148,12 @@ fn control(bundle_yaml: &str) -> ControlSnapshot {
         project: Some("onboarding".into()),
         team: "kyc".into(),
         enabled: true,
-        expires_at_us: None,
-    };
-    let document = ControlDocument { revision: 1, keys: vec![key], bundle_yaml: bundle_yaml.into(), issued_at_us: 0 };
+        ..KeyRecord::default()
+    }
+}
+
+fn control(keys: Vec<KeyRecord>, bundle_yaml: &str) -> ControlSnapshot {
+    let document = ControlDocument { revision: 1, keys, bundle_yaml: bundle_yaml.into(), issued_at_us: 0 };
     ControlSnapshot::compile(&document).unwrap()
 }
 
@@ -165,7 +169,7 @@ impl Bench {
         let wal = Wal::open(log).unwrap();
         let position = format!("{}/{}", wal.writer(), wal.epoch());
         settings.log_position.clone_from(&position);
-        let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
+        let control = Arc::new(ArcSwap::from_pointee(control(vec![key()], DEFAULT_YAML)));
         // Fresh, and nothing spent: the default bundle would otherwise prefer the cheapest target to be on the safe side.
         let budgets = Sums::of(control.load().bundle.tallies());
         let signals =
@@ -218,18 +222,23 @@ impl Bench {
         }));
     }
 
+    /// Replaces the keys that the gateway knows.
+    pub(crate) fn use_keys(&self, keys: Vec<KeyRecord>) {
+        self.control.store(Arc::new(control(keys, DEFAULT_YAML)));
+    }
+
     /// Why settings make no gateway.
     pub(crate) fn refused(settings: GatewaySettings) -> String {
         let dir = tempfile::tempdir().unwrap();
         let wal = Wal::open(WalSettings::new(dir.path())).unwrap();
-        let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
+        let control = Arc::new(ArcSwap::from_pointee(control(vec![key()], DEFAULT_YAML)));
         let catalog = Arc::new(Catalog::builtin().unwrap());
         Gateway::new(settings, wal.appender(), control, Arc::default(), catalog).unwrap_err().to_string()
     }
 
     /// Puts a bundle in force, as a change of the control plane does.
     pub(crate) fn put_policy(&self, yaml: &str) {
-        self.control.store(Arc::new(control(yaml)));
+        self.control.store(Arc::new(control(vec![key()], yaml)));
     }
 
     pub(crate) fn request(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {

@@ -18,6 +18,8 @@ mod guardrails;
 mod hang_up;
 mod harness;
 mod invoke;
+mod jwt;
+mod key_limits;
 mod late_error;
 mod media;
 mod operations;

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlSnapshot, hash_key};
 
-use crate::{LOCAL_AUTHOR, Metastore, MetastoreError, NewKey, Role, open, open_with_clock};
+use crate::{LOCAL_AUTHOR, Metastore, MetastoreError, NewKey, Role, TokenHolder, open, open_with_clock};
+
+mod people;
+mod transfer;
 
 const START_US: i64 = 1_795_000_000_000_000;
 
 /// Runs a test on a new, empty store of each kind.
-async fn on_each<Fact: Future<Output = ()>>(test: impl Fn(Arc<dyn Metastore>) -> Fact) {
+pub(super) async fn on_each<Fact: Future<Output = ()>>(test: impl Fn(Arc<dyn Metastore>) -> Fact) {
     let folder = tempfile::tempdir().unwrap();
     test(open(&format!("sqlite:{}", folder.path().join("new/meta.db").display())).await.unwrap()).await;
     if let Some(url) = new_postgres().await {
@@ -21,7 +24,7 @@ async fn on_each<Fact: Future<Output = ()>>(test: impl Fn(Arc<dyn Metastore>) ->
 }
 
 /// The URL of an empty schema.
-async fn new_postgres() -> Option<String> {
+pub(super) async fn new_postgres() -> Option<String> {
     let url = std::env::var("TOLLGATE_TEST_POSTGRES").ok()?;
     let schema = crate::secret::new_id("test_").unwrap().to_lowercase();
     let pool = sqlx::PgPool::connect(&url).await.unwrap();
@@ -31,8 +34,9 @@ async fn new_postgres() -> Option<String> {
     Some(format!("{url}{separator}options=-c%20search_path%3D{schema}"))
 }
 
-fn new_key(name: &str) -> NewKey {
-    NewKey { name: name.into(), tenant: "acme".into(), project: Some("onboarding".into()), team: "kyc".into() }
+pub(super) fn new_key(name: &str) -> NewKey {
+    let project = Some("onboarding".into());
+    NewKey { name: name.into(), tenant: "acme".into(), project, team: "kyc".into(), ..NewKey::default() }
 }
 
 #[tokio::test]
@@ -41,7 +45,8 @@ async fn a_created_key_opens_the_gate_until_it_is_revoked() {
         let before = store.revision().await.unwrap();
         let created = store.create_key(new_key("ci")).await.unwrap();
         let document = store.control_document().await.unwrap();
-        assert_eq!(document.revision, before + 1);
+        // The organisation, the team and the project came to be with it.
+        assert_eq!(document.revision, before + 4);
         let snapshot = ControlSnapshot::compile(&document).unwrap();
         let principal = snapshot.principal(&hash_key(&created.secret)).unwrap();
         assert_eq!((principal.key_id.as_str(), principal.team.as_str()), (created.id.as_str(), "kyc"));
@@ -104,13 +109,21 @@ async fn every_change_bumps_the_revision_and_leaves_an_event() {
         let mut changes = store.changes();
         let id = store.create_key_by(new_key("ci"), "ada").await.unwrap().id;
         assert!(changes.has_changed().unwrap());
-        assert_eq!(*changes.borrow_and_update(), 2);
+        assert_eq!(*changes.borrow_and_update(), 5);
         store.revoke_key_by(&id, "grace").await.unwrap();
         store.create_api_token(Role::Sidecar).await.unwrap();
         let events = store.control_events(10).await.unwrap();
         let seen: Vec<_> =
             events.iter().map(|event| (event.revision, event.action.as_str(), event.author.as_str())).collect();
-        assert_eq!(seen, [(4, "token.created", LOCAL_AUTHOR), (3, "key.revoked", "grace"), (2, "key.created", "ada")]);
+        let expected = [
+            (7, "token.created", LOCAL_AUTHOR),
+            (6, "key.revoked", "grace"),
+            (5, "key.created", "ada"),
+            (4, "project.created", "ada"),
+            (3, "team.created", "ada"),
+            (2, "organisation.created", "ada"),
+        ];
+        assert_eq!(seen, expected);
     })
     .await;
 }
@@ -126,9 +139,9 @@ async fn changes_at_the_same_time_all_get_a_revision_of_their_own() {
         for creation in creations.join_all().await {
             creation.unwrap();
         }
-        assert_eq!(store.revision().await.unwrap(), 21);
+        assert_eq!(store.revision().await.unwrap(), 24);
         assert_eq!(store.control_document().await.unwrap().keys.len(), 20);
-        assert_eq!(*store.changes().borrow(), 21);
+        assert_eq!(*store.changes().borrow(), 24);
     })
     .await;
 }
@@ -145,7 +158,7 @@ async fn another_process_s_changes_are_seen() {
         changes.mark_unchanged();
         theirs.create_key(new_key("ci")).await.unwrap();
         assert!(!changes.has_changed().unwrap());
-        assert_eq!(mine.revision().await.unwrap(), 2);
+        assert_eq!(mine.revision().await.unwrap(), 5);
         assert!(changes.has_changed().unwrap(), "the poll passes it on");
     }
 }
@@ -239,9 +252,10 @@ async fn links_and_sessions_end() {
 #[tokio::test]
 async fn an_api_token_has_its_role_until_it_is_revoked() {
     on_each(|store| async move {
-        let token = store.create_api_token_by(Role::Auditor, "quarterly review", "ada").await.unwrap();
+        let token = store.create_api_token_by(Role::Auditor, &[], "quarterly review", "ada").await.unwrap();
         let listed = store.list_api_tokens().await.unwrap();
-        assert_eq!(store.api_token(&token).await.unwrap(), Some((listed[0].id.clone(), Role::Auditor)));
+        let holder = TokenHolder { id: listed[0].id.clone(), role: Role::Auditor, teams: vec![] };
+        assert_eq!(store.api_token(&token).await.unwrap(), Some(holder));
         assert_eq!(store.api_token("tgt-guess").await.unwrap(), None);
         assert_eq!((listed[0].role, listed[0].name.as_str()), (Role::Auditor, "quarterly review"));
         store.revoke_api_token(&listed[0].id, "ada").await.unwrap();

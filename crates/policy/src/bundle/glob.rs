@@ -3,14 +3,17 @@
 
 /// One entry of a list of models.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ModelPattern {
+pub enum ModelPattern {
+    /// This name.
     Exact(String),
+    /// Every name that begins so.
     Prefix(String),
 }
 
 impl ModelPattern {
     /// `None` if a `*` stands anywhere but at the end, or there is nothing at all.
-    pub(crate) fn parse(text: &str) -> Option<ModelPattern> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<ModelPattern> {
         let (prefix, exact) = match text.strip_suffix('*') {
             Some(prefix) => (prefix, false),
             None => (text, true),
@@ -21,7 +24,9 @@ impl ModelPattern {
         Some(if exact { ModelPattern::Exact(text.to_owned()) } else { ModelPattern::Prefix(prefix.to_owned()) })
     }
 
-    pub(crate) fn matches(&self, model: &str) -> bool {
+    /// Whether it covers `model`.
+    #[must_use]
+    pub fn matches(&self, model: &str) -> bool {
         match self {
             ModelPattern::Exact(name) => name == model,
             ModelPattern::Prefix(prefix) => model.starts_with(prefix),

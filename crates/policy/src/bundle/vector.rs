@@ -118,11 +118,11 @@ impl TestVector {
                 tenant: or(&given.tenant, "default"),
                 project: given.project.clone(),
                 team: or(&given.team, "default"),
-                expires_at_us: None,
                 user: given.user.clone(),
                 role: given.role.clone(),
                 scopes: given.scopes.clone(),
                 tags: given.tags.clone().into_iter().collect(),
+                ..Principal::default()
             },
             metadata: given.metadata.clone().into_iter().collect(),
             pii_counts: given.pii_counts.clone().map(|counts| counts.into_iter().collect()),

@@ -106,6 +106,7 @@ async fn keys_of_teams(node: &Node) -> anyhow::Result<Vec<(&'static scene::Team,
             tenant: scene::TENANT.to_owned(),
             project: Some(team.project.to_owned()),
             team: team.name.to_owned(),
+            ..NewKey::default()
         };
         keys.push((team, node.metastore.create_key(key).await?.secret));
     }

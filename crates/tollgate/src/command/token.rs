@@ -1,7 +1,8 @@
 //! `tollgate token`: API tokens for the console, the command line and sidecars.
 
-use clap::{Subcommand, ValueEnum};
-use tollgate_metastore::Role;
+use anyhow::bail;
+use clap::Subcommand;
+use tollgate_metastore::{LOCAL_AUTHOR, Role, TeamName};
 
 use crate::cli::Common;
 use crate::data_dir::DataDir;
@@ -12,31 +13,30 @@ use tollgate_config::Config;
 pub(crate) enum TokenCommand {
     /// Creates a token and prints it, once.
     Create {
-        /// What its holder may do.
-        #[arg(long, value_enum)]
-        role: RoleName,
+        /// What its holder may do: owner, admin, auditor, finance, developer, viewer or sidecar.
+        #[arg(long)]
+        role: Role,
+        /// Team whose rows a developer's token may see, as `TEAM` or `ORGANISATION/TEAM`; may be repeated.
+        #[arg(long = "team", value_name = "TEAM", value_parser = super::people::team)]
+        teams: Vec<TeamName>,
+        /// What a person calls it.
+        #[arg(long, default_value = "")]
+        name: String,
     },
 }
 
-/// A role, as written on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum RoleName {
-    /// Everything.
-    Admin,
-    /// Reading everything, content included.
-    Auditor,
-    /// Reading figures.
-    Viewer,
-    /// Downloading keys, policy and signals.
-    Sidecar,
-}
-
 pub(crate) async fn run(common: Common, command: TokenCommand) -> anyhow::Result<()> {
-    let TokenCommand::Create { role } = command;
+    let TokenCommand::Create { role, teams, name } = command;
+    if role.is_bound_to_teams() && teams.is_empty() {
+        bail!("a token of role `{role}` sees the rows of its teams alone; name them with `--team`");
+    }
+    if !role.is_bound_to_teams() && !teams.is_empty() {
+        bail!("a token of role `{role}` sees every team; leave `--team` out, or use the role `developer`");
+    }
     let data = DataDir::of_command(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     let metastore = wire::open_metastore(&config, &data).await?;
-    let token = metastore.create_api_token(role_of(role)).await?;
+    let token = metastore.create_api_token_by(role, &teams, &name, LOCAL_AUTHOR).await?;
     if common.json {
         terminal::line(&serde_json::json!({"token": token}).to_string());
     } else {
@@ -44,13 +44,4 @@ pub(crate) async fn run(common: Common, command: TokenCommand) -> anyhow::Result
         terminal::note("the token is shown this once and only its hash is kept");
     }
     Ok(())
-}
-
-fn role_of(name: RoleName) -> Role {
-    match name {
-        RoleName::Admin => Role::Admin,
-        RoleName::Auditor => Role::Auditor,
-        RoleName::Viewer => Role::Viewer,
-        RoleName::Sidecar => Role::Sidecar,
-    }
 }

@@ -7,39 +7,70 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tollgate_analytics::Analytics;
+use tollgate_interaction::{ControlEvent, Governance};
 use tollgate_metastore::Metastore;
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_wal::Appender;
 
 /// How often another process's changes of keys and policies are looked for.
 const CONTROL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often spend and health are read from the log.
 const SIGNALS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Replaces the control snapshot whenever the metastore's revision has moved.
-pub(super) async fn follow_control(
-    metastore: Arc<dyn Metastore>,
-    control: Arc<ArcSwap<ControlSnapshot>>,
-    shutdown: CancellationToken,
-) {
-    while pause(CONTROL_INTERVAL, &shutdown).await {
-        if let Err(error) = refresh_control(metastore.as_ref(), &control).await {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "keys and policies could not be refreshed; the last ones stay"
-            );
-        }
-    }
+/// The control plane as the proxy follows it.
+pub(super) struct ControlPlane {
+    pub(super) metastore: Arc<dyn Metastore>,
+    pub(super) control: Arc<ArcSwap<ControlSnapshot>>,
+    pub(super) appender: Appender,
 }
 
-async fn refresh_control(metastore: &dyn Metastore, control: &ArcSwap<ControlSnapshot>) -> anyhow::Result<()> {
-    if metastore.revision().await? == control.load().revision {
-        return Ok(());
+impl ControlPlane {
+    /// Replaces the control snapshot whenever the metastore's revision has moved. While the metastore is away the last
+    /// snapshot stays, and the log says from when to when that was.
+    pub(super) async fn follow(self, shutdown: CancellationToken) {
+        let mut away = false;
+        while pause(CONTROL_INTERVAL, &shutdown).await {
+            let refreshed = self.refresh().await;
+            if let Err(error) = &refreshed {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "keys and policies could not be refreshed; the last ones stay"
+                );
+            }
+            if refreshed.is_err() != away {
+                away = refreshed.is_err();
+                self.record(if away { "metastore.unreachable" } else { "metastore.reachable" }).await;
+            }
+        }
     }
-    let snapshot = ControlSnapshot::compile(&metastore.control_document().await?)?;
-    tracing::info!(revision = snapshot.revision, "keys and policies changed");
-    control.store(Arc::new(snapshot));
-    Ok(())
+
+    async fn refresh(&self) -> anyhow::Result<()> {
+        if self.metastore.revision().await? == self.control.load().revision {
+            return Ok(());
+        }
+        let snapshot = ControlSnapshot::compile(&self.metastore.control_document().await?)?;
+        tracing::info!(revision = snapshot.revision, "keys and policies changed");
+        self.control.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// Straight into the log: the metastore, which would take it, is what it is about.
+    async fn record(&self, action: &str) {
+        let at_us = chrono::Utc::now().timestamp_micros();
+        let event = ControlEvent {
+            event_id: format!("{action}-{at_us}"),
+            at_us,
+            tenant: String::new(),
+            actor: "gateway".to_owned(),
+            action: action.to_owned(),
+            subject: "metastore".to_owned(),
+            detail: format!("calls go on with control revision {}", self.control.load().revision),
+        };
+        if let Err(error) = self.appender.append_durable(&Governance::Control(event).into()).await {
+            tracing::warn!(%error, action, "the log took no record of this");
+        }
+    }
 }
 
 /// Replaces the signals snapshot every second. While the log cannot be read the last one ages, which policy sees.

@@ -157,7 +157,12 @@ impl Node {
         if let Some(policy) = policy {
             tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
         }
-        tasks.spawn(feedback::follow_control(Arc::clone(&metastore), Arc::clone(&control), reading.clone()));
+        let control_plane = feedback::ControlPlane {
+            metastore: Arc::clone(&metastore),
+            control: Arc::clone(&control),
+            appender: wal.appender(),
+        };
+        tasks.spawn(control_plane.follow(reading.clone()));
         tasks.spawn(feedback::follow_signals(
             Arc::clone(&analytics),
             Arc::clone(&control),
@@ -226,6 +231,8 @@ impl Node {
                 let gateway = Arc::clone(&gateway);
                 super::ConfiguredMarket::new(config, move || gateway.prices())
             },
+            standing: Arc::default(),
+            sso: super::sso::door(config, &console_url)?,
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
@@ -312,8 +319,8 @@ async fn first_key(metastore: &dyn Metastore) -> anyhow::Result<Option<String>> 
     let key = NewKey {
         name: "first".to_owned(),
         tenant: DEFAULT_TENANT.to_owned(),
-        project: None,
         team: "default".to_owned(),
+        ..NewKey::default()
     };
     Ok(Some(metastore.create_key(key).await?.secret))
 }

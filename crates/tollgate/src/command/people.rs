@@ -1,0 +1,137 @@
+//! `tollgate user` and `tollgate team`: who there is and what they may do. Works beside a running server.
+
+use clap::Subcommand;
+use tollgate_metastore::{LOCAL_AUTHOR, Metastore, Profile, Role, TeamName, User, UserFilter};
+
+use crate::cli::Common;
+use crate::data_dir::DataDir;
+use crate::{terminal, wire};
+use tollgate_config::Config;
+
+/// Organisation of people and teams that are written without one.
+const DEFAULT_ORGANISATION: &str = "default";
+/// People listed at once; an installation has fewer, or a provider that keeps them.
+const MAX_LISTED: u32 = 100_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Lists the people of an organisation.
+    List {
+        /// Organisation.
+        #[arg(long, default_value = DEFAULT_ORGANISATION)]
+        organisation: String,
+    },
+    /// Puts a person into the directory before they come.
+    Create {
+        /// The name they sign in by.
+        name: String,
+        /// Organisation.
+        #[arg(long, default_value = DEFAULT_ORGANISATION)]
+        organisation: String,
+    },
+    /// Gives a person a role, which goes before what their groups say, or takes it away; they sign in again.
+    Role {
+        /// Their id, as listed.
+        user: String,
+        /// owner, admin, auditor, finance, developer or viewer; without it, what their groups say.
+        role: Option<Role>,
+    },
+    /// Makes a person a member of these teams and no others.
+    Teams {
+        /// Their id, as listed.
+        user: String,
+        /// `TEAM` or `ORGANISATION/TEAM`.
+        #[arg(value_parser = team)]
+        teams: Vec<TeamName>,
+    },
+    /// Removes a person: they are signed out and their keys are revoked.
+    Remove {
+        /// Their id, as listed.
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TeamCommand {
+    /// Lists the teams.
+    List,
+    /// Creates a team. Teams also come to be with the first key that names them.
+    Create {
+        /// `TEAM` or `ORGANISATION/TEAM`.
+        #[arg(value_parser = team)]
+        team: TeamName,
+    },
+}
+
+pub(crate) async fn user(common: Common, command: UserCommand) -> anyhow::Result<()> {
+    let metastore = open(&common).await?;
+    match command {
+        UserCommand::List { organisation } => {
+            let people = metastore.list_users(&organisation, &UserFilter::default(), 0, MAX_LISTED).await?;
+            if common.json {
+                terminal::line(&serde_json::to_string(&people.items)?);
+            } else {
+                people.items.iter().for_each(|user| terminal::line(&as_line(user)));
+            }
+        }
+        UserCommand::Create { name, organisation } => {
+            let profile = Profile { user_name: name, active: true, ..Profile::default() };
+            let user = metastore.create_user(&organisation, profile, LOCAL_AUTHOR).await?;
+            terminal::line(&if common.json { serde_json::to_string(&user)? } else { user.id });
+        }
+        UserCommand::Role { user, role } => {
+            metastore.set_user_role(&user, role, LOCAL_AUTHOR).await?;
+            let role = role.map_or("what their groups say", Role::as_str);
+            terminal::note(&format!("user `{user}` is {role} from the next sign-in on"));
+        }
+        UserCommand::Teams { user, teams } => {
+            metastore.set_teams(&user, &teams, LOCAL_AUTHOR).await?;
+            terminal::note(&format!("user `{user}` is a member of {} teams", teams.len()));
+        }
+        UserCommand::Remove { user } => {
+            metastore.delete_user(&user, LOCAL_AUTHOR).await?;
+            terminal::note(&format!("user `{user}` is removed"));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn teams(common: Common, command: TeamCommand) -> anyhow::Result<()> {
+    let metastore = open(&common).await?;
+    match command {
+        TeamCommand::List => {
+            let teams = metastore.list_teams().await?;
+            if common.json {
+                terminal::line(&serde_json::to_string(&teams)?);
+            } else {
+                teams.iter().for_each(|team| terminal::line(&format!("{}/{}", team.organisation, team.name)));
+            }
+        }
+        TeamCommand::Create { team } => {
+            metastore.create_team(&team, LOCAL_AUTHOR).await?;
+            terminal::note(&format!("team `{team}` is there"));
+        }
+    }
+    Ok(())
+}
+
+async fn open(common: &Common) -> anyhow::Result<std::sync::Arc<dyn Metastore>> {
+    let data = DataDir::of_command(&common.data)?;
+    let config = Config::load(common.config.as_deref())?;
+    wire::open_metastore(&config, &data).await
+}
+
+fn as_line(user: &User) -> String {
+    let role = user.role.map_or("(by groups)", Role::as_str);
+    let teams: Vec<&str> = user.teams.iter().map(|name| name.team.as_str()).collect();
+    let state = if user.profile.active { "" } else { "  (not active)" };
+    format!("{}  {}  {role}  {}{state}", user.id, user.profile.user_name, teams.join(", "))
+}
+
+/// Reads `TEAM` or `ORGANISATION/TEAM`.
+///
+/// # Errors
+/// In words for the command line.
+pub(crate) fn team(text: &str) -> Result<TeamName, String> {
+    TeamName::within(DEFAULT_ORGANISATION, text).map_err(|error| error.to_string())
+}
