@@ -10,7 +10,7 @@ use tollgate_analytics::backtest::{BacktestReport, Change, Limits, Percent, Samp
 use tollgate_metastore::BundleRevision;
 
 use super::Tile;
-use crate::access::{Need, Reader};
+use crate::access::Reader;
 use crate::error::ConsoleError;
 use crate::format::{self, Rise, UNKNOWN, delta};
 use crate::params::Params;
@@ -66,7 +66,7 @@ async fn render(
     };
     let form = form.unwrap_or_else(|| Form { yaml: document.bundle_yaml.clone(), ..Form::default() });
     let shell = reader.shell(state, "Policies", "/policies");
-    let may_simulate = reader.may(Need::Content);
+    let may_simulate = reader.may(Permission::Query);
     Ok(Html(PoliciesPage::new(shell, document.bundle_yaml, revisions, form, problem, found, may_simulate).render()?))
 }
 
