@@ -2,7 +2,9 @@
 //! kept as JSON in `target/bench`, as those of the load generator are.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
+mod accuracy;
 mod budgets;
+mod guardrails;
 mod kept;
 mod policy;
 mod pricing;
@@ -29,6 +31,9 @@ struct Settings {
     /// Succeeds even if a budget is missed.
     #[arg(long)]
     report_only: bool,
+    /// Labelled texts as JSON lines, for `accuracy`.
+    #[arg(long)]
+    texts: Option<std::path::PathBuf>,
 }
 
 /// What can be measured.
@@ -40,6 +45,10 @@ enum Bench {
     Sse,
     /// Pricing a call.
     Pricing,
+    /// Looking for personal data and secrets.
+    Guardrails,
+    /// What guardrails find of what they should; needs `--texts`.
+    Accuracy,
     /// Checking a call against its budgets and reserving for it.
     Budgets,
     /// Deciding what a call may do, and where it may go.
@@ -51,14 +60,27 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Budgets, Bench::Policy] {
-        if !settings.benches.is_empty() && !settings.benches.contains(&bench) {
+    let all = [
+        Bench::Translate,
+        Bench::Sse,
+        Bench::Pricing,
+        Bench::Budgets,
+        Bench::Policy,
+        Bench::Guardrails,
+        Bench::Accuracy,
+    ];
+    for bench in all {
+        let is_asked = settings.benches.is_empty() || settings.benches.contains(&bench);
+        // It is about texts that have to be fetched first.
+        if !is_asked || (bench == Bench::Accuracy && settings.texts.is_none()) {
             continue;
         }
         let report = match bench {
             Bench::Translate => translate::run()?,
             Bench::Sse => sse::run()?,
             Bench::Pricing => pricing::run()?,
+            Bench::Guardrails => guardrails::run()?,
+            Bench::Accuracy => accuracy::run(settings.texts.as_deref().unwrap_or(std::path::Path::new("")))?,
             Bench::Budgets => budgets::run()?,
             Bench::Policy => policy::run()?,
         };

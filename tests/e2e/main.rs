@@ -21,6 +21,7 @@ mod configuration;
 mod costs;
 mod kill;
 mod loop_around;
+mod models;
 mod policies;
 mod policy;
 mod prices;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Api, Tollgate, chat_request, eventually};
+use crate::support::{Api, Python, Tollgate, chat_request, eventually, program};
 
 /// A bundle whose only rule is called as the bundle is, so that a row shows which one decided.
 fn bundle(name: &str) -> String {
@@ -145,4 +145,101 @@ fn the_configured_file_is_taken_up_when_it_changes_and_kept_out_when_it_is_bad()
     let refused = tollgate.command().args(["policy", "rollback", "--reason", "x"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("edit that file instead"), "{said}");
+}
+
+const PLACED: &str = r#"
+log: {flush_seconds: 1}
+providers:
+  frankfurt: {dialect: sandbox, places: {inference: eu-central-1, storage: eu, evidence: contract}}
+  virginia: {dialect: sandbox, places: {inference: us-east-1, storage: us, evidence: contract}}
+models:
+  assistant: {targets: [virginia/small, frankfurt/small]}
+  abroad: {targets: [virginia/small]}
+policies: bundle.yaml
+"#;
+
+const EUROPE: &str = r#"
+apiVersion: tollgate/v1
+bundle: {name: europe}
+data_classes:
+  - {class: personal}
+  - {class: public, when: "true"}
+access: [{id: all, when: "true", allow: {}}]
+residency:
+  - id: personal-in-europe
+    when: 'request.data_class == "personal"'
+    require: {inference: eu, storage: eu}
+    evidence_at_least: contract
+"#;
+
+#[test]
+fn personal_data_stays_in_the_union_and_the_report_proves_it() {
+    let tollgate = Tollgate::with_files(&[("tollgate.yaml", PLACED), ("bundle.yaml", EUROPE)], &[]);
+    let gateway = tollgate.gateway();
+    let ask = |model: &str, class: &str| {
+        let label = format!(r#"{{"data_class":"{class}"}}"#);
+        let headers = [("x-tollgate-metadata", label.as_str())];
+        gateway.try_post("/v1/chat/completions", &chat_request(model, "hello"), &headers).unwrap()
+    };
+    for _ in 0..3 {
+        let answer = ask("assistant", "personal");
+        assert_eq!((answer.status, answer.header("x-tollgate-provider").as_str()), (200, "frankfurt"));
+    }
+    assert_eq!(ask("assistant", "public").header("x-tollgate-provider"), "virginia");
+    let denied = ask("abroad", "personal");
+    assert_eq!((denied.status, &denied.json()["error"]["code"]), (403, &"no_eligible_target".into()));
+    tollgate.await_count("select count(*) from interactions where data_class is not null", 5);
+
+    let day = ["--from", "2020-01-01", "--to", "2100-01-01"];
+    let report = || -> Value {
+        let output = tollgate.command().args(["--json", "report", "residency"]).args(day).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let found = eventually("the lake holds the calls", Duration::from_secs(20), || {
+        Some(report()).filter(|found| found["governed"] == 5)
+    });
+    assert_eq!(
+        (&found["attempts_judged"], &found["leaked"], &found["denied"]),
+        (&4.into(), &0.into(), &1.into()),
+        "{found}"
+    );
+    let kept = &found["blocked"][0];
+    assert_eq!(
+        (&kept["class"], &kept["target"], &kept["calls"]),
+        (&"personal".into(), &"virginia/small".into(), &4.into())
+    );
+
+    // The same calls with a provider that turns out to be elsewhere: the report must see it.
+    let moved = PLACED.replace("inference: eu-central-1, storage: eu", "inference: us-east-1, storage: eu");
+    std::fs::write(tollgate.folder().join("tollgate.yaml"), moved).unwrap();
+    let found = report();
+    assert_eq!(found["leaked"], 3, "{found}");
+    assert_eq!(found["leaks"][0]["target"], "frankfurt/small");
+}
+
+#[test]
+fn every_pair_of_class_and_target_is_shown_before_there_are_calls() {
+    let tollgate = Tollgate::with_files(&[("tollgate.yaml", PLACED), ("bundle.yaml", EUROPE)], &[]);
+    let bundle = tollgate.folder().join("bundle.yaml").to_str().unwrap().to_owned();
+    let shown = tollgate.run(&["policy", "check", &bundle]);
+    println!("{shown}");
+    let row =
+        "personal  virginia/small      no       personal-in-europe: the place of inference is `us-east-1`, not `eu`";
+    assert!(shown.contains(row), "{shown}");
+    assert!(shown.contains("personal: ") && shown.contains("stays in the European Union"), "{shown}");
+    assert!(shown.contains("public: ") && shown.contains("can leave the European Union"), "{shown}");
+    // Whatever is required, nothing here is in Japan.
+    std::fs::write(&bundle, EUROPE.replace("inference: eu, storage: eu", "inference: jp")).unwrap();
+    let refused = tollgate.command().args(["policy", "check", &bundle]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("calls of class `personal` can go to no target"), "{said}");
+}
+
+#[test]
+fn every_bundle_that_is_shipped_fits_the_published_schema() {
+    let tollgate = std::process::Command::new(program("tollgate")).args(["policy", "schema"]).output().unwrap();
+    let schema = String::from_utf8(tollgate.stdout).unwrap();
+    let folder = std::path::Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../policies");
+    let environment = [("SCHEMA", schema.as_str()), ("POLICIES", folder.to_str().unwrap())];
+    println!("{}", Python::new().run("check_bundles.py", &environment));
 }

@@ -131,9 +131,8 @@ GUARD = pa.struct([("guard", T), ("rule", T), ("phase", T), ("verdict", T), ("ac
                    ("detail", T)])
 PII = pa.struct([("entity", T), ("count", I)])
 BUDGET = pa.struct([("budget", T), ("scope", T), ("spent_usd", D), ("reserved_usd", D), ("age_s", I)])
-LIMIT = pa.struct([("limit", T), ("scope", T), ("unit", T), ("used", I), ("age_s", I)])
-TARGET = pa.struct([("provider", T), ("model", T), ("health", T), ("weight", I), ("stands_by", pa.bool_()),
-                    ("load_us", I), ("p50_ms", I), ("estimate_usd", D), ("quality_lower", M)])
+LIMIT = pa.struct([("limit", T), ("scope", T), ("used", I)])
+TARGET = pa.struct([("provider", T), ("model", T), ("health", T), ("load_us", I), ("estimate_usd", D), ("quality_lower", M)])
 # (record id, personal id, name, type), in the order of the page
 CALLS = [(1, 0, "interaction_id", T), (2, 0, "writer", T), (3, 0, "epoch", I), (4, 0, "seq", I), (5, 0, "schema_version", J),
          (6, 0, "started_at", W), (7, 0, "ended_at", W), (8, 0, "tenant", T), (9, 0, "project", T), (10, 0, "team", T),
@@ -158,8 +157,7 @@ CALLS = [(1, 0, "interaction_id", T), (2, 0, "writer", T), (3, 0, "epoch", I), (
          (71, 0, "cache_kind", T), (72, 0, "cache_similarity", M), (73, 0, "cached_from", T), (74, 0, "cost_saved_usd", D),
          (75, 0, "shadow_of", T), (76, 0, "data_class", T), (77, 0, "region_evidence", T), (78, 0, "capabilities", pa.list_(T)),
          (79, 0, "estimated_input_tokens", I), (80, 0, "budget_readings", pa.list_(BUDGET)), (81, 0, "route_draw", M),
-         (82, 0, "limit_readings", pa.list_(LIMIT)), (83, 0, "target_readings", pa.list_(TARGET)), (84, 0, "decided_at", W),
-         (85, 0, "estimated_output_tokens", I), (86, 0, "estimated_cost_usd", D)]
+         (82, 0, "limit_readings", pa.list_(LIMIT)), (83, 0, "target_readings", pa.list_(TARGET)), (84, 0, "decided_at", W)]
 EVENT = [(1, 0, "writer", T), (2, 0, "epoch", I), (3, 0, "seq", I), (4, 0, "schema_version", J), (5, 0, "at", W)]
 COLUMNS = {
     "interactions": CALLS,
@@ -309,7 +307,7 @@ class Lake:
             row |= dict(user_ref="", tags=[])  # empty: no commitment
         if i % 3 == 0:
             row |= dict(
-                schema_version=4, decided_at=t, estimated_output_tokens=1000, estimated_cost_usd=Decimal("0.01"), experiment="e", arm="b", propensity=Decimal("0.5"), cache_kind="semantic",
+                schema_version=4, decided_at=t, experiment="e", arm="b", propensity=Decimal("0.5"), cache_kind="semantic",
                 cache_similarity=Decimal("0.970001"), cached_from=f"call-{i - 1:06}", cost_saved_usd=Decimal("0.000000000007"),
                 guards=[dict(guard="pii.iban", rule="r", phase="input", verdict="hit", action="redact", matches=2,
                              duration_us=15, detail=None)],
@@ -317,9 +315,8 @@ class Lake:
                 capabilities=["tools", "stream"], estimated_input_tokens=i, route_draw=Decimal("0.000001"),
                 budget_readings=[dict(budget="b", scope="team=kyc", spent_usd=Decimal("81.5"), reserved_usd=Decimal(0),
                                       age_s=None if i % 2 else 3)],
-                limit_readings=[dict(limit="l", scope="key=k", unit="tokens", used=2**40, age_s=None)],
-                target_readings=[dict(provider="p1", model="m", health="ready", weight=3, stands_by=bool(i % 2), load_us=None,
-                                      p50_ms=7,
+                limit_readings=[dict(limit="l", scope="key=k", used=2**40)],
+                target_readings=[dict(provider="p1", model="m", health="closed", load_us=None,
                                       estimate_usd=Decimal("0.000000000001"), quality_lower=Decimal(1))])
         if any(row.get(c) for c in ("user_ref", "conversation_id", "tags")):
             row["personal_salt"] = r.randbytes(16)

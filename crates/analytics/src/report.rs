@@ -8,6 +8,7 @@ mod judged;
 mod list;
 mod overview;
 mod recorded;
+mod residency;
 mod rows;
 pub mod shape;
 mod values;
@@ -19,6 +20,7 @@ use tollgate_interaction::InteractionId;
 pub use experiments::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
 pub(crate) use judged::judged_targets;
 pub use recorded::{RecordedCall, recorded_calls};
+pub use residency::{Blocked, Judges, Leak, PlacedTarget, ResidencyReport, residency};
 pub use shape::{
     AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
     Cursor, FilterValues, Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message,

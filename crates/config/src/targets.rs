@@ -52,6 +52,14 @@ impl ConfiguredTarget {
 }
 
 impl Config {
+    /// The target of a provider and a model, whether or not the file names that model; `None` if the provider is not there.
+    #[must_use]
+    pub fn target(&self, provider: &str, model: &str) -> Option<ConfiguredTarget> {
+        let settings = self.gateway_settings([0; 32], String::new());
+        let provider = settings.providers.iter().find(|known| known.name == provider)?;
+        Some(ConfiguredTarget::new(provider, model))
+    }
+
     /// The targets of all aliases, every model that a provider lists, and `provider/*` for each provider of which neither
     /// names any.
     #[must_use]
@@ -73,16 +81,31 @@ impl Config {
         targets
     }
 
+    /// The same, and those that only the bundle names.
+    #[must_use]
+    pub fn targets_with(&self, bundle: &Bundle) -> Vec<ConfiguredTarget> {
+        let mut targets = self.targets();
+        for named in bundle.named_targets() {
+            let is_known = targets.iter().any(|target| target.name == named.name);
+            let split = named.name.split_once('/').filter(|_| !is_known);
+            targets.extend(split.and_then(|(provider, model)| self.target(provider, model)));
+        }
+        targets
+    }
+
     /// Whether every target that a bundle's routes and experiments name is served here.
     ///
     /// # Errors
     /// [`SourceError`] at the first that is not, or that leads in a circle, with the name that was probably meant.
     pub fn check_routes(&self, bundle: &Bundle) -> Result<(), SourceError> {
+        let providers = self.gateway_settings([0; 32], String::new()).providers;
+        let offers = |provider: &ProviderSettings, model: &str| {
+            provider.models.as_ref().is_none_or(|listed| listed.iter().any(|known| known == model))
+        };
         let serves = |name: &str| {
             self.models.contains_key(name)
-                || name.split_once('/').is_some_and(|(provider, model)| {
-                    let listed = self.providers.get(provider).map(|provider| &provider.models);
-                    listed.is_some_and(|listed| listed.is_empty() || listed.iter().any(|known| known == model))
+                || name.split_once('/').is_some_and(|(named, model)| {
+                    providers.iter().any(|provider| provider.name == named && offers(provider, model))
                 })
         };
         let mut names: Vec<String> = self.models.keys().cloned().collect();
@@ -145,7 +168,7 @@ models:
         };
         assert_eq!(check("own/anything, assistant, sandbox/small"), Ok(()));
         let error = check("own/anything, sandbox/smal").unwrap_err();
-        assert!(error.starts_with("line 5, column 51: `sandbox/smal`"), "{error}");
+        assert!(error.starts_with("line 5, column 50: `sandbox/smal`"), "{error}");
         assert!(error.contains("did you mean `sandbox/small`?"), "{error}");
         assert!(check("owm/anything").unwrap_err().contains("`owm/anything` is neither"));
     }

@@ -56,6 +56,8 @@ pub(crate) fn request_facts<'a>(
         user_ref: record.user_ref.as_deref(),
         estimated_input_tokens: Some(head.estimated_input_tokens),
         capabilities: &record.capabilities,
+        // If nothing looked for any, nothing is known of it.
+        pii_counts: (!record.guards.is_empty()).then_some(record.pii_counts.as_slice()),
         ..Facts::new(principal, record.operation, record.dialect, &head.model, now_us)
     };
     Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }

@@ -14,7 +14,9 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::chat;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::sandbox::Sent;
-use tollgate_provider::translate::{self, Address, OnUnsupported, TranslateError, Translated, Unsupported};
+use tollgate_provider::translate::{
+    self, Address, OnUnsupported, TranslateError, Translated, Unsupported, UnsupportedField,
+};
 use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
@@ -210,11 +212,10 @@ async fn one(
         return passed_over;
     }
     let Some(worded) = prepare(call, outbound, order, place, progress) else { return passed_over };
-    if let Some(wait) = hedge::delay(order, target).filter(|_| outbound.upgrade.is_none()) {
-        if place + 1 < order.targets.len() {
-            let places = hedge::race(call, outbound, order, (place, worded, wait), progress).await;
-            return places.map_or_else(|places| Tried::Failed { places }, Tried::Answered);
-        }
+    let may_hedge = outbound.upgrade.is_none() && place + 1 < order.targets.len();
+    if let Some(wait) = hedge::delay(order, target).filter(|_| may_hedge) {
+        let places = hedge::race(call, outbound, order, (place, worded, wait), progress).await;
+        return places.map_or_else(|places| Tried::Failed { places }, Tried::Answered);
     }
     let outcome = head_of(call, outbound, target, worded).await;
     match judge(call, order, place, outcome, progress).await {
@@ -378,10 +379,12 @@ fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, U
     let names = outbound.passed_on.iter().map(|(name, _)| name.as_str());
     let guardrails: Vec<String> =
         names.filter(|name| name.starts_with("x-amzn-bedrock-guardrail")).map(str::to_owned).collect();
-    match (guardrails.first(), outbound.on_unsupported) {
-        (Some(field), OnUnsupported::Refuse) => Err(Unsupported::one(field, "a guardrail of Amazon's", spoken)),
-        _ => Ok(guardrails),
+    if guardrails.is_empty() || outbound.on_unsupported == OnUnsupported::Drop {
+        return Ok(guardrails);
     }
+    let what = "a guardrail of Amazon's".to_owned();
+    let fields = guardrails.into_iter().map(|field| UnsupportedField { field, what: what.clone() }).collect();
+    Err(Unsupported { fields, target: spoken })
 }
 
 /// Whether the path names the model of a request of the Messages API, which otherwise does itself.

@@ -20,6 +20,7 @@ use tollgate_provider::{Observation, Observer, RequestHead, observe};
 
 use crate::charge::{self, Earlier};
 use crate::error::CallError;
+use crate::guard::Watch;
 use crate::health::Permit;
 use crate::intake::Intake;
 use crate::patience::Patience;
@@ -119,6 +120,8 @@ pub(crate) struct Call {
     /// Nobody waits any more, and this is the last attempt to learn what the call cost.
     is_draining: bool,
     pub(crate) settled: bool,
+    /// There if the policy has guardrails.
+    pub(crate) guard: Option<Box<Watch>>,
     /// What the present attempt used although it did not answer.
     pub(crate) lost: Option<Observation>,
     /// What those before it cost.
@@ -183,6 +186,7 @@ impl Call {
             sent_bytes: 0,
             is_draining: false,
             settled: false,
+            guard: None,
             lost: None,
             earlier: None,
             gateway,

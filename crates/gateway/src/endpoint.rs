@@ -90,9 +90,9 @@ fn refuse(method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
 /// # Errors
 /// [`CallError::ModelUnknown`] if there is none of that name.
 pub(crate) fn models(gateway: &Gateway, dialect: Dialect, name: &str) -> Result<Bytes, CallError> {
-    let listed = gateway.routes.listed();
+    let listed = gateway.routes.listed(&gateway.control.load().bundle);
     if name.is_empty() {
-        return Ok(dialect::models_list(dialect, listed).into());
+        return Ok(dialect::models_list(dialect, &listed).into());
     }
     let Some(model) = listed.iter().find(|model| model.id == name) else {
         return Err(gateway.routes.unknown(name));

@@ -286,6 +286,11 @@ impl CallError {
         }
     }
 
+    /// Its code, if it says something about the provider that was called.
+    pub(crate) fn of_provider(&self) -> Option<&'static str> {
+        (!matches!(self, CallError::Denied { .. })).then(|| self.code())
+    }
+
     /// The sentence for the caller and for the log. It may quote what the caller sent: hence the limit.
     pub(crate) fn message(&self) -> String {
         const MAX_CHARS: usize = 1_000;

@@ -22,6 +22,7 @@ use tollgate_wal::Appender;
 
 use crate::auth::UserHasher;
 use crate::clock;
+use crate::guard::Adapters;
 use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub(crate) shared: Option<Arc<SharedLedger>>,
     pub(crate) routes: RouteTable,
     pub(crate) users: UserHasher,
+    /// Guardrails behind HTTP.
+    pub(crate) adapters: Adapters,
     pub(crate) counters: Counters,
     /// Connections, and answers read to their end after their callers have left.
     pub(crate) tasks: TaskTracker,
@@ -119,6 +122,7 @@ impl Gateway {
             ledger: SpendLedger::new(settings.log_position.clone(), signals),
             routes,
             users: UserHasher::new(&settings.user_hash_key),
+            adapters: Adapters::default(),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),

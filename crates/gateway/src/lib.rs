@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod feedback;
 mod gateway;
+mod guard;
 mod health;
 mod hedge;
 mod intake;

@@ -23,7 +23,7 @@ use crate::intake::Intake;
 use crate::listener::Place;
 use crate::relay::Body;
 use crate::upstream::{AnswerHead, Switched, Upstream};
-use crate::{Gateway, admission, answer, auth, dispatch, provider, stages};
+use crate::{Gateway, admission, answer, auth, dispatch, guard, provider, stages};
 
 pub(crate) const PATH: &str = "/v1/realtime";
 
@@ -80,6 +80,7 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     let headers = handshake(parts, &protocols)?;
     let course = dispatch::course(call, &control, &principal, &head, &[], intake.provider)?;
     let admitted = admission::admit(call, &control, &principal, &head, &course).await?;
+    guard::conversation(call, &control.bundle, &principal, &head, &course)?;
     let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
     call.open().await?;
     let (dialect, operation) = (call.dialect, call.record.operation);

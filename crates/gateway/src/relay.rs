@@ -224,12 +224,12 @@ impl Relay {
             }
             let Some(call) = &mut self.call else { return Poll::Ready(None) };
             let end = match ready!(call.poll_chunk(cx)) {
-                Ok(Some(chunk)) => match (self.pass(chunk), self.rewording.broken()) {
+                Ok(Some(chunk)) => match (self.pass(chunk), self.fault()) {
                     (Some(piece), None) => return Poll::Ready(Some(Ok(piece))),
                     (None, None) => continue,
-                    (piece, Some(expected)) => {
+                    (piece, Some(error)) => {
                         self.take_back(piece.unwrap_or_default());
-                        Some(CallError::UpstreamInvalid { provider: self.provider.clone(), expected })
+                        Some(error)
                     }
                 },
                 Ok(None) => None,
@@ -241,6 +241,14 @@ impl Relay {
                 return Poll::Ready(piece);
             }
         }
+    }
+
+    /// Why nothing more of the answer can go out, if that is so.
+    fn fault(&mut self) -> Option<CallError> {
+        if let Some(expected) = self.rewording.broken() {
+            return Some(CallError::UpstreamInvalid { provider: self.provider.clone(), expected });
+        }
+        self.call.as_mut()?.blocked_answer()
     }
 
     /// What of `chunk`, and of what was held back before it, may go out now.
@@ -284,9 +292,9 @@ impl Relay {
         let mut call = self.call.take()?;
         let observation = call.observation(error.is_none());
         let error = error.or_else(|| self.shortcoming(&observation));
-        let (last, error) = self.rest(&call, error);
+        let (last, error) = self.rest(&mut call, error);
         call.sent_bytes += last.bytes.len() as u64;
-        call.note_attempt(None, error.as_ref().map(CallError::code));
+        call.note_attempt(None, error.as_ref().and_then(CallError::of_provider));
         let ending = ending_of(&mut call, observation, error);
         if call.ack == AckMode::Sync {
             let settling: Settling = Box::pin(async move {
@@ -320,9 +328,11 @@ impl Relay {
     }
 
     /// What is left to be sent, and what is wrong with the answer as far as that is known now.
-    fn rest(&mut self, call: &Call, error: Option<CallError>) -> (Last, Option<CallError>) {
+    fn rest(&mut self, call: &mut Call, error: Option<CallError>) -> (Last, Option<CallError>) {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.held));
         bytes.extend_from_slice(&self.rewording.finish(error.is_none()));
+        // What was held back to the end may be what is blocked.
+        let error = error.or_else(|| call.blocked_answer());
         let unbegun = || CallError::UpstreamIncomplete { provider: self.provider.clone() };
         let error = error.or_else(|| self.rewording.is_unbegun().then(unbegun));
         if let (Some(error), true) = (&error, self.is_stream()) {
@@ -382,11 +392,16 @@ impl Relay {
 
 fn ending_of(call: &mut Call, observation: Observation, error: Option<CallError>) -> Ending {
     let reported = settle::class_of(&observation);
+    let outcome = match (&error, &reported) {
+        (Some(CallError::Denied { .. }), _) => Outcome::Denied,
+        (None, None) => Outcome::Success,
+        _ => Outcome::Failed,
+    };
     let error = error.map(|error| (error.code().to_owned(), error.message())).or(reported);
     let received_bytes = call.recording.received_bytes();
     let response = Payload { content_type: std::mem::take(&mut call.response_type), body: call.recording.take() };
     Ending {
-        outcome: if error.is_some() { Outcome::Failed } else { Outcome::Success },
+        outcome,
         http_status: call.status_sent,
         error,
         observation: Some(observation),

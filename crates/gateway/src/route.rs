@@ -7,6 +7,7 @@ mod error;
 mod plan;
 mod target;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,6 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Dialect, Operation, Share};
+use tollgate_policy::Bundle;
 use tollgate_policy::route::Conduct;
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
@@ -109,9 +111,16 @@ impl RouteTable {
         Ok(table)
     }
 
-    /// What callers may write as the model, as far as it can be listed.
-    pub(crate) fn listed(&self) -> &[ModelEntry] {
-        &self.listed
+    /// What callers may write as the model, as far as it can be listed, with the aliases that only the bundle has.
+    pub(crate) fn listed(&self, bundle: &Bundle) -> Cow<'_, [ModelEntry]> {
+        let mut listed = Cow::Borrowed(self.listed.as_slice());
+        for route in bundle.routes() {
+            if !listed.iter().any(|known| known.id == route.alias) {
+                let (id, owned_by) = (route.alias.clone(), "tollgate".to_owned());
+                listed.to_mut().push(ModelEntry { id, owned_by, created_at_s: 0 });
+            }
+        }
+        listed
     }
 
     /// Every name that is known without being asked for, and what it stands for.

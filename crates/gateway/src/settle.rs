@@ -19,7 +19,7 @@ use crate::call::{Call, blank};
 use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::intake::OWN_LABELS;
-use crate::{clock, random, shadow};
+use crate::{clock, guard, random, shadow};
 
 /// How a call ended.
 pub(crate) struct Ending {
@@ -90,7 +90,7 @@ pub(crate) async fn settle_on_disk(call: &mut Call, ending: Ending) -> Result<Se
 }
 
 /// Builds the event from the facts. From here on the call counts as settled.
-fn close(call: &mut Call, ending: Ending) -> Closing {
+fn close(call: &mut Call, mut ending: Ending) -> Closing {
     call.settled = true;
     call.upstream = None;
     call.permit = None;
@@ -99,6 +99,9 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
     }
     call.gateway.counters.settled(ending.outcome);
     let recorded_bytes = ending.response.body.len() as u64;
+    // Tokens are counted in what the provider sent, whatever of it may be logged.
+    let received = ending.response.body.clone();
+    guard::finish(call, &mut ending.response);
     let ended_in_us = clock::elapsed_us(call.started);
     let mut record = std::mem::replace(&mut call.record, blank());
     record.outcome = ending.outcome;
@@ -119,7 +122,7 @@ fn close(call: &mut Call, ending: Ending) -> Closing {
     if let Some(observation) = ending.observation.or_else(|| call.lost.take()) {
         // A part of an answer says nothing about how long it was.
         let is_whole = recorded_bytes >= ending.received_bytes;
-        let response: &[u8] = if is_whole { &ending.response.body } else { b"" };
+        let response: &[u8] = if is_whole { &received } else { b"" };
         count(call, &mut record, observation, response);
     }
     if let Some(earlier) = call.earlier.take() {

@@ -22,7 +22,7 @@ use crate::attempt::{self, Failure, Outbound};
 use crate::call::Call;
 use crate::route::{Asking, Ordered, Target, why_not};
 use crate::settle::{self, Ending};
-use crate::{Gateway, random};
+use crate::{Gateway, guard, random};
 
 /// What a copy is made from.
 pub(crate) struct Order {
@@ -36,6 +36,7 @@ pub(crate) struct Order {
     target: Arc<Target>,
     principal: Arc<Principal>,
     estimate: Usd,
+    guard: Option<Box<guard::Watch>>,
 }
 
 /// What a call leaves to be copied once it has been answered, if chance and the target allow it.
@@ -66,11 +67,12 @@ pub(crate) fn prepare(
         target: Arc::clone(target),
         principal: Arc::clone(call.principal.as_ref()?),
         estimate: target.estimate(asking.input_tokens, asking.output_tokens),
+        guard: call.guard.as_ref().map(|watch| Box::new(watch.of_copy())),
     }))
 }
 
 /// Sends the copy of a call that has been answered, unless too many are under way.
-pub(crate) fn send(gateway: &Arc<Gateway>, order: Box<Order>, original: &Interaction) {
+pub(crate) fn send(gateway: &Arc<Gateway>, mut order: Box<Order>, original: &Interaction) {
     let Ok(permit) = Arc::clone(&gateway.shadows).try_acquire_owned() else {
         gateway.counters.shadows_left_out.fetch_add(1, Ordering::Relaxed);
         return;
@@ -95,6 +97,8 @@ pub(crate) fn send(gateway: &Arc<Gateway>, order: Box<Order>, original: &Interac
     record.estimated_input_tokens = original.estimated_input_tokens;
     record.data_class.clone_from(&original.data_class);
     record.request_bytes = original.request_bytes;
+    record.guards.clone_from(&original.guards);
+    record.pii_counts.clone_from(&original.pii_counts);
     record.candidates = vec![order.target.candidate(None)];
     record.decision_reasons = vec![Reason {
         rule: original.route_id.clone().unwrap_or_default(),
@@ -102,7 +106,8 @@ pub(crate) fn send(gateway: &Arc<Gateway>, order: Box<Order>, original: &Interac
         detail: format!("a copy of call `{}`, which nobody waits for", original.interaction_id),
     }];
     call.estimated_input_tokens = order.head.estimated_input_tokens;
-    call.request.body = order.body.clone();
+    call.request.body = guard::without_secrets(&mut call, &order.body, "request");
+    call.guard = order.guard.take();
     call.principal = Some(Arc::clone(&order.principal));
     let estimate = Amounts { usd: order.estimate, ..Amounts::ZERO };
     call.held = Some(spending::hold(gateway, &call.record, estimate, call.now_us()));
@@ -161,7 +166,8 @@ async fn answer(call: &mut Call, order: &Order) -> Result<Ending, Failure> {
         signals: &signals,
     };
     let head = attempt::call_first(call, &outbound, &attempts).await?;
-    call.begin_answer(&head);
+    let is_stream = call.begin_answer(&head);
+    guard::begin(call, &order.head, is_stream).map_err(Failure::Own)?;
     let is_complete = settle::read_to_end(call).await;
     call.upstream = None;
     let observation = call.observation(is_complete);

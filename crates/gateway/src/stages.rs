@@ -11,9 +11,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
 use tollgate_policy::decide::code::KEY_EXPIRED;
+use tollgate_provider::Observer;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::failure;
-use tollgate_provider::translate::{self, AnswerStream};
+use tollgate_provider::translate::{self, AnswerStream, EditEvents};
 
 use crate::answer::{self, is_encoded};
 use crate::attempt::{self, Failure, Outbound, TheirError};
@@ -25,7 +26,7 @@ use crate::relay::{Body, Form, Relay, Rewording};
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
-use crate::{Gateway, admission, auth, dispatch, media, shadow};
+use crate::{Gateway, admission, auth, dispatch, guard, media, shadow};
 
 /// Body of a refused request that is read from callers who have not shown a valid key.
 const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
@@ -72,11 +73,20 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     let body = read_body(call, body).await?;
     let operation = call.record.operation;
     let content_type = intake.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let head = dialect::parse(endpoint, content_type, &body).map_err(CallError::Request)?;
+    let head = dialect::parse(endpoint, content_type, &body).map_err(|error| {
+        guard::unreadable(call, &control.bundle, &principal);
+        CallError::Request(error)
+    })?;
     call.read(&head);
-    let course = dispatch::course(call, &control, &principal, &head, &body, intake.provider)?;
+    let course = dispatch::course(call, &control, &principal, &head, &body, intake.provider);
+    let guarded = guard::input(call, &control.bundle, &principal, (&head).into(), course.as_ref().ok(), body.clone());
+    let (course, head, body) = match guarded.as_ptr() == body.as_ptr() {
+        true => (course?, head, body),
+        false => (course?, dialect::parse(endpoint, content_type, &guarded).map_err(CallError::Request)?, guarded),
+    };
     let admitted = admission::admit(call, &control, &principal, &head, &course).await?;
     let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
+    guard::consult(call).await?;
     call.open().await?;
     let outbound = Outbound {
         head: &head,
@@ -105,7 +115,7 @@ async fn read_body(call: &mut Call, body: &mut Incoming) -> Result<Bytes, CallEr
     let read = intake::read_body(body, limit, wait, patience, &mut call.record.request_bytes).await;
     call.body_wait = call.started.elapsed();
     let read = read?;
-    call.request.body = read.clone();
+    call.request.body = guard::without_secrets(call, &read, "request");
     Ok(read)
 }
 
@@ -116,8 +126,17 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
     if is_encoded(&answer.headers) {
         return Err(invalid(call, "uncompressed, as it was asked to be"));
     }
+    let guarding = guard::begin(call, request, is_stream)?;
     if is_stream {
-        let reworded = AnswerStream::new(endpoint, call.spoken, || call.asked(request, endpoint.events));
+        let reworded = match guarding {
+            guard::Answer::Untouched => {
+                AnswerStream::new(endpoint, call.spoken, || call.asked(request, endpoint.events))
+            }
+            guard::Answer::Edited(editor) => {
+                Some(AnswerStream::edited(endpoint, call.spoken, call.asked(request, endpoint.events), editor))
+            }
+            guard::Answer::Held(editor) => return held(call, outbound, answer, editor).await,
+        };
         let media_type = reworded.is_some().then(|| answer::content_type(call.dialect, true, endpoint.events));
         let rewording = match reworded {
             Some(stream) => Rewording::Reword(Box::new(stream)),
@@ -134,6 +153,9 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
     if is_sound || !collect(call).await? {
         if call.is_translated() {
             return Err(invalid(call, "short enough to be translated"));
+        }
+        if call.is_guarded() && !is_sound {
+            return Err(invalid(call, "short enough for the guardrails of this call"));
         }
         let first = Bytes::copy_from_slice(call.recording.as_slice());
         let head = answer::head(call, answer, None, None);
@@ -156,6 +178,14 @@ async fn whole(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> 
     let asked = call.is_translated().then(|| call.asked(outbound.head, outbound.endpoint.events));
     let media_type = asked.as_ref().map(|asked| answer::content_type(call.dialect, false, asked.events));
     let received = call.recording.take();
+    let received = match guard::answer(call, received.clone()).await {
+        Ok(received) => received,
+        Err(error) => {
+            // It is charged for all the same.
+            call.recording.push(&received);
+            return Err(error);
+        }
+    };
     let error = settle::class_of(&observation);
     let body = match (&asked, &observation.error) {
         (None, _) => received.clone(),
@@ -169,6 +199,7 @@ async fn whole(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> 
             }
         },
     };
+    let body = guard::restored(call, body);
     call.note_attempt(None, None);
     let ending = Ending {
         outcome: if error.is_some() { Outcome::Failed } else { Outcome::Success },
@@ -191,7 +222,7 @@ async fn whole(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> 
 async fn collect(call: &mut Call) -> Result<bool, CallError> {
     let limits = &call.gateway.settings.limits;
     // What is to be translated cannot be passed on in pieces.
-    let buffered = if call.is_translated() { usize::MAX } else { limits.buffered_response_bytes };
+    let buffered = if call.is_translated() || call.is_guarded() { usize::MAX } else { limits.buffered_response_bytes };
     let limit = buffered.min(limits.recorded_response_bytes) as u64;
     while std::future::poll_fn(|cx| call.poll_chunk(cx)).await?.is_some() {
         if call.upstream.as_mut().is_none_or(crate::upstream::Upstream::is_done) {
@@ -203,6 +234,53 @@ async fn collect(call: &mut Call) -> Result<bool, CallError> {
         }
     }
     Ok(true)
+}
+
+/// Ends a call whose stream waits for its end, since a guardrail may yet block it. The caller gets all its events at once.
+async fn held(
+    call: &mut Call,
+    outbound: &Outbound<'_>,
+    answer: AnswerHead,
+    editor: Box<dyn EditEvents>,
+) -> Result<Reply, CallError> {
+    let (endpoint, operation) = (outbound.endpoint, call.record.operation);
+    if !collect(call).await? {
+        return Err(invalid(call, "short enough for the guardrails of this call"));
+    }
+    let observation = call.observation(true);
+    if !observation.terminated && observation.finish_reasons.is_empty() && observation.error.is_none() {
+        return Err(CallError::UpstreamIncomplete { provider: call.provider_name() });
+    }
+    let received = call.recording.take();
+    let asked = call.asked(outbound.head, endpoint.events);
+    let body = match guard::held(call, endpoint, asked, editor, &received).await {
+        Ok(body) => body,
+        Err(error) => {
+            // It is charged for all the same.
+            let mut observer = Observer::new(call.spoken, operation, true);
+            observer.push(&received);
+            call.observer = Some(observer);
+            return Err(error);
+        }
+    };
+    call.note_attempt(None, None);
+    let error = settle::class_of(&observation);
+    let ending = Ending {
+        outcome: if error.is_some() { Outcome::Failed } else { Outcome::Success },
+        http_status: Some(answer.status.as_u16()),
+        error,
+        observation: Some(observation),
+        received_bytes: received.len() as u64,
+        response: Payload { content_type: std::mem::take(&mut call.response_type), body: received },
+        sent_bytes: body.len() as u64,
+    };
+    let settlement = match settle_as_set(call, ending).await {
+        Ok(settlement) => settlement,
+        Err(lost) => return Ok(Reply::Whole(unrecorded(call, &lost))),
+    };
+    let media_type = answer::content_type(call.dialect, true, endpoint.events);
+    let head = answer::head(call, answer, Some(media_type), Some(settlement));
+    Ok(Reply::Whole(head.map(|()| Body::whole(body))))
 }
 
 fn invalid(call: &Call, expected: &'static str) -> CallError {
@@ -249,7 +327,7 @@ pub(crate) async fn refuse(call: &mut Call, error: CallError) -> Response<Body> 
     let mut ending = Ending::of_error(&error, Some(error.status().as_u16()), body.clone());
     if call.has_answer_head {
         // The answer that went wrong may have been paid for.
-        call.note_attempt(None, Some(error.code()));
+        call.note_attempt(None, error.of_provider());
         ending.observation = Some(call.observation(false));
     }
     let settled = settle_as_set(call, ending).await;

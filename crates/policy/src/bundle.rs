@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::allowance::Allowance;
 use crate::control::hash_text;
+use crate::guard::rule::GuardRule;
 use crate::ledger::Tally;
 
 mod access;
@@ -19,6 +20,7 @@ mod data_classes;
 mod diff;
 mod error;
 mod glob;
+mod guardrails;
 mod limits;
 mod residency;
 mod review;
@@ -33,7 +35,9 @@ pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use diff::{Change, ChangeKind, diff};
 pub use error::BundleError;
 pub(crate) use glob::ModelPattern;
+pub use guardrails::GuardFailure;
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
+pub(crate) use schema::Fraction;
 pub use schema::json_schema;
 pub use vector::{TestResult, run_tests};
 
@@ -74,6 +78,7 @@ pub struct Bundle {
     pub(crate) data_classes: Vec<DataClass>,
     pub(crate) access: Vec<AccessRule>,
     pub(crate) residency: Vec<ResidencyRule>,
+    pub(crate) guardrails: Vec<Arc<GuardRule>>,
     /// What the allowances add up, each once.
     pub(crate) tallies: Arc<[Tally]>,
     /// Budgets and limits, as they are written.

@@ -10,6 +10,7 @@ pub mod control;
 pub mod decide;
 pub mod facts;
 pub mod forecast;
+pub mod guard;
 pub mod ledger;
 mod rate;
 pub mod residency;

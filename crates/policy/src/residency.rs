@@ -18,6 +18,9 @@ pub use survey::{Passage, Survey, SurveyRow, survey};
 /// Code of a call that no target may take, and why-not of targets that are left out begins with the rule's id.
 pub const NO_ELIGIBLE_TARGET: &str = "no_eligible_target";
 
+/// How the why-not of a target begins whose rule could not be evaluated.
+pub const NOT_EVALUATED: &str = "a condition could not be evaluated";
+
 /// How well a target's places are known.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
@@ -150,7 +153,7 @@ fn excluded(bundle: &Bundle, rule: &ResidencyRule, facts: &Facts<'_>, target: &T
     match rule.when.hold(&Scope::of_target(bundle, facts, target)) {
         Ok(false) => return None,
         Ok(true) => {}
-        Err(error) => return Some(format!("a condition could not be evaluated: {error}")),
+        Err(error) => return Some(format!("{NOT_EVALUATED}: {error}")),
     }
     match &rule.effect {
         ResidencyEffect::Exclude { message } => Some(message.clone()),

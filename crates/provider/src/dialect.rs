@@ -10,7 +10,7 @@ mod multipart;
 mod needs;
 pub mod openai;
 pub mod responses;
-mod splice;
+pub(crate) mod splice;
 mod usage_filter;
 
 use tollgate_interaction::Dialect;

@@ -18,6 +18,7 @@ pub mod sandbox;
 mod scan;
 pub mod served;
 pub mod sse;
+pub mod texts;
 pub mod tokens;
 pub mod transcript;
 pub mod translate;

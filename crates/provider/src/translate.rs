@@ -5,6 +5,7 @@
 
 mod call;
 mod call_ids;
+pub(crate) mod called;
 mod count;
 mod embeddings;
 mod fields;
@@ -23,7 +24,7 @@ pub use call::{AnswerStream, answer_at, request_at};
 pub use embeddings::vertex::request as vertex_embeddings;
 pub(crate) use fields::{Fields, read_said, read_text};
 pub use losses::{Losses, MAX_NAMED, OnUnsupported, Unsupported, UnsupportedField};
-pub use stream::StreamTranslator;
+pub use stream::{EditEvents, StreamTranslator};
 pub(crate) use stream::{ReadStream, WriteStream};
 
 use crate::chat::{Answer, Format, Request, Said};

@@ -14,7 +14,7 @@ use clap::Parser;
 use crate::shell::{cargo, root, run};
 
 /// Benchmarks of one function, with Criterion; all others are suites of the load generator.
-const CRITERION_BENCHES: &[&str] = &["translate", "sse", "pricing", "policy"];
+const CRITERION_BENCHES: &[&str] = &["translate", "sse", "pricing", "policy", "guardrails"];
 /// Enough to notice what the next change breaks; a search takes `cargo xtask fuzz --seconds 600`.
 const FUZZ_SECONDS_IN_CI: u64 = 5;
 
@@ -35,6 +35,13 @@ enum Task {
     Bench {
         /// Names of the benchmarks; all of them if none is given.
         names: Vec<String>,
+    },
+    /// What guardrails find of what they should, on public texts that are installed or generated when it runs; prints
+    /// precision and recall beside what others reach.
+    BenchGuardrails {
+        /// Succeeds even if a figure is missed.
+        #[arg(long)]
+        report_only: bool,
     },
     /// Feeds changed golden files to what reads requests and answers, and looks for what breaks it.
     Fuzz {
@@ -65,6 +72,7 @@ fn perform(task: &Task) -> anyhow::Result<()> {
         Task::Ci => ci(),
         Task::Web => test(&["--package".to_owned(), "tollgate-tests".to_owned(), "browser".to_owned()]),
         Task::Bench { names } => bench(names),
+        Task::BenchGuardrails { report_only } => bench_guardrails(*report_only),
         Task::Fuzz { names, seconds } => fuzz::fuzz(names, *seconds),
         Task::Schema => run(cargo().args(["run", "--quiet", "--", "config", "schema"])),
     }
@@ -89,6 +97,16 @@ fn ci() -> anyhow::Result<()> {
     run(tools::install_cargo_deny()?.args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(root()))?;
     test(&[])?;
     fuzz::fuzz(&[], FUZZ_SECONDS_IN_CI)
+}
+
+fn bench_guardrails(report_only: bool) -> anyhow::Result<()> {
+    let python = tools::install_for_guardrails().context("installing the texts")?;
+    let texts = shell::target().join("bench/guardrails.jsonl");
+    fs_err::create_dir_all(shell::target().join("bench"))?;
+    let script = root().join("benches/dataset/guardrails.py");
+    run(std::process::Command::new(python.join("bin/python")).arg(script).arg(&texts))?;
+    let program = ["run", "--release", "--package", "tollgate-criterion", "--", "accuracy", "--texts"];
+    run(cargo().args(program).arg(&texts).args(report_only.then_some("--report-only")))
 }
 
 fn bench(names: &[String]) -> anyhow::Result<()> {

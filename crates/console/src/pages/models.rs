@@ -121,7 +121,7 @@ fn tiles(routing: &ModelsSnapshot, aliases: usize) -> Vec<Tile> {
     let tile = |label, value: String, note: &str| Tile { label, value, note: note.to_owned(), ..Tile::default() };
     let whole = format!("of {} targets", format::count(targets.len() as u64));
     vec![
-        tile("Routes", format::count(aliases as u64), "aliases, with conditions counted apart"),
+        tile("Routes", format::count(aliases as u64), "aliases and the policy’s own"),
         tile("Resting", format::count(resting as u64), &whole),
         tile("In flight", format::count(in_flight), "calls being answered"),
         tile("Signals", age, "since the log was last looked at"),
@@ -184,7 +184,7 @@ impl TargetView {
     fn new(target: &TargetLook, weight: &str, at_us: i64) -> TargetView {
         let health = &target.health;
         let (tone, state) = match (health.circuit, health.resting_because) {
-            (CircuitState::Closed, None) => ("o-success", "open to calls"),
+            (CircuitState::Closed, None) => ("o-success", "takes calls"),
             (CircuitState::HalfOpen, _) => ("o-interrupted", "being tried"),
             (CircuitState::Open | CircuitState::Closed, _) => ("o-failed", "resting"),
         };

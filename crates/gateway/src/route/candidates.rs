@@ -165,7 +165,8 @@ impl Course {
         asking: &Asking<'_>,
         draw: Share,
     ) -> Choice {
-        let candidates: Vec<route::Candidate<'_>> = places.iter().map(|place| place.candidate(asking)).collect();
+        let candidates: Vec<route::Candidate<'_>> =
+            places.iter().map(|place| place.candidate(asking, resolved.conduct.strategy)).collect();
         let named = resolved.rule.as_deref().or(resolved.alias.as_deref());
         route::choose(&Question {
             route: named.unwrap_or_default(),
@@ -192,8 +193,13 @@ fn turn_or_draw(resolved: &Resolved, draw: Share, places: &[Place]) -> Share {
 }
 
 impl Place {
-    fn candidate(&self, asking: &Asking<'_>) -> route::Candidate<'_> {
+    /// What the strategy goes by; what it does not go by is not looked up.
+    fn candidate(&self, asking: &Asking<'_>, strategy: Strategy) -> route::Candidate<'_> {
         let target = &self.target;
+        let by_cost =
+            matches!(strategy, Strategy::Cost | Strategy::Quality) || asking.prefer == Some(&Prefer::Cheapest);
+        let estimate = || target.known_estimate(asking.input_tokens, asking.output_tokens);
+        let by_load = strategy == Strategy::Latency;
         let seen: Option<&TargetSignals> = asking.signals.targets.get(&target.name).filter(|seen| seen.calls > 0);
         let seed = seen.map(|seen| Duration::from_millis(seen.p50_ms));
         route::Candidate {
@@ -201,8 +207,8 @@ impl Place {
             weight: self.weight,
             excluded: self.left_out.as_deref(),
             rest: self.rest,
-            cost: target.known_estimate(asking.input_tokens, asking.output_tokens),
-            load_us: target.health.load_us(asking.now_us, seed),
+            cost: if by_cost { estimate() } else { None },
+            load_us: if by_load { target.health.load_us(asking.now_us, seed) } else { None },
             p50_ms: seen.map(|seen| seen.p50_ms),
             quality_lower: asking.signals.targets.get(&target.name).and_then(|seen| seen.quality_lower),
             has_preferred_tag: match asking.prefer {

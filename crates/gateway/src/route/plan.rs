@@ -60,6 +60,13 @@ impl Course {
         let of_arm = self.arm.iter().flat_map(|arm| &arm.to.targets);
         self.base.targets.iter().chain(of_arm)
     }
+
+    /// Every target that sees what the call says: those, and those that get a copy.
+    pub(crate) fn audience(&self) -> impl Iterator<Item = &Arc<super::Target>> {
+        let plans = std::iter::once(&self.base).chain(self.arm.iter().map(|arm| &arm.to));
+        let shadows = plans.filter_map(|plan| plan.shadow.as_ref().map(|(target, _)| target));
+        self.targets().chain(shadows)
+    }
 }
 
 impl RouteTable {

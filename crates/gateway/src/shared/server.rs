@@ -11,9 +11,9 @@ use super::{Asked, Ended, cap_words};
 use crate::settings::LedgerSettings;
 
 /// How long the server may take to answer.
-const ANSWER_WAIT: Duration = Duration::from_millis(500);
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// How long it may take to connect.
-const CONNECT_WAIT: Duration = Duration::from_secs(1);
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// A process that has not been heard of for this long is gone, and what it held with it.
 const LIFE_S: u64 = 10;
 

@@ -14,6 +14,7 @@ mod encrypted;
 mod feedback;
 mod files;
 mod golden;
+mod guardrails;
 mod hang_up;
 mod harness;
 mod invoke;

@@ -8,7 +8,9 @@ use serde_saphyr::{Location, Spanned};
 
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};
-use super::{Bundle, BundleError, ModelPattern, access, data_classes, hash_of, limits, residency, review, routes};
+use super::{
+    Bundle, BundleError, ModelPattern, access, data_classes, guardrails, hash_of, limits, residency, review, routes,
+};
 use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
 use crate::suggestion;
@@ -27,6 +29,7 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
     let data_classes = data_classes::compile(&mut compiler, &source.data_classes)?;
     let access = access::compile(&mut compiler, &source.access)?;
     let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
+    let guardrails = guardrails::compile(&mut compiler, &source.guardrails)?;
     let (tallies, allowances) = limits::compile(&mut compiler, &source.budgets, &source.limits)?;
     let (routes, experiments) = routes::compile(&mut compiler, &source.routes, &source.experiments)?;
     let mut tests = Vec::with_capacity(source.tests.len());
@@ -47,6 +50,7 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         data_classes,
         access,
         residency,
+        guardrails,
         tallies,
         allowances,
         routes,

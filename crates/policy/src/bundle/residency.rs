@@ -6,7 +6,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::compile::Compiler;
 use super::source::{OneOrMore, WhenSource};
-use super::{BundleError, DataClass};
+use super::{Bundle, BundleError, DataClass};
 use crate::condition::Conditions;
 use crate::residency::{Evidence, Layer, Place, contradiction};
 use crate::variable::Phase;
@@ -55,6 +55,13 @@ pub(crate) struct ResidencyRule {
     pub(crate) effect: ResidencyEffect,
     /// Where it stands.
     pub(crate) at: Location,
+}
+
+impl Bundle {
+    /// The ids of the residency rules, in their order.
+    pub fn residency_rules(&self) -> impl Iterator<Item = &str> {
+        self.residency.iter().map(|rule| rule.id.as_str())
+    }
 }
 
 /// What a residency rule does.

@@ -1,7 +1,9 @@
 //! The sections `routes` and `experiments` of a bundle: their shapes, and what they come to. That targets exist at the
 //! gateway cannot be told from a bundle alone: [`Bundle::check_targets`] does it where the configuration is known.
 
-use std::collections::{BTreeMap, HashSet};
+mod check;
+
+use std::collections::BTreeMap;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -11,7 +13,7 @@ use tollgate_interaction::Share;
 
 use super::compile::Compiler;
 use super::source::WhenSource;
-use super::{Bundle, BundleError};
+use super::{BundleError, Fraction};
 use crate::route::{
     Arm, ArmTarget, Conduct, Experiment, Floor, Hedge, NamedTarget, OnUnknown, Retries, Route, Shadow, Strategy,
     TimeLimits, Unit, WhenAllRest,
@@ -27,25 +29,34 @@ const MAX_WEIGHT: u32 = 1_000_000;
 const MAX_RETRIES: u32 = 10;
 
 /// One entry of `routes`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteSource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "String")]
     alias: Spanned<String>,
     #[serde(default)]
+    #[schemars(with = "Option<WhenSource>")]
     when: Option<Spanned<WhenSource>>,
     #[serde(default)]
     strategy: Strategy,
+    #[schemars(with = "Vec<TargetSource>")]
     targets: Spanned<Vec<Spanned<TargetSource>>>,
     #[serde(default)]
+    #[schemars(with = "Option<Fraction>")]
     floor: Option<Spanned<Share>>,
     #[serde(default)]
+    #[schemars(with = "Option<OnUnknown>")]
     on_unknown: Option<Spanned<OnUnknown>>,
     #[serde(default)]
+    #[schemars(with = "Option<Hedge>")]
     hedge: Option<Spanned<Hedge>>,
     #[serde(default)]
+    #[schemars(with = "Option<Shadow>")]
     shadow: Option<Spanned<Shadow>>,
     #[serde(default)]
+    #[schemars(with = "Option<Retries>")]
     retries: Option<Spanned<Retries>>,
     #[serde(default)]
     timeouts: TimeLimits,
@@ -56,36 +67,45 @@ pub(super) struct RouteSource {
 }
 
 /// One entry of `experiments`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExperimentSource {
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    #[schemars(with = "String")]
     alias: Spanned<String>,
     #[serde(default)]
+    #[schemars(with = "Option<WhenSource>")]
     when: Option<Spanned<WhenSource>>,
+    #[schemars(with = "String")]
     unit: Spanned<String>,
     /// The id, if there is none.
     #[serde(default)]
     salt: Option<String>,
+    #[schemars(with = "Vec<ArmSource>")]
     arms: Spanned<Vec<Spanned<ArmSource>>>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ArmSource {
+    #[schemars(with = "String")]
     name: Spanned<String>,
+    #[schemars(with = "u32")]
     weight: Spanned<u32>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     target: Option<Spanned<String>>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     route: Option<Spanned<String>>,
 }
 
 /// `provider/model`, or `{target: provider/model, weight: 80}`.
 #[derive(Debug)]
-struct TargetSource {
+pub(super) struct TargetSource {
     target: String,
     weight: Option<u32>,
 }
@@ -114,7 +134,7 @@ pub(super) fn compile(
         }
         compiled.push(route.value.compile(compiler)?);
     }
-    refuse_cycles(&compiled)?;
+    check::refuse_cycles(&compiled)?;
     let mut arms = Vec::with_capacity(experiments.len());
     for experiment in experiments {
         compiler.unique(&experiment.value.id)?;
@@ -315,90 +335,6 @@ fn unit(source: &Spanned<String>) -> Result<Unit, BundleError> {
                 Err(BundleError::new(source.referenced, format!("{message}; {advice}")))
             }
         },
-    }
-}
-
-/// Routes that lead back to where they come from, by way of aliases that the bundle itself routes.
-fn refuse_cycles(routes: &[Route]) -> Result<(), BundleError> {
-    let leads_to = |alias: &str| -> Vec<&NamedTarget> {
-        routes.iter().filter(|route| route.alias == alias).flat_map(|route| &route.targets).collect()
-    };
-    for route in routes {
-        for target in &route.targets {
-            let mut seen: Vec<&str> = vec![&target.name];
-            let mut open: Vec<&str> = vec![&target.name];
-            while let Some(alias) = open.pop() {
-                if alias == route.alias {
-                    return Err(cycle(route, target));
-                }
-                for next in leads_to(alias) {
-                    if !seen.contains(&next.name.as_str()) {
-                        seen.push(&next.name);
-                        open.push(&next.name);
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn cycle(route: &Route, target: &NamedTarget) -> BundleError {
-    let (id, alias, name) = (&route.id, &route.alias, &target.name);
-    let message = if alias == name {
-        format!("route `{id}` of `{alias}` leads to `{alias}` itself; name a `PROVIDER/MODEL`")
-    } else {
-        format!("route `{id}` leads from `{alias}` to `{name}` and from there back to `{alias}`; break the circle")
-    };
-    BundleError { line: target.line, column: target.column, message }
-}
-
-impl Bundle {
-    /// Every target that a route, a shadow or an arm names, with its place.
-    pub fn named_targets(&self) -> impl Iterator<Item = &NamedTarget> {
-        let of_arms = self.experiments.iter().flat_map(|experiment| &experiment.arms);
-        let of_arms = of_arms.filter_map(|arm| match &arm.to {
-            ArmTarget::Target(target) => Some(target),
-            ArmTarget::Route(_) => None,
-        });
-        self.routes.iter().flat_map(|route| &route.targets).chain(of_arms)
-    }
-
-    /// Checks the targets against a configuration: `known` says whether it has one of this name, `names` are those that may
-    /// have been meant, and `leads_to` are the targets of its aliases, by alias.
-    ///
-    /// # Errors
-    /// [`BundleError`] at the first target that is unknown or leads in a circle.
-    pub fn check_targets(
-        &self,
-        known: impl Fn(&str) -> bool,
-        names: &[String],
-        leads_to: &BTreeMap<String, Vec<String>>,
-    ) -> Result<(), BundleError> {
-        for target in self.named_targets() {
-            if !known(&target.name) && !self.has_route_for(&target.name) {
-                let meant = suggestion::phrase(&target.name, names.iter().map(String::as_str));
-                let message =
-                    format!("`{}` is neither a model of a configured provider nor an alias{meant}", target.name);
-                return Err(BundleError { line: target.line, column: target.column, message });
-            }
-        }
-        for route in &self.routes {
-            for target in &route.targets {
-                let mut open: Vec<&str> = vec![&target.name];
-                let mut seen: HashSet<&str> = open.iter().copied().collect();
-                while let Some(alias) = open.pop() {
-                    if alias == route.alias {
-                        return Err(cycle(route, target));
-                    }
-                    let own = self.routes.iter().filter(|route| route.alias == alias);
-                    let own = own.flat_map(|route| route.targets.iter().map(|target| target.name.as_str()));
-                    let configured = leads_to.get(alias).into_iter().flatten().map(String::as_str);
-                    open.extend(own.chain(configured).filter(|name| seen.insert(name)));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use tollgate_interaction::Operation;
 use super::access::AccessSource;
 use super::data_classes::DataClassSource;
 use super::residency::ResidencySource;
+use super::routes::{ExperimentSource, RouteSource, TargetSource};
 use super::source::{About, ApiVersion, OnError, OneOrMore, WhenSource};
 
 /// The schema of a whole bundle.
@@ -34,26 +35,27 @@ struct BundleSource {
     #[serde(default)]
     residency: Vec<ResidencySource>,
     #[serde(default)]
-    guardrails: Vec<Rule>,
+    guardrails: Vec<GuardrailRule>,
     #[serde(default)]
-    limits: Vec<Rule>,
+    limits: Vec<LimitRule>,
     #[serde(default)]
-    budgets: Vec<Rule>,
+    budgets: Vec<BudgetRule>,
     #[serde(default)]
-    routes: Vec<Rule>,
+    routes: Vec<RouteSource>,
     #[serde(default)]
-    experiments: Vec<Rule>,
+    experiments: Vec<ExperimentSource>,
     #[serde(default)]
     tests: Vec<Test>,
 }
 
-/// A rule of which the schema knows no more than its name.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "stands in the schema for several types")]
-struct Rule {
-    /// Unique in the bundle.
-    id: String,
-}
+/// Of the section `guardrails`.
+struct GuardrailRule;
+
+/// Of the section `limits`.
+struct LimitRule;
+
+/// Of the section `budgets`.
+struct BudgetRule;
 
 /// A test vector: what is given, by the names of variables, and what is expected.
 #[derive(JsonSchema)]
@@ -66,6 +68,9 @@ struct Test {
     given: std::collections::BTreeMap<String, Anything>,
     expect: std::collections::BTreeMap<String, Anything>,
 }
+
+/// Stands in the schema for a share: of one, as text or as a number.
+pub(crate) struct Fraction;
 
 /// Any value.
 struct Anything;
@@ -128,3 +133,77 @@ by_hand!(OneOrMore, {
 });
 
 by_hand!(Anything, {});
+
+by_hand!(Fraction, {"type": ["string", "number"]});
+
+by_hand!(TargetSource, {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"target": {"type": "string"}, "weight": {"type": "integer", "minimum": 0}},
+            "required": ["target", "weight"],
+            "additionalProperties": false
+        }
+    ]
+});
+
+by_hand!(GuardrailRule, {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "phase": {"type": "string", "enum": ["input", "output", "tool_result"]},
+        "when": {"description": "A condition, a list of conditions that must all hold, or `{any: [...]}`."},
+        "run": {"type": "array", "items": {"type": ["string", "object"], "maxProperties": 1}, "minItems": 1},
+        "on_hit": {
+            "type": "object",
+            "properties": {
+                "action": {"type": "string", "enum": ["flag", "redact", "block"]},
+                "reversible": {"type": "boolean"},
+                "score_at_least": {"type": ["string", "number"]}
+            },
+            "required": ["action"],
+            "additionalProperties": false
+        },
+        "on_error": {"type": "string", "enum": ["block", "allow"]},
+        "description": {"type": "string"},
+        "basis": {"type": "array", "items": {"type": "string"}}
+    },
+    "required": ["id", "phase", "run", "on_hit"],
+    "additionalProperties": false
+});
+
+by_hand!(LimitRule, {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "scope": {"type": "object", "additionalProperties": {"type": "string"}},
+        "limit": {"type": "object"},
+        "max_snapshot_age": {"type": "string"},
+        "on_stale": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "on_missing": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "description": {"type": "string"}
+    },
+    "required": ["id", "scope", "limit"],
+    "additionalProperties": false
+});
+
+by_hand!(BudgetRule, {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "scope": {"type": "object", "additionalProperties": {"type": "string"}},
+        "limit": {"type": "object"},
+        "steps": {
+            "type": "array",
+            "items": {"type": "object", "required": ["at"], "minProperties": 2},
+            "minItems": 1
+        },
+        "max_snapshot_age": {"type": "string"},
+        "on_stale": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "on_missing": {"type": "string", "enum": ["allow", "conservative", "deny"]},
+        "description": {"type": "string"}
+    },
+    "required": ["id", "scope", "limit", "steps"],
+    "additionalProperties": false
+});

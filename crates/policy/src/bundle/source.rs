@@ -11,6 +11,7 @@ use super::BundleError;
 use super::access::AccessSource;
 use super::budgets::BudgetSource;
 use super::data_classes::DataClassSource;
+use super::guardrails::GuardrailSource;
 use super::limits::LimitRuleSource;
 use super::residency::ResidencySource;
 use super::vector::TestSource;
@@ -33,6 +34,8 @@ pub(super) struct BundleSource {
     pub(super) residency: Vec<Spanned<ResidencySource>>,
     #[serde(default)]
     pub(super) budgets: Vec<Spanned<BudgetSource>>,
+    #[serde(default)]
+    pub(super) guardrails: Vec<Spanned<GuardrailSource>>,
     #[serde(default)]
     pub(super) limits: Vec<Spanned<LimitRuleSource>>,
     #[serde(default)]

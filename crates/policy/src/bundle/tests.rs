@@ -121,8 +121,8 @@ fn a_misspelt_field_is_named_with_its_place_and_the_right_word() {
 
 #[test]
 fn a_section_that_this_version_cannot_enforce_is_refused() {
-    let error = refused(&format!("{ALLOW_ALL}guardrails: []\n"));
-    assert!(error.starts_with("line 7, column 1: `guardrails` rules are not known"), "{error}");
+    let error = refused(&format!("{ALLOW_ALL}limits: []\n"));
+    assert!(error.starts_with("line 7, column 1: `limits` rules are not known"), "{error}");
 }
 
 #[test]
@@ -413,4 +413,61 @@ fn targets_are_checked_against_what_the_gateway_has() {
     let error = bundle.check_targets(|_| true, &names, &circle).unwrap_err();
     assert!(error.message.contains("back to `assistant`"), "{error}");
     assert_eq!(bundle.check_targets(|_| true, &names, &none), Ok(()));
+}
+
+#[test]
+fn a_test_can_say_which_way_a_call_goes() {
+    let with = |expect: &str| {
+        let yaml = format!(
+            "{ALLOW_ALL}routes:\n  - {{id: gold, alias: assistant, when: 'request.segment == \"gold\"', targets: [a/1]}}\n\
+             experiments:\n  - id: tone\n    alias: assistant\n    unit: conversation\n    salt: s1\n    arms: [{{name: x, weight: 1, \
+             target: a/1}}, {{name: y, weight: 0, target: b/2}}]\n\
+             tests:\n  - given: {{request.model: assistant, request.metadata: {{segment: gold}}, request.conversation: c}}\n    \
+             expect: {{{expect}}}\n"
+        );
+        run_tests(&bundle(&yaml)).remove(0).failure
+    };
+    assert_eq!(with("route: gold, arm: x"), None);
+    assert_eq!(with("arm: none").as_deref(), Some("expected the arm `none`, got `x`"));
+    assert_eq!(with("route: none").as_deref(), Some("expected the route `none`, got `gold`"));
+}
+
+#[test]
+fn the_schema_has_every_section_that_a_bundle_may_have() {
+    let schema = json_schema();
+    let properties = schema.get("properties").and_then(|found| found.as_object()).unwrap();
+    let mut described: Vec<&str> = properties.keys().map(String::as_str).collect();
+    described.sort_unstable();
+    let mut sections = SECTIONS.to_vec();
+    sections.sort_unstable();
+    assert_eq!(described, sections);
+    let read = names_in(&refusal("zzzzzz: []\n"));
+    assert!(read.len() > 5, "{read:?}");
+    assert!(read.iter().all(|section| sections.contains(&section.as_str())), "{read:?}");
+}
+
+/// The names that a complaint about an unknown one lists: those that the reader itself knows.
+fn names_in(complaint: &str) -> Vec<String> {
+    complaint.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_schema_has_every_field_that_a_rule_may_have() {
+    let schema = json_schema();
+    let mut compared = 0;
+    for section in ["data_classes", "access", "residency", "guardrails", "limits", "budgets", "routes", "experiments"] {
+        let rule = schema.pointer(&format!("/properties/{section}/items/$ref")).and_then(|name| name.as_str()).unwrap();
+        let fields = schema.pointer(&format!("{}/properties", rule.trim_start_matches('#'))).unwrap();
+        let mut described: Vec<String> = fields.as_object().unwrap().keys().cloned().collect();
+        described.sort_unstable();
+        let complaint = refused(&format!("{section}:\n  - {{zzzzzz: 1}}\n"));
+        if complaint.contains("not known to this version") {
+            continue;
+        }
+        let mut read = names_in(&complaint);
+        read.sort_unstable();
+        assert_eq!(described, read, "{section}: {complaint}");
+        compared += 1;
+    }
+    assert!(compared >= 6, "{compared} sections");
 }

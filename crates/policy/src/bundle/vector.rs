@@ -6,6 +6,7 @@ use chrono::DateTime;
 use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
+use super::guardrails::TextExpectation;
 use super::{Bundle, BundleError, compile};
 use crate::allowance::Allowance;
 use crate::control::Principal;
@@ -13,9 +14,10 @@ use crate::decide::{Prefer, Verdict, decide};
 use crate::facts::Facts;
 use crate::ledger::{Account, Amounts, Reading, Unit};
 use crate::residency::{Eligibility, Place, Places, TargetFacts, eligible};
+use crate::route::{RouteFacts, plan};
 use crate::suggestion;
 
-mod source;
+pub(super) mod source;
 
 pub(super) use source::TestSource;
 use source::{ExpectSource, GivenSource};
@@ -40,8 +42,13 @@ pub(crate) struct TestVector {
     decision: Option<Decision>,
     /// Whether the call may go to the target.
     eligible: Option<bool>,
+    text: Option<TextExpectation>,
     rule: Option<String>,
     code: Option<String>,
+    /// Id of a route, or `none`.
+    route: Option<String>,
+    /// Name of an arm, or `none`.
+    arm: Option<String>,
     /// `Some(None)` expects that nothing is preferred.
     prefer: Option<Option<Prefer>>,
 }
@@ -79,12 +86,12 @@ pub(super) fn check_spent(test: &TestSource, allowances: &[Allowance]) -> Result
 
 /// Refuses a test that expects a rule which is not there.
 pub(super) fn check_rule_name(test: &TestSource, ids: &HashSet<String>) -> Result<(), BundleError> {
-    let Some(rule) = test.expect.value.rule.as_ref().filter(|rule| !rule.value.starts_with("builtin/")) else {
+    let expect = &test.expect.value;
+    let rule = expect.rule.as_ref().filter(|rule| !rule.value.starts_with("builtin/"));
+    let route = expect.route.as_ref().filter(|route| route.value != "none");
+    let Some(rule) = rule.into_iter().chain(route).find(|named| !ids.contains(&named.value)) else {
         return Ok(());
     };
-    if ids.contains(&rule.value) {
-        return Ok(());
-    }
     let advice = suggestion::phrase(&rule.value, ids.iter().map(String::as_str));
     Err(BundleError::new(rule.referenced, format!("no rule has the id `{}`{advice}", rule.value)))
 }
@@ -94,7 +101,9 @@ impl TestVector {
         let line = source.referenced.line();
         let TestSource { name, given, expect } = source.value;
         let (expect, expected_at): (ExpectSource, _) = (expect.value, expect.referenced);
-        if expect.decision.is_none() && expect.eligible.is_none() {
+        let text = TextExpectation::of(&given, &expect, expected_at)?;
+        let expects_course = expect.route.is_some() || expect.arm.is_some();
+        if expect.decision.is_none() && expect.eligible.is_none() && text.is_none() && !expects_course {
             let message = "the test expects nothing; write `decision: allow`, `decision: deny` or `eligible: false`";
             return Err(BundleError::new(expected_at, message));
         }
@@ -124,6 +133,9 @@ impl TestVector {
             given,
             decision: expect.decision,
             eligible: expect.eligible,
+            text,
+            route: expect.route.map(|route| route.value),
+            arm: expect.arm,
             rule: expect.rule.map(|rule| rule.value),
             code: expect.code,
             prefer: expect.prefer.as_ref().map(compile::preference).transpose()?,
@@ -194,10 +206,36 @@ impl TestVector {
     /// What was different from what is expected.
     fn failure(&self, bundle: &Bundle) -> Option<String> {
         let facts = self.facts(bundle);
+        if let Some(difference) = self.text.as_ref().and_then(|text| text.difference(bundle, &facts, &self.target())) {
+            return Some(difference);
+        }
+        if self.text.is_some() && self.decision.is_none() && self.eligible.is_none() {
+            return None;
+        }
         if let Some(expected) = self.eligible {
             return self.wrongly_eligible(expected, &eligible(bundle, &facts, &self.target()));
         }
-        self.difference(&self.decide(bundle, facts))
+        self.difference(&self.decide(bundle, facts)).or_else(|| self.other_course(bundle, facts))
+    }
+
+    /// What is different about the route and the arm that the call takes.
+    fn other_course(&self, bundle: &Bundle, request: Facts<'_>) -> Option<String> {
+        const NONE: &str = "none";
+        if self.route.is_none() && self.arm.is_none() {
+            return None;
+        }
+        let facts = RouteFacts { request, conversation: self.given.conversation.as_deref() };
+        let planned = match plan(bundle, &facts) {
+            Ok(planned) => planned,
+            Err(error) => return Some(error.to_string()),
+        };
+        let route = planned.route.map_or(NONE, |(_, route)| &route.id);
+        let arm = planned.arm.as_ref().map_or(NONE, |(_, arm, _)| &arm.name);
+        let differs = |what: &str, expected: &Option<String>, found: &str| {
+            let expected = expected.as_deref().filter(|expected| *expected != found)?;
+            Some(format!("expected the {what} `{expected}`, got `{found}`"))
+        };
+        differs("route", &self.route, route).or_else(|| differs("arm", &self.arm, arm))
     }
 
     fn wrongly_eligible(&self, expected: bool, found: &Eligibility) -> Option<String> {

@@ -127,7 +127,7 @@ impl Question<'_> {
         is_unknown.then_some(QUALITY_UNKNOWN)
     }
 
-    fn sort(&self, order: &mut Vec<usize>, choice: &mut Choice) {
+    fn sort(&self, order: &mut [usize], choice: &mut Choice) {
         let candidates = self.candidates;
         match self.strategy {
             Strategy::Single | Strategy::Fallback => {}

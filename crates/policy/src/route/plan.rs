@@ -151,7 +151,7 @@ pub(super) fn arm_at(salt: &str, unit: &str, weights: impl Iterator<Item = u32> 
     let digest = hash.finalize();
     let drawn = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     let total: u64 = weights.clone().map(u64::from).sum();
-    let mut left = u64::try_from(u128::from(drawn) * u128::from(total) >> 64).ok()?;
+    let mut left = u64::try_from((u128::from(drawn) * u128::from(total)) >> 64).ok()?;
     weights.map(u64::from).position(|weight| {
         let is_it = left < weight;
         left = left.saturating_sub(weight);

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_interaction::Share;
 
+use crate::bundle::Fraction;
+
 /// How the targets of a route are ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// There is one target and no other.
@@ -57,7 +60,7 @@ pub struct Floor {
 }
 
 /// What becomes of a target whose quality is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUnknown {
     /// It counts as good enough.
@@ -70,7 +73,7 @@ pub enum OnUnknown {
 }
 
 /// What is done when every target of a route rests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenAllRest {
     /// Those that rest because they failed are tried all the same; not those that asked to be left alone for a stated time.
@@ -81,10 +84,11 @@ pub enum WhenAllRest {
 }
 
 /// A second attempt, at another target, beside one from which nothing has come yet. The first byte wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hedge {
     /// When it is made.
+    #[schemars(with = "String")]
     pub after: HedgeAfter,
     /// How many of them.
     #[serde(default = "one")]
@@ -102,38 +106,44 @@ pub enum HedgeAfter {
 }
 
 /// A share of calls that is also sent to another target, once the caller has been answered.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shadow {
     /// `provider/model`, or an alias, of which the first target counts.
     pub to: String,
     /// Which part of the calls.
+    #[schemars(with = "Fraction")]
     pub share: Share,
 }
 
 /// Further attempts when all targets have failed in a way that may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
     /// Rounds after the first.
     pub max: u32,
     /// Longest pause before the first of them; it doubles with each. The pause is drawn between nothing and that.
     #[serde(default = "Retries::default_base")]
+    #[schemars(with = "String")]
     pub base: Span,
     /// No pause is longer, unless the provider asks for it.
     #[serde(default = "Retries::default_cap")]
+    #[schemars(with = "String")]
     pub cap: Span,
 }
 
 /// How long is waited for an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeLimits {
     /// For the whole call, attempts and pauses together.
+    #[schemars(with = "Option<String>")]
     pub total: Option<Span>,
     /// For the beginning of an answer, in each attempt.
+    #[schemars(with = "Option<String>")]
     pub per_try: Option<Span>,
     /// Between two pieces of an answer.
+    #[schemars(with = "Option<String>")]
     pub idle_stream: Option<Span>,
 }
 

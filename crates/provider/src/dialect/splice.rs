@@ -84,7 +84,8 @@ fn usage_edit(usage_at: &UsageAt) -> Option<(Range<usize>, String)> {
     }
 }
 
-fn apply(body: &[u8], edits: &[(Range<usize>, String)]) -> Bytes {
+/// `body` with other bytes at these places, which are in order and apart.
+pub(crate) fn apply(body: &[u8], edits: &[(Range<usize>, String)]) -> Bytes {
     let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
     let mut spliced = Vec::with_capacity(body.len() + added);
     let mut copied = 0;

@@ -75,10 +75,15 @@ impl<'a> Tree<'a> {
     }
 
     /// Names and values of an object.
-    #[cfg(feature = "fuzzing")]
     pub(crate) fn fields(&self) -> Option<impl Iterator<Item = (Cow<'a, str>, &Tree<'a>)>> {
         let Node::Object(fields) = &self.node else { return None };
         Some(fields.iter().map(|(name, value)| (name.decode(), value)))
+    }
+
+    /// Where the value stands in `body`, which is what the tree was read from.
+    pub(crate) fn place(&self, body: &[u8]) -> std::ops::Range<usize> {
+        let start = self.raw.as_ptr().addr().saturating_sub(body.as_ptr().addr());
+        start..start + self.raw.len()
     }
 
     /// A non-negative whole number.

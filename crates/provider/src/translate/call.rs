@@ -7,7 +7,8 @@ use serde_json::Value;
 use tollgate_interaction::{Dialect, Operation};
 
 use super::{
-    AnswerError, Asked, Losses, OnUnsupported, StreamTranslator, TranslateError, Translated, count, embeddings, encode,
+    AnswerError, Asked, EditEvents, Losses, OnUnsupported, StreamTranslator, TranslateError, Translated, count,
+    embeddings, encode,
 };
 use crate::dialect::{Endpoint, RequestError, bedrock::invoke, gemini::ArrayFrames};
 
@@ -97,6 +98,16 @@ impl AnswerStream {
         }
         let translator = (from != Dialect::Anthropic).then(|| StreamTranslator::new(from, Dialect::Anthropic, asked()));
         Some(AnswerStream { translator, envelope: Some(Envelope::Amazon(invoke::Wrapper::default())) })
+    }
+
+    /// The stream of a conversation with all that is said going through `editor`: it is read and written anew even if the
+    /// provider's format is the caller's.
+    #[must_use]
+    pub fn edited(endpoint: &Endpoint, from: Dialect, asked: Asked, editor: Box<dyn EditEvents>) -> AnswerStream {
+        let to = if endpoint.is_invoke() { Dialect::Anthropic } else { endpoint.dialect };
+        let translator = StreamTranslator::new(from, to, asked).edited_by(editor);
+        let envelope = endpoint.is_invoke().then(|| Envelope::Amazon(invoke::Wrapper::default()));
+        AnswerStream { translator: Some(translator), envelope }
     }
 
     /// What the caller may see now; possibly empty.

@@ -44,8 +44,8 @@ const PICTURES: [Picture; 4] = [
     },
 ];
 
-/// Messages and their parts in one request. Results look for their calls among all that came before: of a million of them,
-/// which fit into a body, nobody would wait for the end.
+/// Messages and their parts in one request. Each becomes some hundreds of bytes of ours, whatever it has of its own: of a
+/// million of them, which fit into a body, nobody would wait for the end.
 const MAX_PARTS: usize = 20_000;
 
 /// Refuses a conversation of more messages and parts than anybody holds.

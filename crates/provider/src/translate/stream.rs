@@ -23,12 +23,19 @@ pub(crate) trait WriteStream: std::fmt::Debug + Send {
     fn write(&mut self, event: Event, out: &mut Vec<u8>);
 }
 
+/// Changes what a stream says while it is being translated, such as a guardrail does.
+pub trait EditEvents: std::fmt::Debug + Send {
+    /// Hands on `event`, or what shall stand in its place, or nothing for now.
+    fn edit(&mut self, event: Event, out: &mut Vec<Event>);
+}
+
 /// Translates one stream. Feed it every chunk in order, and send what it returns to the caller.
 #[derive(Debug)]
 pub struct StreamTranslator {
     decoder: Decoder,
     reader: Box<dyn ReadStream>,
     writer: Box<dyn WriteStream>,
+    editor: Option<Box<dyn EditEvents>>,
     call_ids: CallIds,
     events: Vec<Event>,
     unfinished: Unfinished,
@@ -45,11 +52,19 @@ impl StreamTranslator {
             reader: read_stream(from),
             call_ids: CallIds::of(&asked.id),
             writer: write_stream(to, asked),
+            editor: None,
             events: Vec::new(),
             unfinished: Unfinished::default(),
             has_ended: false,
             is_unbegun: false,
         }
+    }
+
+    /// The same, with all that is said going through `editor`.
+    #[must_use]
+    pub fn edited_by(mut self, editor: Box<dyn EditEvents>) -> Self {
+        self.editor = Some(editor);
+        self
     }
 
     /// What the caller may see now; possibly empty.
@@ -97,6 +112,11 @@ impl StreamTranslator {
 
     fn written(&mut self) -> Bytes {
         let mut out = Vec::new();
+        if let Some(editor) = &mut self.editor {
+            let mut edited = Vec::with_capacity(self.events.len());
+            self.events.drain(..).for_each(|event| editor.edit(event, &mut edited));
+            self.events = edited;
+        }
         for mut event in self.events.drain(..) {
             if self.has_ended {
                 break;

@@ -1,5 +1,7 @@
 //! `tollgate report`: evidence packs, written by this process from the same rows the running server would read.
 
+mod residency;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -16,6 +18,8 @@ use tollgate_evidence::RecordKeepingRequest;
 pub(crate) enum ReportCommand {
     /// Record-keeping under the EU AI Act (Articles 12, 19 and 26).
     RecordKeeping(RecordKeepingArgs),
+    /// Data residency: which targets were kept from which calls, and every call that went where its bundle does not let it.
+    Residency(residency::ResidencyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -44,7 +48,10 @@ pub(crate) struct RecordKeepingArgs {
 }
 
 pub(crate) async fn run(common: Common, command: ReportCommand) -> anyhow::Result<()> {
-    let ReportCommand::RecordKeeping(args) = command;
+    let args = match command {
+        ReportCommand::RecordKeeping(args) => args,
+        ReportCommand::Residency(args) => return residency::run(common, args).await,
+    };
     let data = DataDir::create(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     let analytics = wire::read_only_analytics(&config, &data).await?;

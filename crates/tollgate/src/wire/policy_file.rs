@@ -92,7 +92,7 @@ impl PolicyFile {
 /// A class of data that can go nowhere is no mistake of the bundle alone: the calls are denied by name, and this says so
 /// before there are any.
 fn warn_of_nowhere(config: &Config, bundle: &Bundle) {
-    let targets = config.targets();
+    let targets = config.targets_with(bundle);
     let facts: Vec<_> = targets.iter().map(|target| (target.name.clone(), target.facts())).collect();
     for class in survey(bundle, &facts).nowhere() {
         let class = class.unwrap_or("(none)");

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
+use crate::bundle::guardrails::{ActionSource, PhaseSource};
 use crate::bundle::source::PreferSource;
 use crate::residency::Evidence;
 
@@ -54,6 +55,8 @@ pub(in crate::bundle) struct GivenSource {
     pub(in crate::bundle) metadata: BTreeMap<String, String>,
     #[serde(default, rename = "request.user")]
     pub(in crate::bundle) request_user: Option<String>,
+    #[serde(default, rename = "request.conversation")]
+    pub(in crate::bundle) conversation: Option<String>,
     /// Instead of the class that the bundle finds.
     #[serde(default, rename = "request.data_class")]
     pub(in crate::bundle) data_class: Option<String>,
@@ -95,6 +98,11 @@ pub(in crate::bundle) struct GivenSource {
     pub(in crate::bundle) month_to_date: Option<Usd>,
     #[serde(default, rename = "spend.age")]
     pub(in crate::bundle) spend_age: Option<Spanned<String>>,
+    /// A text for the guardrails of `phase`.
+    #[serde(default)]
+    pub(in crate::bundle) text: Option<String>,
+    #[serde(default)]
+    pub(in crate::bundle) phase: Option<PhaseSource>,
     #[serde(default)]
     pub(in crate::bundle) now: Option<Spanned<String>>,
 }
@@ -107,6 +115,21 @@ pub(in crate::bundle) struct ExpectSource {
     /// Whether the call may go to the target of the test.
     #[serde(default)]
     pub(in crate::bundle) eligible: Option<bool>,
+    /// A guardrail, or an entry of its `run`, that must find something in the text.
+    #[serde(default)]
+    pub(in crate::bundle) guard: Option<String>,
+    /// What it does about it.
+    #[serde(default)]
+    pub(in crate::bundle) action: Option<ActionSource>,
+    /// The text as it is read from then on.
+    #[serde(default)]
+    pub(in crate::bundle) redacted: Option<String>,
+    /// Route of the bundle that the call takes, or `none` for the configuration's.
+    #[serde(default)]
+    pub(in crate::bundle) route: Option<Spanned<String>>,
+    /// Arm of an experiment that the call is in, or `none`.
+    #[serde(default)]
+    pub(in crate::bundle) arm: Option<String>,
     /// A rule that must be among the reasons.
     #[serde(default)]
     pub(in crate::bundle) rule: Option<Spanned<String>>,

@@ -1,6 +1,8 @@
 //! Media types and the words that stand for them in Converse, and the names that documents may have there.
 //! Source: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html> (2026-11-26).
 
+use std::collections::{HashMap, HashSet};
+
 /// What a format belongs to: one word can mean two media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Medium {
@@ -97,7 +99,11 @@ impl Medium {
 
 /// Names given to documents so far: Converse wants each once in a request.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<String>);
+pub(super) struct Names {
+    taken: HashSet<String>,
+    /// How many documents have had a name before it was made another's.
+    counts: HashMap<String, usize>,
+}
 
 impl Names {
     /// A name that Converse takes, as close to the caller's as can be: letters, digits, single spaces, hyphens, round and
@@ -116,12 +122,12 @@ impl Names {
         let plain = plain.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         let plain = if plain.chars().any(char::is_alphanumeric) { plain } else { "document".to_owned() };
         let mut name = plain.clone();
-        let mut count = 1;
-        while self.0.contains(&name) {
-            count += 1;
+        let count = self.counts.entry(plain.clone()).or_insert(1);
+        while self.taken.contains(&name) {
+            *count += 1;
             name = format!("{plain}-{count}");
         }
-        self.0.push(name.clone());
+        self.taken.insert(name.clone());
         name
     }
 }

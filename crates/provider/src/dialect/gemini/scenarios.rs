@@ -452,3 +452,29 @@ fn thought_is_asked_for_by_level_or_by_tokens_as_the_generation_wants_it() {
         assert_eq!(!losses.into_dropped().is_empty(), is_nearest, "{model}: a level of another name is listed");
     }
 }
+
+/// Twenty thousand calls and as many results, each of which looks for its own.
+#[test]
+fn results_find_their_calls_without_looking_at_all_of_them() {
+    const CALLS: usize = 9_000;
+    let call = |at: usize| json!({"functionCall": {"name": format!("f{}", at % 7), "args": {}}});
+    let result = |at: usize| json!({"functionResponse": {"name": format!("f{}", at % 7), "response": {"output": "x"}}});
+    let body = json!({"contents": [
+        {"role": "model", "parts": (0..CALLS).map(call).collect::<Vec<_>>()},
+        {"role": "user", "parts": (0..CALLS).rev().map(result).collect::<Vec<_>>()},
+    ]});
+    let read = read_request(body, "m");
+    let mut answered = std::collections::HashSet::new();
+    for part in read.messages.iter().flat_map(|message| &message.parts) {
+        if let Content::ToolResult(result) = &part.content {
+            assert!(answered.insert(result.id.clone()), "{} is answered twice", result.id);
+        }
+    }
+    assert_eq!(answered.len(), CALLS);
+    // The oldest open call of a function is the one that its next result answers.
+    let first = read.messages[1].parts.iter().find_map(|part| match &part.content {
+        Content::ToolResult(result) => Some(result.id.clone()),
+        _ => None,
+    });
+    assert_eq!(first, Some(format!("call_{}", (CALLS - 1) % 7)));
+}

@@ -60,7 +60,7 @@ pub(super) fn against_configuration(common: &Common, bundle: &Bundle) -> anyhow:
 
 fn surveyed(common: &Common, bundle: &Bundle) -> anyhow::Result<Option<Survey>> {
     let Some(path) = &common.config else { return Ok(None) };
-    let targets = Config::load(Some(path))?.targets();
+    let targets = Config::load(Some(path))?.targets_with(bundle);
     let facts: Vec<_> = targets.iter().map(|target| (target.name.clone(), target.facts())).collect();
     Ok(Some(survey(bundle, &facts)))
 }

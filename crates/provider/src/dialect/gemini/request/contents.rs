@@ -3,6 +3,8 @@
 //! Sources: <https://ai.google.dev/api/caching#Content>, <https://ai.google.dev/gemini-api/docs/function-calling>,
 //! <https://ai.google.dev/gemini-api/docs/thought-signatures> (2026-11-26).
 
+use std::collections::{HashMap, VecDeque};
+
 use serde_json::{Map, Value};
 use tollgate_interaction::Dialect;
 
@@ -13,7 +15,7 @@ use crate::dialect::gemini::proto::Proto;
 use crate::dialect::gemini::{native_kind, read_signature};
 
 pub(super) fn read(body: &mut Proto, request: &mut Request) -> Result<(), RequestError> {
-    let mut reader = Reader { request, calls: Vec::new() };
+    let mut reader = Reader { request, calls: Calls::default() };
     if let Some(system) = body.said("systemInstruction") {
         reader.request.system = match system.value {
             Value::String(text) => vec![Part::new(Content::text(text), system.at)],
@@ -44,16 +46,55 @@ fn read_role(role: Option<Said<String>>) -> Result<Role, RequestError> {
     }
 }
 
-/// A call that was read, for its result to be linked with.
-struct Called {
-    id: String,
-    name: String,
-    answered: bool,
+/// The calls that were read, for their results to be linked with. Each is found without looking at all the others.
+#[derive(Default)]
+struct Calls {
+    ids: Vec<String>,
+    is_answered: Vec<bool>,
+    /// The first of each id.
+    by_id: HashMap<String, usize>,
+    /// Those of each function, the oldest first; answered ones among them are passed over.
+    by_name: HashMap<String, VecDeque<usize>>,
+    /// None before this one is open.
+    oldest: usize,
+}
+
+impl Calls {
+    fn note(&mut self, id: &str, name: &str) {
+        let at = self.ids.len();
+        self.ids.push(id.to_owned());
+        self.is_answered.push(false);
+        self.by_id.entry(id.to_owned()).or_insert(at);
+        self.by_name.entry(name.to_owned()).or_default().push_back(at);
+    }
+
+    fn answer(&mut self, id: &str) {
+        if let Some(at) = self.by_id.get(id) {
+            self.is_answered[*at] = true;
+        }
+    }
+
+    /// Takes the oldest open call of a function, or else the oldest open one, for answered.
+    fn answer_oldest(&mut self, name: Option<&str>) -> Option<&str> {
+        let Calls { is_answered, by_name, .. } = self;
+        let of_name = name.and_then(|name| by_name.get_mut(name)).and_then(|queue| {
+            while queue.front().is_some_and(|at| is_answered[*at]) {
+                queue.pop_front();
+            }
+            queue.pop_front()
+        });
+        while self.is_answered.get(self.oldest).copied().unwrap_or(false) {
+            self.oldest += 1;
+        }
+        let at = of_name.unwrap_or(self.oldest);
+        *self.is_answered.get_mut(at)? = true;
+        self.ids.get(at).map(String::as_str)
+    }
 }
 
 struct Reader<'a> {
     request: &'a mut Request,
-    calls: Vec<Called>,
+    calls: Calls,
 }
 
 impl Reader<'_> {
@@ -106,7 +147,7 @@ impl Reader<'_> {
         };
         let missing = missing();
         let name = call.text("name")?.ok_or(missing)?.value;
-        let made_up = format!("call_{}", self.calls.len());
+        let made_up = format!("call_{}", self.calls.ids.len());
         let id = call.text("id")?.map(|said| said.value).filter(|id| !id.is_empty()).unwrap_or(made_up);
         let arguments = match call.said("args") {
             Some(Said { value: args @ Value::Object(_), .. }) => args.to_string(),
@@ -114,7 +155,7 @@ impl Reader<'_> {
             None => "{}".to_owned(),
         };
         self.request.others.extend(call.rest());
-        self.calls.push(Called { id: id.clone(), name: name.clone(), answered: false });
+        self.calls.note(&id, &name);
         let signature = signature.filter(|signature| signature.text != super::FOREIGN_CALL);
         Ok(ToolCall { id, name, arguments, signature })
     }
@@ -152,26 +193,13 @@ impl Reader<'_> {
     /// The id of the call that a result answers: the one it names, else that of the oldest open call of its function,
     /// else that of the oldest open one.
     fn answered(&mut self, given: Option<String>, name: Option<&str>) -> String {
-        let open = |called: &&mut Called| !called.answered;
         if let Some(id) = given {
-            if let Some(called) = self.calls.iter_mut().find(|called| called.id == id) {
-                called.answered = true;
-            }
+            self.calls.answer(&id);
             return id;
         }
-        let named = self.calls.iter_mut().filter(open).find(|called| Some(called.name.as_str()) == name);
-        let found = match named {
-            Some(called) => Some(called),
-            None => self.calls.iter_mut().find(|called| !called.answered),
-        };
-        match found {
-            Some(called) => {
-                called.answered = true;
-                called.id.clone()
-            }
-            // A result of nothing: what comes of it is the provider's to say.
-            None => format!("call_{}", self.calls.len()),
-        }
+        let found = self.calls.answer_oldest(name).map(str::to_owned);
+        // A result of nothing: what comes of it is the provider's to say.
+        found.unwrap_or_else(|| format!("call_{}", self.calls.ids.len()))
     }
 }
 

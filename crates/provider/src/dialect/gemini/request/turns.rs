@@ -9,10 +9,11 @@ use tollgate_interaction::Dialect;
 use super::{FOREIGN_CALL, media};
 use crate::chat::{Content, Message, Part, Role, Signature, ToolCall, ToolResult};
 use crate::dialect::gemini::{arguments_object, object};
+use crate::translate::called::Called;
 use crate::translate::{Losses, Unsupported};
 
 pub(super) fn write(messages: Vec<Message>, third_generation: bool, losses: &mut Losses) -> Result<Value, Unsupported> {
-    let mut writer = Writer { third_generation, losses, turns: Vec::new(), names: Vec::new() };
+    let mut writer = Writer { third_generation, losses, turns: Vec::new(), called: Called::default() };
     for message in messages {
         writer.message(message)?;
     }
@@ -32,8 +33,8 @@ struct Writer<'a> {
     third_generation: bool,
     losses: &'a mut Losses,
     turns: Vec<Turn>,
-    /// Id and name of every call so far.
-    names: Vec<(String, String)>,
+    /// Every call so far.
+    called: Called,
 }
 
 impl Writer<'_> {
@@ -138,7 +139,7 @@ impl Writer<'_> {
                 object([("arguments", arguments.into())])
             }
         };
-        self.names.push((id.clone(), name.clone()));
+        self.called.note(&id, &name);
         let signature = match signature {
             Some(signature) if signature.of == Dialect::Gemini => Some(signature.text),
             Some(_) => {
@@ -162,9 +163,9 @@ impl Writer<'_> {
 
     fn result(&mut self, result: ToolResult, at: &str) -> Result<(), Unsupported> {
         let ToolResult { id, name, parts, is_error } = result;
-        let called = self.names.iter().rev().find(|(called, _)| *called == id);
+        let called = self.called.name_of(&id);
         // Google wants a name; a call that is not there has none.
-        let name = name.or_else(|| called.map(|(_, name)| name.clone())).unwrap_or_else(|| id.clone());
+        let name = name.or_else(|| called.map(str::to_owned)).unwrap_or_else(|| id.clone());
         let mut text = None;
         let mut media = Vec::new();
         for part in parts {

@@ -10,10 +10,11 @@ use crate::dialect::openai::answer::read_image;
 use crate::dialect::openai::thoughts;
 use crate::dialect::openai::wire::object;
 use crate::translate::Fields;
+use crate::translate::called::Called;
 
 /// Reads `turns` into the system prompt and the messages of `request`.
 pub(super) fn read(turns: Said<Vec<Value>>, request: &mut Request) -> Result<(), RequestError> {
-    let mut reader = Reader { request, calls: Vec::new() };
+    let mut reader = Reader { request, calls: Called::default() };
     for (index, value) in turns.value.into_iter().enumerate() {
         reader.message(value, format!("{}[{index}]", turns.at))?;
     }
@@ -22,8 +23,8 @@ pub(super) fn read(turns: Said<Vec<Value>>, request: &mut Request) -> Result<(),
 
 struct Reader<'a> {
     request: &'a mut Request,
-    /// Ids and names of the calls so far.
-    calls: Vec<(String, String)>,
+    /// The calls so far.
+    calls: Called,
 }
 
 impl Reader<'_> {
@@ -98,7 +99,7 @@ impl Reader<'_> {
         }
         if let Some(mut function) = fields.object("function_call")? {
             let at = function.at().to_owned();
-            let id = format!("call_{}", self.calls.len());
+            let id = format!("call_{}", self.calls.count());
             parts.push(self.function(&mut function, id, None, at)?);
             self.request.others.extend(function.rest());
         }
@@ -130,12 +131,12 @@ impl Reader<'_> {
         if value.get("type").is_some_and(|kind| kind == "custom") {
             let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
             let name = text(value.get("custom").and_then(|custom| custom.get("name")));
-            self.calls.push((text(value.get("id")), name));
+            self.calls.note(&text(value.get("id")), &name);
             return Ok(Part::new(Content::Native { dialect: Dialect::Openai, kind: "custom".to_owned(), value }, at));
         }
         let mut fields = Fields::of(value, at.clone())?;
         let id = fields.text("id")?.map(|id| id.value).filter(|id| !id.is_empty());
-        let id = id.unwrap_or_else(|| format!("call_{}", self.calls.len()));
+        let id = id.unwrap_or_else(|| format!("call_{}", self.calls.count()));
         ["type", "index"].into_iter().for_each(|name| drop(fields.take(name)));
         let signature = take_signature(&mut fields, &mut self.request.others)?;
         let Some(mut function) = fields.object("function")? else {
@@ -166,7 +167,7 @@ impl Reader<'_> {
                 return Err(RequestError::Malformed { field: function.path("arguments"), expected });
             }
         };
-        self.calls.push((id.clone(), name.clone()));
+        self.calls.note(&id, &name);
         Ok(Part::new(Content::ToolCall(ToolCall { id, name, arguments, signature }), at))
     }
 
@@ -182,15 +183,15 @@ impl Reader<'_> {
         let at = fields.at().to_owned();
         let name = name.map(|name| name.value);
         let (id, name) = if role == "function" {
-            let called = self.calls.iter().rev().find(|(_, called)| name.as_ref() == Some(called));
-            let Some((id, name)) = called.cloned() else {
+            let called = name.as_deref().and_then(|name| self.calls.id_of(name)).map(str::to_owned);
+            let Some(id) = called else {
                 let expected = "name the function of an earlier `function_call`";
                 return Err(RequestError::Malformed { field: fields.path("name"), expected });
             };
-            (id, Some(name))
+            (id, name)
         } else {
             let id = fields.required_text("tool_call_id")?;
-            let called = self.calls.iter().rev().find(|(called, _)| *called == id).map(|(_, name)| name.clone());
+            let called = self.calls.name_of(&id).map(str::to_owned);
             (id, called.or(name))
         };
         let result = ToolResult { id, name, parts: answered, is_error: None };
