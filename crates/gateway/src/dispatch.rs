@@ -72,6 +72,10 @@ pub(crate) fn order(
     let ordered = course.order(&asking(call, control, principal, admitted, head));
     let record = &mut call.record;
     record.candidates.clone_from(&ordered.candidates);
+    // Where there is one target, there was no choice.
+    if ordered.readings.len() > 1 {
+        record.target_readings.clone_from(&ordered.readings);
+    }
     record.experiment.clone_from(&ordered.choice.experiment);
     record.arm.clone_from(&ordered.choice.arm);
     record.propensity = ordered.choice.propensity;

@@ -19,6 +19,8 @@ use super::{Trial, Whereabouts};
 const PRIORITY: &str = "priority";
 /// Reasons to deny that no bundle has a say in.
 const BEYOND_BUNDLES: [&str; 3] = ["builtin/key-expiry", "builtin/contention", "builtin/shared-ledger"];
+/// Why-not of a target that stood by.
+const NOT_NEEDED: &str = "not_needed";
 /// Effects that routing notes after the decision.
 const OF_ROUTING: [&str; 3] = ["route", "assign", "skip"];
 
@@ -153,7 +155,7 @@ impl Replay {
             was_stopped: logged.was_stopped,
             did_cost: row.cost(),
             did_take_us: row.latency_us(),
-            same_reasons: same_reasons(row, verdict),
+            same_reasons: same_reasons(row, verdict, &[]),
             is_by_it,
             ..Seen::default()
         };
@@ -174,13 +176,13 @@ impl Replay {
 
     /// Where the call would have gone, and what that would have cost and taken.
     fn route<'a>(&self, row: &Row<'a>, facts: &Facts<'_>, logged: &Logged<'a>, verdict: &Verdict, seen: &mut Seen<'a>) {
-        if logged.denied_by.is_some() {
-            // No route was chosen then.
+        if logged.denied_by.is_some() && row.targets().next().is_none() {
+            // No route was looked for then.
             self.estimate_unrouted(row, seen);
             return;
         }
         let mut ways: Vec<Way<'a>> = Vec::new();
-        let mut excluded: Option<(String, String)> = None;
+        let mut excluded: Vec<(String, String)> = Vec::new();
         for target in row.targets() {
             if target.rejected_because.is_some_and(is_unfit) {
                 continue;
@@ -188,15 +190,14 @@ impl Replay {
             let whereabouts = self.trial.market.whereabouts(target.provider, target.model);
             match self.eligible(facts, &target, whereabouts.as_deref()) {
                 Eligibility::Eligible => ways.push(Way { target, whereabouts }),
-                Eligibility::Excluded { rule, why } => {
-                    excluded.get_or_insert((rule, why));
-                }
+                Eligibility::Excluded { rule, why } => excluded.push((rule, why)),
             }
         }
         let first = row.targets().find(|target| target.rejected_because.is_none());
         seen.violation = self.violation(row, facts);
         if ways.is_empty() {
-            if let Some((rule, why)) = excluded {
+            seen.same_reasons = same_reasons(row, verdict, &excluded);
+            if let Some((rule, why)) = excluded.into_iter().next() {
                 seen.denied_after = Some((rule, NO_ELIGIBLE_TARGET));
                 seen.why = why;
                 seen.would_cost = Some(Usd::ZERO);
@@ -224,7 +225,7 @@ impl Replay {
         seen.why = match &verdict.prefer {
             Some(Prefer::Cheapest) => "the cheapest target is preferred".to_owned(),
             Some(Prefer::Tag(tag)) => format!("targets tagged `{tag}` are preferred"),
-            None => excluded.map_or_else(String::new, |(rule, why)| format!("`{rule}`: {why}")),
+            None => excluded.first().map_or_else(String::new, |(rule, why)| format!("`{rule}`: {why}")),
         };
     }
 
@@ -330,30 +331,21 @@ fn amounts(row: &Row<'_>, is_admitted: bool) -> Amounts {
     Amounts::of_row(is_admitted, row.cost(), usage.input_tokens, usage.output_tokens)
 }
 
-/// Whether a target was left out for what it is or how it was, which a bundle does not change.
+/// Whether a target was left out for what it is or how it was, which a bundle does not change. Those that a residency rule
+/// left out have the rule's id and a sentence there, all others a code.
 fn is_unfit(why: &str) -> bool {
-    const KNOWN: [&str; 8] = [
-        "operation_not_supported",
-        "context_too_short",
-        "unknown_target",
-        "quality_unknown",
-        "throttled",
-        "failing",
-        "resting",
-        "cooldown",
-    ];
-    KNOWN.contains(&why) || why.starts_with("no_") || why.starts_with("circuit")
+    why != NOT_NEEDED && !why.contains(": ")
 }
 
-/// Whether the rules that had a part in the decision are the same, with the same effects.
-fn same_reasons(row: &Row<'_>, verdict: &Verdict) -> bool {
-    let mut logged =
-        row.reasons().filter(|(rule, effect, _)| !OF_ROUTING.contains(effect) && !BEYOND_BUNDLES.contains(rule));
-    let same = verdict
-        .reasons
-        .iter()
-        .all(|reason| logged.next().is_some_and(|(rule, effect, _)| rule == reason.rule && effect == reason.effect));
-    same && logged.next().is_none()
+/// Whether the rules that had a part in the decision are the same, with the same effects; `excluded` are those by which
+/// targets are left out, where that leaves none.
+fn same_reasons(row: &Row<'_>, verdict: &Verdict, excluded: &[(String, String)]) -> bool {
+    let logged = row
+        .reasons()
+        .filter(|(rule, effect, _)| !OF_ROUTING.contains(effect) && !BEYOND_BUNDLES.contains(rule))
+        .map(|(rule, effect, _)| (rule, effect));
+    let decided = verdict.reasons.iter().map(|reason| (reason.rule.as_str(), reason.effect.as_str()));
+    logged.eq(decided.chain(excluded.iter().map(|(rule, _)| (rule.as_str(), "deny"))))
 }
 
 impl Seen<'_> {

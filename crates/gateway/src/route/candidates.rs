@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tollgate_interaction::{Candidate, Operation, Share};
+use tollgate_interaction::{Candidate, Operation, Share, TargetReading};
 use tollgate_policy::route::{self, Choice, Question, Rest, RestReason, Strategy, WhenAllRest};
 use tollgate_policy::signals::{SignalsSnapshot, TargetSignals};
 use tollgate_policy::{Bundle, Facts, Prefer};
@@ -41,6 +41,8 @@ pub(crate) struct Ordered {
     pub(crate) targets: Vec<Arc<Target>>,
     /// All of them for the record, those left out with why-not.
     pub(crate) candidates: Vec<Candidate>,
+    /// What was known of each, in the order of the route, for the record.
+    pub(crate) readings: Vec<TargetReading>,
     /// Provider of the first target, if all were left out because none has the operation.
     pub(crate) unable: Option<String>,
     /// The targets that policy leaves out, by name, if no other is there.
@@ -217,6 +219,27 @@ impl Place {
         }
     }
 
+    /// What it stands at, so that the choice can be made again.
+    fn reading(&self, asking: &Asking<'_>) -> TargetReading {
+        let known = self.candidate(asking);
+        TargetReading {
+            provider: self.target.provider.name.clone(),
+            model: self.target.model.clone(),
+            health: match self.rest {
+                Rest::No => "ready",
+                Rest::Failing => "failing",
+                Rest::Strict => "resting",
+            }
+            .to_owned(),
+            weight: self.weight,
+            stands_by: self.stands_by,
+            load_us: known.load_us,
+            p50_ms: known.p50_ms,
+            estimate_usd: known.cost,
+            quality_lower: known.quality_lower,
+        }
+    }
+
     fn left_out_because(&self, choice: &Choice, at: usize) -> String {
         let by_strategy = choice.left_out.iter().find(|(out, _)| *out == at).map(|(_, why)| (*why).to_owned());
         let resting = || self.resting.map(|(why, _)| why.code().to_owned());
@@ -249,7 +272,8 @@ fn arranged(resolved: &Arc<Resolved>, places: &[Place], choice: Choice, draw: Sh
     let denial = is_denied.then(|| nobody(resolved, places, &candidates, asking));
     let is_last_resort = ordered.clone().next().is_some_and(|place| place.rest != Rest::No);
     let resolved = Arc::clone(resolved);
-    Ordered { targets, candidates, unable, barred, denial, is_last_resort, choice, draw, resolved }
+    let readings = places.iter().map(|place| place.reading(asking)).collect();
+    Ordered { targets, candidates, readings, unable, barred, denial, is_last_resort, choice, draw, resolved }
 }
 
 /// The named denial of a call that no target may serve.
