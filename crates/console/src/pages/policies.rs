@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Html;
 use tollgate_analytics::backtest::{BacktestReport, Change, Limits, Percent, SampleRow};
-use tollgate_metastore::BundleRevision;
+use tollgate_metastore::{BundleRevision, Permission};
 
 use super::Tile;
 use crate::access::Reader;

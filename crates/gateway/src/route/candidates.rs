@@ -220,8 +220,8 @@ impl Place {
     }
 
     /// What it stands at, so that the choice can be made again.
-    fn reading(&self, asking: &Asking<'_>) -> TargetReading {
-        let known = self.candidate(asking);
+    fn reading(&self, asking: &Asking<'_>, strategy: Strategy) -> TargetReading {
+        let known = self.candidate(asking, strategy);
         TargetReading {
             provider: self.target.provider.name.clone(),
             model: self.target.model.clone(),
@@ -272,7 +272,7 @@ fn arranged(resolved: &Arc<Resolved>, places: &[Place], choice: Choice, draw: Sh
     let denial = is_denied.then(|| nobody(resolved, places, &candidates, asking));
     let is_last_resort = ordered.clone().next().is_some_and(|place| place.rest != Rest::No);
     let resolved = Arc::clone(resolved);
-    let readings = places.iter().map(|place| place.reading(asking)).collect();
+    let readings = places.iter().map(|place| place.reading(asking, resolved.conduct.strategy)).collect();
     Ordered { targets, candidates, readings, unable, barred, denial, is_last_resort, choice, draw, resolved }
 }
 
