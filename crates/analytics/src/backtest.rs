@@ -106,7 +106,7 @@ impl Reading {
         let is_its_own = self.decided_only_by(trial).await?;
         // Another bundle's calls spend otherwise, which changes what its budgets stand at: then calls go in their order.
         let mut ledger = (!is_its_own).then(|| Ledger::new(&trial.bundle, trial.range)).flatten();
-        let from_us = ledger.as_ref().map_or(trial.range.from_us, Ledger::from_us);
+        let from_us = ledger.as_ref().map_or(trial.range.from_us, Ledger::counts_from_us);
         let sql = row::query(trial, from_us, ledger.is_some());
         let mut batches = self.stream(REPORT, &sql);
         let replay = Arc::new(Replay { trial: trial.clone(), history });

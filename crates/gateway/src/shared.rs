@@ -126,6 +126,7 @@ impl SharedLedger {
     ///
     /// # Errors
     /// Why the server does not answer.
+    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and the one caller has them apart")]
     pub(crate) async fn reserve(
         self: &Arc<Self>,
         tallies: &Arc<[Tally]>,

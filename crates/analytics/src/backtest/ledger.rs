@@ -42,7 +42,7 @@ impl Ledger {
     }
 
     /// From when on calls have to be counted. Microseconds since 1970, UTC.
-    pub(super) fn from_us(&self) -> i64 {
+    pub(super) fn counts_from_us(&self) -> i64 {
         self.from_us
     }
 

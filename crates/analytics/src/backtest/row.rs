@@ -225,7 +225,7 @@ pub(super) struct LoggedTarget<'a> {
     pub(super) rejected_because: Option<&'a str>,
 }
 
-fn known<'a>(column: &'a StringArray, at: usize) -> Option<&'a str> {
+fn known(column: &StringArray, at: usize) -> Option<&str> {
     column.is_valid(at).then(|| column.value(at))
 }
 

@@ -288,6 +288,7 @@ residency:
   - {id: odd, when: 'guard.pii_count > 0', exclude: never}
 "#;
 
+    #[expect(clippy::type_complexity, reason = "a test takes it apart at once")]
     fn fold(rows: &[Value]) -> (ResidencyReport, Vec<((String, String, String), u64)>) {
         let bundle = bundle::load(RULES).unwrap();
         let hash = bundle.hash.clone();

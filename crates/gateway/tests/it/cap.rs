@@ -101,7 +101,7 @@ async fn calls_at_once_are_never_more_than_the_limit_and_each_may_come_back() {
     let noted = Arc::clone(&begun);
     let up = Provider::start(move |_| {
         noted.lock().push(Instant::now());
-        vec![vec![Step::Wait(LASTS)], json(200, provider::CHAT)].concat()
+        [vec![Step::Wait(LASTS)], json(200, provider::CHAT)].concat()
     })
     .await;
     let limit = bundle("limits:\n  - {id: at-once, scope: {key: '*'}, limit: {concurrency: 5}}\n");

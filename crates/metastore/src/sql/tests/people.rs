@@ -103,7 +103,10 @@ async fn groups_have_members_and_lose_those_who_are_removed() {
         assert!(matches!(stranger, MetastoreError::Unknown { what: "user", .. }), "{stranger}");
         let group = store.create_group("acme", facts(&[&ann.id]), "scim").await.unwrap();
         assert_eq!(store.user(&ann.id).await.unwrap().unwrap().groups, ["auditors"]);
-        assert_eq!(store.list_groups("acme", Some("auditors"), 0, 5).await.unwrap().items, [group.clone()]);
+        assert_eq!(
+            store.list_groups("acme", Some("auditors"), 0, 5).await.unwrap().items,
+            std::slice::from_ref(&group)
+        );
         assert!(store.put_group(&group.id, facts(&[]), "scim").await.unwrap().members.is_empty());
         store.put_group(&group.id, facts(&[&ann.id]), "scim").await.unwrap();
         store.delete_user(&ann.id, "scim").await.unwrap();

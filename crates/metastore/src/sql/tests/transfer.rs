@@ -67,7 +67,7 @@ async fn a_copy_that_differs_by_one_value_is_not_kept() {
     let source = open("sqlite::memory:").await.unwrap();
     fill(source.as_ref()).await;
     let dump = source.dump().await.unwrap();
-    for at in 0..TABLES.len() {
+    for (at, known) in TABLES.iter().enumerate() {
         let mut changed = dump.clone();
         let cell = changed.tables[at][0].last_mut().unwrap();
         *cell = match cell {
@@ -75,7 +75,7 @@ async fn a_copy_that_differs_by_one_value_is_not_kept() {
             Cell::Number(_) => Cell::Number(Some(-1)),
         };
         let error = dump.compare(&changed).unwrap_err();
-        assert!(matches!(error, MetastoreError::CopyDiffers { table, .. } if table == TABLES[at].name), "{error}");
+        assert!(matches!(error, MetastoreError::CopyDiffers { table, .. } if table == known.name), "{error}");
     }
     let mut shorter = dump.clone();
     shorter.tables[1].clear();

@@ -126,7 +126,7 @@ fn a_cap_lets_through_what_fits_and_not_one_more() {
     let fits = [Cap { account: 0, unit: Unit::Usd, ceiling: Usd::from_dollars(16).get(), fits: true }];
     let open = [Cap { fits: false, ..fits[0] }];
     let reserve = |books: &mut Books, estimate, caps: &[Cap]| {
-        books.reserve(&team("kyc"), dollars(estimate), caps, NOW_US).map_err(|refused| refused.readings[0])
+        books.reserve(&team("kyc"), dollars(estimate), caps, NOW_US).map_err(|refused| Box::new(refused.readings[0]))
     };
     let first = reserve(&mut books, 6, &fits).unwrap();
     let full = reserve(&mut books, 1, &fits).unwrap_err();
