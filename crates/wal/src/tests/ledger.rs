@@ -159,7 +159,7 @@ impl Ledger {
 
     fn nothing_is_missing(&mut self, found: &Found, excuses: Excuses) -> Result<(), String> {
         let seqs = found.seqs();
-        let begin = found_places(found).first().map_or(self.released_before, |(first, _)| *first);
+        let begin = found_places(found).first().map(|(first, _)| *first);
         let (mut vanished, released_before) = (Vec::new(), self.released_before);
         for (place, promise) in &mut self.promises {
             if *place < released_before || seqs.binary_search(place).is_ok() {
@@ -173,7 +173,8 @@ impl Ledger {
                 promise.cached |= excuses.cache_only;
                 continue;
             }
-            if promise.lost && *place < begin {
+            // Who was told once need not be told by a log of which nothing from before it, or nothing at all, is left.
+            if promise.lost && begin.is_none_or(|begin| *place < begin) {
                 continue;
             }
             let may_vanish = !durable && excuses.unsynced_lost;
