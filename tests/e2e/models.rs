@@ -60,7 +60,7 @@ fn a_routes_section_that_leads_nowhere_is_refused_and_the_last_one_stays() {
     });
     let hash = console.rows("select route_id, policy_bundle_hash from interactions order by started_at desc limit 1");
     assert_eq!(hash[0]["route_id"], "fast");
-    let shown = eventually("the page is of this bundle", Duration::from_secs(5), || {
+    let shown = eventually("the page is of this bundle", Duration::from_secs(20), || {
         let models = console.get("/api/v1/models").json();
         (models["bundle_hash"] == hash[0]["policy_bundle_hash"]).then_some(models)
     });
@@ -72,7 +72,7 @@ fn a_circle_of_aliases_is_refused_before_anything_is_started() {
     let circle = "models:\n  a: {targets: [b]}\n  b: {targets: [sandbox/small, a]}\n";
     let tollgate = Tollgate::at_rest(&[("tollgate.yaml", circle)], &[]);
     let said = tollgate.refused();
-    assert!(said.contains("tollgate.yaml:line 2, column 16") && said.contains("`a` → `b` → `a`"), "{said}");
+    assert!(said.contains("tollgate.yaml:line 2, column 17") && said.contains("`a` → `b` → `a`"), "{said}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ export async function run(browser, storageState) {
   });
   await check("keys: it can be revoked", async () => {
     const line = page.locator("tr", { hasText: name });
-    await line.locator("summary").click();
+    await line.locator("summary", { hasText: "Revoke" }).click();
     await line.getByRole("button", { name: /Revoke/ }).click();
     await page.locator("tr", { hasText: name }).getByText("revoked").waitFor();
   });
