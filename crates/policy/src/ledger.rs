@@ -234,6 +234,10 @@ impl Sums {
     }
 
     fn enter(&mut self, tally: &str, scope: String, bucket_us: i64, amounts: Amounts) {
+        // A stranger's refused call has nobody's account, and opens none.
+        if amounts == Amounts::ZERO {
+            return;
+        }
         let accounts = match self.tallies.get_mut(tally) {
             Some(accounts) => accounts,
             None => self.tallies.entry(tally.to_owned()).or_default(),
