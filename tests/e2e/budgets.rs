@@ -91,7 +91,7 @@ fn figures_are_the_same_after_a_crash_and_a_step_is_told_once() {
     let console = tollgate.console();
     let told = "select count(*) as n from control_events where action = 'budget.step_reached'";
     assert_eq!(console.rows(told)[0]["n"], json!(1));
-    let row = "select limit_readings, budget_readings from interactions where outcome = 'denied'";
+    let row = "select limit_readings, budget_readings from interactions where outcome = 'denied' and team = 'kyc'";
     let row = eventually("the denied call is there", Duration::from_secs(5), || console.rows(row).pop());
     assert!(row["limit_readings"].to_string().contains("team-year"), "{row}");
     assert!(row["budget_readings"].to_string().contains("tenant=default"), "{row}");

@@ -21,7 +21,7 @@ use tollgate_provider::{RequestError, RequestHead, failure};
 
 use crate::call::{Call, HeadError};
 use crate::charge;
-use crate::error::{CallError, UpstreamVerdict};
+use crate::error::{CallError, UpstreamVerdict, is_unpaid};
 use crate::health::Permit;
 use crate::provider::Provider;
 use crate::route::Target;
@@ -575,7 +575,7 @@ async fn refused(
     let is_final = verdict == UpstreamVerdict::Refused;
     let retry_after = wait.filter(|_| !is_final);
     // An empty account stays empty.
-    let may_pass = !is_final && head.status != StatusCode::PAYMENT_REQUIRED;
+    let may_pass = !is_final && !is_unpaid(head.status);
     let again = may_pass.then(|| wait.unwrap_or(Duration::ZERO));
     if !is_readable(status, &body) {
         return (Failure::Own(CallError::UpstreamStatus { provider, status, retry_after }), is_final, again);

@@ -347,6 +347,11 @@ fn of_upstream(status: u16) -> (StatusCode, ErrorKind) {
     }
 }
 
+/// Whether a provider says that the account behind the gateway's key is empty.
+pub(crate) fn is_unpaid(status: StatusCode) -> bool {
+    status == StatusCode::PAYMENT_REQUIRED
+}
+
 /// What an upstream's status means for what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpstreamVerdict {
