@@ -1,5 +1,5 @@
 //! The sections `routes` and `experiments` of a bundle: their shapes, and what they come to. That targets exist at the
-//! gateway cannot be told from a bundle alone: [`Bundle::check_targets`] does it where the configuration is known.
+//! gateway cannot be told from a bundle alone: [`Bundle::check_targets`](super::Bundle::check_targets) does it where the configuration is known.
 
 mod check;
 
