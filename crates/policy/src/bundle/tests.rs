@@ -105,8 +105,8 @@ fn a_misspelt_field_is_named_with_its_place_and_the_right_word() {
 
 #[test]
 fn a_section_that_this_version_cannot_enforce_is_refused() {
-    let error = refused(&format!("{ALLOW_ALL}experiments: []\n"));
-    assert!(error.starts_with("line 7, column 1: `experiments` rules are not known"), "{error}");
+    let error = refused(&format!("{ALLOW_ALL}limits: []\n"));
+    assert!(error.starts_with("line 7, column 1: `limits` rules are not known"), "{error}");
 }
 
 #[test]
