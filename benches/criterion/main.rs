@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
 mod accuracy;
+mod budgets;
 mod guardrails;
 mod kept;
 mod policy;
@@ -48,6 +49,8 @@ enum Bench {
     Guardrails,
     /// What guardrails find of what they should; needs `--texts`.
     Accuracy,
+    /// Checking a call against its budgets and reserving for it.
+    Budgets,
     /// Deciding what a call may do, and where it may go.
     Policy,
 }
@@ -57,7 +60,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let folder = kept::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let mut budgets_met = true;
-    for bench in [Bench::Translate, Bench::Sse, Bench::Pricing, Bench::Policy, Bench::Guardrails, Bench::Accuracy] {
+    let all = [
+        Bench::Translate,
+        Bench::Sse,
+        Bench::Pricing,
+        Bench::Budgets,
+        Bench::Policy,
+        Bench::Guardrails,
+        Bench::Accuracy,
+    ];
+    for bench in all {
         let is_asked = settings.benches.is_empty() || settings.benches.contains(&bench);
         // It is about texts that have to be fetched first.
         if !is_asked || (bench == Bench::Accuracy && settings.texts.is_none()) {
@@ -69,6 +81,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Pricing => pricing::run()?,
             Bench::Guardrails => guardrails::run()?,
             Bench::Accuracy => accuracy::run(settings.texts.as_deref().unwrap_or(std::path::Path::new("")))?,
+            Bench::Budgets => budgets::run()?,
             Bench::Policy => policy::run()?,
         };
         println!("\n{report}");

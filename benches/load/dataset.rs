@@ -142,6 +142,8 @@ fn facts(random: &mut Random, caller: Caller<'_>, started_at_us: i64, request: u
         limit_readings: Vec::new(),
         target_readings: Vec::new(),
         decided_at_us: None,
+        estimated_output_tokens: None,
+        estimated_cost_usd: None,
     }
 }
 

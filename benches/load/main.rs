@@ -98,6 +98,8 @@ enum Suite {
     Ingest,
     /// Time to verify a lake, beside DuckDB reading all of it. Needs no binary.
     Verify,
+    /// Time of a back-test, beside the engine reading the columns it needs. Needs no binary.
+    Backtest,
     /// Memory of writer, compaction and verification with large payloads in flight. Needs no binary.
     Memory,
     /// Minutes of load with everything going on. Only if named.
@@ -105,7 +107,7 @@ enum Suite {
 }
 
 impl Suite {
-    const ALL: [Suite; 11] = [
+    const ALL: [Suite; 12] = [
         Suite::Throughput,
         Suite::Latency,
         Suite::Forward,
@@ -115,6 +117,7 @@ impl Suite {
         Suite::Files,
         Suite::Ingest,
         Suite::Verify,
+        Suite::Backtest,
         Suite::Memory,
         Suite::Soak,
     ];
@@ -182,6 +185,7 @@ async fn measure(settings: &Settings) -> anyhow::Result<bool> {
             Suite::Files => suite::files::run(settings, &stage)?,
             Suite::Ingest => suite::ingest::run(settings, &stage)?,
             Suite::Verify => suite::verify::run(settings, &stage)?,
+            Suite::Backtest => suite::backtest::run(settings, &stage)?,
             Suite::Memory => suite::memory::run(&stage)?,
             Suite::Soak => suite::soak::run(settings, &stage).await?,
         };

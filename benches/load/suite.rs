@@ -1,5 +1,6 @@
 //! What is measured: one module for each suite, each stating its budget first.
 
+pub(crate) mod backtest;
 pub(crate) mod files;
 pub(crate) mod footprint;
 pub(crate) mod forward;

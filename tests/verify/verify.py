@@ -371,7 +371,8 @@ SCHEMAS: dict[str, list[Field]] = {
         "69 guards guards, 70 pii_counts pii, 71 cache_kind text, 72 cache_similarity millionths, 73 cached_from text,"
         "74 cost_saved_usd decimal, 75 shadow_of text, 76 data_class text, 77 region_evidence text, 78 capabilities texts,"
         "79 estimated_input_tokens int, 80 budget_readings budgets, 81 route_draw millionths, 82 limit_readings limits,"
-        "83 target_readings targets, 84 decided_at time",
+        "83 target_readings targets, 84 decided_at time,"
+        "85 estimated_output_tokens int, 86 estimated_cost_usd decimal",
         {"reasons": (("rule", "text"), ("effect", "text"), ("detail", "text")),
          "candidates": (("provider", "text"), ("model", "text"), ("rejected_because", "text")),
          "attempts": (("provider", "text"), ("model", "text"), ("http_status", "int"), ("error_class", "text"),
@@ -382,9 +383,9 @@ SCHEMAS: dict[str, list[Field]] = {
          "pii": (("entity", "text"), ("count", "int")),
          "budgets": (("budget", "text"), ("scope", "text"), ("spent_usd", "decimal"), ("reserved_usd", "decimal"),
                      ("age_s", "int")),
-         "limits": (("limit", "text"), ("scope", "text"), ("used", "int")),
-         "targets": (("provider", "text"), ("model", "text"), ("health", "text"), ("load_us", "int"),
-                     ("estimate_usd", "decimal"), ("quality_lower", "millionths"))}),
+         "limits": (("limit", "text"), ("scope", "text"), ("unit", "text"), ("used", "int"), ("age_s", "int")),
+         "targets": (("provider", "text"), ("model", "text"), ("health", "text"), ("weight", "int"),
+                     ("stands_by", "bool"), ("load_us", "int"), ("p50_ms", "int"), ("estimate_usd", "decimal"), ("quality_lower", "millionths"))}),
     "control_events": fields(EVENT + ", 6 event_id text, 7 tenant text, 8 actor text, 9 action text, 10 subject text,"
                              "11 detail text"),
     "access_events": fields(EVENT + ", 6 event_id text, 7 tenant text, 8 actor text, 9 action text, 10 subject text,"

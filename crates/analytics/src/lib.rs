@@ -3,6 +3,7 @@
 //! This is the only crate that links a query engine. It reads and never writes: no statement that changes anything is
 //! planned, no file outside the lake can be named, and what a query may use is bounded in rows, bytes and time.
 
+pub mod backtest;
 mod conversation;
 mod costs;
 pub mod error;

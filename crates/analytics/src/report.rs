@@ -4,6 +4,7 @@
 mod costs;
 mod detail;
 mod experiments;
+mod judged;
 mod list;
 mod overview;
 mod recorded;
@@ -17,6 +18,7 @@ use futures::future::BoxFuture;
 use tollgate_interaction::InteractionId;
 
 pub use experiments::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
+pub(crate) use judged::judged_targets;
 pub use recorded::{RecordedCall, recorded_calls};
 pub use residency::{Blocked, Judges, Leak, PlacedTarget, ResidencyReport, residency};
 pub use shape::{

@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tollgate_flush::hot::{HotBuffer, HotSnapshot};
 use tollgate_interaction::schema::{Table, Transcribe};
 use tollgate_lake::Lake;
+use tollgate_policy::ledger::Tally;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::conversation;
@@ -131,6 +132,11 @@ impl Analytics {
         async move { cache.take(&reading, now_us).await }.boxed()
     }
 
+    /// Counts what these tallies add up in all signals from now on: those of the active bundle.
+    pub fn follow_budgets(&self, tallies: &Arc<[Tally]>) {
+        self.signals.follow(tallies);
+    }
+
     /// What the signals of this process are made of, from the same sums.
     ///
     /// # Errors
@@ -152,8 +158,10 @@ impl Analytics {
     ) -> BoxFuture<'static, Result<SignalsState, ReportError>> {
         let mut reading = Reading::new(Arc::clone(&self.engine), self.lake.snapshot(), HotSnapshot::default());
         reading.up_to = up_to.map(Arc::new);
+        let cache = SignalsCache::default();
+        cache.follow(&self.signals.followed());
         async move {
-            let mut state = SignalsCache::default().state(&reading, taken_at_us).await?;
+            let mut state = cache.state(&reading, taken_at_us).await?;
             if let Some(up_to) = reading.up_to {
                 state.watermarks = Arc::unwrap_or_clone(up_to);
             }

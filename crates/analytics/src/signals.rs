@@ -7,11 +7,14 @@
 //! All of this is derived: [`Analytics::rebuilt_signals`](crate::Analytics::rebuilt_signals) folds the same rows from the
 //! lake alone, and the two states are equal to the byte ([`SignalsState`]).
 
+mod budgets;
 mod fold;
+mod quality;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
@@ -25,9 +28,13 @@ use tollgate_interaction::WriterId;
 use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::schema::Table;
 use tollgate_lake::DataFile;
+use tollgate_policy::ledger::{Sums, Tally};
 use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
 
+use self::budgets::BudgetsCache;
 use self::fold::{Fold, LONGEST_CALL_US, US_PER_MINUTE};
+pub(crate) use self::quality::Judged;
+use self::quality::QualityCache;
 use crate::error::ReportError;
 use crate::session::Profile;
 use crate::table::LogTable;
@@ -40,9 +47,12 @@ const PLACE_COLUMNS: &[&str] = &["writer", "epoch", "seq"];
 const WINDOW_US: i64 = 15 * 60_000_000;
 
 /// What was learnt from files and chunks already read.
-#[derive(Default)]
 pub(crate) struct SignalsCache {
     known: Mutex<Known>,
+    budgets: Mutex<BudgetsCache>,
+    /// What budgets of the active bundle add up.
+    tallies: ArcSwap<Arc<[Tally]>>,
+    quality: QualityCache,
 }
 
 #[derive(Default)]
@@ -72,28 +82,62 @@ pub struct SignalsState {
     /// Last sequence number included, by `writer/epoch`.
     pub watermarks: BTreeMap<String, u64>,
     /// The sums as JSON, sorted: `["spend", day, team, usd]` for each day of the month, and `["target", minute, target,
-    /// calls, errors, usd, priced, latencies]` for each minute of the window. Money is exact.
+    /// calls, errors, usd, priced, latencies]` for each minute of the window, and `["budget", tally, scope, bucket, usd,
+    /// tokens, calls]` for each bucket of each account that budgets and limits count. Money is exact.
     pub lines: Vec<String>,
+    /// What budgets and limits add up, as of the bundle that was active.
+    #[serde(default)]
+    pub tallies: Vec<Tally>,
+}
+
+impl Default for SignalsCache {
+    fn default() -> Self {
+        let tallies = ArcSwap::from_pointee(Arc::from([]));
+        SignalsCache { known: Mutex::default(), budgets: Mutex::default(), tallies, quality: QualityCache::default() }
+    }
 }
 
 impl SignalsCache {
     /// The signals of `reading`.
     pub(crate) async fn take(&self, reading: &Reading, now_us: i64) -> Result<SignalsSnapshot, ReportError> {
         let sum = self.sum(reading, now_us).await?;
+        let budgets = self.budgets(reading, now_us).await?;
         Ok(SignalsSnapshot {
             id: format!("sig-{now_us:x}"),
             taken_at_us: now_us,
             month: month_of(now_us),
             team_spend: sum.spend(),
             watermarks: watermarks(reading),
-            targets: sum.targets(),
+            targets: {
+                let mut targets = sum.targets();
+                self.quality.enter(reading, now_us, &mut targets);
+                targets
+            },
+            budgets,
         })
     }
 
     /// What the signals of `reading` are made of.
     pub(crate) async fn state(&self, reading: &Reading, now_us: i64) -> Result<SignalsState, ReportError> {
-        let lines = self.sum(reading, now_us).await?.lines();
-        Ok(SignalsState { taken_at_us: now_us, watermarks: watermarks(reading), lines })
+        let mut lines = self.sum(reading, now_us).await?.lines();
+        lines.extend(fold::budget_lines(&self.budgets(reading, now_us).await?));
+        let tallies = self.followed().to_vec();
+        Ok(SignalsState { taken_at_us: now_us, watermarks: watermarks(reading), lines, tallies })
+    }
+
+    /// Counts these from now on.
+    pub(crate) fn follow(&self, tallies: &Arc<[Tally]>) {
+        self.tallies.store(Arc::new(Arc::clone(tallies)));
+    }
+
+    /// What is counted.
+    pub(crate) fn followed(&self) -> Arc<[Tally]> {
+        Arc::clone(&self.tallies.load())
+    }
+
+    async fn budgets(&self, reading: &Reading, now_us: i64) -> Result<Sums, ReportError> {
+        let tallies = self.followed();
+        self.budgets.lock().await.take(reading, &tallies, now_us).await
     }
 
     async fn sum(&self, reading: &Reading, now_us: i64) -> Result<Fold, ReportError> {
@@ -165,7 +209,9 @@ impl Known {
             }
             // There are few of them: the day is folded anew.
             let paths = files.iter().map(|file| file.path.clone()).collect();
-            let fold = scan(reading, Table::PriceCorrections, files, fold::CORRECTION_COLUMNS).await?;
+            let fold =
+                scan(reading, Table::PriceCorrections, files, fold::CORRECTION_COLUMNS.to_vec(), Fold::corrections)
+                    .await?;
             *partial = Day { files: paths, fold };
         }
         Ok(())
@@ -205,21 +251,22 @@ async fn read(reading: &Reading, files: &[Arc<DataFile>], since_us: i64) -> Resu
     for (files, columns) in [(older, fold::SPEND_COLUMNS), (recent, fold::COLUMNS)] {
         if !files.is_empty() {
             let files = files.into_iter().cloned().collect();
-            fold.add(&scan(reading, Table::Interactions, files, columns).await?);
+            fold.add(&scan(reading, Table::Interactions, files, columns.to_vec(), Fold::rows).await?);
         }
     }
     fold.forget_targets_before(since_us);
     Ok(fold)
 }
 
-async fn scan(
+/// Folds the rows of files, of which these columns are read.
+async fn scan<Folded: Default + Send + 'static>(
     reading: &Reading,
     table: Table,
     files: Vec<Arc<DataFile>>,
-    columns: &'static [&'static str],
-) -> Result<Fold, ReportError> {
+    columns: Vec<&'static str>,
+    fold_rows: impl Fn(&mut Folded, &RecordBatch) + Send + 'static,
+) -> Result<Folded, ReportError> {
     let engine = Arc::clone(&reading.engine);
-    let fold_rows = if table == Table::PriceCorrections { Fold::corrections } else { Fold::rows };
     let names = table.schema();
     let table = LogTable::new(table, files, Vec::new(), &engine.place);
     let state = engine.bare_session(Profile::Aggregate);
@@ -230,7 +277,7 @@ async fn scan(
         let projection: EngineResult<Vec<usize>> = wanted.map(|name| Ok(names.index_of(name)?)).collect();
         let plan = table.scan(&state, Some(&projection?), &[], None).await?;
         let mut rows = execute_stream(plan, state.task_ctx())?;
-        let mut fold = Fold::default();
+        let mut fold = Folded::default();
         while let Some(batch) = rows.try_next().await? {
             match &up_to {
                 Some(up_to) => fold_rows(&mut fold, &rows_up_to(&batch, up_to)?),

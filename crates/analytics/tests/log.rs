@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says by panicking what is wrong")]
 
+mod experiments;
 mod support;
 
 use std::sync::Arc;
@@ -14,6 +15,10 @@ use tollgate_analytics::report::{Bucket, CostGroup, InteractionFilter, Page, Tim
 use tollgate_analytics::{Analytics, AnalyticsSettings, QueryLimits, SqlError, output};
 use tollgate_flush::hot::{HotItem, HotRow};
 use tollgate_interaction::{EventId, Governance, Operation, Outcome, PriceCorrection, UsageSource, Usd};
+use tollgate_policy::ledger::Tally;
+use tollgate_policy::scope::Dimension;
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_policy::window::{Period, Window};
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
@@ -481,4 +486,68 @@ async fn signals_that_were_lived_through_equal_those_folded_from_the_lake_alone(
     let lived = live.signals_state(now_us).await.unwrap();
     let rebuilt = analytics(&log).rebuilt_signals(now_us, None).await.unwrap();
     assert_eq!(rebuilt, lived);
+}
+
+/// By team and month, by key in the last day, by organisation and day in a time zone.
+fn tallies() -> Arc<[Tally]> {
+    let zone = "Europe/Berlin".parse().unwrap();
+    Arc::new([
+        Tally::new(vec![Dimension::Team], Window::Calendar { per: Period::Month, zone: "UTC".parse().unwrap() }),
+        Tally::new(vec![Dimension::Key, Dimension::Tag("env".into())], Window::Rolling { length_s: 86_400 }),
+        Tally::new(vec![Dimension::Tenant], Window::Calendar { per: Period::Day, zone }),
+    ])
+}
+
+#[tokio::test]
+async fn budgets_are_the_same_wherever_the_rows_are_and_as_they_were_lived_through() {
+    let log = TestLog::new().await;
+    let live = analytics(&log);
+    live.follow_budgets(&tallies());
+    let now_us = MORNING_US + 5 * MINUTE_US;
+    let with = |seq: u64, change: fn(&mut tollgate_interaction::Interaction)| {
+        let mut row = call(seq);
+        row.interaction.policy_bundle_hash = Some("ab".repeat(32));
+        row.interaction.api_key_id = Some("key-1".into());
+        row.interaction.tags = vec![("env".into(), "prod".into())];
+        change(&mut row.interaction);
+        row
+    };
+    log.settle(vec![
+        with(1, |_| {}),
+        with(2, |_| {}),
+        // 23:01 and 22:59 of the evening before in UTC: the day in Berlin begins between the two.
+        with(3, |call| call.started_at_us -= (10 * 60 + 59) * MINUTE_US),
+        with(4, |call| call.started_at_us -= (11 * 60 + 1) * MINUTE_US),
+        with(5, |call| call.tags.clear()),
+        with(6, |call| call.started_at_us -= 40 * DAY_US),
+        with(7, |call| call.outcome = Outcome::Denied),
+    ]);
+    let taken = live.signals(now_us).await.unwrap();
+    let tallies = tallies();
+    let spent = |signals: &SignalsSnapshot, place: usize, scope: &str| {
+        signals.budgets.spent(&tallies[place], scope, now_us).unwrap()
+    };
+    let cost = call(1).interaction.cost_usd.unwrap();
+    let kyc = spent(&taken, 0, "kyc");
+    assert_eq!((kyc.usd, kyc.calls), (Usd::new(cost.get() * 4), 3), "rows 1, 3, 5, and 7, which was denied");
+    assert_eq!(spent(&taken, 1, "key-1\u{1f}prod").calls, 4, "without the one that has no label");
+    assert_eq!(spent(&taken, 2, "acme").calls, 4, "1, 2, 3 and 5 began on this day in Berlin");
+    for (first, last) in [(1, 3), (4, 7)] {
+        log.commit(first, last).await;
+        log.forget_committed();
+        assert_eq!(live.signals(now_us).await.unwrap().budgets, taken.budgets);
+    }
+    let fresh = analytics(&log);
+    fresh.follow_budgets(&tallies);
+    let rebuilt = fresh.rebuilt_signals(now_us, None).await.unwrap();
+    assert_eq!(rebuilt, live.signals_state(now_us).await.unwrap());
+    assert!(rebuilt.lines.iter().any(|line| line.starts_with("[\"budget\",\"tenant/day/Europe/Berlin\",\"acme\"")));
+    // Another bundle with other windows has them counted anew.
+    let week: Arc<[Tally]> = Arc::new([Tally::new(vec![Dimension::Team], Window::Rolling { length_s: 50 * 86_400 })]);
+    live.follow_budgets(&week);
+    let signals = live.signals(now_us).await.unwrap();
+    assert_eq!(signals.budgets.spent(&week[0], "red", now_us).unwrap().calls, 3, "rows 2, 4 and 6");
+    assert_eq!(signals.budgets.spent(&tallies[0], "kyc", now_us), None);
+    let next_day = live.signals(now_us + 51 * DAY_US).await.unwrap();
+    assert_eq!(next_day.budgets.spent(&week[0], "red", now_us + 51 * DAY_US).unwrap().calls, 0);
 }

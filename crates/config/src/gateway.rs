@@ -81,6 +81,7 @@ impl Config {
             user_hash_key,
             ack: ack_mode(config.log.ack),
             log_position,
+            ledger: config.ledger_settings(),
             breaker: config.routing.breaker.settings(),
             retries: config.routing.retries.as_ref().map(|retries| retries.value).unwrap_or_default(),
             when_all_rest: config.routing.when_all_rest,

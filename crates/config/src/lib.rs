@@ -8,6 +8,7 @@ mod confidential;
 mod control;
 mod gateway;
 mod known;
+mod ledger;
 mod log;
 mod model;
 mod places;
@@ -30,6 +31,7 @@ use tollgate_provider::preset::Presets;
 
 pub use confidential::Confidential;
 pub use control::Control;
+pub use ledger::{Alerts, LedgerDown, Webhook};
 pub use log::{Acknowledge, Azure, Gcs, Log, OnFull, Retention, S3};
 pub use model::{Model, WeightedTarget};
 pub use places::PlacesWritten;
@@ -67,6 +69,14 @@ pub struct Config {
     pub catalog: PriceSettings,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
+    /// Redis or Valkey server on which several gateways keep their budgets and limits together: `redis://HOST:PORT/DB`.
+    /// Default: each gateway keeps them for itself. `${NAME}` takes it from the environment.
+    #[schemars(with = "Option<String>")]
+    pub ledger: Option<Confidential>,
+    /// What becomes of calls that budgets or limits are about while that server does not answer.
+    pub on_ledger_down: LedgerDown,
+    /// Who is told when a budget is reached.
+    pub alerts: Alerts,
     /// What `tollgate witness` listens on and cosigns.
     pub witness: Witness,
     /// Where the file stands; relative paths in it start there.
@@ -184,11 +194,13 @@ impl Config {
         }
         config.log.expand(&environment)?;
         config.control.expand(&environment)?;
+        config.expand_ledger(&environment)?;
         config.add_default_providers(presets, &environment);
         config.complete_providers(presets, &environment)?;
         config.server.check()?;
         config.log.check()?;
         config.control.check()?;
+        config.check_ledger()?;
         config.witness.check()?;
         config.routing.check()?;
         for (alias, model) in &config.models {

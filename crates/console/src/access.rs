@@ -89,6 +89,7 @@ impl Reader {
             may_manage: self.may(Need::Manage),
             theme: self.theme,
             books: state.instruments.books(),
+            alarm: state.instruments.budget_trouble(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! The JSON twins of the pages, under `/api/v1`. They return the reports as they are; nothing is worded for people.
 
+pub mod budgets;
 pub mod control;
 pub mod costs;
 pub mod derived;
+pub mod experiments;
 pub mod integrity;
 pub mod interactions;
 pub mod keys;
 pub mod models;
 pub mod openapi;
 pub mod overview;
+pub mod policies;
 pub mod prices;
 pub mod reports;
 pub mod search;

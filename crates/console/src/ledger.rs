@@ -8,9 +8,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tollgate_analytics::backtest::{BacktestReport, Trial};
 use tollgate_analytics::report::{
-    Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview, Page,
-    ReportFuture, TimeRange,
+    Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
+    Overview, Page, ReportFuture, TimeRange,
 };
 use tollgate_analytics::{Analytics, QueryLimits, QueryResult, SignalsState, SqlError};
 use tollgate_evidence::{EvidenceError, PackSummary, RecordKeepingRequest};
@@ -29,6 +30,10 @@ pub trait Ledger: Send + Sync {
     fn interaction(&self, id: InteractionId) -> ReportFuture<Option<InteractionDetail>>;
     /// See [`Analytics::costs`].
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs>;
+    /// See [`tollgate_analytics::Reading::backtest`].
+    fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport>;
+    /// See [`Analytics::experiments`].
+    fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments>;
     /// See [`Analytics::filter_values`].
     fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues>;
     /// See [`Analytics::sql`].
@@ -114,6 +119,14 @@ impl Ledger for LiveLedger {
 
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
         self.analytics.costs(range, group_by)
+    }
+
+    fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport> {
+        self.analytics.reading().backtest(trial)
+    }
+
+    fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
+        self.analytics.experiments(range)
     }
 
     fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues> {

@@ -6,6 +6,7 @@ pub mod access;
 pub mod access_log;
 pub mod api;
 pub mod assets;
+pub mod budgets;
 pub mod chart;
 pub mod clients;
 pub mod edge;
@@ -25,6 +26,7 @@ mod routes;
 #[cfg(test)]
 mod sample;
 pub mod shell;
+pub mod simulation;
 pub mod state;
 #[cfg(test)]
 mod tests;

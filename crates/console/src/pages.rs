@@ -1,8 +1,10 @@
 //! The pages. Each module holds one page: the struct its template renders, how it is made from a report, and the
 //! handler. A template decides nothing beyond what to leave out; figures are worded in [`crate::format`].
 
+pub mod budgets;
 pub mod call;
 pub mod costs;
+pub mod experiments;
 pub mod integrity;
 pub mod interaction;
 pub mod interactions;
@@ -10,6 +12,7 @@ pub mod keys;
 pub mod login;
 pub mod models;
 pub mod overview;
+pub mod policies;
 pub mod problem;
 pub mod reports;
 pub mod search;

@@ -3,7 +3,9 @@
 
 use askama::Template;
 
+use crate::pages::budgets::BudgetsPage;
 use crate::pages::costs::CostsPage;
+use crate::pages::experiments::ExperimentsPage;
 use crate::pages::integrity::IntegrityPage;
 use crate::pages::interaction::InteractionPage;
 use crate::pages::interactions::InteractionsPage;
@@ -11,6 +13,7 @@ use crate::pages::keys::{CreatedKeyView, KeyLine, KeysPage};
 use crate::pages::login::LoginPage;
 use crate::pages::models::ModelsPage;
 use crate::pages::overview::{FirstSteps, OverviewPage};
+use crate::pages::policies::{Form, PoliciesPage};
 use crate::pages::problem::ProblemPage;
 use crate::pages::reports::ReportsPage;
 use crate::pages::search::{QueryForm, SearchPage};
@@ -35,7 +38,21 @@ fn shell(title: &str, active: &'static str) -> Shell {
         may_manage: true,
         theme: None,
         books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
+        alarm: None,
     }
+}
+
+/// The budgets, with a shared ledger in trouble and without any.
+fn budgets() -> Vec<(&'static str, String)> {
+    let frame = || shell("Budgets", "/budgets");
+    let alarm =
+        Some("the shared ledger does not answer: timed out; calls that budgets are about are denied".to_owned());
+    let troubled = Shell { alarm, ..frame() };
+    vec![
+        ("budgets", BudgetsPage::new(frame(), Some(sample::budgets()), sample::NOW_US).render().unwrap()),
+        ("budgets-troubled", BudgetsPage::new(troubled, Some(sample::budgets()), sample::NOW_US).render().unwrap()),
+        ("budgets-none", BudgetsPage::new(frame(), None, sample::NOW_US).render().unwrap()),
+    ]
 }
 
 fn first_steps() -> FirstSteps {
@@ -115,8 +132,37 @@ fn lists() -> Vec<(&'static str, String)> {
                 .render()
                 .unwrap(),
         ),
+        ("policies", policies(false)),
+        ("policies-tried", policies(true)),
+        (
+            "experiments",
+            ExperimentsPage::new(shell("Experiments", "/experiments"), Range::Month, sample::experiments(range))
+                .render()
+                .unwrap(),
+        ),
         ("costs", CostsPage::new(shell("Costs", "/costs"), Range::Month, costs, explainer).render().unwrap()),
     ]
+}
+
+fn policies(is_tried: bool) -> String {
+    let yaml = tollgate_policy::bundle::DEFAULT_YAML;
+    let revision = |revision, reason: &str| tollgate_metastore::BundleRevision {
+        revision,
+        hash: "9f2c".repeat(16),
+        name: "cost-cap".to_owned(),
+        author: "ada@acme.example".to_owned(),
+        reason: reason.to_owned(),
+        created_at_us: sample::NOW_US - 86_400_000_000 * (20 - revision as i64),
+    };
+    let revisions = vec![revision(12, "the cap of November, agreed with finance"), revision(7, "first bundle")];
+    let limits = tollgate_analytics::backtest::Limits { max_denials: "1%".parse().ok(), ..Default::default() };
+    let found = is_tried.then(|| {
+        let report = sample::backtest(&"ab".repeat(32), Range::Week.at(sample::NOW_US));
+        crate::simulation::Simulation::of(report, &limits)
+    });
+    PoliciesPage::new(shell("Policies", "/policies"), yaml.to_owned(), revisions, Form::with(yaml), None, found, true)
+        .render()
+        .unwrap()
 }
 
 fn inquiry() -> Vec<(&'static str, String)> {
@@ -250,7 +296,7 @@ fn access() -> Vec<(&'static str, String)> {
 
 #[test]
 fn every_page_renders_without_inline_script_or_style() {
-    let pages: Vec<_> = [overview(), lists(), inquiry(), access()].concat();
+    let pages: Vec<_> = [overview(), budgets(), lists(), inquiry(), access()].concat();
     for (name, html) in &pages {
         assert!(!html.contains(" style="), "`{name}` has inline style");
         assert!(!html.contains(" onclick"), "`{name}` has inline script");

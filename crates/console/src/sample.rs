@@ -8,11 +8,14 @@ use crate::integrity::{
 use serde_json::json;
 use tollgate_interaction::{InteractionId, Usage, Usd};
 
+use tollgate_analytics::backtest::BacktestReport;
 use tollgate_analytics::report::{
-    AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow, Costs,
-    FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message, Overview, ReasonView,
-    ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals, UnpricedRow,
+    Arm, AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow,
+    Costs, Experiment, Experiments, FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message,
+    Metric, MetricKind, Overview, ReasonView, ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals,
+    UnpricedRow, Verdict,
 };
+use tollgate_analytics::statistics::{Confidence, Interval, SampleRatio};
 
 pub(crate) use routing::{routing, routing_at_first};
 
@@ -103,6 +106,103 @@ pub(crate) fn overview(range: TimeRange, bucket: Bucket) -> Overview {
         by_model: group(&MODELS),
         by_team: group(&TEAMS),
         by_provider,
+        as_of: AsOf { lake_version: 128, hot_rows: 43 },
+    }
+}
+
+/// A back-test in which a twentieth of the calls would be denied.
+pub(crate) fn backtest(hash: &str, range: TimeRange) -> BacktestReport {
+    let row = |number: u64, change, rule: Option<&str>, targets: Option<(&str, &str)>, why: &str| {
+        json!({
+            "interaction_id": rows(1)[0].interaction_id, "started_at_us": NOW_US - number as i64 * 1_000_000,
+            "team": TEAMS[number as usize % TEAMS.len()], "model": "assistant", "change": change, "rule_before": null,
+            "rule_after": rule, "target_before": targets.map(|(from, _)| from), "target_after": targets.map(|(_, to)| to),
+            "cost_before": "0.012", "cost_after": "0.004", "why": why,
+        })
+    };
+    let report = json!({
+        "bundle_hash": hash, "bundle_name": "cost-cap", "bundle_version": "2026.11.2", "range": range, "decided_by": null,
+        "is_exact": false, "replayed": 24_318, "undecided": 12, "kept": 3, "own": 1_200, "own_agreed": 1_200,
+        "decisions": [{"change": "same", "calls": 20_000}, {"change": "denied", "calls": 1_218},
+            {"change": "allowed", "calls": 40}, {"change": "other_rule", "calls": 10}, {"change": "rerouted", "calls": 3_050}],
+        "denials": [{"rule": "team-month", "before": 50, "after": 1_228}, {"rule": "builtin/default-deny", "before": 10, "after": 10}],
+        "teams": [
+            {"team": "payments", "calls": 18_000, "denied_before": 50, "denied_after": 1_100, "cost_before": "812.10", "cost_after": "431.02"},
+            {"team": "claims-automation", "calls": 6_318, "denied_before": 10, "denied_after": 138, "cost_before": "91.4", "cost_after": "60.1"},
+        ],
+        "routes": [{"from": "openai/gpt-5", "to": "openai/gpt-5-mini", "calls": 3_050}],
+        "violations": [["personal-stays-in-the-eu", 7]],
+        "cost": {"logged_usd": "903.50", "would_usd": "491.12", "estimated": 3_090, "unknown": 4},
+        "latency": {"calls": 22_900, "unknown": 4, "logged_mean_us": 1_840_000, "would_mean_us": 1_310_000},
+        "sample": [
+            row(1, "denied", Some("team-month"), None, "team `payments` has spent 100.02 of 100.00 USD this month (100 %)"),
+            row(2, "rerouted", None, Some(("openai/gpt-5", "openai/gpt-5-mini")), "the cheapest target is preferred"),
+        ],
+        "as_of": {"lake_version": 128, "hot_rows": 43},
+    });
+    serde_json::from_value(report).unwrap()
+}
+
+/// One experiment with a clear result, and one that only began.
+pub(crate) fn experiments(range: TimeRange) -> Experiments {
+    let interval =
+        |estimate: f64, radius: f64| Interval { estimate, lower: estimate - radius, upper: estimate + radius };
+    let metric = |kind, mean: f64, difference: Option<(f64, f64)>, verdict| Metric {
+        kind,
+        observations: 5_120,
+        mean: Some(mean),
+        interval: Some(interval(mean, mean / 20.0)),
+        difference: difference.map(|(estimate, radius)| interval(estimate, radius)),
+        verdict,
+    };
+    let control = MetricKind::ALL.into_iter().zip([0.0123, 1_840.0, 0.021, 0.004, 0.62]);
+    let cheaper = vec![
+        metric(MetricKind::CostUsd, 0.0041, Some((-0.0082, 0.0011)), Verdict::Better),
+        metric(MetricKind::LatencyMs, 2_310.0, Some((470.0, 190.0)), Verdict::Worse),
+        metric(MetricKind::ErrorRate, 0.023, Some((0.002, 0.012)), Verdict::NoDifference),
+        metric(MetricKind::RefusalRate, 0.004, Some((0.0, 0.006)), Verdict::NoDifference),
+        Metric { mean: None, ..metric(MetricKind::Feedback, 0.6, None, Verdict::TooFew) },
+    ];
+    let arm = |name: &str, units, share, metrics| Arm {
+        name: name.to_owned(),
+        calls: units * 3,
+        units,
+        expected_share: Some(0.5),
+        share,
+        metrics,
+    };
+    let experiment = |name: &str, is_mismatch, arms| Experiment {
+        name: name.to_owned(),
+        first_at_us: NOW_US - 6 * 86_400_000_000,
+        last_at_us: NOW_US - 60_000_000,
+        calls: 10_312,
+        control: "control".to_owned(),
+        sample_ratio: Some(SampleRatio {
+            chi_square: if is_mismatch { 36.0 } else { 0.61 },
+            p: if is_mismatch { 2e-9 } else { 0.435 },
+            is_mismatch,
+        }),
+        ratio_unknown: None,
+        crossed_units: if is_mismatch { 12 } else { 0 },
+        arms,
+    };
+    let control: Vec<Metric> = control.map(|(kind, mean)| metric(kind, mean, None, Verdict::Control)).collect();
+    Experiments {
+        range,
+        experiments: vec![
+            experiment(
+                "assistant-cheaper-model-for-retail-customers",
+                false,
+                vec![arm("control", 1_720, 0.504, control.clone()), arm("cheaper", 1_692, 0.496, cheaper.clone())],
+            ),
+            experiment(
+                "long-prompts",
+                true,
+                vec![arm("control", 2_000, 0.57, control), arm("other", 1_500, 0.43, cheaper)],
+            ),
+        ],
+        alpha: Confidence::default().alpha,
+        min_units: tollgate_analytics::statistics::MIN_UNITS,
         as_of: AsOf { lake_version: 128, hot_rows: 43 },
     }
 }
@@ -481,4 +581,73 @@ pub(crate) fn verification() -> VerificationView {
         elapsed_ms: 9_120,
         ..VerificationView::default()
     }
+}
+
+const BUDGETS: &str = r#"
+apiVersion: tollgate/v1
+bundle: {name: acme-2026-11}
+access: [{id: known-keys, when: "true", allow: {}}]
+budgets:
+  - {id: organisation, scope: {tenant: "*"}, limit: {usd: 4000, per: month, timezone: Europe/Berlin}, steps: [{at: 0.9, prefer: {tag: open-weights}, min_quality: 0.92}]}
+  - {id: team-month, scope: {team: "*"}, limit: {usd: "100.00", per: month}, steps: [{at: 0.80, prefer: cheapest}, {at: 1, deny_unless: 'request.priority == "critical"'}]}
+  - {id: centre-day, scope: {tag.cost_centre: "*"}, limit: {usd: "0.25", rolling: 24h}, steps: [{at: 1, deny: "ask finance"}]}
+limits:
+  - {id: key-minute, scope: {key: "*"}, limit: {calls: 60, per: minute}}
+  - {id: team-tokens, scope: {team: "*"}, limit: {tokens: 2000000, per: hour}}
+  - {id: at-once, scope: {team: "*"}, limit: {concurrency: 8}}
+"#;
+
+/// Budgets of every state, some with a forecast, and alerts.
+pub(crate) fn budgets() -> crate::budgets::BudgetBooks {
+    use tollgate_policy::forecast::{Forecast, Method};
+    use tollgate_policy::ledger::{Account, Amounts, Reading};
+
+    let bundle = std::sync::Arc::new(tollgate_policy::bundle::load(BUDGETS).unwrap());
+    let cents = |cents: i128| Usd::new(cents * 10_000_000_000);
+    let place = |id: &str| bundle.tallies().iter().position(|tally| tally.id == id).unwrap();
+    let mut readings = Vec::new();
+    let mut used = |tally: &str, scope: &str, usd: Usd, tokens: u64, calls: u64, held: u64, age_s: Option<u64>| {
+        let settled = Amounts { usd, tokens, calls };
+        let reserved = Amounts { usd: cents(i128::from(held)), tokens: held * 400, calls: held };
+        let reading = Reading { settled, reserved, age_s, ..Reading::default() };
+        readings.push((Account { tally: place(tally), scope: scope.to_owned() }, reading));
+    };
+    used("tenant/month/Europe/Berlin", "acme", cents(302_117), 0, 0, 3, Some(1));
+    for (team, spent) in [("kyc", 8_120), ("claims-automation", 10_431), ("payments", 3_300), ("support", 0)] {
+        used("team/month/UTC", team, cents(spent), 0, 0, 2, Some(1));
+    }
+    used("team/month/UTC", "research", Usd::ZERO, 0, 0, 0, None);
+    used("tag.cost_centre/rolling/24h", "4711", cents(25), 0, 0, 0, Some(1));
+    used("key/minute/UTC", "key-0192f3a4c5d6", Usd::ZERO, 0, 41, 2, Some(1));
+    used("team/hour/UTC", "kyc", Usd::ZERO, 1_912_000, 0, 1, Some(1));
+    used("team/in-flight", "kyc", Usd::ZERO, 0, 0, 8, Some(0));
+    let ends_at_us = NOW_US + 8 * 86_400_000_000;
+    let weekdays = Forecast {
+        expected_usd: cents(10_890),
+        interval_usd: Some((cents(9_720), cents(12_060))),
+        method: Method::Weekdays,
+        days: 28,
+        ends_at_us,
+    };
+    let early =
+        Forecast { expected_usd: cents(4_100), interval_usd: None, method: Method::RunRate, days: 3, ends_at_us };
+    let of_team = |team: &str, forecast| (("team/month/UTC".to_owned(), team.to_owned()), forecast);
+    let forecasts = [of_team("kyc", weekdays), of_team("payments", early)].into_iter().collect();
+    let alert = |minutes: i64, scope: &str, text: &str, delivery| crate::budgets::AlertLine {
+        at_us: NOW_US - minutes * 60_000_000,
+        budget: "team-month".to_owned(),
+        scope: scope.to_owned(),
+        text: text.to_owned(),
+        delivery,
+    };
+    let alerts = vec![
+        alert(
+            3,
+            "team=kyc",
+            "team=kyc has used 81 % of 100.00 USD this month: prefers the cheapest target",
+            "delivered",
+        ),
+        alert(95, "team=claims-automation", "team=claims-automation has used 100 % of 100.00 USD this month", "failed"),
+    ];
+    crate::budgets::BudgetBooks { bundle, readings, forecasts: std::sync::Arc::new(forecasts), alerts }
 }

@@ -63,6 +63,8 @@ pub struct Shell {
     pub theme: Option<&'static str>,
     /// How the books stand, if the process can tell.
     pub books: Option<Books>,
+    /// Why budgets cannot be kept as they should be, for the head of every page.
+    pub alarm: Option<String>,
 }
 
 const LEDGER: &[NavItem] = &[
@@ -72,6 +74,12 @@ const LEDGER: &[NavItem] = &[
         href: "/costs",
         label: "Costs",
         icon: "M8 1.5v13M11 4.2C10.4 3.5 9.4 3 8 3 6.2 3 5 4 5 5.4c0 3.4 6.2 1.8 6.2 5.2C11.2 12 9.9 13 8 13c-1.5 0-2.6-.5-3.3-1.3",
+        needs: Needs::Nothing,
+    },
+    NavItem {
+        href: "/budgets",
+        label: "Budgets",
+        icon: "M2 12.5a6 6 0 1 1 12 0M8 12.5 11 7M2 14.5h12",
         needs: Needs::Nothing,
     },
     NavItem { href: "/models", label: "Models", icon: "M2 8h4M6 8l3-4.5h5M6 8h8M6 8l3 4.5h5", needs: Needs::Nothing },
@@ -94,6 +102,20 @@ const INQUIRY: &[NavItem] = &[
         href: "/integrity",
         label: "Integrity",
         icon: "M8 1.5 13 3.5v4c0 3.4-2.2 5.9-5 7-2.8-1.1-5-3.6-5-7v-4zM5.7 8l1.7 1.7 3-3.4",
+        needs: Needs::Nothing,
+    },
+];
+const POLICY: &[NavItem] = &[
+    NavItem {
+        href: "/policies",
+        label: "Policies",
+        icon: "M8 1.5v13M3.5 4h9M3.5 4 1.5 9h4zM12.5 4l-2 5h4zM5 14.5h6",
+        needs: Needs::Nothing,
+    },
+    NavItem {
+        href: "/experiments",
+        label: "Experiments",
+        icon: "M6 1.5h4M7 1.5v4.2L2.8 13a1 1 0 0 0 .9 1.5h8.6a1 1 0 0 0 .9-1.5L9 5.7V1.5M5 10h6",
         needs: Needs::Nothing,
     },
 ];
@@ -121,7 +143,7 @@ impl Shell {
             Needs::Content => self.may_read_content,
             Needs::Manage => self.may_manage,
         };
-        [("Ledger", LEDGER), ("Inquiry", INQUIRY), ("Access", ACCESS)]
+        [("Ledger", LEDGER), ("Inquiry", INQUIRY), ("Policy", POLICY), ("Access", ACCESS)]
             .into_iter()
             .map(|(title, items)| NavGroup { title, items: items.iter().filter(allowed).copied().collect() })
             .filter(|group| !group.items.is_empty())

@@ -9,6 +9,7 @@ use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::access_log::AccessLog;
+use crate::budgets::BudgetBooks;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
@@ -69,6 +70,10 @@ pub trait Instruments: Send + Sync {
     fn routing(&self) -> Option<ModelsSnapshot>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
+    /// What scopes have used up of their budgets and limits; `None` in a process that decides nothing.
+    fn budgets(&self) -> Option<BudgetBooks>;
+    /// Why the ledger that gateways share cannot be reached, and what calls do meanwhile; `None` while it can.
+    fn budget_trouble(&self) -> Option<String>;
     /// Providers that list no models: they are asked for any, as `provider/model`.
     fn open_providers(&self) -> Vec<String>;
 }
@@ -84,6 +89,8 @@ pub struct ConsoleState {
     pub integrity: Arc<dyn Integrity>,
     /// Keys, sessions, tokens, policy.
     pub metastore: Arc<dyn Metastore>,
+    /// Prices and places, for back-tests.
+    pub market: Arc<dyn tollgate_analytics::backtest::Market>,
     /// What calls are priced by.
     pub prices: Arc<dyn Prices>,
     /// What the process says about itself.

@@ -13,9 +13,10 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tollgate_analytics::backtest::{BacktestReport, Market, Trial, Whereabouts};
 use tollgate_analytics::report::{
-    AsOf, Bucket, CostGroup, Costs, FilterValues, InteractionDetail, InteractionFilter, InteractionPage, Overview,
-    Page, RecordedCall, ReportFuture, TimeRange,
+    AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
+    Overview, Page, RecordedCall, ReportFuture, TimeRange,
 };
 use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
@@ -25,6 +26,7 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
 
+use crate::budgets::BudgetBooks;
 use crate::error::ConsoleError;
 use crate::ledger::{DerivedState, Ledger};
 use crate::prices::{Missing, PriceGap, RepriceOrder, Repricing};
@@ -51,6 +53,12 @@ impl Ledger for MadeUpLedger {
     }
     fn costs(&self, range: TimeRange, group_by: CostGroup) -> ReportFuture<Costs> {
         async move { Ok(sample::costs(range, group_by)) }.boxed()
+    }
+    fn backtest(&self, trial: Trial) -> ReportFuture<BacktestReport> {
+        async move { Ok(sample::backtest(&trial.bundle.hash, trial.range)) }.boxed()
+    }
+    fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
+        async move { Ok(sample::experiments(range)) }.boxed()
     }
     fn filter_values(&self, _: TimeRange) -> ReportFuture<FilterValues> {
         async { Ok(sample::values()) }.boxed()
@@ -132,8 +140,26 @@ impl Instruments for NoInstruments {
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
     }
+    fn budgets(&self) -> Option<BudgetBooks> {
+        Some(sample::budgets())
+    }
+    fn budget_trouble(&self) -> Option<String> {
+        None
+    }
     fn open_providers(&self) -> Vec<String> {
         vec!["local".to_owned()]
+    }
+}
+
+/// Knows no price and no place.
+pub(crate) struct NoMarket;
+
+impl Market for NoMarket {
+    fn cost(&self, _: &str, _: &str, _: &tollgate_interaction::Usage, _: i64) -> Option<tollgate_interaction::Usd> {
+        None
+    }
+    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+        None
     }
 }
 
@@ -223,6 +249,7 @@ pub(crate) async fn console() -> Console {
         access_log: Arc::clone(&readings) as _,
         integrity: Arc::new(MadeUpIntegrity),
         metastore: Arc::clone(&metastore),
+        market: Arc::new(NoMarket),
         prices: Arc::new(MadeUpPrices),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
@@ -284,10 +311,13 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 14] = [
     "/",
     "/interactions",
     "/costs",
+    "/experiments",
+    "/policies",
+    "/budgets",
     "/search",
     "/search?q=leak",
     "/sql",
@@ -310,6 +340,32 @@ async fn every_page_opens_for_an_administrator_with_strict_headers() {
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
     }
+}
+
+#[tokio::test]
+async fn a_bundle_is_tried_or_shown_with_what_is_wrong() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Auditor).await;
+    let page = console.get("/policies", &cookie).await;
+    assert!(page.text.contains("The built-in bundle is active"), "{}", page.text);
+    let csrf = csrf_in(&page.text).to_owned();
+    let form = |bundle: &str, limit: &str| {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("csrf", &csrf).append_pair("bundle", bundle).append_pair("max_denials", limit);
+        form.finish()
+    };
+    let bundle = tollgate_policy::bundle::DEFAULT_YAML;
+    let tried = console.post_form("/policies/simulate", &cookie, form(bundle, "1%")).await;
+    assert_eq!(tried.status, StatusCode::OK, "{}", tried.text);
+    assert!(tried.text.contains("Beyond its limits") && tried.text.contains("max-denials"), "{}", tried.text);
+    let tried = console.post_form("/policies/simulate", &cookie, form(bundle, "50%")).await;
+    assert!(tried.text.contains("Within its limits"), "{}", tried.text);
+    let wrong = console.post_form("/policies/simulate", &cookie, form(&bundle.replace("access:", "acces:"), "")).await;
+    assert!(wrong.text.contains("does not load") && wrong.text.contains("line"), "{}", wrong.text);
+    assert!(wrong.text.contains("acces:"), "what was written stays in the form");
+    let viewer = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/policies", &viewer).await;
+    assert!(!page.text.contains("Try it"), "{}", page.text);
 }
 
 #[tokio::test]
@@ -598,6 +654,25 @@ async fn calls_are_priced_again_for_an_administrator_with_a_reason() {
     }
     let auditor = console.metastore.create_api_token(Role::Auditor).await.unwrap();
     assert_eq!(ask(&auditor, whole).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn budgets_are_told_to_readers_of_facts_with_those_nearest_to_their_limit_first() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Viewer).await;
+    let page = console.get("/budgets", &cookie).await.text;
+    for told in ["team=kyc", "81.20", "denies", "this month (Europe/Berlin)", "at the rate so far", "could not be sent"]
+    {
+        assert!(page.contains(told), "`{told}` is missing");
+    }
+    let answer: serde_json::Value = serde_json::from_str(&console.get("/api/v1/budgets", &cookie).await.text).unwrap();
+    let lines = answer["budgets"].as_array().unwrap();
+    assert_eq!(answer["total"], lines.len());
+    let used: Vec<i64> = lines.iter().filter_map(|line| line["used_basis_points"].as_i64()).collect();
+    assert!(used.len() > 3 && used.is_sorted_by(|one, other| one >= other), "{used:?}");
+    let kyc = lines.iter().find(|line| line["scope"] == "team=kyc" && line["kind"] == "budget").unwrap();
+    assert_eq!((&kyc["spent"], &kyc["limit"], &kyc["state"]), (&"81.20".into(), &"100.00".into(), &"reached".into()));
+    assert_eq!(kyc["forecast"]["method"], "weekdays");
 }
 
 #[tokio::test]

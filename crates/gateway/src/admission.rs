@@ -1,18 +1,21 @@
-//! May this call go ahead: what the team has spent and what the call may cost go to the policy bundle, and its verdict,
+//! May this call go ahead: what was spent and what the call may cost go to the policy bundle, and its verdict,
 //! with the reasons, onto the record. The decision itself is [`tollgate_policy::decide()`]'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_interaction::{Decision, Interaction};
 use tollgate_policy::control::{ControlSnapshot, Principal};
+use tollgate_policy::ledger::Amounts;
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Bundle, Facts, Prefer, Spend, decide};
+use tollgate_policy::{Bundle, Facts, Prefer};
 use tollgate_provider::RequestHead;
 
 use crate::call::Call;
 use crate::dispatch;
 use crate::error::CallError;
 use crate::route::Course;
+use crate::spending::{self, Reserved};
 
 /// Output tokens reserved for a call that sets no limit of its own.
 const ASSUMED_OUTPUT_TOKENS: u64 = 1_000;
@@ -23,8 +26,6 @@ const PRIORITY: &str = "priority";
 pub(crate) struct Admitted {
     pub(crate) prefer: Option<Prefer>,
     pub(crate) signals: Arc<SignalsSnapshot>,
-    /// What the team had spent, as far as known.
-    spend: Option<Spend>,
     /// When it was asked.
     pub(crate) now_us: i64,
 }
@@ -38,7 +39,7 @@ pub(crate) fn facts<'a>(
     admitted: &'a Admitted,
 ) -> Facts<'a> {
     let facts = request_facts(bundle, record, principal, head, admitted.now_us);
-    Facts { spend: admitted.spend, signals_id: &admitted.signals.id, ..facts }
+    Facts { signals_id: &admitted.signals.id, ..facts }
 }
 
 /// What policy is told of a call before anything is looked up.
@@ -71,7 +72,7 @@ pub(crate) fn output_tokens(head: &RequestHead) -> u64 {
 ///
 /// # Errors
 /// [`CallError::Denied`] in the words of the bundle.
-pub(crate) fn admit(
+pub(crate) async fn admit(
     call: &mut Call,
     control: &ControlSnapshot,
     principal: &Arc<Principal>,
@@ -79,25 +80,32 @@ pub(crate) fn admit(
     course: &Course,
 ) -> Result<Admitted, CallError> {
     let now_us = call.now_us();
-    let estimate = dispatch::dearest(course, head.estimated_input_tokens, output_tokens(head));
-    let standing = call.gateway.ledger.reserve(&principal.team, estimate, now_us);
-    call.reserved = Some(estimate);
+    let usd = dispatch::dearest(course, head.estimated_input_tokens, output_tokens(head));
+    let tokens = head.estimated_input_tokens.saturating_add(output_tokens(head));
     call.principal = Some(Arc::clone(principal));
-    let mut admitted = Admitted { prefer: None, signals: standing.signals, spend: standing.spend, now_us };
-    let facts = facts(&control.bundle, &call.record, principal, head, &admitted);
-    let (verdict, data_class) = (decide(&control.bundle, &facts), facts.data_class.map(str::to_owned));
+    let facts = Facts {
+        estimate: Amounts { usd, tokens, calls: 1 },
+        ..request_facts(&control.bundle, &call.record, principal, head, now_us)
+    };
+    let data_class = facts.data_class.map(str::to_owned);
+    let Reserved { verdict, signals, held, readings } =
+        spending::decide_and_reserve(&call.gateway, &control.bundle, &facts).await;
+    call.held = held;
     let record = &mut call.record;
+    (record.budget_readings, record.limit_readings) = readings;
     record.decided_at_us = Some(now_us);
+    record.estimated_output_tokens = Some(output_tokens(head));
+    record.estimated_cost_usd = Some(usd);
     record.data_class = data_class;
     record.decision = verdict.decision;
     record.decision_reasons = verdict.reasons;
     record.policy_bundle_hash = Some(control.bundle.hash.clone());
-    record.signals_id = Some(&admitted.signals.id).filter(|id| !id.is_empty()).cloned();
+    record.signals_id = Some(&signals.id).filter(|id| !id.is_empty()).cloned();
     if verdict.decision == Decision::Deny {
         let message =
             if verdict.hint.is_empty() { verdict.message } else { format!("{}; {}", verdict.message, verdict.hint) };
-        return Err(CallError::Denied { code: verdict.code, message });
+        let retry_after = verdict.retry_after_s.map(Duration::from_secs);
+        return Err(CallError::Denied { code: verdict.code, message, retry_after });
     }
-    admitted.prefer = verdict.prefer;
-    Ok(admitted)
+    Ok(Admitted { prefer: verdict.prefer, signals, now_us })
 }

@@ -10,10 +10,13 @@ use tollgate_provider::observe::StreamError;
 use tollgate_provider::{ErrorShape, dialect, failure};
 
 use crate::call::Call;
+use tollgate_policy::decide::code::RATE_LIMITED;
+
 use crate::error::{CallError, own};
 use crate::media;
 use crate::relay::Body;
 use crate::settle::Settlement;
+use crate::spending::LEDGER_UNAVAILABLE;
 use crate::upstream::AnswerHead;
 
 const INTERACTION_ID: HeaderName = HeaderName::from_static("x-tollgate-interaction-id");
@@ -150,7 +153,7 @@ pub(crate) fn refusal(call: &Call, error: &CallError, body: Bytes, attempts: usi
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds(wait));
     }
-    if matches!(error, CallError::Denied { .. }) {
+    if matches!(error, CallError::Denied { code, .. } if *code != RATE_LIMITED && *code != LEDGER_UNAVAILABLE) {
         // Both official client libraries would otherwise try a 429 again, which a spent budget does not deserve.
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }

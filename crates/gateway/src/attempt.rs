@@ -212,11 +212,10 @@ async fn one(
         return passed_over;
     }
     let Some(worded) = prepare(call, outbound, order, place, progress) else { return passed_over };
-    if let Some(wait) = hedge::delay(order, target).filter(|_| outbound.upgrade.is_none()) {
-        if place + 1 < order.targets.len() {
-            let places = hedge::race(call, outbound, order, (place, worded, wait), progress).await;
-            return places.map_or_else(|places| Tried::Failed { places }, Tried::Answered);
-        }
+    let may_hedge = outbound.upgrade.is_none() && place + 1 < order.targets.len();
+    if let Some(wait) = hedge::delay(order, target).filter(|_| may_hedge) {
+        let places = hedge::race(call, outbound, order, (place, worded, wait), progress).await;
+        return places.map_or_else(|places| Tried::Failed { places }, Tried::Answered);
     }
     let outcome = head_of(call, outbound, target, worded).await;
     match judge(call, order, place, outcome, progress).await {

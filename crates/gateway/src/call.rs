@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tollgate_interaction::schema::SCHEMA_VERSION;
 use tollgate_interaction::{
     Attempt, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload,
-    Source, Usage, UsageSource, Usd,
+    Source, Usage, UsageSource,
 };
 use tollgate_policy::control::Principal;
 use tollgate_policy::route::TimeLimits;
@@ -27,6 +27,7 @@ use crate::patience::Patience;
 use crate::recording::Recording;
 use crate::route::Target;
 use crate::settings::{AckMode, OnDisconnect, Timeouts};
+use crate::spending::Held;
 use crate::upstream::{AnswerHead, ExchangeError, Upstream};
 use crate::{Gateway, clock, media, random, settle, shadow};
 
@@ -81,8 +82,8 @@ pub(crate) struct Call {
     /// Whether an `opened` event with the request is in the log.
     pub(crate) is_opened: bool,
     pub(crate) principal: Option<Arc<Principal>>,
-    /// Held in the spend ledger for the principal's team.
-    pub(crate) reserved: Option<Usd>,
+    /// What is held back for it in the books.
+    pub(crate) held: Option<Held>,
     pub(crate) target: Option<Arc<Target>>,
     pub(crate) upstream: Option<Upstream>,
     /// Whether the present attempt's request has gone out, so that it may be charged for.
@@ -161,7 +162,7 @@ impl Call {
             opening: None,
             is_opened: false,
             principal: None,
-            reserved: None,
+            held: None,
             target: None,
             upstream: None,
             is_sent: false,
@@ -580,9 +581,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         if self.settled {
             // The caller left while the end of the call was on its way to the disk.
-            if let (Some(reserved), Some(principal)) = (self.reserved.take(), &self.principal) {
-                self.gateway.ledger.release(&principal.team, reserved);
-            }
+            self.held = None;
             return;
         }
         self.restore();
@@ -676,5 +675,7 @@ pub(crate) fn blank() -> Interaction {
         limit_readings: Vec::new(),
         target_readings: Vec::new(),
         decided_at_us: None,
+        estimated_output_tokens: None,
+        estimated_cost_usd: None,
     }
 }

@@ -10,6 +10,7 @@ use tollgate_provider::translate::Unsupported;
 use tollgate_provider::websocket::FrameError;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
 
+use crate::spending::LEDGER_UNAVAILABLE;
 use crate::token::TokenError;
 
 /// Code of a call, or of a target, whose provider cannot do what was asked.
@@ -23,7 +24,7 @@ pub(crate) enum CallError {
     #[error("the key is unknown or revoked; ask for a new one (`tollgate key create NAME`)")]
     KeyUnknown,
     #[error("{message}")]
-    Denied { code: &'static str, message: String },
+    Denied { code: &'static str, message: String, retry_after: Option<Duration> },
     #[error("no target of `{model}` may take this call ({why}); {advice}", advice = kind.advice())]
     NotServed { model: String, why: String, kind: NotServed, retry_after: Option<Duration> },
     #[error("the request headers have {bytes} bytes; send at most {limit}")]
@@ -208,8 +209,9 @@ impl CallError {
             CallError::KeyMissing | CallError::KeyUnknown => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
             CallError::Denied { code, .. } => match *code {
                 "key_expired" => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated),
+                LEDGER_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
                 // OpenAI's own status for a spent quota; its clients show the message and retry with backoff.
-                "budget_exceeded" => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
+                "budget_exceeded" | "rate_limited" => (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Throttled),
                 _ => (StatusCode::FORBIDDEN, ErrorKind::Denied),
             },
             CallError::NotServed { kind, .. } => match kind {
@@ -263,10 +265,12 @@ impl CallError {
         self.answer().0
     }
 
-    /// How long the caller had better wait, where a provider has said so.
+    /// How long the caller had better wait, where a provider or a limit says so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            CallError::UpstreamStatus { retry_after, .. } | CallError::NotServed { retry_after, .. } => *retry_after,
+            CallError::UpstreamStatus { retry_after, .. }
+            | CallError::Denied { retry_after, .. }
+            | CallError::NotServed { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -386,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_refusal_by_policy_is_a_denied_call_and_a_broken_upstream_a_failed_one() {
-        let denied = CallError::Denied { code: "budget_exceeded", message: "spent".into() };
+        let denied = CallError::Denied { code: "budget_exceeded", message: "spent".into(), retry_after: None };
         assert_eq!((denied.outcome(), denied.status()), (Outcome::Denied, StatusCode::TOO_MANY_REQUESTS));
         let broken = CallError::UpstreamReset { provider: "up".into() };
         assert_eq!((broken.outcome(), broken.code()), (Outcome::Failed, "upstream_reset"));

@@ -69,7 +69,7 @@ async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming) -> Result<S
     let principal = auth::principal(&gateway.control.load(), intake.key)?;
     if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= now_us) {
         let message = "the key has expired; ask for a new one".to_owned();
-        return Err(CallError::Denied { code: KEY_EXPIRED, message });
+        return Err(CallError::Denied { code: KEY_EXPIRED, message, retry_after: None });
     }
     let wait = gateway.settings.timeouts.request_body;
     let patience = Patience::since(Instant::now(), wait);

@@ -11,11 +11,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::Outcome;
+use tollgate_policy::Bundle;
 use tollgate_policy::bundle::BundleError;
 use tollgate_policy::control::ControlSnapshot;
+use tollgate_policy::ledger::{Account, Reading, Tally};
 use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
-use tollgate_policy::{Bundle, Spend};
 use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
 
@@ -26,7 +27,8 @@ use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
 use crate::route::{Prices, RouteError, RouteTable};
-use crate::settings::GatewaySettings;
+use crate::settings::{GatewaySettings, OnLedgerDown};
+use crate::shared::SharedLedger;
 use crate::signals::SpendLedger;
 
 /// The proxy.
@@ -37,6 +39,8 @@ pub struct Gateway {
     pub(crate) control: Arc<ArcSwap<ControlSnapshot>>,
     pub(crate) prices: Prices,
     pub(crate) ledger: SpendLedger,
+    /// What other processes have spent too, if they share a ledger.
+    pub(crate) shared: Option<Arc<SharedLedger>>,
     pub(crate) routes: RouteTable,
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
@@ -108,7 +112,10 @@ impl Gateway {
         if !routes.has_providers() {
             tracing::warn!("no provider is configured; every call will be refused");
         }
+        let shared = settings.ledger.as_ref().map(|ledger| SharedLedger::start(ledger, &settings.log_position));
+        let shared = shared.transpose().map_err(|source| RouteError::Ledger { source })?;
         Ok(Arc::new(Gateway {
+            shared,
             appender,
             control,
             prices,
@@ -136,7 +143,12 @@ impl Gateway {
         shutdown: CancellationToken,
         drain_timeout: Duration,
     ) -> Result<(), ServeError> {
-        listener::serve(self, listener, shutdown, drain_timeout).await
+        let shared = self.shared.clone();
+        let served = listener::serve(self, listener, shutdown, drain_timeout).await;
+        if let Some(shared) = shared {
+            shared.stop().await;
+        }
+        served
     }
 
     /// Whether the gateway is past its start and not stopping yet.
@@ -212,10 +224,32 @@ impl Gateway {
         models::look(self, clock::now_us())
     }
 
-    /// What `team` has spent this month as the next call of it would be judged: the signals snapshot, what was settled
-    /// here since, and the reservations of calls in flight. `None` if no snapshot was ever taken.
+    /// What the books say of an account of the active bundle, as the next call would be judged by it: the reading of the
+    /// log, what was settled here since, and the reservations of calls in flight.
     #[must_use]
-    pub fn spend(&self, team: &str) -> Option<Spend> {
-        self.ledger.standing(team, clock::now_us()).spend
+    pub fn reading(&self, tally: &Tally, scope: &str) -> Reading {
+        self.ledger.reading_of(&self.control.load().bundle, tally, scope, clock::now_us())
+    }
+
+    /// Why the shared ledger cannot be reached, and what calls do meanwhile; `None` while it can, or if there is none.
+    #[must_use]
+    pub fn ledger_trouble(&self) -> Option<(String, OnLedgerDown)> {
+        let shared = self.shared.as_ref()?;
+        Some((shared.trouble()?, shared.on_down()))
+    }
+
+    /// The bundle that decides at the moment.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.control.load().bundle)
+    }
+
+    /// The accounts of the active bundle's budgets and limits that are in use, each with what the books say.
+    #[must_use]
+    pub fn readings(&self) -> Vec<(Account, Reading)> {
+        let bundle = self.bundle();
+        let accounts = self.ledger.accounts(&bundle);
+        let readings = self.ledger.read(&bundle, &accounts, clock::now_us()).readings;
+        accounts.into_iter().zip(readings).collect()
     }
 }

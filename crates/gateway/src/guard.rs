@@ -137,7 +137,7 @@ fn refusal(call: &mut Call, session: &Session) -> Option<CallError> {
     let reason = Reason { rule: rule.id.clone(), effect: "deny".to_owned(), detail: message.clone() };
     call.record.decision_reasons.push(reason);
     let message = format!("{message}; ask whoever maintains the gateway's policy");
-    Some(CallError::Denied { code: GUARDRAIL_BLOCKED, message })
+    Some(CallError::Denied { code: GUARDRAIL_BLOCKED, message, retry_after: None })
 }
 
 fn sentence(phase: GuardPhase, rule: &str, why: Option<&GuardVerdict>) -> String {
@@ -156,5 +156,5 @@ fn failed(call: &mut Call, failure: GuardFailure) -> CallError {
     let GuardFailure { rule, message } = failure;
     call.record.decision_reasons.push(Reason { rule, effect: "deny".to_owned(), detail: message.clone() });
     let message = format!("{message}; ask whoever maintains the gateway's policy to correct it");
-    CallError::Denied { code: POLICY_ERROR, message }
+    CallError::Denied { code: POLICY_ERROR, message, retry_after: None }
 }

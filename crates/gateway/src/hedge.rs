@@ -34,11 +34,6 @@ struct Runner<'a> {
     running: Running<'a>,
 }
 
-enum Event {
-    Ended(usize, Result<(Upstream, AnswerHead), CallError>),
-    Due,
-}
-
 /// After what time without an answer of `target` another is asked; `None` if none is.
 pub(crate) fn delay(order: &Order<'_>, target: &Target) -> Option<Duration> {
     match order.hedge?.after {
@@ -68,16 +63,17 @@ pub(super) async fn race(
     let mut due = Box::pin(tokio::time::sleep(wait));
     loop {
         let may_start = hedges_left > 0 && next < order.targets.len() && progress.attempts_left > 0;
+        // Which runner has ended and how; `None` when it is time for another.
         let event = poll_fn(|cx| {
             for (at, runner) in runners.iter_mut().enumerate() {
                 if let Poll::Ready(outcome) = runner.running.as_mut().poll(cx) {
-                    return Poll::Ready(Event::Ended(at, outcome));
+                    return Poll::Ready(Some((at, outcome)));
                 }
             }
-            if may_start { due.as_mut().poll(cx).map(|()| Event::Due) } else { Poll::Pending }
+            if may_start { due.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
         });
         match event.await {
-            Event::Due => {
+            None => {
                 hedges_left -= 1;
                 if let Some(worded) = attempt::prepare(call, outbound, order, next, progress) {
                     runners.push(start(call, outbound, order, next, worded));
@@ -85,7 +81,7 @@ pub(super) async fn race(
                 next += 1;
                 due.as_mut().reset(tokio::time::Instant::now() + wait);
             }
-            Event::Ended(at, outcome) => {
+            Some((at, outcome)) => {
                 let Runner { place: ended, aside, permit, running } = runners.swap_remove(at);
                 drop(running);
                 call.take_up(aside);

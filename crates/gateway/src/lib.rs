@@ -37,8 +37,10 @@ mod sandbox;
 pub mod settings;
 mod settle;
 mod shadow;
+mod shared;
 mod signals;
 mod socket;
+mod spending;
 mod stages;
 mod token;
 mod trust;
@@ -50,9 +52,10 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Breaker, Credentials, GatewaySettings, Limits, ModelRoute, OnDisconnect, ProviderKind, ProviderSettings,
-    Secret, Strategy, Timeouts, TokenSource,
+    AckMode, Breaker, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
+    ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
 };
+pub use shared::ServerError;
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
 pub use trust::{TrustError, check_authorities};

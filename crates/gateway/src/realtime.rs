@@ -79,7 +79,7 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     }
     let headers = handshake(parts, &protocols)?;
     let course = dispatch::course(call, &control, &principal, &head, &[], intake.provider)?;
-    let admitted = admission::admit(call, &control, &principal, &head, &course)?;
+    let admitted = admission::admit(call, &control, &principal, &head, &course).await?;
     guard::conversation(call, &control.bundle, &principal, &head, &course)?;
     let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
     call.open().await?;

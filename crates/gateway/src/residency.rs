@@ -51,5 +51,5 @@ pub(crate) fn refuse(call: &mut Call, excluded: &[(String, Exclusion)]) -> CallE
          the gateway's policy",
         first.unwrap_or_default()
     );
-    CallError::Denied { code: NO_ELIGIBLE_TARGET, message }
+    CallError::Denied { code: NO_ELIGIBLE_TARGET, message, retry_after: None }
 }

@@ -320,6 +320,39 @@ impl Default for Timeouts {
     }
 }
 
+/// A ledger that several processes share.
+#[derive(Clone, Debug)]
+pub struct LedgerSettings {
+    /// URL of a Redis or Valkey server: `redis://[user:password@]host[:port][/database]`.
+    pub url: Secret,
+    /// What calls do while it does not answer.
+    pub on_down: OnLedgerDown,
+    /// Beginning of all names on the server: processes with the same one share their budgets.
+    pub prefix: String,
+}
+
+/// What becomes of calls that budgets or limits are about while the shared ledger does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLedgerDown {
+    /// They are denied.
+    #[default]
+    Deny,
+    /// They go by what the log and this process know: each process keeps every limit for itself.
+    Local,
+}
+
+impl OnLedgerDown {
+    /// As the configuration writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnLedgerDown::Deny => "deny",
+            OnLedgerDown::Local => "local",
+        }
+    }
+}
+
 /// Everything the gateway is told when it starts.
 #[derive(Clone, Debug, Default)]
 pub struct GatewaySettings {
@@ -345,4 +378,6 @@ pub struct GatewaySettings {
     pub when_all_rest: WhenAllRest,
     /// The write-ahead log's position name, `writer/epoch`, as it stands in the watermarks of a signals snapshot.
     pub log_position: String,
+    /// The ledger that it shares with others; `None` if it keeps its own.
+    pub ledger: Option<LedgerSettings>,
 }

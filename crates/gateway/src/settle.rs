@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tollgate_interaction::{
     CostSource, Decision, Event, Interaction, Operation, Outcome, Payload, Settled, Usage, UsageSource, Usd,
 };
+use tollgate_policy::ledger::Posting;
 use tollgate_provider::price::{self, Beside};
 use tollgate_provider::tokens::{self, Estimate, Vocabulary};
 use tollgate_provider::{Observation, failure};
@@ -63,9 +64,6 @@ pub(crate) struct Settlement {
 /// A settled event on its way to the log.
 pub(crate) struct Closing {
     event: Event,
-    team: String,
-    reserved: Option<Usd>,
-    started_at_us: i64,
     pub(crate) settlement: Settlement,
 }
 
@@ -134,28 +132,22 @@ fn close(call: &mut Call, mut ending: Ending) -> Closing {
         call.gateway.counters.unpriced.fetch_add(1, Ordering::Relaxed);
     }
     let settlement = Settlement { cost: record.cost_usd, attempts: record.attempts.len() };
-    let (team, started_at_us) = (record.team.clone(), record.started_at_us);
     let request = (!call.is_opened).then(|| std::mem::take(&mut call.request));
     let salt = random::salt();
     let event = Event::Settled(Box::new(Settled { interaction: record, request, response: ending.response, salt }));
-    Closing { event, team, reserved: call.reserved, started_at_us, settlement }
+    Closing { event, settlement }
 }
 
 fn call_end(record: &Interaction, ended_in_us: u64) -> i64 {
     record.started_at_us.saturating_add(i64::try_from(ended_in_us).unwrap_or(i64::MAX))
 }
 
-/// Enters the cost into the spend ledger.
+/// Enters what the call used up into the books.
 fn closed(call: &mut Call, closing: &Closing, appended: &Result<u64, AppendError>) {
-    call.reserved = None;
-    let Some(reserved) = closing.reserved else { return };
-    let ledger = &call.gateway.ledger;
-    match (closing.settlement.cost, appended) {
-        (Some(cost), Ok(seq)) => ledger.settle(&closing.team, reserved, *seq, closing.started_at_us, cost),
-        // No snapshot will ever hold this row, but the money is spent.
-        (Some(cost), Err(_)) => ledger.settle(&closing.team, reserved, u64::MAX, closing.started_at_us, cost),
-        (None, _) => ledger.release(&closing.team, reserved),
-    }
+    let (Some(held), Event::Settled(settled)) = (call.held.take(), &closing.event) else { return };
+    // Where the log took no row, no reading of it will ever hold the call, but the money is spent.
+    let seq = appended.as_ref().map_or(u64::MAX, |seq| *seq);
+    held.settle(seq, &Posting::of(&settled.interaction));
 }
 
 fn accept(closing: &Closing, appended: Result<u64, AppendError>) -> Result<Settlement, CallError> {

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::spending;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use tokio::sync::OwnedSemaphorePermit;
 use tollgate_interaction::{Interaction, Operation, Outcome, Payload, Reason, Usd};
 use tollgate_policy::control::Principal;
+use tollgate_policy::ledger::Amounts;
 use tollgate_policy::route::Retries;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_provider::RequestHead;
@@ -107,8 +109,8 @@ pub(crate) fn send(gateway: &Arc<Gateway>, mut order: Box<Order>, original: &Int
     call.request.body = guard::without_secrets(&mut call, &order.body, "request");
     call.guard = order.guard.take();
     call.principal = Some(Arc::clone(&order.principal));
-    gateway.ledger.reserve(&original.team, order.estimate, call.now_us());
-    call.reserved = Some(order.estimate);
+    let estimate = Amounts { usd: order.estimate, ..Amounts::ZERO };
+    call.held = Some(spending::hold(gateway, &call.record, estimate, call.now_us()));
     gateway.tasks.spawn(run(call, order, permit));
 }
 

@@ -84,7 +84,7 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
         true => (course?, head, body),
         false => (course?, dialect::parse(endpoint, content_type, &guarded).map_err(CallError::Request)?, guarded),
     };
-    let admitted = admission::admit(call, &control, &principal, &head, &course)?;
+    let admitted = admission::admit(call, &control, &principal, &head, &course).await?;
     let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
     guard::consult(call).await?;
     call.open().await?;
@@ -296,7 +296,7 @@ async fn list_models(call: &mut Call, name: &str, parts: &Parts) -> Result<Reply
     call.describe(&mut intake);
     if principal.expires_at_us.is_some_and(|expires_at_us| expires_at_us <= call.now_us()) {
         let message = "the key has expired; ask for a new one".to_owned();
-        return Err(CallError::Denied { code: KEY_EXPIRED, message });
+        return Err(CallError::Denied { code: KEY_EXPIRED, message, retry_after: None });
     }
     let body = crate::endpoint::models(&gateway, call.dialect, name)?;
     let ending = Ending {

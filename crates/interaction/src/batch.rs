@@ -792,7 +792,7 @@ mod tests {
         for (row, expected) in [
             (of_version_2, "72e72fcee317e90f0a4593482c1154bddc06052b61d3b0e000418e94de6a0256"),
             (of_version_3, "2d9caa61e83f7aecd6e249e6a40154e5cc8c5773a2f12510042bda6d77e5487f"),
-            (governed::tests::row(1), "a43b0c0f67e8e046494b58cea1bfa29dc325759ab9b2eb8914cde90d9a41ed10"),
+            (governed::tests::row(1), "242e0a6479ac03b6b016c06fe9a44fa5ecf1d4bd72eb83c97d07ce27b2e5c702"),
         ] {
             assert_eq!(hex(commitments(&[row], RECORD_COMMITMENT).value(0)), expected);
         }

@@ -37,11 +37,11 @@ pub struct GuardVerdict {
     pub detail: Option<String>,
 }
 
-/// What a budget stood at when it was asked, this call not included.
+/// What a budget or a limit in US dollars stood at when it was asked, this call not included.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, serde::Serialize, serde::Deserialize)]
 #[cbor(map)]
 pub struct BudgetReading {
-    /// Id of the budget in the policy bundle.
+    /// Id of the budget or limit in the policy bundle.
     #[n(0)]
     pub budget: String,
     /// Whose share of it: `team=kyc`, or what else the budget is kept by.
@@ -58,19 +58,25 @@ pub struct BudgetReading {
     pub age_s: Option<u64>,
 }
 
-/// What a limit on calls, tokens, cost or concurrency stood at when it was asked, this call not included.
+/// What a limit or a budget in another unit than US dollars stood at when it was asked, this call not included.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, serde::Serialize, serde::Deserialize)]
 #[cbor(map)]
 pub struct LimitReading {
-    /// Id of the limit in the policy bundle.
+    /// Id of the limit or budget in the policy bundle.
     #[n(0)]
     pub limit: String,
     /// Whose share of it, as in [`BudgetReading::scope`].
     #[n(1)]
     pub scope: String,
-    /// Used in its window, in the limit's own unit: calls, tokens, calls in flight, 10⁻⁶ dollars.
+    /// In what it is counted: `tokens`, `calls`, `concurrency`.
     #[n(2)]
+    pub unit: String,
+    /// Used in its window, calls in flight included.
+    #[n(3)]
     pub used: u64,
+    /// Age of the log's figures underneath, in seconds; `None` if the log had not been counted.
+    #[n(4)]
+    pub age_s: Option<u64>,
 }
 
 /// What a target stood at when a route had to choose.
@@ -83,16 +89,25 @@ pub struct TargetReading {
     /// Model at that provider.
     #[n(1)]
     pub model: String,
-    /// State of its circuit breaker, such as `closed`, `open`, `half_open`.
+    /// Whether it was left alone for a while: `ready`, `failing`, `resting`.
     #[n(2)]
     pub health: String,
-    /// Expected latency under its present load, if the route went by it. Microseconds.
+    /// Its weight in the route.
     #[n(3)]
-    pub load_us: Option<u64>,
-    /// What the call would cost there by the catalogue in force, if the route went by it.
+    pub weight: u32,
+    /// Whether it only stood by for the targets of an arm.
     #[n(4)]
-    pub estimate_usd: Option<Usd>,
-    /// Lower confidence bound of its quality, if the route went by it.
+    pub stands_by: bool,
+    /// Measured latency times one more than the calls in flight, if it was known. Microseconds.
     #[n(5)]
+    pub load_us: Option<u64>,
+    /// Median latency in the log, if it was known.
+    #[n(6)]
+    pub p50_ms: Option<u64>,
+    /// What the call was likely to cost there by the catalogue in force, if the price was known.
+    #[n(7)]
+    pub estimate_usd: Option<Usd>,
+    /// Lower confidence bound of its quality, if it was known.
+    #[n(8)]
     pub quality_lower: Option<Share>,
 }

@@ -222,6 +222,12 @@ pub struct Interaction {
     /// When policy was asked. Microseconds since 1970, UTC; `None` if it never was.
     #[n(65)]
     pub decided_at_us: Option<i64>,
+    /// Tokens that the answer was taken to have at most, when the call was admitted.
+    #[n(66)]
+    pub estimated_output_tokens: Option<u64>,
+    /// What the call was taken to cost at most, and what budgets held back for it.
+    #[n(67)]
+    pub estimated_cost_usd: Option<Usd>,
 }
 
 impl Interaction {
@@ -326,6 +332,8 @@ pub(crate) mod tests {
             limit_readings: Vec::new(),
             target_readings: Vec::new(),
             decided_at_us: None,
+            estimated_output_tokens: None,
+            estimated_cost_usd: None,
         }
     }
 

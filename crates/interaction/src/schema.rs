@@ -306,7 +306,9 @@ pub(crate) fn limit_reading_fields() -> Fields {
     Fields::from(vec![
         Field::new("limit", DataType::Utf8, false),
         Field::new("scope", DataType::Utf8, false),
+        Field::new("unit", DataType::Utf8, false),
         Field::new("used", DataType::Int64, false),
+        Field::new("age_s", DataType::Int64, true),
     ])
 }
 
@@ -315,7 +317,10 @@ pub(crate) fn target_reading_fields() -> Fields {
         Field::new("provider", DataType::Utf8, false),
         Field::new("model", DataType::Utf8, false),
         Field::new("health", DataType::Utf8, false),
+        Field::new("weight", DataType::Int64, false),
+        Field::new("stands_by", DataType::Boolean, false),
         Field::new("load_us", DataType::Int64, true),
+        Field::new("p50_ms", DataType::Int64, true),
         Field::new("estimate_usd", dollars(), true),
         Field::new("quality_lower", shares(), true),
     ])

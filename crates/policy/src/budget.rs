@@ -1,175 +1,168 @@
-//! Budgets: what a team may spend in a calendar month (UTC), in steps. This module counts nothing: the spend comes with
-//! the facts, and when it is unknown or old the budget says what that means.
+//! Budgets: what a scope may spend in a window, in steps. This module counts nothing: what was spent comes with the facts,
+//! and when it is unknown or old the budget says what that means. Every budget that is about a call applies; the first
+//! that denies is the answer, and of preferences that of the budget nearest to its end holds.
 
-use chrono::{DateTime, Months};
-use tollgate_interaction::Usd;
-
-use crate::bundle::{Budget, Bundle, StepAction, Uncertain};
-use crate::condition::{Conditions, Scope};
+use crate::allowance::{Allowance, Certainty, Kind, Standing, threshold};
+use crate::bundle::{Bundle, Step, Uncertain, Wall};
+use crate::condition::Scope;
 use crate::decide::{Denial, Prefer, Verdict, code};
 use crate::facts::Facts;
-use crate::signals;
+use crate::ledger::{Cap, Unit};
 use crate::variable::BudgetFacts;
+use tollgate_interaction::Usd;
 
-/// One whole share of a limit, see the steps of [`crate::bundle::Budget`].
-const WHOLE: Usd = Usd::from_dollars(1);
-
-/// How sure the spend is.
-enum Certainty {
-    Certain,
-    Stale { age_s: u64 },
-    Missing,
+/// What the budgets together want of routing.
+#[derive(Default)]
+struct Wanted {
+    prefer: Option<Prefer>,
+    /// How much of its budget was used by whoever wants that, in parts per ten thousand.
+    used: i64,
 }
 
-/// Applies the budgets that cover the caller's team: preferences go into the verdict, a refusal is returned.
-pub(crate) fn apply(bundle: &Bundle, facts: &Facts<'_>, verdict: &mut Verdict) -> Option<Denial> {
-    if bundle.budgets.is_empty() {
-        return None;
+/// Applies the budgets that are about the call: preferences and caps go into the verdict, refusals are returned, the
+/// first of them first.
+pub(crate) fn apply(
+    bundle: &Bundle,
+    facts: &Facts<'_>,
+    standings: &[Standing<'_>],
+    verdict: &mut Verdict,
+) -> Vec<Denial> {
+    let mut wanted = Wanted::default();
+    let mut denials = Vec::new();
+    for standing in standings {
+        if let Kind::Budget(steps) = &standing.allowance.kind {
+            denials.extend(apply_one(standing, steps, bundle, facts, verdict, &mut wanted));
+        }
     }
-    let team = facts.principal.team.as_str();
-    let has_its_own = bundle.budgets.iter().any(|budget| budget.team.as_deref() == Some(team));
-    for budget in &bundle.budgets {
-        let covers = match &budget.team {
-            Some(named) => named == team,
-            None => !has_its_own,
-        };
-        if !covers {
+    verdict.prefer = wanted.prefer;
+    denials
+}
+
+fn apply_one(
+    standing: &Standing<'_>,
+    steps: &[Step],
+    bundle: &Bundle,
+    facts: &Facts<'_>,
+    verdict: &mut Verdict,
+    wanted: &mut Wanted,
+) -> Option<Denial> {
+    let Allowance { id, limit, .. } = standing.allowance;
+    let uncertain = uncertain(standing);
+    if let Some(response) = uncertain {
+        verdict.explain(id, response.effect(), uncertainty(standing, response));
+    }
+    let share = Usd::new(*limit).basis_points_used(Usd::new(standing.used())).unwrap_or(i64::MAX);
+    for step in steps {
+        let ceiling = threshold(step.at, *limit);
+        let reached = standing.used() >= ceiling && standing.certainty != Certainty::Missing;
+        let assumed = matches!(uncertain, Some(Uncertain::Conservative | Uncertain::Deny));
+        if reached || assumed {
+            let changes = prefer(step, share, verdict, wanted);
+            if reached && let Some(changes) = changes {
+                verdict.explain(id, "prefer", format!("{}; {changes}", standing.figures(facts.signals_id)));
+            }
+        }
+        let Some(wall) = &step.wall else { continue };
+        if !reached && uncertain != Some(Uncertain::Deny) {
+            if standing.certainty != Certainty::Missing {
+                let (account, unit) = (standing.place, standing.allowance.unit);
+                verdict.caps.push(Cap { account, unit, ceiling, fits: false });
+            }
             continue;
         }
-        if let Some(denial) = apply_one(budget, bundle, facts, verdict) {
-            return Some(denial);
+        let Wall::Unless(conditions) = wall else {
+            return Some(denial(standing, facts, wall, reached));
+        };
+        let (spent, limit) = (Usd::new(standing.used_in_trillionths()), Usd::new(standing.limit_in_trillionths()));
+        let known = BudgetFacts { spent, limit, certain: uncertain.is_none() };
+        match conditions.hold(&Scope::of_budget(bundle, facts, known)) {
+            Err(error) => return Some(Denial::of_error(id, &error)),
+            Ok(true) => {
+                let basis =
+                    if reached { standing.figures(facts.signals_id) } else { "the spend is uncertain".to_owned() };
+                verdict.explain(id, "allow", format!("{basis}; the call may go ahead because {conditions} holds"));
+            }
+            Ok(false) => return Some(denial(standing, facts, wall, reached)),
         }
     }
     None
 }
 
-/// The spend of the month, and how sure it is.
-fn spend(budget: &Budget, facts: &Facts<'_>) -> (Usd, Certainty) {
-    match facts.spend {
-        None => (Usd::ZERO, Certainty::Missing),
-        Some(spend) if spend.age_s > budget.max_snapshot_age_s => {
-            (spend.month_to_date, Certainty::Stale { age_s: spend.age_s })
-        }
-        Some(spend) => (spend.month_to_date, Certainty::Certain),
-    }
-}
-
-fn apply_one(budget: &Budget, bundle: &Bundle, facts: &Facts<'_>, verdict: &mut Verdict) -> Option<Denial> {
-    let (spent, certainty) = spend(budget, facts);
-    let uncertain = match certainty {
+/// What an allowance does about a reading that is old or missing; `None` for one that is certain.
+pub(crate) fn uncertain(standing: &Standing<'_>) -> Option<Uncertain> {
+    match standing.certainty {
         Certainty::Certain => None,
-        Certainty::Stale { .. } => Some(budget.on_stale),
-        Certainty::Missing => Some(budget.on_missing),
-    };
-    if let Some(response) = uncertain {
-        verdict.explain(&budget.id, response.effect(), uncertainty(budget, facts, &certainty, response));
+        Certainty::Stale { .. } => Some(standing.allowance.on_stale),
+        Certainty::Missing => Some(standing.allowance.on_missing),
     }
-    for step in &budget.steps {
-        let reached = is_reached(step.at, spent, budget.limit) && !matches!(certainty, Certainty::Missing);
-        match &step.action {
-            StepAction::Prefer(prefer) => {
-                let assumed = matches!(uncertain, Some(Uncertain::Conservative | Uncertain::Deny));
-                if reached {
-                    verdict.explain(
-                        &budget.id,
-                        "prefer",
-                        format!("{}; {}", figures(budget, facts, spent), prefer.phrase()),
-                    );
-                }
-                if reached || assumed {
-                    verdict.prefer = Some(prefer.clone());
-                }
-            }
-            StepAction::DenyUnless(conditions) => {
-                let assumed = uncertain == Some(Uncertain::Deny);
-                if !reached && !assumed {
-                    continue;
-                }
-                let known = BudgetFacts { spent, limit: budget.limit, certain: uncertain.is_none() };
-                match conditions.hold(&Scope::of_budget(bundle, facts, known)) {
-                    Err(error) => return Some(Denial::of_error(&budget.id, &error)),
-                    Ok(true) => {
-                        verdict.explain(&budget.id, "allow", exempted(budget, facts, spent, conditions, reached))
-                    }
-                    Ok(false) if reached => return Some(exceeded(budget, facts, spent, conditions)),
-                    Ok(false) => return Some(unknown_spend(budget, facts, &certainty)),
-                }
-            }
+}
+
+/// Enters what a step wants of routing, and words it.
+fn prefer(step: &Step, share: i64, verdict: &mut Verdict, wanted: &mut Wanted) -> Option<String> {
+    let mut changes = Vec::new();
+    if let Some(prefer) = &step.prefer {
+        if wanted.prefer.is_none() || share >= wanted.used {
+            *wanted = Wanted { prefer: Some(prefer.clone()), used: share };
         }
+        changes.push(prefer.phrase());
     }
-    None
+    if let Some(floor) = step.min_quality {
+        verdict.min_quality = verdict.min_quality.max(Some(floor));
+        changes.push(format!("with a quality of at least {}", floor));
+    }
+    (!changes.is_empty()).then(|| changes.join(", "))
 }
 
-/// Exactly at the threshold counts as over it. Both sides are whole numbers: nothing is rounded.
-fn is_reached(at: Usd, spent: Usd, limit: Usd) -> bool {
-    spent.get().saturating_mul(WHOLE.get()) >= at.get().saturating_mul(limit.get())
+fn denial(standing: &Standing<'_>, facts: &Facts<'_>, wall: &Wall, reached: bool) -> Denial {
+    if reached { exceeded(standing, facts, wall) } else { unknown_spend(standing) }
 }
 
-/// "team `kyc` has spent 81.20 of 100.00 USD this month (81 %), as of signals sig-…".
-fn figures(budget: &Budget, facts: &Facts<'_>, spent: Usd) -> String {
-    let team = &facts.principal.team;
-    let share = budget.limit.basis_points_used(spent).map(|points| format!(" ({} %)", points / 100));
-    let source = match facts.signals_id {
-        "" => String::new(),
-        id => format!(", as of signals {id}"),
+fn exceeded(standing: &Standing<'_>, facts: &Facts<'_>, wall: &Wall) -> Denial {
+    let (id, figures) = (&standing.allowance.id, standing.figures(facts.signals_id));
+    let (message, detail) = match wall {
+        Wall::Unless(conditions) => (String::new(), format!("{figures}; budget `{id}` then allows only {conditions}")),
+        Wall::Always { message } => (message.clone(), format!("{figures}; budget `{id}` then denies")),
     };
-    let (spent, limit) = (readable(spent, budget.limit), readable(budget.limit, budget.limit));
-    format!("team `{team}` has spent {spent} of {limit} USD this month{}{source}", share.unwrap_or_default())
-}
-
-/// Whole cents, rounded down; every place of budgets so small that cents would say nothing.
-fn readable(amount: Usd, limit: Usd) -> String {
-    const CENT: i128 = 10_000_000_000;
-    if limit < WHOLE {
-        return amount.to_string();
-    }
-    Usd::new(amount.get().div_euclid(CENT) * CENT).to_string()
-}
-
-fn exempted(budget: &Budget, facts: &Facts<'_>, spent: Usd, conditions: &Conditions, reached: bool) -> String {
-    let basis = if reached { figures(budget, facts, spent) } else { "the spend is uncertain".to_owned() };
-    format!("{basis}; the call may go ahead because {conditions} holds")
-}
-
-fn exceeded(budget: &Budget, facts: &Facts<'_>, spent: Usd, conditions: &Conditions) -> Denial {
-    let detail = format!("{}; budget `{}` then allows only {conditions}", figures(budget, facts, spent), budget.id);
-    let (spent, limit) = (readable(spent, budget.limit), readable(budget.limit, budget.limit));
-    let team = &facts.principal.team;
+    let said = if message.is_empty() { String::new() } else { format!(": {message}") };
+    let wait = match standing.tally.window {
+        crate::window::Window::Rolling { .. } => format!("wait until {}", standing.next_text(facts.now_us)),
+        _ => format!("wait for {}", standing.next_text(facts.now_us)),
+    };
     Denial {
-        rule: budget.id.clone(),
+        rule: id.clone(),
         code: code::BUDGET_EXCEEDED,
-        message: format!("team `{team}` has spent {spent} of its {limit} USD for this month (budget `{}`)", budget.id),
-        hint: format!("wait for {} (UTC) or ask for a larger budget", next_month(facts.now_us)),
+        message: format!("{} (budget `{id}`){said}", standing.refusal()),
+        hint: format!("{wait} or ask for a larger budget"),
         detail,
+        retry_after_s: Some(standing.retry_after_s(facts.now_us)),
     }
 }
 
-fn unknown_spend(budget: &Budget, facts: &Facts<'_>, certainty: &Certainty) -> Denial {
-    let team = &facts.principal.team;
-    let what = match certainty {
-        Certainty::Stale { age_s } => format!("the spend of team `{team}` was last known {age_s} s ago"),
-        _ => format!("the spend of team `{team}` is not known"),
+pub(crate) fn unknown_spend(standing: &Standing<'_>) -> Denial {
+    let id = &standing.allowance.id;
+    let kind = if matches!(standing.allowance.kind, Kind::Budget(_)) { "budget" } else { "limit" };
+    let what = match standing.certainty {
+        Certainty::Stale { age_s } => format!("{} was last known {age_s} s ago", standing.what()),
+        _ => format!("{} is not known", standing.what()),
     };
     Denial {
-        rule: budget.id.clone(),
+        rule: id.clone(),
         code: code::SPEND_UNKNOWN,
-        message: format!("{what}, and budget `{}` denies calls until it is", budget.id),
-        detail: format!("{what}, and budget `{}` denies in that case", budget.id),
+        message: format!("{what}, and {kind} `{id}` denies calls until it is"),
+        detail: format!("{what}, and {kind} `{id}` denies in that case"),
         hint: "try again in a minute; if it lasts, tell whoever runs the gateway".to_owned(),
+        retry_after_s: None,
     }
 }
 
-fn uncertainty(budget: &Budget, facts: &Facts<'_>, certainty: &Certainty, response: Uncertain) -> String {
-    let team = &facts.principal.team;
-    let what = match certainty {
+pub(crate) fn uncertainty(standing: &Standing<'_>, response: Uncertain) -> String {
+    let Allowance { id, max_snapshot_age_s, .. } = standing.allowance;
+    let what = match standing.certainty {
         Certainty::Stale { age_s } => {
-            let limit_s = budget.max_snapshot_age_s;
-            format!(
-                "the spend of team `{team}` is {age_s} s old, over the {limit_s} s that budget `{}` accepts",
-                budget.id
-            )
+            let accepts = format!("over the {max_snapshot_age_s} s that budget `{id}` accepts");
+            format!("{} is {age_s} s old, {accepts}", standing.what())
         }
-        _ => format!("the spend of team `{team}` is not known"),
+        _ => format!("{} is not known", standing.what()),
     };
     let consequence = match response {
         Uncertain::Allow => "going by the last known figure",
@@ -177,6 +170,21 @@ fn uncertainty(budget: &Budget, facts: &Facts<'_>, certainty: &Certainty, respon
         Uncertain::Deny => "acting as if the budget were used up",
     };
     format!("{what}; {consequence}")
+}
+
+impl Standing<'_> {
+    /// What conditions see of any unit: one token or call is a whole dollar.
+    fn used_in_trillionths(&self) -> i128 {
+        in_trillionths(self.allowance.unit, self.used())
+    }
+
+    fn limit_in_trillionths(&self) -> i128 {
+        in_trillionths(self.allowance.unit, self.allowance.limit)
+    }
+}
+
+fn in_trillionths(unit: Unit, amount: i128) -> i128 {
+    if unit == Unit::Usd { amount } else { amount.saturating_mul(Usd::from_dollars(1).get()) }
 }
 
 impl Uncertain {
@@ -196,11 +204,4 @@ impl Prefer {
             Prefer::Tag(tag) => format!("preferring targets tagged `{tag}`"),
         }
     }
-}
-
-/// The first of the next month, as `2026-12-01`.
-fn next_month(now_us: i64) -> String {
-    let first = DateTime::from_timestamp_micros(signals::month_start_us(now_us)).unwrap_or_default();
-    let next = first.date_naive().checked_add_months(Months::new(1)).unwrap_or_default();
-    next.format("%Y-%m-%d").to_string()
 }

@@ -1,4 +1,4 @@
-//! A policy bundle: one YAML text with access rules, budgets and the tests that show what they mean. Loading refuses
+//! A policy bundle: one YAML text with access rules, budgets, limits and the tests that show what they mean. Loading refuses
 //! whatever it does not fully understand, with line, column and the name that was probably meant; nothing is ignored.
 //! The bundle's hash is SHA-256 over the exact text, so that a row in the log leads to the very words that decided.
 
@@ -8,8 +8,10 @@ use std::sync::Arc;
 use cel::Env;
 use sha2::{Digest, Sha256};
 
+use crate::allowance::Allowance;
 use crate::control::hash_text;
 use crate::guard::rule::GuardRule;
+use crate::ledger::Tally;
 
 mod access;
 mod budgets;
@@ -19,6 +21,7 @@ mod diff;
 mod error;
 mod glob;
 mod guardrails;
+mod limits;
 mod residency;
 mod review;
 mod routes;
@@ -27,7 +30,7 @@ mod source;
 mod vector;
 
 pub(crate) use access::{AccessRule, Effect};
-pub(crate) use budgets::{Budget, StepAction, Uncertain};
+pub(crate) use budgets::{Step, Uncertain, Wall};
 pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
 pub use diff::{Change, ChangeKind, diff};
 pub use error::BundleError;
@@ -75,8 +78,11 @@ pub struct Bundle {
     pub(crate) data_classes: Vec<DataClass>,
     pub(crate) access: Vec<AccessRule>,
     pub(crate) residency: Vec<ResidencyRule>,
-    pub(crate) budgets: Vec<Budget>,
     pub(crate) guardrails: Vec<Arc<GuardRule>>,
+    /// What the allowances add up, each once.
+    pub(crate) tallies: Arc<[Tally]>,
+    /// Budgets and limits, as they are written.
+    pub(crate) allowances: Vec<Allowance>,
     pub(crate) routes: Vec<crate::route::Route>,
     pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,

@@ -1,12 +1,14 @@
-//! The decision. Access rules first (default deny, a matching `deny` wins), then the budget of the caller's team. Every
-//! rule that had a part in it is named in the verdict with the figures it went by.
+//! The decision. Access rules first (default deny, a matching `deny` wins), then the budgets and limits that are about the
+//! call. Every rule that had a part in it is named in the verdict with the figures it went by.
 
-use tollgate_interaction::{Decision, Reason};
+use tollgate_interaction::{Decision, Reason, Share};
 
 use crate::budget;
 use crate::bundle::{AccessRule, Bundle, DATA_CLASS_LABEL, Effect};
 use crate::condition::{EvaluationError, Scope};
 use crate::facts::Facts;
+use crate::ledger::Cap;
+use crate::rate;
 use crate::suggestion;
 
 /// Stable codes of verdicts, as callers see them.
@@ -27,6 +29,8 @@ pub mod code {
     pub const POLICY_ERROR: &str = "policy_error";
     /// The caller's label `data_class` is none of the bundle's classes.
     pub const DATA_CLASS_UNKNOWN: &str = "data_class_unknown";
+    /// A limit on calls, tokens, cost or calls at once is reached.
+    pub const RATE_LIMITED: &str = "rate_limited";
     /// The key is past its expiry.
     pub const KEY_EXPIRED: &str = "key_expired";
 }
@@ -49,6 +53,12 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
     /// What routing should prefer; `None` for what the route says.
     pub prefer: Option<Prefer>,
+    /// Quality that routing should want of a target; `None` for what the route says.
+    pub min_quality: Option<Share>,
+    /// What must still hold when the call reserves: see [`crate::ledger::Books::reserve`]. Empty for a denial.
+    pub caps: Vec<Cap>,
+    /// After how many seconds the same call may be let through, if that is known.
+    pub retry_after_s: Option<u64>,
     /// One of [`code`]; `allowed` if the call may go ahead.
     pub code: &'static str,
     /// For the caller: what was refused and why. Empty if the call may go ahead.
@@ -64,6 +74,9 @@ pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
         decision: Decision::Allow,
         reasons: Vec::with_capacity(2),
         prefer: None,
+        min_quality: None,
+        caps: Vec::new(),
+        retry_after_s: None,
         code: code::ALLOWED,
         message: String::new(),
         hint: String::new(),
@@ -73,9 +86,10 @@ pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
         verdict.deny(denial);
         return verdict;
     }
-    if let Some(denial) = budget::apply(bundle, facts, &mut verdict) {
-        verdict.deny(denial);
-    }
+    let standings = bundle.standings(facts);
+    let mut denials = budget::apply(bundle, facts, &standings, &mut verdict);
+    denials.extend(rate::apply(facts, &standings, &mut verdict));
+    verdict.deny_all(denials);
     verdict
 }
 
@@ -88,6 +102,7 @@ pub(crate) struct Denial {
     /// For the caller.
     pub(crate) message: String,
     pub(crate) hint: String,
+    pub(crate) retry_after_s: Option<u64>,
 }
 
 impl Verdict {
@@ -96,10 +111,24 @@ impl Verdict {
     }
 
     fn deny(&mut self, denial: Denial) {
-        self.explain(&denial.rule, "deny", denial.detail);
-        self.decision = Decision::Deny;
-        self.prefer = None;
-        (self.code, self.message, self.hint) = (denial.code, denial.message, denial.hint);
+        self.deny_all(vec![denial]);
+    }
+
+    /// Denies if there is a reason to. All are named; the caller is told the first, and to wait for the last.
+    fn deny_all(&mut self, denials: Vec<Denial>) {
+        let waits: Option<Vec<u64>> = denials.iter().map(|denial| denial.retry_after_s).collect();
+        for denial in denials {
+            self.explain(&denial.rule, "deny", denial.detail);
+            if self.decision != Decision::Deny {
+                (self.code, self.message, self.hint) = (denial.code, denial.message, denial.hint);
+            }
+            self.decision = Decision::Deny;
+        }
+        if self.decision == Decision::Deny {
+            (self.prefer, self.min_quality) = (None, None);
+            self.caps.clear();
+            self.retry_after_s = waits.and_then(|waits| waits.into_iter().max());
+        }
     }
 }
 
@@ -113,6 +142,7 @@ impl Denial {
             message: format!("the gateway's policy failed on this call: {detail}"),
             hint: "ask whoever maintains the gateway's policy to correct that condition".to_owned(),
             detail,
+            retry_after_s: None,
         }
     }
 }
@@ -129,6 +159,7 @@ fn expired(facts: &Facts<'_>) -> Option<Denial> {
         detail: message.clone(),
         message,
         hint: "ask for a new key".to_owned(),
+        retry_after_s: None,
     })
 }
 
@@ -148,6 +179,7 @@ fn misclassified(bundle: &Bundle, facts: &Facts<'_>) -> Option<Denial> {
         detail: message.clone(),
         message,
         hint: format!("write one of `{}`, or leave the label out", classes.join("`, `")),
+        retry_after_s: None,
     })
 }
 
@@ -192,6 +224,7 @@ fn denied_by(rule: &AccessRule, message: &str) -> Denial {
         detail: format!("access rule `{}` denies the call: {message}", rule.id),
         message: message.to_owned(),
         hint: format!("the policy rule is `{}`; ask whoever maintains the gateway's policy", rule.id),
+        retry_after_s: None,
     }
 }
 
@@ -215,5 +248,5 @@ fn not_allowed(facts: &Facts<'_>, nearly: Option<(&AccessRule, &'static str)>) -
         }
     };
     let hint = "choose another model, or ask whoever maintains the gateway's policy".to_owned();
-    Denial { rule, code, detail: message.clone(), message, hint }
+    Denial { rule, code, detail: message.clone(), message, hint, retry_after_s: None }
 }

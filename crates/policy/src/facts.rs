@@ -3,6 +3,8 @@
 use tollgate_interaction::{Dialect, Operation, Usd};
 
 use crate::control::Principal;
+use crate::ledger::{Account, Amounts, Reading};
+use crate::scope::{Attributes, Dimension};
 
 /// The input of one decision. Begin with [`Facts::new`] and say what else is known.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +33,13 @@ pub struct Facts<'a> {
     pub capabilities: &'a [String],
     /// Pieces of personal data that the guardrails found in the input, by kind; `None` if nothing looked for any.
     pub pii_counts: Option<&'a [(String, u32)]>,
-    /// What the caller's team has spent this month; `None` if nothing is known about it. See [`Spend`].
-    pub spend: Option<Spend>,
-    /// Id of the signals snapshot the spend comes from; empty if there is none. Only quoted in reasons.
+    /// The accounts of budgets and limits that the call draws on, as [`crate::Bundle::accounts`] gives them.
+    pub accounts: &'a [Account],
+    /// What the books say of each of them: the log, calls settled since, and the reservations of calls in flight.
+    pub readings: &'a [Reading],
+    /// What the call itself is likely to use up, which limits have to have room for.
+    pub estimate: Amounts,
+    /// Id of the signals snapshot the readings come from; empty if there is none. Only quoted in reasons.
     pub signals_id: &'a str,
     /// The time of the call. Microseconds since 1970, UTC.
     pub now_us: i64,
@@ -62,7 +68,9 @@ impl<'a> Facts<'a> {
             estimated_input_tokens: None,
             capabilities: &[],
             pii_counts: None,
-            spend: None,
+            accounts: &[],
+            readings: &[],
+            estimate: Amounts { usd: Usd::ZERO, tokens: 0, calls: 1 },
             signals_id: "",
             now_us,
         }
@@ -72,6 +80,20 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&'a str> {
         self.metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Attributes for Facts<'_> {
+    fn value(&self, dimension: &Dimension) -> Option<&str> {
+        match dimension {
+            Dimension::Tenant => Some(&self.principal.tenant),
+            Dimension::Project => self.principal.project.as_deref(),
+            Dimension::Team => Some(&self.principal.team),
+            Dimension::User => self.user_ref,
+            Dimension::Key => Some(&self.principal.key_id),
+            Dimension::Model => Some(self.model),
+            Dimension::Tag(name) => self.label(name),
+        }
     }
 }
 

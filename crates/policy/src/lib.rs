@@ -2,19 +2,26 @@
 //! of the [`facts::Facts`] of one call: this crate opens no file, asks no clock and holds no counter. What it cannot
 //! decide it denies, with the reason; a bundle that it does not fully understand it refuses to load.
 
-pub mod budget;
+mod allowance;
+mod budget;
 pub mod bundle;
 mod condition;
 pub mod control;
 pub mod decide;
 pub mod facts;
+pub mod forecast;
 pub mod guard;
+pub mod ledger;
+mod rate;
 pub mod residency;
 pub mod route;
+pub mod scope;
 pub mod signals;
 pub mod suggestion;
 mod variable;
+pub mod window;
 
+pub use allowance::{AllowanceKind, AllowanceView, Recorded, StepView};
 pub use bundle::Bundle;
 pub use decide::{Prefer, Verdict, decide};
 pub use facts::{AnswerFacts, Facts, Spend};

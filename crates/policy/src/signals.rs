@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_interaction::{Share, Usd};
 
 use crate::facts::Spend;
+use crate::ledger::Sums;
 
 /// Signals derived from the log. The default value stands for "never taken": it knows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub struct SignalsSnapshot {
     pub watermarks: BTreeMap<String, u64>,
     /// How each target did recently, by `provider/model`.
     pub targets: BTreeMap<String, TargetSignals>,
+    /// What the budgets and limits of the bundle that was active then have used up, by scope and window.
+    #[serde(default)]
+    pub budgets: Sums,
 }
 
 /// How one target did in the window the snapshot looked at.

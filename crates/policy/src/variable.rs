@@ -176,7 +176,7 @@ pub(crate) static VARIABLES: [Variable; 42] = [
     perhaps("guard.pii_entities", Kind::Strings).only_in(LOOKED_AT),
     // Rounded down; `null` with a limit of zero.
     perhaps("budget.used_percent", Kind::Int).only_in(AT_BUDGET),
-    // Cents, rounded down: whole numbers, so that no money is ever a float.
+    // Cents, rounded down: whole numbers, so that no money is ever a float. Of tokens and calls, hundredths.
     always("budget.spent_cents", Kind::Int).only_in(AT_BUDGET),
     always("budget.limit_cents", Kind::Int).only_in(AT_BUDGET),
     // False if the spend is unknown or older than the budget accepts.

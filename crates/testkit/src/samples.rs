@@ -77,5 +77,7 @@ pub fn interaction(number: u64, started_at_us: i64) -> Interaction {
         limit_readings: Vec::new(),
         target_readings: Vec::new(),
         decided_at_us: None,
+        estimated_output_tokens: None,
+        estimated_cost_usd: None,
     }
 }

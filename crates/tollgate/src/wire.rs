@@ -1,10 +1,12 @@
 //! From the configuration to running parts. Nothing here decides anything: it opens, connects, and closes in order.
 
+mod budgets;
 mod console;
 mod feedback;
 mod governance;
 mod integrity;
 mod maintenance;
+mod market;
 mod node;
 mod policy_file;
 mod prices;
@@ -26,6 +28,7 @@ use tollgate_provider::transcript::of_call;
 use crate::data_dir::DataDir;
 
 pub(crate) use maintenance::{retention_classes, retention_policy};
+pub(crate) use market::ConfiguredMarket;
 pub(crate) use node::{Node, NodeOptions};
 pub(crate) use policy_file::PolicyFile;
 pub(crate) use reprice::PriceAgain;

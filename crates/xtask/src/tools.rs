@@ -91,6 +91,7 @@ impl Tools {
 pub(crate) fn install_for_tests() -> anyhow::Result<Tools> {
     debian("chromium", Path::new("/usr/bin/chromium"))?;
     debian("postgresql", Path::new("/usr/lib/postgresql"))?;
+    debian("redis-server", Path::new("/usr/bin/redis-server"))?;
     let python = python("test", PYTHON_FOR_TESTS)?;
     let node_modules = node("test", &fs::read_to_string(root().join("web/browser/package.json"))?)?;
     let node_servers = node("servers", &package_json(NODE_FOR_TESTS))?;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::{Usd, schema};
 use tollgate_lake::day_text;
+use tollgate_policy::ledger::{Amounts, Sums};
 use tollgate_policy::signals::TargetSignals;
 
 /// Columns needed for spend.
@@ -173,6 +174,20 @@ impl Fold {
         }
         sums.into_iter().map(|(name, target)| (name.to_owned(), target.signals())).collect()
     }
+}
+
+/// What budgets have used up, one line for each bucket, in an order that depends on nothing but the sums.
+pub(super) fn budget_lines(sums: &Sums) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (tally, accounts) in &sums.tallies {
+        for (scope, buckets) in accounts {
+            lines.extend(buckets.iter().map(|(bucket_us, Amounts { usd, tokens, calls })| {
+                json!(["budget", tally, scope, bucket_us, usd.to_string(), tokens, calls]).to_string()
+            }));
+        }
+    }
+    lines.sort_unstable();
+    lines
 }
 
 fn minute_text(minute: i64) -> String {

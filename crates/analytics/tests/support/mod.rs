@@ -204,6 +204,8 @@ pub(crate) fn call(seq: u64) -> HotRow {
             limit_readings: Vec::new(),
             target_readings: Vec::new(),
             decided_at_us: None,
+            estimated_output_tokens: None,
+            estimated_cost_usd: None,
         },
         request: Payload {
             content_type: "application/json".into(),

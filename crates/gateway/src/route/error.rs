@@ -6,6 +6,13 @@ use crate::trust::TrustError;
 /// Why the settings make no gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
+    /// The shared ledger cannot be set up.
+    #[error("the shared ledger (`ledger`) cannot be used")]
+    Ledger {
+        /// What is wrong with it.
+        #[source]
+        source: crate::shared::ServerError,
+    },
     /// Two providers have one name.
     #[error("provider `{name}` is configured twice; give each its own name")]
     DuplicateProvider {

@@ -82,6 +82,7 @@ impl RouteTable {
         let planned = plan(bundle, facts).map_err(|error| CallError::Denied {
             code: tollgate_policy::decide::code::POLICY_ERROR,
             message: error.to_string(),
+            retry_after: None,
         })?;
         let prepared = self.of_bundle(bundle);
         let of_route = |at: usize| prepared.routes.get(at).cloned();

@@ -1,24 +1,42 @@
 //! Spend, from the log's snapshot and from calls settled since, decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tollgate_interaction::{Outcome, Usd};
-use tollgate_policy::signals::{SignalsSnapshot, month_of};
+use tollgate_policy::ledger::{Amounts, Sums, Tally, Unit};
+use tollgate_policy::scope::Dimension;
+use tollgate_policy::signals::SignalsSnapshot;
+use tollgate_policy::window::{Period, Window};
 
 use crate::harness::{Bench, CHAT, chat, now_us, settings};
 use crate::provider::{self, Provider, json};
 
+/// What a budget of the default bundle counts: by team, in the calendar month.
+fn team_month() -> Tally {
+    let month = Window::Calendar { per: Period::Month, zone: chrono_tz::Tz::UTC };
+    Tally::new(vec![Dimension::Team], month)
+}
+
+/// Lets the log say that the team has spent so much this month.
 fn spent(bench: &Bench, dollars: &str, watermark: u64) {
-    let now_us = now_us();
+    let (now_us, tally) = (now_us(), team_month());
+    let bucket_us = tally.window.bucket(now_us).from_us;
+    let amounts = Amounts { usd: dollars.parse().unwrap(), ..Amounts::ZERO };
+    let accounts = HashMap::from([("kyc".to_owned(), vec![(bucket_us, amounts)])]);
     bench.signals.store(Arc::new(SignalsSnapshot {
         id: format!("sig-{watermark}"),
         taken_at_us: now_us,
-        month: month_of(now_us),
-        team_spend: BTreeMap::from([("kyc".to_owned(), dollars.parse().unwrap())]),
         watermarks: BTreeMap::from([(bench.position.clone(), watermark)]),
-        targets: BTreeMap::new(),
+        budgets: Sums { tallies: HashMap::from([(tally.id, accounts)]) },
+        ..SignalsSnapshot::default()
     }));
+}
+
+fn known_spend(bench: &Bench) -> Usd {
+    let reading = bench.gateway.reading(&team_month(), "kyc");
+    assert!(reading.age_s.is_some());
+    Usd::new(reading.used(Unit::Usd))
 }
 
 #[tokio::test]
@@ -54,15 +72,15 @@ async fn what_was_settled_since_the_snapshot_counts_until_a_snapshot_holds_it() 
     let up = Provider::answering(json(200, provider::CHAT)).await;
     let bench = Bench::start(settings(up.address)).await;
     spent(&bench, "10.00", 0);
-    let before = bench.gateway.spend("kyc").unwrap().month_to_date;
+    let before = known_spend(&bench);
     let answer = bench.post(CHAT, &chat("up/small")).await;
     let cost = bench.row(&answer).record.cost_usd.unwrap();
     assert!(cost > Usd::ZERO);
-    assert_eq!(bench.gateway.spend("kyc").unwrap().month_to_date, before + cost);
+    assert_eq!(known_spend(&bench), before + cost);
     // The call was two events, the second of which settled it.
     let counted = before + cost;
     spent(&bench, &counted.to_string(), 2);
-    assert_eq!(bench.gateway.spend("kyc").unwrap().month_to_date, counted);
+    assert_eq!(known_spend(&bench), counted);
 }
 
 #[tokio::test]
@@ -72,5 +90,5 @@ async fn a_refused_call_gives_its_reservation_back() {
     assert_eq!(bench.post(CHAT, &chat("gone/small")).await.status, 502);
     let unsupported = r#"{"model":"claude/small","messages":[{"role":"user","content":"hi"}],"logprobs":true}"#;
     assert_eq!(bench.post(CHAT, unsupported).await.status, 400);
-    assert_eq!(bench.gateway.spend("kyc").unwrap().month_to_date, Usd::from_dollars(10));
+    assert_eq!(known_spend(&bench), Usd::from_dollars(10));
 }

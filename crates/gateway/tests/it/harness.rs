@@ -1,6 +1,7 @@
 //! A gateway ready to be called: two providers of one scripted server (`openai`-like `up`, `anthropic`-like `claude`), the
 //! sandbox, one key, one team, and the log to look into.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use tollgate_gateway::{Credentials, Gateway, GatewaySettings, ModelRoute, Provid
 use tollgate_interaction::{Event, Interaction, Settled};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlDocument, ControlSnapshot, KeyRecord, hash_key, hash_text};
+use tollgate_policy::ledger::{Amounts, Sums};
 use tollgate_policy::residency::Places;
 use tollgate_policy::route::Conduct;
 use tollgate_policy::signals::SignalsSnapshot;
@@ -165,7 +167,9 @@ impl Bench {
         settings.log_position.clone_from(&position);
         let control = Arc::new(ArcSwap::from_pointee(control(DEFAULT_YAML)));
         // Fresh, and nothing spent: the default bundle would otherwise prefer the cheapest target to be on the safe side.
-        let signals = SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), ..SignalsSnapshot::default() };
+        let budgets = Sums::of(control.load().bundle.tallies());
+        let signals =
+            SignalsSnapshot { id: "sig".into(), taken_at_us: now_us(), budgets, ..SignalsSnapshot::default() };
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let catalog = Arc::new(Catalog::builtin().unwrap());
         let gateway =
@@ -176,6 +180,42 @@ impl Bench {
         let served = Arc::clone(&gateway).serve(listener, shutdown.clone(), Duration::from_millis(500));
         let serving = tokio::spawn(async move { served.await.unwrap() });
         Bench { gateway, address, control, signals, shutdown, serving, position, wal, _dir: dir }
+    }
+
+    /// A gateway that decides by `yaml`, of whose budgets the log knows that nothing has been spent.
+    pub(crate) async fn start_with(settings: GatewaySettings, yaml: &str) -> Bench {
+        let bench = Bench::start(settings).await;
+        bench.put_policy(yaml);
+        bench.know_nothing_spent();
+        bench
+    }
+
+    /// Lets the log say, a second ago, that an account of the budgets in force has made so many calls this year.
+    pub(crate) fn know_calls(&self, tally: &str, scope: &str, calls: u64) {
+        let tallies = Arc::clone(self.control.load().bundle.tallies());
+        let year = tallies.iter().find(|known| known.id == tally).unwrap();
+        let mut budgets = Sums::of(&tallies);
+        let amounts = Amounts { calls, ..Amounts::ZERO };
+        let bucket_us = year.window.bucket(now_us()).from_us;
+        budgets.tallies.get_mut(tally).unwrap().insert(scope.to_owned(), vec![(bucket_us, amounts)]);
+        self.signals.store(Arc::new(SignalsSnapshot {
+            id: "sig-1".into(),
+            taken_at_us: now_us() - 1_000_000,
+            watermarks: BTreeMap::from([(self.position.clone(), self.log_position().0)]),
+            budgets,
+            ..SignalsSnapshot::default()
+        }));
+    }
+
+    /// Lets the log say that nothing was spent of the budgets in force.
+    pub(crate) fn know_nothing_spent(&self) {
+        let budgets = Sums::of(self.control.load().bundle.tallies());
+        self.signals.store(Arc::new(SignalsSnapshot {
+            id: "sig-0".into(),
+            taken_at_us: now_us(),
+            budgets,
+            ..SignalsSnapshot::default()
+        }));
     }
 
     /// Why settings make no gateway.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_gateway::{Breaker, GatewaySettings, ModelRoute};
 use tollgate_interaction::{Outcome, Share};
+use tollgate_policy::ledger::Sums;
 use tollgate_policy::route::{
     CircuitState, Conduct, Floor, Hedge, HedgeAfter, OnUnknown, RestReason, Retries, Shadow, Span, Strategy,
     TargetHealth, TimeLimits, WhenAllRest,
@@ -55,6 +56,7 @@ fn signals(bench: &Bench, targets: &[(&str, TargetSignals)]) {
         taken_at_us: now_us,
         month: month_of(now_us),
         targets: targets.iter().map(|(name, seen)| ((*name).to_owned(), seen.clone())).collect(),
+        budgets: Sums::of(bench.control.load().bundle.tallies()),
         ..SignalsSnapshot::default()
     }));
 }
@@ -328,7 +330,7 @@ async fn streams_are_hedged_too_and_a_refusal_of_the_request_ends_the_race() {
         if is_large(request) {
             return vec![Step::Pause];
         }
-        [vec![stream_head()], CHUNKS.map(|piece| chunk(piece)).into(), vec![provider::end()]].concat()
+        [vec![stream_head()], CHUNKS.map(chunk).into(), vec![provider::end()]].concat()
     })
     .await;
     let bench = Bench::start(conducted(&up, hedged(30))).await;

@@ -4,9 +4,9 @@
 use arrow::array::StringBuilder;
 
 use super::{
-    Arc, ArrayRef, Column, DataType, Fields, Int64Array, InteractionId, InteractionRow, ListArray, NullBuffer,
-    OffsetBuffer, StringArray, StructArray, TimestampMicrosecondArray, column, dollars, element, millionths, schema,
-    signed, texts,
+    Arc, ArrayRef, BooleanArray, Column, DataType, Fields, Int64Array, InteractionId, InteractionRow, ListArray,
+    NullBuffer, OffsetBuffer, StringArray, StructArray, TimestampMicrosecondArray, column, dollars, element,
+    millionths, schema, signed, texts,
 };
 use crate::governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
 use crate::interaction::Interaction;
@@ -81,14 +81,15 @@ pub(super) fn columns() -> Vec<Column<InteractionRow>> {
         share!("route_draw", "Number that a random choice of route went by", |call| call.route_draw),
         structs!(
             "limit_readings",
-            "What the decision's limits stood at: {limit, scope, used}",
+            "What the decision's limits stood at: {limit, scope, unit, used, age_s}",
             schema::limit_reading_fields(),
             |call| call.limit_readings,
             limit_readings
         ),
         structs!(
             "target_readings",
-            "What the route's targets stood at: {provider, model, health, load_us, estimate_usd, quality_lower}",
+            "What the route's targets stood at: {provider, model, health, weight, stands_by, load_us, p50_ms, \
+             estimate_usd, quality_lower}",
             schema::target_reading_fields(),
             |call| call.target_readings,
             target_readings
@@ -96,6 +97,11 @@ pub(super) fn columns() -> Vec<Column<InteractionRow>> {
         column("decided_at", schema::timestamp(), true, "When policy was asked (UTC)", |rows| {
             let times = rows.iter().map(|(_, call, _): &InteractionRow| call.decided_at_us);
             Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        }),
+        count_or_null!("estimated_output_tokens", "Tokens the answer was taken to have at most", |call| call
+            .estimated_output_tokens),
+        column("estimated_cost_usd", schema::dollars(), true, "What it was taken to cost at most", |rows| {
+            dollars(rows.iter().map(|(_, call, _): &InteractionRow| call.estimated_cost_usd))
         }),
     ]
 }
@@ -168,7 +174,9 @@ fn limit_readings(items: &[&LimitReading]) -> Vec<ArrayRef> {
     vec![
         texts_of(items, |reading| &reading.limit),
         texts_of(items, |reading| &reading.scope),
+        texts_of(items, |reading| &reading.unit),
         counts_of(items, |reading| reading.used),
+        Arc::new(items.iter().map(|reading| reading.age_s.map(signed)).collect::<Int64Array>()),
     ]
 }
 
@@ -177,7 +185,10 @@ fn target_readings(items: &[&TargetReading]) -> Vec<ArrayRef> {
         texts_of(items, |reading| &reading.provider),
         texts_of(items, |reading| &reading.model),
         texts_of(items, |reading| &reading.health),
+        counts_of(items, |reading| reading.weight.into()),
+        Arc::new(items.iter().map(|reading| Some(reading.stands_by)).collect::<BooleanArray>()),
         Arc::new(items.iter().map(|reading| reading.load_us.map(signed)).collect::<Int64Array>()),
+        Arc::new(items.iter().map(|reading| reading.p50_ms.map(signed)).collect::<Int64Array>()),
         dollars(items.iter().map(|reading| reading.estimate_usd)),
         shares(items.iter().map(|reading| reading.quality_lower)),
     ]
@@ -188,10 +199,13 @@ pub(super) mod tests {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Decimal128Type, Int64Type};
 
-    use super::*;
-    use crate::Usd;
+    use super::{InteractionId, InteractionRow, columns};
     use crate::batch::interactions;
+    use crate::governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
+    use crate::interaction::Interaction;
+    use crate::money::Usd;
     use crate::outcome::{CacheKind, GuardAction, GuardOutcome, GuardPhase};
+    use crate::share::Share;
 
     /// A record that has every field of version 4.
     pub(in crate::batch) fn row(seq: u64) -> InteractionRow {
@@ -228,16 +242,27 @@ pub(super) mod tests {
             age_s: Some(3),
         }];
         call.route_draw = Some(Share::new(123_456));
-        call.limit_readings = vec![LimitReading { limit: "calls".into(), scope: "team=kyc".into(), used: 9 }];
+        call.limit_readings = vec![LimitReading {
+            limit: "calls".into(),
+            scope: "team=kyc".into(),
+            unit: "calls".into(),
+            used: 9,
+            age_s: None,
+        }];
         call.target_readings = vec![TargetReading {
             provider: "sandbox".into(),
             model: "small".into(),
-            health: "closed".into(),
+            health: "ready".into(),
+            weight: 3,
+            stands_by: false,
             load_us: Some(900),
+            p50_ms: Some(1),
             estimate_usd: Some(Usd::new(2)),
             quality_lower: Some(Share::new(920_000)),
         }];
         call.decided_at_us = Some(1_795_000_000_000_040);
+        call.estimated_output_tokens = Some(1_000);
+        call.estimated_cost_usd = Some(Usd::new(9));
         row
     }
 

@@ -1,95 +1,76 @@
 //! Section `budgets`: what may be spent, in steps.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use serde_saphyr::Spanned;
-use tollgate_interaction::Usd;
+use serde_saphyr::{Location, Spanned};
+use tollgate_interaction::{Share, Usd};
 
 use super::BundleError;
-use super::compile::{Compiler, preference, seconds};
+use super::compile::{Compiler, preference};
+use super::limits::{Care, LimitSource, Section};
 use super::source::{PreferSource, WhenSource};
+use crate::allowance::{Allowance, Kind};
 use crate::condition::Conditions;
 use crate::decide::Prefer;
+use crate::ledger::Unit;
+use crate::scope::{Dimension, ScopePattern, Which};
+use crate::suggestion;
 use crate::variable::Phase;
 
-/// How old the spend may be if a budget does not say.
-const DEFAULT_MAX_SNAPSHOT_AGE_S: u64 = 60;
-
-/// One budget, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BudgetSource {
-    id: Spanned<String>,
-    scope: ScopeSource,
-    limit: LimitSource,
-    steps: Spanned<Vec<Spanned<StepSource>>>,
+    pub(super) id: Spanned<String>,
+    pub(super) scope: Spanned<ScopeSource>,
+    pub(super) limit: Spanned<LimitSource>,
+    pub(super) steps: Spanned<Vec<Spanned<StepSource>>>,
     #[serde(default)]
-    max_snapshot_age: Option<Spanned<String>>,
+    pub(super) max_snapshot_age: Option<Spanned<String>>,
     #[serde(default)]
-    on_stale: Uncertain,
+    pub(super) on_stale: Uncertain,
     /// `None` for the same as `on_stale`.
     #[serde(default)]
-    on_missing: Option<Uncertain>,
+    pub(super) on_missing: Option<Uncertain>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScopeSource {
-    team: Spanned<String>,
-}
+/// `{team: "*"}`: a dimension and whom in it.
+pub(super) type ScopeSource = BTreeMap<String, Spanned<String>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LimitSource {
-    usd: Spanned<Usd>,
-    #[serde(rename = "per")]
-    _per: Period,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Period {
-    Month,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepSource {
-    at: Spanned<Usd>,
+pub(super) struct StepSource {
+    pub(super) at: Spanned<Usd>,
     #[serde(default)]
-    prefer: Option<Spanned<PreferSource>>,
+    pub(super) prefer: Option<Spanned<PreferSource>>,
     #[serde(default)]
-    deny_unless: Option<Spanned<WhenSource>>,
+    pub(super) min_quality: Option<Spanned<Usd>>,
+    #[serde(default)]
+    pub(super) deny: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) deny_unless: Option<Spanned<WhenSource>>,
 }
 
-/// A limit on what one team spends in a calendar month (UTC).
-#[derive(Debug)]
-pub(crate) struct Budget {
-    pub(crate) id: String,
-    /// `None` for every team that no other budget names.
-    pub(crate) team: Option<String>,
-    pub(crate) limit: Usd,
-    /// In ascending order of `at`.
-    pub(crate) steps: Vec<Step>,
-    pub(crate) max_snapshot_age_s: u64,
-    pub(crate) on_stale: Uncertain,
-    pub(crate) on_missing: Uncertain,
-}
-
-/// What happens from a share of the limit on.
+/// What happens from a share of a budget's limit on: it changes routes, or it is a wall.
 #[derive(Debug)]
 pub(crate) struct Step {
     /// Share of the limit; a `Usd` for its exact twelve places: `0.80` is 0.8 × 10¹².
     pub(crate) at: Usd,
-    pub(crate) action: StepAction,
+    pub(crate) prefer: Option<Prefer>,
+    /// Quality that targets must reach.
+    pub(crate) min_quality: Option<Share>,
+    pub(crate) wall: Option<Wall>,
 }
 
 /// See [`Step`].
 #[derive(Debug)]
-pub(crate) enum StepAction {
-    Prefer(Prefer),
-    DenyUnless(Conditions),
+pub(crate) enum Wall {
+    /// With what the caller is told besides the figures.
+    Always { message: String },
+    /// Calls for which this holds go on.
+    Unless(Conditions),
 }
 
 /// What a budget does when it cannot tell what has been spent by now.
@@ -107,46 +88,22 @@ pub(crate) enum Uncertain {
 
 pub(super) fn compile(
     compiler: &mut Compiler<'_>,
-    source: &[Spanned<BudgetSource>],
-) -> Result<Vec<Budget>, BundleError> {
-    let mut budgets: Vec<Budget> = Vec::with_capacity(source.len());
-    for budget in source {
-        let compiled = compile_budget(compiler, &budget.value)?;
-        if budgets.iter().any(|known| known.team == compiled.team) {
-            let team = &budget.value.scope.team;
-            let message = format!("team `{}` already has a budget; a team has one per month", team.value);
-            return Err(BundleError::new(team.referenced, message));
-        }
-        budgets.push(compiled);
-    }
-    Ok(budgets)
-}
-
-fn compile_budget(compiler: &mut Compiler<'_>, source: &BudgetSource) -> Result<Budget, BundleError> {
+    source: &BudgetSource,
+    section: &mut Section,
+) -> Result<Allowance, BundleError> {
     let id = compiler.unique(&source.id)?;
-    let team = &source.scope.team;
-    if team.value.is_empty() || (team.value.contains('*') && team.value != "*") {
-        let message = format!("`{}` is not a scope; name one team, or write `\"*\"` for all others", team.value);
-        return Err(BundleError::new(team.referenced, message));
+    let steps = steps(compiler, &id, &source.steps)?;
+    let limit = source.limit.value.meaning(source.limit.referenced)?;
+    if limit.unit == Unit::Concurrency {
+        let message = "calls at once are not spent; write the limit in the section `limits`";
+        return Err(BundleError::new(source.limit.referenced, message));
     }
-    let limit = source.limit.usd.value;
-    if limit < Usd::ZERO || limit > Usd::from_dollars(1_000_000_000) {
-        let message = format!("a limit of {limit} USD is not between zero and a billion");
-        return Err(BundleError::new(source.limit.usd.referenced, message));
-    }
-    let max_snapshot_age_s = match &source.max_snapshot_age {
-        Some(age) => seconds(age)?,
-        None => DEFAULT_MAX_SNAPSHOT_AGE_S,
-    };
-    Ok(Budget {
-        team: Some(team.value.clone()).filter(|team| team != "*"),
-        limit,
-        steps: steps(compiler, &id, &source.steps)?,
-        max_snapshot_age_s,
+    let care = Care {
+        max_snapshot_age: source.max_snapshot_age.as_ref(),
         on_stale: source.on_stale,
-        on_missing: source.on_missing.unwrap_or(source.on_stale),
-        id,
-    })
+        on_missing: source.on_missing,
+    };
+    section.allowance(id, &source.scope, limit, care, Kind::Budget(steps))
 }
 
 fn steps(
@@ -167,21 +124,95 @@ fn steps(
         if steps.last().is_some_and(|previous| previous.at > at) {
             return Err(BundleError::new(step.value.at.referenced, "steps go from the lowest `at` to the highest"));
         }
-        steps.push(Step { at, action: step_action(compiler, &step.value)? });
+        steps.push(compile_step(compiler, &step.value)?);
     }
     Ok(steps)
 }
 
-fn step_action(compiler: &Compiler<'_>, step: &StepSource) -> Result<StepAction, BundleError> {
-    match (&step.prefer, &step.deny_unless) {
-        (Some(prefer), None) => match preference(prefer)? {
-            Some(prefer) => Ok(StepAction::Prefer(prefer)),
-            None => Err(BundleError::new(prefer.referenced, "a step that prefers nothing does nothing; remove it")),
-        },
-        (None, Some(when)) => Ok(StepAction::DenyUnless(compiler.conditions(when, Phase::Budget)?)),
-        _ => {
-            let message = "a step has either `prefer` or `deny_unless`; write `deny_unless: \"false\"` to deny always";
-            Err(BundleError::new(step.at.referenced, message))
+fn compile_step(compiler: &Compiler<'_>, source: &StepSource) -> Result<Step, BundleError> {
+    let StepSource { at, prefer, min_quality, deny, deny_unless } = source;
+    let wall = match (deny, deny_unless) {
+        (Some(message), None) => Some(Wall::Always { message: message.value.clone() }),
+        (None, Some(when)) => Some(Wall::Unless(compiler.conditions(when, Phase::Budget)?)),
+        (Some(_), Some(when)) => {
+            let message = "a step has either `deny` or `deny_unless`; remove one of them";
+            return Err(BundleError::new(when.referenced, message));
         }
+        (None, None) => None,
+    };
+    let prefer = match prefer {
+        Some(written) => match preference(written)? {
+            Some(prefer) => Some(prefer),
+            None => {
+                let message = "a step that prefers nothing does nothing; remove it";
+                return Err(BundleError::new(written.referenced, message));
+            }
+        },
+        None => None,
+    };
+    let is_soft = prefer.is_some() || min_quality.is_some();
+    if wall.is_some() == is_soft {
+        let message = "a step has either `prefer` (and `min_quality`) or `deny` or `deny_unless`; write `deny_unless: \
+                       \"false\"` to deny always";
+        return Err(BundleError::new(at.referenced, message));
     }
+    let min_quality = min_quality.as_ref().map(quality).transpose()?;
+    Ok(Step { at: at.value, prefer, min_quality, wall })
+}
+
+/// A share from 0 to 1.
+fn quality(floor: &Spanned<Usd>) -> Result<Share, BundleError> {
+    const UNITS_PER_MILLIONTH: i128 = 1_000_000;
+    let units = floor.value.get();
+    let in_range = (0..=Usd::from_dollars(1).get()).contains(&units) && units % UNITS_PER_MILLIONTH == 0;
+    let millionths = u32::try_from(units / UNITS_PER_MILLIONTH).ok().filter(|_| in_range);
+    millionths.map(Share::new).ok_or_else(|| {
+        let message = format!("`{}` is not a quality; write a share from 0 to 1 such as 0.92", floor.value);
+        BundleError::new(floor.referenced, message)
+    })
+}
+
+/// The pattern that a scope stands for.
+pub(super) fn pattern(source: &Spanned<ScopeSource>) -> Result<ScopePattern, BundleError> {
+    let mut parts: Vec<(Dimension, Which)> = Vec::with_capacity(source.value.len());
+    for (name, value) in &source.value {
+        let Some(dimension) = Dimension::parse(name) else {
+            return Err(no_dimension(name, value.referenced));
+        };
+        if parts.iter().any(|(known, _)| *known == dimension) {
+            return Err(BundleError::new(value.referenced, format!("the scope names `{dimension}` twice")));
+        }
+        parts.push((dimension.clone(), whom(&dimension, value)?));
+    }
+    parts.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(ScopePattern { parts })
+}
+
+fn no_dimension(name: &str, location: Location) -> BundleError {
+    let known = ["tenant", "organisation", "project", "team", "user", "key", "model"];
+    let advice = suggestion::phrase(name, known);
+    let message = format!(
+        "unknown field `{name}`{advice}; a scope is by `tenant`, `project`, `team`, `user`, `key`, `model` or `tag.NAME`"
+    );
+    BundleError::new(location, message)
+}
+
+fn whom(dimension: &Dimension, value: &Spanned<String>) -> Result<Which, BundleError> {
+    if value.value == "*" {
+        return Ok(Which::Each);
+    }
+    if value.value.is_empty() || value.value.contains(['*', '\u{1f}']) {
+        let message =
+            format!("`{}` is not a scope; name one {dimension}, or write `\"*\"` for all others", value.value);
+        return Err(BundleError::new(value.referenced, message));
+    }
+    let is_reference = value.value.len() == 32 && value.value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if *dimension == Dimension::User && !is_reference {
+        let message = format!(
+            "`{}` is not a user's reference; write the 32 digits that stand in the log as `user_ref`, or `\"*\"` for all",
+            value.value
+        );
+        return Err(BundleError::new(value.referenced, message));
+    }
+    Ok(Which::Only(value.value.clone()))
 }

@@ -9,7 +9,7 @@ use serde_saphyr::{Location, Spanned};
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};
 use super::{
-    Bundle, BundleError, ModelPattern, access, budgets, data_classes, guardrails, hash_of, residency, review, routes,
+    Bundle, BundleError, ModelPattern, access, data_classes, guardrails, hash_of, limits, residency, review, routes,
 };
 use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
@@ -30,11 +30,12 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
     let access = access::compile(&mut compiler, &source.access)?;
     let residency = residency::compile(&mut compiler, &source.residency, &data_classes)?;
     let guardrails = guardrails::compile(&mut compiler, &source.guardrails)?;
-    let budgets = budgets::compile(&mut compiler, &source.budgets)?;
+    let (tallies, allowances) = limits::compile(&mut compiler, &source.budgets, &source.limits)?;
     let (routes, experiments) = routes::compile(&mut compiler, &source.routes, &source.experiments)?;
     let mut tests = Vec::with_capacity(source.tests.len());
     for test in source.tests {
         vector::check_rule_name(&test.value, &compiler.ids)?;
+        vector::check_spent(&test.value, &allowances)?;
         tests.push(TestVector::compile(test)?);
     }
     let review_by = source.bundle.review_by.as_ref().map(review::compile).transpose()?;
@@ -49,8 +50,9 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         data_classes,
         access,
         residency,
-        budgets,
         guardrails,
+        tallies,
+        allowances,
         routes,
         experiments,
         tests,

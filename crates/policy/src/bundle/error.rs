@@ -16,10 +16,6 @@ pub struct BundleError {
     pub message: String,
 }
 
-/// Sections of bundles that this version cannot enforce. Ignoring one would mean a rule that everybody believes in and
-/// nobody applies.
-const NOT_YET: [&str; 1] = ["limits"];
-
 impl BundleError {
     /// A mistake at a place in a YAML text.
     #[must_use]
@@ -44,9 +40,6 @@ impl BundleError {
 fn message_of(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
     match error {
-        Error::SerdeUnknownField { field, .. } if NOT_YET.contains(&field.as_str()) => format!(
-            "`{field}` rules are not known to this version of tollgate; the bundle is refused rather than enforced in part"
-        ),
         Error::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
         Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
         Error::SerdeMissingField { field, .. } => format!("the field `{field}` is missing"),

@@ -12,6 +12,7 @@ use super::access::AccessSource;
 use super::budgets::BudgetSource;
 use super::data_classes::DataClassSource;
 use super::guardrails::GuardrailSource;
+use super::limits::LimitRuleSource;
 use super::residency::ResidencySource;
 use super::vector::TestSource;
 
@@ -35,6 +36,8 @@ pub(super) struct BundleSource {
     pub(super) budgets: Vec<Spanned<BudgetSource>>,
     #[serde(default)]
     pub(super) guardrails: Vec<Spanned<GuardrailSource>>,
+    #[serde(default)]
+    pub(super) limits: Vec<Spanned<LimitRuleSource>>,
     #[serde(default)]
     pub(super) routes: Vec<Spanned<super::routes::RouteSource>>,
     #[serde(default)]

@@ -2,8 +2,9 @@ use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
 use super::*;
 use crate::control::Principal;
-use crate::decide::{Prefer, Verdict, code, decide};
+use crate::decide::{Prefer, Verdict, code};
 use crate::facts::{Facts, Spend};
+use crate::ledger::{Amounts, Reading};
 
 const HEAD: &str = "apiVersion: tollgate/v1\nbundle: {name: test}\n";
 const ALLOW_ALL: &str = "access:\n  - id: all\n    when: 'true'\n    allow: {}\n";
@@ -25,12 +26,27 @@ fn team(name: &str) -> Principal {
     Principal { key_id: "key-1".into(), tenant: "acme".into(), team: name.into(), ..Principal::default() }
 }
 
-fn facts<'a>(principal: &'a Principal, spent_cents: i128) -> Facts<'a> {
-    Facts {
-        spend: Some(Spend { month_to_date: Usd::new(spent_cents * 10_000_000_000), age_s: 1 }),
+/// A call, and what was spent before it in every account.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    facts: Facts<'a>,
+    spend: Option<Spend>,
+}
+
+fn facts<'a>(principal: &'a Principal, spent_cents: i128) -> Given<'a> {
+    let facts = Facts {
         signals_id: "sig-7",
         ..Facts::new(principal, Operation::Chat, Dialect::Openai, "openai/gpt-5", 1_795_000_000_000_000)
-    }
+    };
+    Given { facts, spend: Some(Spend { month_to_date: Usd::new(spent_cents * 10_000_000_000), age_s: 1 }) }
+}
+
+fn decide(bundle: &Bundle, given: &Given<'_>) -> Verdict {
+    let settled = Amounts { usd: given.spend.unwrap_or_default().month_to_date, ..Amounts::ZERO };
+    let reading = Reading { settled, age_s: given.spend.map(|spend| spend.age_s), ..Reading::default() };
+    let accounts = bundle.accounts(&given.facts);
+    let readings = vec![reading; accounts.len()];
+    crate::decide(bundle, &Facts { accounts: &accounts, readings: &readings, ..given.facts })
 }
 
 fn details(verdict: &Verdict) -> Vec<&str> {
@@ -233,7 +249,7 @@ fn spend_exactly_at_a_threshold_counts_as_over() {
     let (default, kyc) = (builtin_default().unwrap(), team("kyc"));
     let at = |spent: Usd| {
         let spend = Some(Spend { month_to_date: spent, age_s: 0 });
-        decide(&default, &Facts { spend, ..facts(&kyc, 0) })
+        decide(&default, &Given { spend, ..facts(&kyc, 0) })
     };
     let just_below = |dollars: i64| Usd::from_dollars(dollars) - Usd::new(1);
     assert_eq!(at(just_below(80)).prefer, None);
@@ -253,8 +269,8 @@ fn unknown_spend_is_what_the_budget_says_it_is() {
         ))
     };
     let red = team("red");
-    let missing = Facts { spend: None, ..facts(&red, 0) };
-    let old = Facts { spend: Some(Spend { month_to_date: Usd::ZERO, age_s: 61 }), ..facts(&red, 0) };
+    let missing = Given { spend: None, ..facts(&red, 0) };
+    let old = Given { spend: Some(Spend { month_to_date: Usd::ZERO, age_s: 61 }), ..facts(&red, 0) };
     for unsure in [missing, old] {
         let careful = decide(&with("on_stale: conservative"), &unsure);
         assert_eq!((careful.decision, careful.prefer), (Decision::Allow, Some(Prefer::Tag("small".into()))));
@@ -264,12 +280,13 @@ fn unknown_spend_is_what_the_budget_says_it_is() {
         assert!(lax.reasons.iter().any(|reason| reason.rule == "b"), "even `allow` leaves a reason");
         let strict = decide(&with("on_stale: deny"), &unsure);
         assert_eq!((strict.decision, strict.code), (Decision::Deny, code::SPEND_UNKNOWN));
-        let exempt = decide(&with("on_stale: deny"), &Facts { stream: true, ..unsure });
+        let exempt =
+            decide(&with("on_stale: deny"), &Given { facts: Facts { stream: true, ..unsure.facts }, ..unsure });
         assert_eq!(exempt.decision, Decision::Allow);
     }
     let lenient_at_start = decide(&with("on_stale: deny\n    on_missing: allow"), &missing);
     assert_eq!(lenient_at_start.decision, Decision::Allow);
-    let fresh = Facts { spend: Some(Spend { month_to_date: Usd::ZERO, age_s: 60 }), ..facts(&red, 0) };
+    let fresh = Given { spend: Some(Spend { month_to_date: Usd::ZERO, age_s: 60 }), ..facts(&red, 0) };
     assert_eq!(decide(&with("on_stale: deny"), &fresh).decision, Decision::Allow);
 }
 
@@ -303,7 +320,10 @@ fn a_model_outside_the_list_is_named() {
     let verdict = decide(&bundle(rules), &facts(&red, 0));
     assert_eq!((verdict.code, verdict.reasons[0].rule.as_str()), (code::MODEL_NOT_ALLOWED, "gpt"));
     assert_eq!(verdict.message, "team `red` may not use the model `openai/gpt-5`");
-    let verdict = decide(&bundle(rules), &Facts { operation: Operation::Embeddings, ..facts(&red, 0) });
+    let verdict = decide(
+        &bundle(rules),
+        &Given { facts: Facts { operation: Operation::Embeddings, ..facts(&red, 0).facts }, spend: None },
+    );
     assert_eq!(verdict.code, code::OPERATION_NOT_ALLOWED);
 }
 
@@ -316,7 +336,8 @@ fn a_decision_costs_a_fraction_of_building_the_interpreter() {
         started.elapsed().as_nanos() / 1_000
     };
     let cheap = facts(&kyc, 10);
-    let evaluating = Facts { priority: Some("critical"), ..facts(&kyc, 20_000) };
+    let evaluating = facts(&kyc, 20_000);
+    let evaluating = Given { facts: Facts { priority: Some("critical"), ..evaluating.facts }, ..evaluating };
     let decide_ns = time_ns(&|| drop(std::hint::black_box(decide(&default, std::hint::black_box(&cheap)))));
     let evaluate_ns = time_ns(&|| drop(std::hint::black_box(decide(&default, std::hint::black_box(&evaluating)))));
     let build_ns = time_ns(&|| drop(std::hint::black_box(Env::stdlib())));

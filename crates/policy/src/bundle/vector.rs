@@ -8,9 +8,11 @@ use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
 use super::guardrails::TextExpectation;
 use super::{Bundle, BundleError, compile};
+use crate::allowance::Allowance;
 use crate::control::Principal;
 use crate::decide::{Prefer, Verdict, decide};
-use crate::facts::{Facts, Spend};
+use crate::facts::Facts;
+use crate::ledger::{Account, Amounts, Reading, Unit};
 use crate::residency::{Eligibility, Place, Places, TargetFacts, eligible};
 use crate::route::{RouteFacts, plan};
 use crate::suggestion;
@@ -33,7 +35,9 @@ pub(crate) struct TestVector {
     metadata: Vec<(String, String)>,
     pii_counts: Option<Vec<(String, u32)>>,
     places: Places,
-    spend: Option<Spend>,
+    /// Of every account that `spent` does not speak of; `None` if nothing is known.
+    month_to_date: Option<Usd>,
+    age_s: u64,
     now_us: i64,
     decision: Option<Decision>,
     /// Whether the call may go to the target.
@@ -66,6 +70,18 @@ pub fn run_tests(bundle: &Bundle) -> Vec<TestResult> {
     let outcome =
         |test: &TestVector| TestResult { name: test.name.clone(), line: test.line, failure: test.failure(bundle) };
     bundle.tests.iter().map(outcome).collect()
+}
+
+/// Refuses a test that gives figures of a budget or limit which is not there.
+pub(super) fn check_spent(test: &TestSource, allowances: &[Allowance]) -> Result<(), BundleError> {
+    let known = || allowances.iter().map(|allowance| allowance.id.as_str());
+    for (id, amount) in &test.given.spent {
+        if !known().any(|known| known == id) {
+            let advice = suggestion::phrase(id, known());
+            return Err(BundleError::new(amount.referenced, format!("no budget or limit has the id `{id}`{advice}")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a test that expects a rule which is not there.
@@ -111,7 +127,8 @@ impl TestVector {
             metadata: given.metadata.clone().into_iter().collect(),
             pii_counts: given.pii_counts.clone().map(|counts| counts.into_iter().collect()),
             places: places(&given)?,
-            spend: given.spend_known.unwrap_or(true).then_some(Spend { month_to_date, age_s }),
+            month_to_date: given.spend_known.unwrap_or(true).then_some(month_to_date),
+            age_s,
             now_us: given.now.as_ref().map_or(Ok(DEFAULT_NOW_US), time)?,
             given,
             decision: expect.decision,
@@ -138,11 +155,42 @@ impl TestVector {
             estimated_input_tokens: given.estimated_input_tokens,
             capabilities: &given.capabilities,
             pii_counts: self.pii_counts.as_deref(),
-            spend: self.spend,
+            estimate: Amounts {
+                usd: self.given.estimated_cost.unwrap_or_default(),
+                tokens: self.given.estimated_tokens,
+                calls: 1,
+            },
             signals_id: "sig-test",
             ..Facts::new(&self.principal, operation, dialect, model, self.now_us)
         };
         Facts { data_class: given.data_class.as_deref().or_else(|| bundle.data_class(&facts)), ..facts }
+    }
+
+    fn decide(&self, bundle: &Bundle, facts: Facts<'_>) -> Verdict {
+        let accounts = bundle.accounts(&facts);
+        let readings: Vec<Reading> = accounts.iter().map(|account| self.reading(bundle, account)).collect();
+        decide(bundle, &Facts { accounts: &accounts, readings: &readings, ..facts })
+    }
+
+    /// What the test says of an account: by the id of a budget or limit that draws on it, or else `spend.month_to_date`,
+    /// which means the US dollars of every budget.
+    fn reading(&self, bundle: &Bundle, account: &Account) -> Reading {
+        let mut settled = Amounts { usd: self.month_to_date.unwrap_or_default(), ..Amounts::ZERO };
+        let mut reserved = Amounts::ZERO;
+        let mut is_known = self.month_to_date.is_some();
+        for allowance in bundle.allowances.iter().filter(|allowance| allowance.tally == account.tally) {
+            let Some(said) = self.given.spent.get(&allowance.id).map(|said| said.value) else { continue };
+            let count = u64::try_from(said.get() / Usd::from_dollars(1).get()).unwrap_or(0);
+            is_known = true;
+            match allowance.unit {
+                Unit::Usd => settled.usd = said,
+                Unit::Tokens => settled.tokens = count,
+                Unit::Calls => settled.calls = count,
+                Unit::Concurrency => reserved.calls = count,
+            }
+        }
+        let age_s = is_known.then_some(self.age_s);
+        Reading { settled, reserved, age_s, ..Reading::default() }
     }
 
     fn target(&self) -> TargetFacts<'_> {
@@ -167,7 +215,7 @@ impl TestVector {
         if let Some(expected) = self.eligible {
             return self.wrongly_eligible(expected, &eligible(bundle, &facts, &self.target()));
         }
-        self.difference(&decide(bundle, &facts)).or_else(|| self.other_course(bundle, facts))
+        self.difference(&self.decide(bundle, facts)).or_else(|| self.other_course(bundle, facts))
     }
 
     /// What is different about the route and the arm that the call takes.

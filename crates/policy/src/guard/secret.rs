@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::{Detector, Entity, Finding, Score, floor_char};
 
@@ -60,7 +60,7 @@ const fn shape(entity: &'static str, start: &'static str, (least, most): (usize,
 
 /// What issuers publish about their tokens (their secret-scanning pages, 2026-11). Order does not matter: the longest
 /// beginning wins.
-static SHAPES: [Shape; 52] = [
+static SHAPES: [Shape; 51] = [
     shape("AWS_KEY", "AKIA", (16, 16), Rest::Capitals),
     shape("AWS_KEY", "ASIA", (16, 16), Rest::Capitals),
     shape("AWS_KEY", "ABIA", (16, 16), Rest::Capitals),
@@ -112,13 +112,33 @@ static SHAPES: [Shape; 52] = [
     shape("AZURE_STORAGE_KEY", "AccountKey=", (80, 0), Rest::Base64),
     shape("AGE_KEY", "AGE-SECRET-KEY-1", (50, 0), Rest::Capitals),
     shape("JWT", "eyJ", (40, 0), Rest::Dotted),
-    shape("PRIVATE_KEY", "-----BEGIN ", (0, 0), Rest::Word),
 ];
 
-static STARTS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let starts = SHAPES.iter().map(|shape| shape.start);
-    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(starts).ok()
+/// Numbers of the shapes that begin with each byte, longest beginning first.
+static BY_FIRST_BYTE: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
+    let mut lists = vec![Vec::new(); 256];
+    for (number, shape) in SHAPES.iter().enumerate() {
+        if let Some(first) = shape.start.bytes().next() {
+            lists[usize::from(first)].push(number);
+        }
+    }
+    let longest_first = |number: &usize| std::cmp::Reverse(SHAPES[*number].start.len());
+    lists.iter_mut().for_each(|list: &mut Vec<usize>| list.sort_by_key(longest_first));
+    lists
 });
+
+/// Letters, digits and `_`: a token begins where a run of them does, and nowhere within.
+static IS_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    table
+};
+
+const PEM_START: &[u8] = b"-----BEGIN ";
 
 /// Words behind which a random text is a secret.
 const WORDS: [&str; 14] = [
@@ -168,7 +188,7 @@ impl Detector for SecretDetector {
         let tail = text.len().saturating_sub(MAX_TOKEN + 64);
         let run = bytes[tail..].iter().rposition(|byte| !is_in_run(*byte)).map_or(tail, |at| tail + at + 1);
         let tail = text.len().saturating_sub(MAX_PEM + 64);
-        let begun = memchr::memmem::find_iter(&bytes[tail..], b"-----BEGIN ")
+        let begun = memchr::memmem::find_iter(&bytes[tail..], PEM_START)
             .map(|at| tail + at)
             .find(|at| bytes.len() < at + MAX_PEM && matches!(pem(bytes, *at), Pem::Begun | Pem::Open));
         floor_char(text, run.min(begun.unwrap_or(text.len())))
@@ -189,10 +209,15 @@ impl KnownSecrets {
     #[must_use]
     pub fn find(self, body: &[u8]) -> Vec<(Entity, Range<usize>)> {
         let mut found: Vec<(Entity, Range<usize>)> = Vec::new();
-        known(body, 0, |entity, at| {
-            if found.last().is_none_or(|(_, last)| last.end <= at.start) {
-                found.push((entity.into(), at));
+        known(body, 0, |entity, at| found.push((entity.into(), at)));
+        found.sort_by_key(|(_, at)| at.start);
+        let mut end = 0;
+        found.retain(|(_, at)| {
+            let is_free = at.start >= end;
+            if is_free {
+                end = at.end;
             }
+            is_free
         });
         found
     }
@@ -217,19 +242,37 @@ impl KnownSecrets {
 }
 
 fn known(bytes: &[u8], from: usize, mut each: impl FnMut(&'static str, Range<usize>)) {
-    let Some(starts) = &*STARTS else { return };
-    for start in starts.find_iter(&bytes[from..]) {
-        let at = from + start.start();
-        let shape = &SHAPES[start.pattern().as_usize()];
-        if shape.entity == "PRIVATE_KEY" {
-            match pem(bytes, at) {
-                Pem::Key(end) => each(shape.entity, at..end),
-                // Cut off or not, what has come of a key is one.
-                Pem::Open => each(shape.entity, at..bytes.len()),
-                Pem::Begun | Pem::Other => {}
-            }
-        } else if let Some(end) = shape.end(bytes, at) {
+    for start in memchr::memmem::find_iter(&bytes[from..], PEM_START) {
+        let at = from + start;
+        match pem(bytes, at) {
+            Pem::Key(end) => each("PRIVATE_KEY", at..end),
+            // Cut off or not, what has come of a key is one.
+            Pem::Open => each("PRIVATE_KEY", at..bytes.len()),
+            Pem::Begun | Pem::Other => {}
+        }
+    }
+    let is_word = |at: usize| IS_WORD[usize::from(bytes[at])];
+    let mut token = |at: usize| {
+        let list = &BY_FIRST_BYTE[usize::from(bytes[at])];
+        let shape =
+            list.iter().map(|number| &SHAPES[*number]).find(|shape| bytes[at..].starts_with(shape.start.as_bytes()));
+        if let Some((shape, end)) = shape.and_then(|shape| Some((shape, shape.end(bytes, at)?))) {
             each(shape.entity, at..end);
+        }
+    };
+    let mut at = from;
+    while at < bytes.len() {
+        if !is_word(at) {
+            at += 1;
+            continue;
+        }
+        token(at);
+        // The letter of an escaped line break may stand before one.
+        if at + 1 < bytes.len() && super::escape_before(bytes, at + 1) && is_word(at + 1) {
+            token(at + 1);
+        }
+        while at < bytes.len() && is_word(at) {
+            at += 1;
         }
     }
 }
@@ -285,7 +328,7 @@ enum Pem {
 
 /// What `-----BEGIN ` at `at` begins. Line breaks may be escaped, as they are in JSON.
 fn pem(bytes: &[u8], at: usize) -> Pem {
-    let label_at = at + b"-----BEGIN ".len();
+    let label_at = at + PEM_START.len();
     let label = &bytes[label_at..bytes.len().min(label_at + MAX_LABEL)];
     let Some(length) = memchr::memmem::find(label, b"-----") else {
         return if label.len() < MAX_LABEL { Pem::Begun } else { Pem::Other };

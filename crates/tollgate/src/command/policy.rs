@@ -3,6 +3,7 @@
 
 mod check;
 mod revisions;
+mod simulate;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub(crate) enum PolicyCommand {
         #[arg(long, value_name = "FILE|HASH|REVISION")]
         against: Option<String>,
     },
+    /// Shows what a bundle would have decided about the calls of the past; fails if that goes beyond a stated limit.
+    Simulate(simulate::SimulateArgs),
     /// Makes a bundle the active one, if its test vectors pass. A running server takes it up within a second, without
     /// breaking off a call.
     #[command(visible_alias = "put")]
@@ -91,6 +94,7 @@ pub(crate) async fn run(common: Common, command: PolicyCommand) -> anyhow::Resul
             check::against_configuration(&common, &bundle)?;
             revisions::put(&common, &yaml, &signed).await
         }
+        PolicyCommand::Simulate(args) => simulate::run(&common, args).await,
         PolicyCommand::Rollback { to, signed } => revisions::roll_back(&common, to.as_deref(), &signed).await,
         PolicyCommand::List => revisions::list(&common).await,
         PolicyCommand::Show { of } => {

@@ -172,6 +172,7 @@ async fn check_server(books: &Books, server: &Remote, what: What) -> anyhow::Res
     let live = settled(server, what).await?;
     let signals = if what.covers(What::Signals) {
         let found = live.signals;
+        books.analytics.follow_budgets(&found.tallies.clone().into());
         books.await_rows(&found.watermarks).await?;
         let rebuilt = books.analytics.rebuilt_signals(found.taken_at_us, Some(found.watermarks.clone())).await?;
         Some(Compared::new(found.watermarks, &found.lines, &rebuilt.lines))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tollgate_console::budgets::BudgetBooks;
 use tollgate_console::shell::Books;
 use tollgate_console::state::{Instruments, Sample, SampleKind};
 use tollgate_flush::flusher::FlushStatus;
@@ -16,6 +17,8 @@ use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::Search;
 use tollgate_wal::Wal;
 
+use super::budgets::BudgetWatch;
+
 /// The instruments of a running node.
 pub(super) struct NodeInstruments {
     pub(super) gateway: Arc<Gateway>,
@@ -25,6 +28,7 @@ pub(super) struct NodeInstruments {
     pub(super) lake: Arc<Lake>,
     pub(super) search: Arc<Search>,
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
+    pub(super) budgets: Arc<BudgetWatch>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
     /// Providers that list no models.
@@ -58,6 +62,14 @@ impl Instruments for NodeInstruments {
 
     fn models(&self) -> Vec<String> {
         self.models.clone()
+    }
+
+    fn budgets(&self) -> Option<BudgetBooks> {
+        Some(self.budgets.books())
+    }
+
+    fn budget_trouble(&self) -> Option<String> {
+        self.budgets.trouble()
     }
 
     fn open_providers(&self) -> Vec<String> {

@@ -45,10 +45,12 @@ async fn refresh_control(metastore: &dyn Metastore, control: &ArcSwap<ControlSna
 /// Replaces the signals snapshot every second. While the log cannot be read the last one ages, which policy sees.
 pub(super) async fn follow_signals(
     analytics: Arc<Analytics>,
+    control: Arc<ArcSwap<ControlSnapshot>>,
     signals: Arc<ArcSwap<SignalsSnapshot>>,
     shutdown: CancellationToken,
 ) {
     while pause(SIGNALS_INTERVAL, &shutdown).await {
+        analytics.follow_budgets(control.load().bundle.tallies());
         match analytics.signals(chrono::Utc::now().timestamp_micros()).await {
             Ok(snapshot) => signals.store(Arc::new(snapshot)),
             Err(error) => {

@@ -25,6 +25,7 @@ use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::budgets::BudgetWatch;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
@@ -143,6 +144,7 @@ impl Node {
 
         // Budgets must not be decided on half the log: replay and the first snapshot are awaited before calls are accepted.
         flush_status.clone().wait_for(|status| status.history_read).await.context("replaying the write-ahead log")?;
+        analytics.follow_budgets(control.load().bundle.tallies());
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
         let gateway = Gateway::new(
@@ -156,7 +158,12 @@ impl Node {
             tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
         }
         tasks.spawn(feedback::follow_control(Arc::clone(&metastore), Arc::clone(&control), reading.clone()));
-        tasks.spawn(feedback::follow_signals(Arc::clone(&analytics), Arc::clone(&signals), reading.clone()));
+        tasks.spawn(feedback::follow_signals(
+            Arc::clone(&analytics),
+            Arc::clone(&control),
+            Arc::clone(&signals),
+            reading.clone(),
+        ));
 
         let prices = Arc::new(NodePrices {
             config: config.clone(),
@@ -174,7 +181,10 @@ impl Node {
 
         let login_url = format!("{console_url}/login?token={}", metastore.create_login_link().await?);
         write_local_token(&data, metastore.as_ref()).await?;
+        let budgets = BudgetWatch::new(config, Arc::clone(&gateway), Arc::clone(&analytics), wal.appender())?;
+        tasks.spawn(Arc::clone(&budgets).run(serving.clone()));
         let instruments = NodeInstruments {
+            budgets,
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
@@ -212,6 +222,10 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
+            market: {
+                let gateway = Arc::clone(&gateway);
+                super::ConfiguredMarket::new(config, move || gateway.prices())
+            },
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {

@@ -84,6 +84,14 @@ pub(in crate::bundle) struct GivenSource {
     pub(in crate::bundle) evidence: Evidence,
     #[serde(default, rename = "target.self_hosted")]
     pub(in crate::bundle) self_hosted: bool,
+    /// What the books say, by the id of a budget or limit: dollars, tokens or calls.
+    #[serde(default)]
+    pub(in crate::bundle) spent: BTreeMap<String, Spanned<Usd>>,
+    /// What the call itself is likely to use up.
+    #[serde(default, rename = "request.estimated_cost")]
+    pub(in crate::bundle) estimated_cost: Option<Usd>,
+    #[serde(default, rename = "request.estimated_tokens")]
+    pub(in crate::bundle) estimated_tokens: u64,
     #[serde(default, rename = "spend.known")]
     pub(in crate::bundle) spend_known: Option<bool>,
     #[serde(default, rename = "spend.month_to_date")]

@@ -204,6 +204,8 @@ impl Call {
             limit_readings: Vec::new(),
             target_readings: Vec::new(),
             decided_at_us: None,
+            estimated_output_tokens: None,
+            estimated_cost_usd: None,
         };
         let payload = |body: Bytes, content_type: &str| Payload { content_type: content_type.to_owned(), body };
         let answered_as = if self.stream && answered { "text/event-stream" } else { "application/json" };

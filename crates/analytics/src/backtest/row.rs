@@ -1,0 +1,420 @@
+//! The columns a back-test reads, and the facts of one row, borrowed from them.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, GenericListArray, Int64Array, MapArray, RecordBatch,
+    StringArray, StructArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use tollgate_interaction::{BudgetReading, LimitReading, Usage, Usd};
+
+use super::{REPORT, Trial};
+use crate::error::ReportError;
+
+const COLUMNS: &str = "interaction_id, arrow_cast(started_at, 'Int64') AS started_at, \
+    arrow_cast(decided_at, 'Int64') AS decided_at, tenant, project, team, user_ref, api_key_id, operation, dialect, stream, \
+    model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, latency_us, \
+    cost_usd, input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
+    cache_write_1h_input_tokens, tags, pii_counts, capabilities, estimated_input_tokens, estimated_output_tokens, \
+    estimated_cost_usd, target_readings";
+/// Columns that only bundles with budgets or limits need.
+const READINGS: &str = ", budget_readings, limit_readings";
+
+/// Labels that the gateway itself writes, which the caller did not send.
+const OWN_LABELS: &str = "tollgate.";
+
+fn moment(time_us: i64) -> String {
+    format!("arrow_cast({time_us}, 'Timestamp(Microsecond, Some(\"UTC\"))')")
+}
+
+fn condition(trial: &Trial, from_us: i64) -> String {
+    let decided = trial.decided_by.as_ref().map_or_else(String::new, |hash| {
+        // A hash is hexadecimal digits; whatever else is no hash.
+        let hash: String = hash.chars().filter(char::is_ascii_hexdigit).collect();
+        format!(" AND policy_bundle_hash = '{hash}'")
+    });
+    let (from, to) = (moment(from_us), moment(trial.range.to_us));
+    format!("started_at >= {from} AND started_at < {to} AND shadow_of IS NULL{decided}")
+}
+
+/// The calls of a trial from `from_us` on, in the order they were decided if `in_order`.
+pub(super) fn query(trial: &Trial, from_us: i64, in_order: bool) -> String {
+    let readings = if trial.bundle.tallies().is_empty() { "" } else { READINGS };
+    let order = if in_order { " ORDER BY coalesce(decided_at, started_at), interaction_id" } else { "" };
+    format!("SELECT {COLUMNS}{readings} FROM interactions WHERE {}{order}", condition(trial, from_us))
+}
+
+/// The bundles that decided them.
+pub(super) fn deciders(trial: &Trial) -> String {
+    format!("SELECT DISTINCT policy_bundle_hash FROM interactions WHERE {}", condition(trial, trial.range.from_us))
+}
+
+/// A column of text.
+pub(super) fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<Option<String>>, ReportError> {
+    let column = text(batch, name)?;
+    Ok(column.iter().map(|text| text.map(str::to_owned)).collect())
+}
+
+/// The columns of a batch.
+pub(super) struct Rows {
+    pub(super) count: usize,
+    ids: StringArray,
+    started: Int64Array,
+    decided: Int64Array,
+    tenants: StringArray,
+    projects: StringArray,
+    teams: StringArray,
+    users: StringArray,
+    keys: StringArray,
+    operations: StringArray,
+    dialects: StringArray,
+    streams: BooleanArray,
+    models: StringArray,
+    bundles: StringArray,
+    signals: StringArray,
+    reasons: Structs,
+    candidates: Structs,
+    providers: StringArray,
+    outcomes: StringArray,
+    latencies: Int64Array,
+    costs: Decimal128Array,
+    tokens: [Int64Array; 5],
+    tags: MapArray,
+    pii: Structs,
+    capabilities: GenericListArray<i32>,
+    estimated_input: Int64Array,
+    estimated_output: Int64Array,
+    estimated_cost: Decimal128Array,
+    targets: Structs,
+    budgets: Option<Structs>,
+    limits: Option<Structs>,
+}
+
+/// A list of structs, and which fields of it are read.
+struct Structs {
+    list: GenericListArray<i32>,
+    items: StructArray,
+}
+
+impl Structs {
+    fn of(column: &ArrayRef) -> Option<Structs> {
+        let list = column.as_list_opt::<i32>()?.clone();
+        let items = list.values().as_struct_opt()?.clone();
+        Some(Structs { list, items })
+    }
+
+    fn places(&self, row: usize) -> std::ops::Range<usize> {
+        if self.list.is_null(row) {
+            return 0..0;
+        }
+        let at = |row: usize| usize::try_from(self.list.value_offsets()[row]).unwrap_or(0);
+        at(row)..at(row + 1)
+    }
+
+    fn text(&self, field: usize, at: usize) -> &str {
+        let column = self.items.column(field).as_string_opt::<i32>();
+        column.filter(|column| column.is_valid(at)).map_or("", |column| column.value(at))
+    }
+
+    fn is_null(&self, field: usize, at: usize) -> bool {
+        self.items.column(field).is_null(at)
+    }
+
+    fn count(&self, field: usize, at: usize) -> Option<u64> {
+        let column = self.items.column(field).as_primitive_opt::<Int64Type>()?;
+        column.is_valid(at).then(|| u64::try_from(column.value(at)).unwrap_or(0))
+    }
+
+    fn usd(&self, field: usize, at: usize) -> Option<Usd> {
+        let column = self.items.column(field).as_primitive_opt::<Decimal128Type>()?;
+        column.is_valid(at).then(|| Usd::new(column.value(at)))
+    }
+}
+
+fn unusable(name: &str) -> ReportError {
+    ReportError::Column { report: REPORT, column: name.to_owned() }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ReportError> {
+    batch.column_by_name(name).ok_or_else(|| unusable(name))
+}
+
+fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, ReportError> {
+    let texts = cast(column(batch, name)?, &DataType::Utf8).map_err(|_| unusable(name))?;
+    Ok(texts.as_string_opt::<i32>().ok_or_else(|| unusable(name))?.clone())
+}
+
+fn count(batch: &RecordBatch, name: &str) -> Result<Int64Array, ReportError> {
+    Ok(column(batch, name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| unusable(name))?.clone())
+}
+
+fn dollars(batch: &RecordBatch, name: &str) -> Result<Decimal128Array, ReportError> {
+    Ok(column(batch, name)?.as_primitive_opt::<Decimal128Type>().ok_or_else(|| unusable(name))?.clone())
+}
+
+fn structs(batch: &RecordBatch, name: &str) -> Result<Structs, ReportError> {
+    Structs::of(column(batch, name)?).ok_or_else(|| unusable(name))
+}
+
+impl Rows {
+    /// # Errors
+    /// [`ReportError::Column`] if a column is not there or not of its type.
+    pub(super) fn of(batch: &RecordBatch) -> Result<Rows, ReportError> {
+        let optional = |name: &str| batch.column_by_name(name).map(|_| structs(batch, name)).transpose();
+        let list = |name: &str| column(batch, name)?.as_list_opt::<i32>().cloned().ok_or_else(|| unusable(name));
+        Ok(Rows {
+            count: batch.num_rows(),
+            ids: text(batch, "interaction_id")?,
+            started: count(batch, "started_at")?,
+            decided: count(batch, "decided_at")?,
+            tenants: text(batch, "tenant")?,
+            projects: text(batch, "project")?,
+            teams: text(batch, "team")?,
+            users: text(batch, "user_ref")?,
+            keys: text(batch, "api_key_id")?,
+            operations: text(batch, "operation")?,
+            dialects: text(batch, "dialect")?,
+            streams: column(batch, "stream")?.as_boolean_opt().ok_or_else(|| unusable("stream"))?.clone(),
+            models: text(batch, "model_requested")?,
+            bundles: text(batch, "policy_bundle_hash")?,
+            signals: text(batch, "signals_id")?,
+            reasons: structs(batch, "decision_reasons")?,
+            candidates: structs(batch, "candidates")?,
+            providers: text(batch, "provider")?,
+            outcomes: text(batch, "outcome")?,
+            latencies: count(batch, "latency_us")?,
+            costs: dollars(batch, "cost_usd")?,
+            tokens: [
+                count(batch, "input_tokens")?,
+                count(batch, "output_tokens")?,
+                count(batch, "cache_read_input_tokens")?,
+                count(batch, "cache_write_5m_input_tokens")?,
+                count(batch, "cache_write_1h_input_tokens")?,
+            ],
+            tags: column(batch, "tags")?.as_map_opt().ok_or_else(|| unusable("tags"))?.clone(),
+            pii: structs(batch, "pii_counts")?,
+            capabilities: list("capabilities")?,
+            estimated_input: count(batch, "estimated_input_tokens")?,
+            estimated_output: count(batch, "estimated_output_tokens")?,
+            estimated_cost: dollars(batch, "estimated_cost_usd")?,
+            targets: structs(batch, "target_readings")?,
+            budgets: optional("budget_readings")?,
+            limits: optional("limit_readings")?,
+        })
+    }
+
+    /// One of them.
+    pub(super) fn row(&self, at: usize) -> Row<'_> {
+        Row { rows: self, at }
+    }
+}
+
+/// One row.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    rows: &'a Rows,
+    at: usize,
+}
+
+/// A target of a row, in the order it was preferred.
+#[derive(Clone, Copy)]
+pub(super) struct LoggedTarget<'a> {
+    pub(super) provider: &'a str,
+    pub(super) model: &'a str,
+    /// `None` for one that was tried or stood ready.
+    pub(super) rejected_because: Option<&'a str>,
+}
+
+fn known<'a>(column: &'a StringArray, at: usize) -> Option<&'a str> {
+    column.is_valid(at).then(|| column.value(at))
+}
+
+fn number(column: &Int64Array, at: usize) -> Option<u64> {
+    column.is_valid(at).then(|| u64::try_from(column.value(at)).unwrap_or(0))
+}
+
+fn amount(column: &Decimal128Array, at: usize) -> Option<Usd> {
+    column.is_valid(at).then(|| Usd::new(column.value(at)))
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn id(&self) -> &'a str {
+        self.rows.ids.value(self.at)
+    }
+
+    pub(super) fn started_at_us(&self) -> i64 {
+        self.rows.started.value(self.at)
+    }
+
+    /// When policy was asked; of rows that do not say, when the call started.
+    pub(super) fn decided_at_us(&self) -> i64 {
+        let decided = &self.rows.decided;
+        if decided.is_valid(self.at) { decided.value(self.at) } else { self.started_at_us() }
+    }
+
+    pub(super) fn tenant(&self) -> &'a str {
+        self.rows.tenants.value(self.at)
+    }
+
+    pub(super) fn project(&self) -> Option<&'a str> {
+        known(&self.rows.projects, self.at)
+    }
+
+    pub(super) fn team(&self) -> &'a str {
+        self.rows.teams.value(self.at)
+    }
+
+    pub(super) fn user_ref(&self) -> Option<&'a str> {
+        known(&self.rows.users, self.at)
+    }
+
+    pub(super) fn key_id(&self) -> Option<&'a str> {
+        known(&self.rows.keys, self.at)
+    }
+
+    pub(super) fn operation(&self) -> &'a str {
+        self.rows.operations.value(self.at)
+    }
+
+    pub(super) fn dialect(&self) -> &'a str {
+        self.rows.dialects.value(self.at)
+    }
+
+    pub(super) fn stream(&self) -> bool {
+        self.rows.streams.value(self.at)
+    }
+
+    pub(super) fn model(&self) -> &'a str {
+        self.rows.models.value(self.at)
+    }
+
+    /// The bundle that decided it; `None` if none did.
+    pub(super) fn bundle(&self) -> Option<&'a str> {
+        known(&self.rows.bundles, self.at)
+    }
+
+    pub(super) fn signals_id(&self) -> &'a str {
+        known(&self.rows.signals, self.at).unwrap_or_default()
+    }
+
+    pub(super) fn provider(&self) -> Option<&'a str> {
+        known(&self.rows.providers, self.at)
+    }
+
+    pub(super) fn outcome(&self) -> &'a str {
+        self.rows.outcomes.value(self.at)
+    }
+
+    pub(super) fn latency_us(&self) -> u64 {
+        number(&self.rows.latencies, self.at).unwrap_or(0)
+    }
+
+    pub(super) fn cost(&self) -> Option<Usd> {
+        amount(&self.rows.costs, self.at)
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let [input, output, read, written_5m, written_1h] = &self.rows.tokens;
+        Usage {
+            input_tokens: number(input, self.at),
+            output_tokens: number(output, self.at),
+            cache_read_input_tokens: number(read, self.at),
+            cache_write_5m_input_tokens: number(written_5m, self.at),
+            cache_write_1h_input_tokens: number(written_1h, self.at),
+            ..Usage::default()
+        }
+    }
+
+    pub(super) fn estimated_input_tokens(&self) -> Option<u64> {
+        number(&self.rows.estimated_input, self.at)
+    }
+
+    pub(super) fn estimated_output_tokens(&self) -> Option<u64> {
+        number(&self.rows.estimated_output, self.at)
+    }
+
+    pub(super) fn estimated_cost(&self) -> Option<Usd> {
+        amount(&self.rows.estimated_cost, self.at)
+    }
+
+    /// The caller's labels, into a buffer that is used again.
+    pub(super) fn tags(&self, into: &mut Vec<(String, String)>) {
+        into.clear();
+        let map = &self.rows.tags;
+        let (Some(keys), Some(values)) = (map.keys().as_string_opt::<i32>(), map.values().as_string_opt::<i32>())
+        else {
+            return;
+        };
+        let at = |row: usize| usize::try_from(map.value_offsets()[row]).unwrap_or(0);
+        for place in at(self.at)..at(self.at + 1) {
+            if !keys.value(place).starts_with(OWN_LABELS) && values.is_valid(place) {
+                into.push((keys.value(place).to_owned(), values.value(place).to_owned()));
+            }
+        }
+    }
+
+    pub(super) fn capabilities(&self, into: &mut Vec<String>) {
+        into.clear();
+        let list = &self.rows.capabilities;
+        let texts = list.values().as_string_opt::<i32>();
+        let Some(texts) = texts.filter(|_| list.is_valid(self.at)) else { return };
+        let at = |row: usize| usize::try_from(list.value_offsets()[row]).unwrap_or(0);
+        into.extend((at(self.at)..at(self.at + 1)).map(|place| texts.value(place).to_owned()));
+    }
+
+    /// Personal data found; none if nothing was, or nothing looked for it.
+    pub(super) fn pii(&self, into: &mut Vec<(String, u32)>) {
+        into.clear();
+        let pii = &self.rows.pii;
+        for at in pii.places(self.at) {
+            let count = u32::try_from(pii.count(1, at).unwrap_or(0)).unwrap_or(u32::MAX);
+            into.push((pii.text(0, at).to_owned(), count));
+        }
+    }
+
+    /// (rule, effect, detail) of every reason.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        let reasons = &self.rows.reasons;
+        reasons.places(self.at).map(|at| (reasons.text(0, at), reasons.text(1, at), reasons.text(2, at)))
+    }
+
+    pub(super) fn targets(&self) -> impl Iterator<Item = LoggedTarget<'a>> {
+        let candidates = &self.rows.candidates;
+        candidates.places(self.at).map(|at| LoggedTarget {
+            provider: candidates.text(0, at),
+            model: candidates.text(1, at),
+            rejected_because: (!candidates.is_null(2, at)).then(|| candidates.text(2, at)),
+        })
+    }
+
+    /// What the call was likely to cost at a target, as its route knew it then.
+    pub(super) fn target_estimate(&self, provider: &str, model: &str) -> Option<Usd> {
+        let targets = &self.rows.targets;
+        let is_it = |at: &usize| targets.text(0, *at) == provider && targets.text(1, *at) == model;
+        targets.places(self.at).find(is_it).and_then(|at| targets.usd(7, at))
+    }
+
+    pub(super) fn budget_readings(&self) -> Vec<BudgetReading> {
+        let Some(budgets) = &self.rows.budgets else { return Vec::new() };
+        let reading = |at: usize| BudgetReading {
+            budget: budgets.text(0, at).to_owned(),
+            scope: budgets.text(1, at).to_owned(),
+            spent_usd: budgets.usd(2, at).unwrap_or_default(),
+            reserved_usd: budgets.usd(3, at).unwrap_or_default(),
+            age_s: budgets.count(4, at),
+        };
+        budgets.places(self.at).map(reading).collect()
+    }
+
+    pub(super) fn limit_readings(&self) -> Vec<LimitReading> {
+        let Some(limits) = &self.rows.limits else { return Vec::new() };
+        let reading = |at: usize| LimitReading {
+            limit: limits.text(0, at).to_owned(),
+            scope: limits.text(1, at).to_owned(),
+            unit: limits.text(2, at).to_owned(),
+            used: limits.count(3, at).unwrap_or(0),
+            age_s: limits.count(4, at),
+        };
+        limits.places(self.at).map(reading).collect()
+    }
+}

@@ -1,0 +1,89 @@
+//! Trying a policy bundle on calls of the past, for the page, the API and the command line alike.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tollgate_analytics::backtest::{BacktestReport, Finding, Limits, Trial};
+use tollgate_analytics::report::TimeRange;
+use tollgate_policy::bundle;
+use tollgate_policy::control::{ControlDocument, ControlSnapshot, Principal};
+
+use crate::error::ConsoleError;
+use crate::state::ConsoleState;
+
+/// Rows to look at of each kind of change.
+pub const SAMPLE_ROWS: usize = 20;
+
+/// What is to be tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulationRequest {
+    /// The bundle, as YAML.
+    pub bundle: String,
+    /// First start of the calls: a day, an RFC 3339 time, or microseconds since 1970.
+    pub from: String,
+    /// First start of no concern any more.
+    pub to: String,
+    /// Only calls that this bundle decided, by its hash.
+    #[serde(default)]
+    pub decided_by: Option<String>,
+    /// What may change at most.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Simulation {
+    /// Whether every limit that was set is kept.
+    pub is_accepted: bool,
+    /// Each limit that was set.
+    pub findings: Vec<Finding>,
+    /// The figures.
+    pub report: BacktestReport,
+}
+
+impl Simulation {
+    /// Holds `report` against `limits`.
+    #[must_use]
+    pub fn of(report: BacktestReport, limits: &Limits) -> Simulation {
+        let findings = limits.check(&report);
+        Simulation { is_accepted: findings.iter().all(|finding| finding.is_kept), findings, report }
+    }
+}
+
+/// Keys by their id.
+#[must_use]
+pub fn keys_of(document: &ControlDocument) -> Arc<HashMap<String, Principal>> {
+    // A document whose active bundle does not load has keys all the same, but then nothing is served either.
+    let keys = ControlSnapshot::compile(document).map(|snapshot| snapshot.keys).unwrap_or_default();
+    Arc::new(keys.into_values().map(|key| (key.key_id.clone(), Principal::clone(&key))).collect())
+}
+
+/// Tries a bundle on the calls of `range`.
+///
+/// # Errors
+/// [`ConsoleError::Invalid`] with line and column if the bundle does not load; a report error if the log could not be read.
+pub async fn simulate(
+    state: &ConsoleState,
+    yaml: &str,
+    range: TimeRange,
+    decided_by: Option<String>,
+    limits: &Limits,
+) -> Result<Simulation, ConsoleError> {
+    let bundle = bundle::load(yaml).map_err(|error| ConsoleError::Invalid {
+        message: format!("the bundle does not load: {error}"),
+        hint: "Correct it; `tollgate policy check FILE` says the same.",
+    })?;
+    let document = state.metastore.control_document().await?;
+    let trial = Trial {
+        bundle: Arc::new(bundle),
+        range,
+        decided_by,
+        sample: SAMPLE_ROWS,
+        keys: keys_of(&document),
+        market: Arc::clone(&state.market),
+    };
+    Ok(Simulation::of(state.ledger.backtest(trial).await?, limits))
+}
