@@ -321,7 +321,9 @@ impl Scratch {
 /// `None` for a call that no bundle decided.
 fn logged<'a>(row: &Row<'a>) -> Option<Logged<'a>> {
     row.bundle()?;
-    let denied_by = row.reasons().find(|(_, effect, _)| *effect == "deny").map(|(rule, ..)| rule);
+    // What guardrails did is left as it was.
+    let mut denials = row.reasons().filter(|(_, effect, _)| *effect == "deny" && !row.is_blocked());
+    let denied_by = denials.next().map(|(rule, ..)| rule);
     let was_stopped = denied_by.is_none() && row.outcome() == "denied";
     Some(Logged { denied_by, was_stopped })
 }
@@ -343,6 +345,7 @@ fn same_reasons(row: &Row<'_>, verdict: &Verdict, excluded: &[(String, String)])
     let logged = row
         .reasons()
         .filter(|(rule, effect, _)| !OF_ROUTING.contains(effect) && !BEYOND_BUNDLES.contains(rule))
+        .filter(|(_, effect, _)| *effect != "deny" || !row.is_blocked())
         .map(|(rule, effect, _)| (rule, effect));
     let decided = verdict.reasons.iter().map(|reason| (reason.rule.as_str(), reason.effect.as_str()));
     logged.eq(decided.chain(excluded.iter().map(|(rule, _)| (rule.as_str(), "deny"))))

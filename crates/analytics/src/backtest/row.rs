@@ -13,12 +13,15 @@ use crate::error::ReportError;
 
 const COLUMNS: &str = "interaction_id, arrow_cast(started_at, 'Int64') AS started_at, \
     arrow_cast(decided_at, 'Int64') AS decided_at, tenant, project, team, user_ref, api_key_id, operation, dialect, stream, \
-    model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, latency_us, \
+    model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, error_type, latency_us, \
     cost_usd, input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
     cache_write_1h_input_tokens, tags, pii_counts, capabilities, estimated_input_tokens, estimated_output_tokens, \
     estimated_cost_usd, target_readings";
 /// Columns that only bundles with budgets or limits need.
 const READINGS: &str = ", budget_readings, limit_readings";
+
+/// What the row of a call says that a guardrail stopped: the gateway's code.
+const GUARDRAIL_BLOCKED: &str = "guardrail_blocked";
 
 /// Labels that the gateway itself writes, which the caller did not send.
 const OWN_LABELS: &str = "tollgate.";
@@ -76,6 +79,7 @@ pub(super) struct Rows {
     candidates: Structs,
     providers: StringArray,
     outcomes: StringArray,
+    errors: StringArray,
     latencies: Int64Array,
     costs: Decimal128Array,
     tokens: [Int64Array; 5],
@@ -182,6 +186,7 @@ impl Rows {
             candidates: structs(batch, "candidates")?,
             providers: text(batch, "provider")?,
             outcomes: text(batch, "outcome")?,
+            errors: text(batch, "error_type")?,
             latencies: count(batch, "latency_us")?,
             costs: dollars(batch, "cost_usd")?,
             tokens: [
@@ -303,6 +308,11 @@ impl<'a> Row<'a> {
 
     pub(super) fn outcome(&self) -> &'a str {
         self.rows.outcomes.value(self.at)
+    }
+
+    /// Whether a guardrail stopped it, whatever had been decided.
+    pub(super) fn is_blocked(&self) -> bool {
+        known(&self.rows.errors, self.at) == Some(GUARDRAIL_BLOCKED)
     }
 
     pub(super) fn latency_us(&self) -> u64 {
