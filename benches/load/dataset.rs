@@ -9,7 +9,7 @@ mod random;
 
 use bytes::Bytes;
 use tollgate_interaction::{Attempt, Candidate, Interaction, InteractionId, Payload, Reason, Usage, Usd, schema};
-use tollgate_interaction::{CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+use tollgate_interaction::{CostSource, Outcome, UsageSource};
 
 pub(crate) use agent::Conversation;
 pub(crate) use ordinary::Ordinary;
@@ -84,18 +84,12 @@ fn facts(random: &mut Random, caller: Caller<'_>, started_at_us: i64, request: u
         conversation_id: caller.conversation.map(Into::into),
         trace_id: is_traced.then(|| random.hexadecimal(32)),
         span_id: is_traced.then(|| random.hexadecimal(16)),
-        source: Source::Proxy,
-        operation: Operation::Chat,
-        dialect: Dialect::Openai,
-        stream: false,
         model_requested: caller.model.into(),
         model_served: Some(served.into()),
         provider: Some(provider.into()),
         region: Some("eu-central-1".into()),
-        route_id: None,
         policy_bundle_hash: Some("9f2c".repeat(16)),
         signals_id: Some(format!("signals-{}", started_at_us / 30_000_000)),
-        decision: Decision::Allow,
         decision_reasons: vec![Reason {
             rule: "teams-may-use-their-models".into(),
             effect: "allow".into(),
@@ -105,8 +99,6 @@ fn facts(random: &mut Random, caller: Caller<'_>, started_at_us: i64, request: u
         attempts: vec![attempt],
         outcome: Outcome::Success,
         http_status: Some(200),
-        error_type: None,
-        error_message: None,
         finish_reasons: vec!["stop".into()],
         latency_us,
         ttft_us: Some(ttft_us),
@@ -119,31 +111,7 @@ fn facts(random: &mut Random, caller: Caller<'_>, started_at_us: i64, request: u
         request_bytes: request as u64,
         response_bytes: response as u64,
         tags: vec![("app".into(), caller.application.into()), ("env".into(), "production".into())],
-        service_tier: None,
-        upstream_dialect: None,
-        dropped: Vec::new(),
-        provider_cost_usd: None,
-        experiment: None,
-        arm: None,
-        propensity: None,
-        guards: Vec::new(),
-        pii_counts: Vec::new(),
-        cache_kind: None,
-        cache_similarity: None,
-        cached_from: None,
-        cost_saved_usd: None,
-        shadow_of: None,
-        data_class: None,
-        region_evidence: None,
-        capabilities: Vec::new(),
-        estimated_input_tokens: None,
-        budget_readings: Vec::new(),
-        route_draw: None,
-        limit_readings: Vec::new(),
-        target_readings: Vec::new(),
-        decided_at_us: None,
-        estimated_output_tokens: None,
-        estimated_cost_usd: None,
+        ..Interaction::blank()
     }
 }
 

@@ -8,11 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tollgate_interaction::schema::SCHEMA_VERSION;
-use tollgate_interaction::{
-    Attempt, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Opened, Operation, Outcome, Payload,
-    Source, Usage, UsageSource,
-};
+use tollgate_interaction::{Attempt, Dialect, Event, Interaction, InteractionId, Opened, Operation, Payload};
 use tollgate_policy::control::Principal;
 use tollgate_policy::route::TimeLimits;
 use tollgate_provider::dialect::Endpoint;
@@ -142,7 +138,7 @@ impl Call {
     pub(crate) fn begin(gateway: &Arc<Gateway>, dialect: Dialect, operation: Operation) -> Box<Call> {
         let started_at_us = clock::now_us();
         gateway.counters.started();
-        let mut record = blank();
+        let mut record = Interaction::blank();
         record.interaction_id = random::interaction_id(started_at_us);
         record.started_at_us = started_at_us;
         record.dialect = dialect;
@@ -199,7 +195,7 @@ impl Call {
 
     /// What is left behind where a call was taken from.
     fn hollow(gateway: &Arc<Gateway>) -> Call {
-        let mut call = Call::new(Arc::clone(gateway), blank());
+        let mut call = Call::new(Arc::clone(gateway), Interaction::blank());
         call.settled = true;
         call
     }
@@ -253,7 +249,7 @@ impl Call {
     /// # Errors
     /// [`CallError::LogUnavailable`] if it cannot be written and the operator wants no call without a record.
     pub(crate) async fn open(&mut self) -> Result<(), CallError> {
-        let interaction = std::mem::replace(&mut self.record, blank());
+        let interaction = std::mem::replace(&mut self.record, Interaction::blank());
         let request = std::mem::take(&mut self.request);
         let event = self.opening.insert(Event::Opened(Box::new(Opened { interaction, request })));
         let appended = match self.ack {
@@ -608,79 +604,5 @@ fn text_of(value: &http::HeaderValue) -> String {
     match value.to_str() {
         Ok(text) => text.to_owned(),
         Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-    }
-}
-
-/// A record of which nothing is known yet.
-pub(crate) fn blank() -> Interaction {
-    Interaction {
-        schema_version: SCHEMA_VERSION,
-        interaction_id: InteractionId::new(0, &[0; 10]),
-        started_at_us: 0,
-        ended_at_us: 0,
-        tenant: String::new(),
-        project: None,
-        team: String::new(),
-        user_ref: None,
-        api_key_id: None,
-        conversation_id: None,
-        trace_id: None,
-        span_id: None,
-        source: Source::Proxy,
-        operation: Operation::Chat,
-        dialect: Dialect::Openai,
-        stream: false,
-        model_requested: String::new(),
-        model_served: None,
-        provider: None,
-        region: None,
-        route_id: None,
-        policy_bundle_hash: None,
-        signals_id: None,
-        decision: Decision::Allow,
-        decision_reasons: Vec::new(),
-        candidates: Vec::new(),
-        attempts: Vec::new(),
-        outcome: Outcome::Interrupted,
-        http_status: None,
-        error_type: None,
-        error_message: None,
-        finish_reasons: Vec::new(),
-        latency_us: 0,
-        ttft_us: None,
-        gateway_overhead_us: None,
-        usage: Usage::default(),
-        usage_source: UsageSource::None,
-        cost_usd: None,
-        cost_source: CostSource::None,
-        price_id: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        tags: Vec::new(),
-        service_tier: None,
-        upstream_dialect: None,
-        dropped: Vec::new(),
-        provider_cost_usd: None,
-        experiment: None,
-        arm: None,
-        propensity: None,
-        guards: Vec::new(),
-        pii_counts: Vec::new(),
-        cache_kind: None,
-        cache_similarity: None,
-        cached_from: None,
-        cost_saved_usd: None,
-        shadow_of: None,
-        data_class: None,
-        region_evidence: None,
-        capabilities: Vec::new(),
-        estimated_input_tokens: None,
-        budget_readings: Vec::new(),
-        route_draw: None,
-        limit_readings: Vec::new(),
-        target_readings: Vec::new(),
-        decided_at_us: None,
-        estimated_output_tokens: None,
-        estimated_cost_usd: None,
     }
 }

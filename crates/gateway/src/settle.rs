@@ -15,7 +15,7 @@ use tollgate_provider::tokens::{self, Estimate, Vocabulary};
 use tollgate_provider::{Observation, failure};
 use tollgate_wal::AppendError;
 
-use crate::call::{Call, blank};
+use crate::call::Call;
 use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::intake::OWN_LABELS;
@@ -103,7 +103,7 @@ fn close(call: &mut Call, mut ending: Ending) -> Closing {
     let received = ending.response.body.clone();
     guard::finish(call, &mut ending.response);
     let ended_in_us = clock::elapsed_us(call.started);
-    let mut record = std::mem::replace(&mut call.record, blank());
+    let mut record = std::mem::replace(&mut call.record, Interaction::blank());
     record.outcome = ending.outcome;
     if ending.outcome == Outcome::Denied {
         record.decision = Decision::Deny;

@@ -7,6 +7,7 @@ use crate::governed::{BudgetReading, GuardVerdict, LimitReading, TargetReading};
 use crate::id::InteractionId;
 use crate::money::Usd;
 use crate::outcome::{CacheKind, CostSource, Decision, Dialect, Operation, Outcome, Source, UsageSource};
+use crate::schema::SCHEMA_VERSION;
 use crate::share::Share;
 use crate::usage::Usage;
 
@@ -245,22 +246,20 @@ pub fn day_of(time_us: i64) -> i32 {
     i32::try_from(time_us.div_euclid(US_PER_DAY)).unwrap_or(i32::MAX)
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn sample(number: u64) -> Interaction {
-        let started_at_us = 1_795_000_000_000_000;
+impl Interaction {
+    /// A record of which nothing is known yet: what is built from it names what it knows.
+    #[must_use]
+    pub fn blank() -> Interaction {
         Interaction {
-            schema_version: crate::schema::SCHEMA_VERSION,
-            interaction_id: InteractionId::new(1_795_000_000_000 + number, &[3; 10]),
-            started_at_us,
-            ended_at_us: started_at_us + 1_200,
-            tenant: "acme".to_owned(),
+            schema_version: SCHEMA_VERSION,
+            interaction_id: InteractionId::new(0, &[0; 10]),
+            started_at_us: 0,
+            ended_at_us: 0,
+            tenant: String::new(),
             project: None,
-            team: "kyc".to_owned(),
+            team: String::new(),
             user_ref: None,
-            api_key_id: Some("key-1".to_owned()),
+            api_key_id: None,
             conversation_id: None,
             trace_id: None,
             span_id: None,
@@ -268,49 +267,35 @@ pub(crate) mod tests {
             operation: Operation::Chat,
             dialect: Dialect::Openai,
             stream: false,
-            model_requested: "sandbox/small".to_owned(),
-            model_served: Some("small".to_owned()),
-            provider: Some("sandbox".to_owned()),
+            model_requested: String::new(),
+            model_served: None,
+            provider: None,
             region: None,
             route_id: None,
-            policy_bundle_hash: Some("ab".repeat(32)),
+            policy_bundle_hash: None,
             signals_id: None,
             decision: Decision::Allow,
-            decision_reasons: vec![Reason {
-                rule: "default".to_owned(),
-                effect: "allow".to_owned(),
-                detail: "every known key may call every model".to_owned(),
-            }],
+            decision_reasons: Vec::new(),
             candidates: Vec::new(),
-            attempts: vec![Attempt {
-                provider: "sandbox".to_owned(),
-                model: "small".to_owned(),
-                http_status: Some(200),
-                error_class: None,
-                started_at_us,
-                duration_us: 900,
-                input_tokens: Some(10),
-                output_tokens: Some(20),
-                cost_usd: Some(Usd::new(1_500_000_000)),
-            }],
-            outcome: Outcome::Success,
-            http_status: Some(200),
+            attempts: Vec::new(),
+            outcome: Outcome::Interrupted,
+            http_status: None,
             error_type: None,
             error_message: None,
-            finish_reasons: vec!["stop".to_owned()],
-            latency_us: 1_200,
-            ttft_us: Some(1_100),
-            gateway_overhead_us: Some(40),
-            usage: Usage { input_tokens: Some(10), output_tokens: Some(20), ..Usage::default() },
-            usage_source: UsageSource::Provider,
-            cost_usd: Some(Usd::new(1_500_000_000)),
-            cost_source: CostSource::Catalog,
-            price_id: Some("sandbox/small@2026-11-01".to_owned()),
-            request_bytes: 120,
-            response_bytes: 300,
-            tags: vec![("env".to_owned(), "test".to_owned())],
+            finish_reasons: Vec::new(),
+            latency_us: 0,
+            ttft_us: None,
+            gateway_overhead_us: None,
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            cost_usd: None,
+            cost_source: CostSource::None,
+            price_id: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            tags: Vec::new(),
             service_tier: None,
-            upstream_dialect: Some(Dialect::Openai),
+            upstream_dialect: None,
             dropped: Vec::new(),
             provider_cost_usd: None,
             experiment: None,
@@ -334,6 +319,60 @@ pub(crate) mod tests {
             decided_at_us: None,
             estimated_output_tokens: None,
             estimated_cost_usd: None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample(number: u64) -> Interaction {
+        let started_at_us = 1_795_000_000_000_000;
+        Interaction {
+            schema_version: crate::schema::SCHEMA_VERSION,
+            interaction_id: InteractionId::new(1_795_000_000_000 + number, &[3; 10]),
+            started_at_us,
+            ended_at_us: started_at_us + 1_200,
+            tenant: "acme".to_owned(),
+            team: "kyc".to_owned(),
+            api_key_id: Some("key-1".to_owned()),
+            model_requested: "sandbox/small".to_owned(),
+            model_served: Some("small".to_owned()),
+            provider: Some("sandbox".to_owned()),
+            policy_bundle_hash: Some("ab".repeat(32)),
+            decision_reasons: vec![Reason {
+                rule: "default".to_owned(),
+                effect: "allow".to_owned(),
+                detail: "every known key may call every model".to_owned(),
+            }],
+            attempts: vec![Attempt {
+                provider: "sandbox".to_owned(),
+                model: "small".to_owned(),
+                http_status: Some(200),
+                error_class: None,
+                started_at_us,
+                duration_us: 900,
+                input_tokens: Some(10),
+                output_tokens: Some(20),
+                cost_usd: Some(Usd::new(1_500_000_000)),
+            }],
+            outcome: Outcome::Success,
+            http_status: Some(200),
+            finish_reasons: vec!["stop".to_owned()],
+            latency_us: 1_200,
+            ttft_us: Some(1_100),
+            gateway_overhead_us: Some(40),
+            usage: Usage { input_tokens: Some(10), output_tokens: Some(20), ..Usage::default() },
+            usage_source: UsageSource::Provider,
+            cost_usd: Some(Usd::new(1_500_000_000)),
+            cost_source: CostSource::Catalog,
+            price_id: Some("sandbox/small@2026-11-01".to_owned()),
+            request_bytes: 120,
+            response_bytes: 300,
+            tags: vec![("env".to_owned(), "test".to_owned())],
+            upstream_dialect: Some(Dialect::Openai),
+            ..Interaction::blank()
         }
     }
 

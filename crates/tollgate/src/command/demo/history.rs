@@ -5,7 +5,6 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tollgate_interaction::event::{Payload, Settled};
-use tollgate_interaction::schema::SCHEMA_VERSION;
 use tollgate_interaction::{
     Attempt, Candidate, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Operation, Outcome, Reason,
     Source, Usage, UsageSource,
@@ -127,7 +126,6 @@ impl Call {
             cost_usd,
         };
         let interaction = Interaction {
-            schema_version: SCHEMA_VERSION,
             interaction_id: InteractionId::new((self.started_at_us / 1_000).unsigned_abs(), &random.random()),
             started_at_us: self.started_at_us,
             ended_at_us: self.started_at_us + i64::try_from(latency_us).unwrap_or(i64::MAX),
@@ -136,20 +134,13 @@ impl Call {
             team: self.team.name.to_owned(),
             user_ref: Some(format!("{:016x}", u64::from(self.user).wrapping_mul(0x9e37_79b9_7f4a_7c15))),
             api_key_id: Some(format!("key_demo_{}", self.team.name)),
-            conversation_id: None,
-            trace_id: None,
-            span_id: None,
             source: Source::Demo,
             operation,
-            dialect: Dialect::Openai,
             stream: self.stream,
             model_requested: format!("{}/{}", self.provider, self.model),
             model_served: answered.then(|| self.model.to_owned()),
             provider: called.then(|| self.provider.to_owned()),
             region: called.then(|| self.region().to_owned()),
-            route_id: None,
-            policy_bundle_hash: None,
-            signals_id: None,
             decision: if self.outcome == Outcome::Denied { Decision::Deny } else { Decision::Allow },
             decision_reasons: vec![self.reason()],
             candidates: vec![Candidate {
@@ -161,7 +152,6 @@ impl Call {
             outcome: self.outcome,
             http_status,
             error_type: self.error_type().map(str::to_owned),
-            error_message: None,
             finish_reasons: if answered { vec!["stop".to_owned()] } else { Vec::new() },
             latency_us,
             ttft_us: answered.then_some(if self.stream { latency_us / 5 } else { latency_us }),
@@ -181,31 +171,8 @@ impl Call {
                 "channel".to_owned(),
                 if self.user.is_multiple_of(3) { "batch" } else { "interactive" }.to_owned(),
             )],
-            service_tier: None,
             upstream_dialect: Some(Dialect::Openai),
-            dropped: Vec::new(),
-            provider_cost_usd: None,
-            experiment: None,
-            arm: None,
-            propensity: None,
-            guards: Vec::new(),
-            pii_counts: Vec::new(),
-            cache_kind: None,
-            cache_similarity: None,
-            cached_from: None,
-            cost_saved_usd: None,
-            shadow_of: None,
-            data_class: None,
-            region_evidence: None,
-            capabilities: Vec::new(),
-            estimated_input_tokens: None,
-            budget_readings: Vec::new(),
-            route_draw: None,
-            limit_readings: Vec::new(),
-            target_readings: Vec::new(),
-            decided_at_us: None,
-            estimated_output_tokens: None,
-            estimated_cost_usd: None,
+            ..Interaction::blank()
         };
         let payload = |body: Bytes, content_type: &str| Payload { content_type: content_type.to_owned(), body };
         let answered_as = if self.stream && answered { "text/event-stream" } else { "application/json" };
