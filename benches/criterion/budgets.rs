@@ -41,26 +41,28 @@ impl Attributes for Caller {
     }
 }
 
-fn tallies() -> Arc<[Tally]> {
-    let zone = "Europe/Berlin".parse().unwrap_or_default();
+fn tallies() -> anyhow::Result<Arc<[Tally]>> {
+    let zone = "Europe/Berlin".parse().map_err(|_| anyhow::anyhow!("the time zone is not known"))?;
     let per = |per| Window::Calendar { per, zone };
-    Arc::new([
+    Ok(Arc::new([
         Tally::new(vec![Dimension::Tenant], per(Period::Year)),
         Tally::new(vec![Dimension::Team], per(Period::Month)),
         Tally::new(vec![Dimension::User], Window::Rolling { length_s: 86_400 }),
         Tally::new(vec![Dimension::Key], per(Period::Minute)),
         Tally::new(vec![Dimension::Tag("cost_centre".to_owned())], per(Period::Day)),
         Tally::new(vec![Dimension::Team], Window::InFlight),
-    ])
+    ]))
 }
 
 fn callers() -> Vec<Caller> {
     (0..SCOPES / 2).map(|n| Caller { user: format!("{n:032x}"), key: format!("key-{n}") }).collect()
 }
 
+/// Those of every tally: a caller of the bench has a value in each dimension.
 fn accounts(tallies: &[Tally], caller: &Caller) -> Vec<Account> {
-    let scope = |tally: &Tally| tollgate_policy::scope::scope_of(&tally.dimensions, caller).unwrap_or_default();
-    tallies.iter().enumerate().map(|(place, tally)| Account { tally: place, scope: scope(tally) }).collect()
+    let scope = |tally: &Tally| tollgate_policy::scope::scope_of(&tally.dimensions, caller);
+    let places = tallies.iter().enumerate();
+    places.filter_map(|(place, tally)| Some(Account { tally: place, scope: scope(tally)? })).collect()
 }
 
 /// Measures and compares.
@@ -68,7 +70,7 @@ fn accounts(tallies: &[Tally], caller: &Caller) -> Vec<Account> {
 /// # Errors
 /// If something cannot be measured.
 pub(crate) fn run() -> anyhow::Result<Report> {
-    let (tallies, callers) = (tallies(), callers());
+    let (tallies, callers) = (tallies()?, callers());
     let spent = Amounts { usd: Usd::new(1_500_000_000), tokens: 900, calls: 1 };
     let mut sums = Sums::of(&tallies);
     for caller in &callers {

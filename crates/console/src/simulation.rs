@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_analytics::backtest::{BacktestReport, Finding, Limits, Trial};
 use tollgate_analytics::report::TimeRange;
 use tollgate_policy::bundle;
-use tollgate_policy::control::{ControlDocument, ControlSnapshot, Principal};
+use tollgate_policy::control::{ControlDocument, ControlError, Principal};
 
 use crate::error::ConsoleError;
 use crate::state::ConsoleState;
@@ -54,11 +54,12 @@ impl Simulation {
 }
 
 /// Keys by their id.
-#[must_use]
-pub fn keys_of(document: &ControlDocument) -> Arc<HashMap<String, Principal>> {
-    // A document whose active bundle does not load has keys all the same, but then nothing is served either.
-    let keys = ControlSnapshot::compile(document).map(|snapshot| snapshot.keys).unwrap_or_default();
-    Arc::new(keys.into_values().map(|key| (key.key_id.clone(), Principal::clone(&key))).collect())
+///
+/// # Errors
+/// [`ControlError`] names the key that is malformed.
+pub fn keys_of(document: &ControlDocument) -> Result<Arc<HashMap<String, Principal>>, ControlError> {
+    let keys = document.principals()?.into_values();
+    Ok(Arc::new(keys.map(|key| (key.key_id.clone(), Principal::clone(&key))).collect()))
 }
 
 /// Tries a bundle on the calls of `range`.
@@ -82,7 +83,8 @@ pub async fn simulate(
         range,
         decided_by,
         sample: SAMPLE_ROWS,
-        keys: keys_of(&document),
+        keys: keys_of(&document)
+            .map_err(|error| ConsoleError::Internal { what: "the list of keys", source: Box::new(error) })?,
         market: Arc::clone(&state.market),
     };
     Ok(Simulation::of(state.ledger.backtest(trial).await?, limits))

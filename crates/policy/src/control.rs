@@ -144,8 +144,26 @@ impl ControlSnapshot {
     pub fn compile(document: &ControlDocument) -> Result<ControlSnapshot, ControlError> {
         let bundle = bundle::load(&document.bundle_yaml)
             .map_err(|source| ControlError::Bundle { revision: document.revision, source })?;
-        let mut keys = HashMap::with_capacity(document.keys.len());
-        for record in document.keys.iter().filter(|record| record.enabled) {
+        let issued_at_us = document.issued_at_us;
+        let keys = document.principals()?;
+        Ok(ControlSnapshot { revision: document.revision, issued_at_us, bundle: Arc::new(bundle), keys })
+    }
+
+    /// Whom the key with this hash belongs to; `None` if it is unknown or revoked.
+    #[must_use]
+    pub fn principal(&self, key_hash: &[u8; 32]) -> Option<&Arc<Principal>> {
+        self.keys.get(key_hash)
+    }
+}
+
+impl ControlDocument {
+    /// Whom each enabled key belongs to, by the SHA-256 of its secret, whether or not the bundle loads.
+    ///
+    /// # Errors
+    /// [`ControlError`] names the key that is malformed.
+    pub fn principals(&self) -> Result<HashMap<[u8; 32], Arc<Principal>>, ControlError> {
+        let mut keys = HashMap::with_capacity(self.keys.len());
+        for record in self.keys.iter().filter(|record| record.enabled) {
             let malformed = || ControlError::KeyHash { key_id: record.id.clone() };
             let principal = record.principal()?;
             if let Some(previous) = &record.previous {
@@ -154,14 +172,7 @@ impl ControlSnapshot {
             }
             keys.insert(parse_hash(&record.hash).ok_or_else(malformed)?, Arc::new(principal));
         }
-        let issued_at_us = document.issued_at_us;
-        Ok(ControlSnapshot { revision: document.revision, issued_at_us, bundle: Arc::new(bundle), keys })
-    }
-
-    /// Whom the key with this hash belongs to; `None` if it is unknown or revoked.
-    #[must_use]
-    pub fn principal(&self, key_hash: &[u8; 32]) -> Option<&Arc<Principal>> {
-        self.keys.get(key_hash)
+        Ok(keys)
     }
 }
 

@@ -109,7 +109,8 @@ impl Replay {
             let would = if seen.is_denied() {
                 Amounts::ZERO
             } else {
-                let usd = seen.would_cost.unwrap_or_default();
+                // What is not known is taken to stay as it was; what never was known counts for nothing, as in the books.
+                let usd = seen.would_cost.or(seen.did_cost).unwrap_or_default();
                 let of_estimate = Amounts { usd, tokens: facts.estimate.tokens, calls: 1 };
                 if logged.denied_by.is_some() { of_estimate } else { Amounts { usd, ..did } }
             };

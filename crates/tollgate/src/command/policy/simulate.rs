@@ -124,7 +124,7 @@ async fn from_lake(
         range,
         decided_by,
         sample: SAMPLE_ROWS,
-        keys: keys_of(&document),
+        keys: keys_of(&document)?,
         market: ConfiguredMarket::new(&config, move || Arc::clone(&catalog)),
     };
     Ok(Simulation::of(analytics.reading().backtest(trial).await?, limits))
