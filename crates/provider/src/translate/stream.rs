@@ -179,7 +179,9 @@ impl Unfinished {
         let parts = parts.map(|(choice, part)| Event::EndPart { choice, part });
         let mut open = std::mem::take(&mut self.open);
         open.retain(|(choice, _)| !self.stopped.contains(choice));
-        if self.has_begun && self.stopped.is_empty() && open.is_empty() {
+        // The first choice is the only one that most dialects have: without its reason they have no end.
+        let has_first = self.stopped.contains(&0) || open.iter().any(|(choice, _)| *choice == 0);
+        if self.has_begun && !has_first {
             open.push((0, Stop::End));
         }
         parts.chain(open.into_iter().map(|(choice, stop)| Event::Stop { choice, stop }))
