@@ -8,7 +8,7 @@ use cel::common::types::CelBool;
 use cel::{Context, Env, Program, Value};
 
 use crate::bundle::Bundle;
-use crate::facts::{AnswerFacts, Facts};
+use crate::facts::Facts;
 use crate::residency::TargetFacts;
 use crate::variable::{BudgetFacts, Phase, Resolver};
 
@@ -79,7 +79,7 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn of_request(bundle: &'a Bundle, facts: &'a Facts<'a>) -> Self {
-        Scope { env: &bundle.env, resolver: Resolver { facts, target: None, budget: None, answer: None } }
+        Scope { env: &bundle.env, resolver: Resolver { facts, target: None, budget: None } }
     }
 
     pub(crate) fn of_target(bundle: &'a Bundle, facts: &'a Facts<'a>, target: &'a TargetFacts<'a>) -> Self {
@@ -91,18 +91,6 @@ impl<'a> Scope<'a> {
     pub(crate) fn of_budget(bundle: &'a Bundle, facts: &'a Facts<'a>, budget: BudgetFacts) -> Self {
         let mut scope = Scope::of_request(bundle, facts);
         scope.resolver.budget = Some(budget);
-        scope
-    }
-
-    #[expect(dead_code, reason = "guardrails on output are another section's, which begins with this")]
-    pub(crate) fn of_answer(
-        bundle: &'a Bundle,
-        facts: &'a Facts<'a>,
-        target: &'a TargetFacts<'a>,
-        answer: &'a AnswerFacts<'a>,
-    ) -> Self {
-        let mut scope = Scope::of_target(bundle, facts, target);
-        scope.resolver.answer = Some(answer);
         scope
     }
 }

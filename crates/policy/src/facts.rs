@@ -96,26 +96,3 @@ impl Attributes for Facts<'_> {
         }
     }
 }
-
-/// A team's spend in the calendar month (UTC) of the call, everything included that the caller knows of: the signals
-/// snapshot, calls settled since, and the reservations of calls in flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spend {
-    /// Since the first of the month, 00:00 UTC.
-    pub month_to_date: Usd,
-    /// Age of the signals snapshot underneath, in seconds.
-    pub age_s: u64,
-}
-
-/// What is known about an answer, for guardrails on output.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AnswerFacts<'a> {
-    /// Model, as the provider reported it.
-    pub model: Option<&'a str>,
-    /// Why the model stopped, per choice, in the provider's words.
-    pub finish_reasons: &'a [String],
-    /// As far as the provider counted them.
-    pub output_tokens: Option<u64>,
-    /// Calls of tools that the model asks for.
-    pub tool_calls: u64,
-}

@@ -25,4 +25,4 @@ pub mod window;
 pub use allowance::{AllowanceKind, AllowanceView, Recorded, StepView};
 pub use bundle::Bundle;
 pub use decide::{Prefer, Verdict, decide};
-pub use facts::{AnswerFacts, Facts, Spend};
+pub use facts::Facts;

@@ -7,7 +7,6 @@ use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
 use tollgate_interaction::{Share, Usd};
 
-use crate::facts::Spend;
 use crate::ledger::Sums;
 
 /// Signals derived from the log. The default value stands for "never taken": it knows nothing.
@@ -59,18 +58,6 @@ pub struct TargetSignals {
 pub const QUALITY_DAYS: i64 = 30;
 
 impl SignalsSnapshot {
-    /// What `team` had spent, according to this snapshot, in the calendar month of `now_us`; `None` if no snapshot was
-    /// ever taken. A snapshot from an earlier month says zero about this one, and its age says how far to trust that.
-    #[must_use]
-    pub fn spend_of(&self, team: &str, now_us: i64) -> Option<Spend> {
-        if self.id.is_empty() {
-            return None;
-        }
-        let this_month = self.month == month_of(now_us);
-        let month_to_date = self.team_spend.get(team).copied().filter(|_| this_month).unwrap_or(Usd::ZERO);
-        Some(Spend { month_to_date, age_s: self.age_s(now_us) })
-    }
-
     /// Age in whole seconds; zero if the clock went backwards.
     #[must_use]
     pub fn age_s(&self, now_us: i64) -> u64 {
@@ -100,33 +87,15 @@ mod tests {
     /// 2026-11-30T23:59:59.999999Z.
     const LAST_OF_NOVEMBER_US: i64 = 1_796_083_199_999_999;
 
-    fn november() -> SignalsSnapshot {
-        SignalsSnapshot {
-            id: "sig-1".into(),
-            taken_at_us: LAST_OF_NOVEMBER_US - 5_000_000,
-            month: "2026-11".into(),
-            team_spend: BTreeMap::from([("kyc".into(), Usd::from_dollars(81))]),
-            ..SignalsSnapshot::default()
-        }
-    }
-
     #[test]
-    fn spend_starts_again_with_the_utc_month() {
-        let before = november().spend_of("kyc", LAST_OF_NOVEMBER_US).unwrap();
-        let after = november().spend_of("kyc", LAST_OF_NOVEMBER_US + 1).unwrap();
-        assert_eq!((before.month_to_date, before.age_s), (Usd::from_dollars(81), 5));
-        assert_eq!((after.month_to_date, after.age_s), (Usd::ZERO, 5));
+    fn a_month_ends_with_its_last_microsecond() {
         assert_eq!(month_start_us(LAST_OF_NOVEMBER_US + 1), LAST_OF_NOVEMBER_US + 1);
         assert_eq!(month_of(month_start_us(LAST_OF_NOVEMBER_US)), "2026-11");
     }
 
     #[test]
-    fn a_snapshot_never_taken_knows_no_spend() {
-        assert_eq!(SignalsSnapshot::default().spend_of("kyc", LAST_OF_NOVEMBER_US), None);
-    }
-
-    #[test]
-    fn a_team_without_calls_has_spent_nothing() {
-        assert_eq!(november().spend_of("red", LAST_OF_NOVEMBER_US).unwrap().month_to_date, Usd::ZERO);
+    fn a_snapshot_has_an_age_even_if_the_clock_went_back() {
+        let taken = SignalsSnapshot { taken_at_us: LAST_OF_NOVEMBER_US - 5_000_000, ..SignalsSnapshot::default() };
+        assert_eq!((taken.age_s(LAST_OF_NOVEMBER_US), taken.age_s(0)), (5, 0));
     }
 }

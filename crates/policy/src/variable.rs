@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike, Timelike};
 use tollgate_interaction::{Dialect, Operation, Usd};
 
 use crate::condition::Type;
-use crate::facts::{AnswerFacts, Facts};
+use crate::facts::Facts;
 use crate::residency::{Evidence, TargetFacts};
 
 mod value;
@@ -24,8 +24,6 @@ pub(crate) enum Phase {
     Access,
     /// `guardrails`, before a target is called: on input and on the results of tools.
     Guardrail,
-    /// `guardrails`, on the answer.
-    Answer,
     /// `residency`: for one target after the other, once the input has been looked at.
     Residency,
     /// `limits`.
@@ -45,7 +43,6 @@ impl Phase {
             Phase::DataClass => "data_classes",
             Phase::Access => "access",
             Phase::Guardrail => "guardrails",
-            Phase::Answer => "guardrails (on output)",
             Phase::Residency => "residency",
             Phase::Limit => "limits",
             Phase::Budget => "budgets",
@@ -120,19 +117,18 @@ impl Variable {
     }
 }
 
-use Phase::{Access, Answer, Budget, Experiment, Guardrail, Limit, Residency, Route};
+use Phase::{Access, Budget, Experiment, Guardrail, Limit, Residency, Route};
 
 /// After the class of the data is known.
-const CLASSIFIED: &[Phase] = &[Access, Guardrail, Answer, Residency, Limit, Budget, Route, Experiment];
+const CLASSIFIED: &[Phase] = &[Access, Guardrail, Residency, Limit, Budget, Route, Experiment];
 /// One target at a time.
-const AT_TARGET: &[Phase] = &[Guardrail, Answer, Residency];
+const AT_TARGET: &[Phase] = &[Guardrail, Residency];
 /// After the guardrails have looked at the input.
-const LOOKED_AT: &[Phase] = &[Answer, Residency, Limit, Budget];
+const LOOKED_AT: &[Phase] = &[Residency, Limit, Budget];
 const AT_BUDGET: &[Phase] = &[Budget];
-const AT_ANSWER: &[Phase] = &[Answer];
 
 /// Every variable there is.
-pub(crate) static VARIABLES: [Variable; 42] = [
+pub(crate) static VARIABLES: [Variable; 38] = [
     always("principal.key_id", Kind::String),
     always("principal.tenant", Kind::String),
     perhaps("principal.project", Kind::String),
@@ -181,11 +177,6 @@ pub(crate) static VARIABLES: [Variable; 42] = [
     always("budget.limit_cents", Kind::Int).only_in(AT_BUDGET),
     // False if the spend is unknown or older than the budget accepts.
     always("budget.certain", Kind::Bool).only_in(AT_BUDGET),
-    // Of the attempt that answered. The text itself is for detectors, not for conditions.
-    perhaps("response.model", Kind::String).only_in(AT_ANSWER),
-    always("response.finish_reasons", Kind::Strings).only_in(AT_ANSWER),
-    perhaps("response.output_tokens", Kind::Int).only_in(AT_ANSWER),
-    always("response.tool_calls", Kind::Int).only_in(AT_ANSWER),
 ];
 
 fn operation_names() -> Vec<&'static str> {
@@ -224,7 +215,6 @@ pub(crate) struct Resolver<'a> {
     pub(crate) facts: &'a Facts<'a>,
     pub(crate) target: Option<&'a TargetFacts<'a>>,
     pub(crate) budget: Option<BudgetFacts>,
-    pub(crate) answer: Option<&'a AnswerFacts<'a>>,
 }
 
 impl VariableResolver for Resolver<'_> {
@@ -235,7 +225,6 @@ impl VariableResolver for Resolver<'_> {
             Some(("target", name)) => self.of_target(name),
             Some(("guard", name)) => self.of_guard(name),
             Some(("budget", name)) => self.of_budget(name),
-            Some(("response", name)) => self.of_answer(name),
             Some(_) => None,
             // Only `has(request.priority)` and its like look a group up.
             None => is_group(variable).then(|| present(self.present_in(variable))),
@@ -317,17 +306,6 @@ impl Resolver<'_> {
             "spent_cents" => int(cents(budget.spent)),
             "limit_cents" => int(cents(budget.limit)),
             "certain" => boolean(budget.certain),
-            _ => return None,
-        })
-    }
-
-    fn of_answer(&self, name: &str) -> Option<CowVal<'_, '_>> {
-        let answer = self.answer?;
-        Some(match name {
-            "model" => optional(answer.model),
-            "finish_reasons" => list(answer.finish_reasons.iter().map(String::as_str)),
-            "output_tokens" => answer.output_tokens.map_or_else(null, whole),
-            "tool_calls" => whole(answer.tool_calls),
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@ use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 use super::*;
 use crate::control::Principal;
 use crate::decide::{Prefer, Verdict, code};
-use crate::facts::{Facts, Spend};
+use crate::facts::Facts;
 use crate::ledger::{Amounts, Reading};
 
 const HEAD: &str = "apiVersion: tollgate/v1\nbundle: {name: test}\n";
@@ -24,6 +24,13 @@ fn bundle(rest: &str) -> Bundle {
 
 fn team(name: &str) -> Principal {
     Principal { key_id: "key-1".into(), tenant: "acme".into(), team: name.into(), ..Principal::default() }
+}
+
+/// What a team has spent this month, and how old the word of it is.
+#[derive(Clone, Copy, Default)]
+struct Spend {
+    month_to_date: Usd,
+    age_s: u64,
 }
 
 /// A call, and what was spent before it in every account.
