@@ -20,6 +20,7 @@ use tollgate_policy::guard::rule::{Service, Session};
 use super::microseconds;
 use crate::Gateway;
 use crate::call::Call;
+use crate::trust::TrustError;
 use crate::upstream::{self, Connector, ExchangeError, Pool};
 
 /// What the row calls such a guard.
@@ -77,6 +78,8 @@ fn certain() -> f64 {
 enum ServiceError {
     #[error("`{url}` is not an address")]
     Address { url: String },
+    #[error("no connection to `{url}` can be set up: {cause}")]
+    Trust { url: String, cause: TrustError },
     #[error("`{url}` cannot be reached")]
     Unreachable { url: String },
     #[error("`{url}` broke the connection")]
@@ -94,16 +97,19 @@ enum ServiceError {
 pub(crate) struct Adapters(Mutex<HashMap<String, Arc<Pool>>>);
 
 impl Adapters {
-    fn pool(&self, service: &Service) -> Option<(Arc<Pool>, Uri)> {
-        let uri: Uri = service.url.parse().ok()?;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().ok()?;
+    fn pool(&self, service: &Service) -> Result<(Arc<Pool>, Uri), ServiceError> {
+        let url = || service.url.clone();
+        let unusable = |_| ServiceError::Address { url: url() };
+        let uri: Uri = service.url.parse().map_err(unusable)?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(unusable)?;
         let mut pools = self.0.lock();
         if let Some(pool) = pools.get(&service.url) {
-            return Some((Arc::clone(pool), path));
+            return Ok((Arc::clone(pool), path));
         }
-        let pool = Arc::new(Pool::new(Connector::new(None).ok()?, uri, KEEP, KEEP_FOR));
+        let connector = Connector::new(None).map_err(|cause| ServiceError::Trust { url: url(), cause })?;
+        let pool = Arc::new(Pool::new(connector, uri, KEEP, KEEP_FOR));
         pools.insert(service.url.clone(), Arc::clone(&pool));
-        Some((pool, path))
+        Ok((pool, path))
     }
 }
 
@@ -171,7 +177,7 @@ pub(super) async fn ask_all(asker: &Asker, session: &mut Session, texts: &[&Said
 
 async fn ask(adapters: &Adapters, service: &Service, question: &Question<'_>) -> Result<Reply, ServiceError> {
     let url = || service.url.clone();
-    let (pool, path) = adapters.pool(service).ok_or_else(|| ServiceError::Address { url: url() })?;
+    let (pool, path) = adapters.pool(service)?;
     let body: Bytes = serde_json::to_vec(question).map_err(|_| ServiceError::NoVerdict { url: url() })?.into();
     let authority = service.url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
     let mut headers = HeaderMap::new();
