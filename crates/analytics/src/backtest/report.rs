@@ -130,7 +130,7 @@ pub struct CostChange {
     pub would_usd: Usd,
     /// Calls whose cost is estimated.
     pub estimated: u64,
-    /// Calls that go elsewhere at a cost that is not known.
+    /// Calls whose cost is not known: as it was, although they used something, or where they go.
     pub unknown: u64,
 }
 

@@ -126,9 +126,12 @@ impl Tally {
         let would_cost = seen.would_cost.unwrap_or(did_cost);
         team.would_cost += would_cost;
         self.cost.would_usd += would_cost;
-        if seen.is_estimate {
-            let counted = if seen.would_cost.is_some() { &mut self.cost.estimated } else { &mut self.cost.unknown };
-            *counted += 1;
+        let usage = row.usage();
+        let was_unpriced = seen.did_cost.is_none() && usage.input_tokens.or(usage.output_tokens).is_some();
+        if was_unpriced || (seen.is_estimate && seen.would_cost.is_none()) {
+            self.cost.unknown += 1;
+        } else if seen.is_estimate {
+            self.cost.estimated += 1;
         }
         self.see_latency(&seen);
         if seen.change != Change::Same {
