@@ -54,7 +54,7 @@ pub use gateway::{Gateway, GatewayStats};
 pub use jwt::{JwtClaims, JwtError, JwtIssuer, JwtKeys};
 pub use listener::ServeError;
 pub use readiness::Readiness;
-pub use route::RouteError;
+pub use route::{RouteBook, RouteError};
 pub use settings::{
     AckMode, Breaker, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
     ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
