@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tollgate_analytics::backtest::{BacktestReport, Finding, Limits, Trial};
 use tollgate_analytics::report::TimeRange;
-use tollgate_policy::bundle;
+use tollgate_policy::bundle::{self, Change};
 use tollgate_policy::control::{ControlDocument, ControlError, Principal};
 
 use crate::error::ConsoleError;
@@ -40,6 +40,9 @@ pub struct Simulation {
     pub is_accepted: bool,
     /// Each limit that was set.
     pub findings: Vec<Finding>,
+    /// What the bundle says otherwise than the active one.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// The figures.
     pub report: BacktestReport,
 }
@@ -47,9 +50,9 @@ pub struct Simulation {
 impl Simulation {
     /// Holds `report` against `limits`.
     #[must_use]
-    pub fn of(report: BacktestReport, limits: &Limits) -> Simulation {
+    pub fn of(report: BacktestReport, limits: &Limits, changes: Vec<Change>) -> Simulation {
         let findings = limits.check(&report);
-        Simulation { is_accepted: findings.iter().all(|finding| finding.is_kept), findings, report }
+        Simulation { is_accepted: findings.iter().all(|finding| finding.is_kept), findings, changes, report }
     }
 }
 
@@ -78,6 +81,10 @@ pub async fn simulate(
         hint: "Correct it; `tollgate policy check FILE` says the same.",
     })?;
     let document = state.metastore.control_document().await?;
+    let changes = bundle::diff(&document.bundle_yaml, yaml).map_err(|error| ConsoleError::Invalid {
+        message: format!("the bundle cannot be compared with the active one: {error}"),
+        hint: "`tollgate policy check FILE` says what is wrong with it.",
+    })?;
     let trial = Trial {
         bundle: Arc::new(bundle),
         range,
@@ -87,5 +94,5 @@ pub async fn simulate(
             .map_err(|error| ConsoleError::Internal { what: "the list of keys", source: Box::new(error) })?,
         market: Arc::clone(&state.market),
     };
-    Ok(Simulation::of(state.ledger.backtest(trial).await?, limits))
+    Ok(Simulation::of(state.ledger.backtest(trial).await?, limits, changes))
 }

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tollgate_analytics::backtest::{BacktestReport, Market, Trial, Whereabouts};
+use tollgate_analytics::backtest::{BacktestReport, Market, Trial};
 use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, RecordedCall, ReportFuture, TimeRange,
@@ -22,6 +22,7 @@ use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError, Visib
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_metastore::{Metastore, Role};
+use tollgate_policy::route::{Offer, Way, WhenAllRest};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
@@ -183,8 +184,14 @@ impl Market for NoMarket {
     fn cost(&self, _: &str, _: &str, _: &tollgate_interaction::Usage, _: i64) -> Option<tollgate_interaction::Usd> {
         None
     }
-    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+    fn offer(&self, _: &str, _: &str) -> Option<Arc<dyn Offer>> {
         None
+    }
+    fn stands_for(&self, _: &str) -> Option<Way<Arc<dyn Offer>>> {
+        None
+    }
+    fn when_all_rest(&self) -> WhenAllRest {
+        WhenAllRest::Try
     }
 }
 

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Html;
 use tollgate_analytics::backtest::{BacktestReport, Change, Limits, Percent, SampleRow};
 use tollgate_metastore::{BundleRevision, Permission};
+use tollgate_policy::bundle::{self, ChangeKind, Detail};
 
 use super::Tile;
 use crate::access::Reader;
@@ -146,6 +147,18 @@ struct Found {
     agreement: Option<String>,
     tiles: Vec<Tile>,
     sample: Vec<SampleLine>,
+    routing: Vec<String>,
+    changes: Vec<ChangeLine>,
+}
+
+/// One rule that says something else than in the active bundle.
+#[derive(Debug)]
+struct ChangeLine {
+    section: String,
+    rule: String,
+    tone: &'static str,
+    word: &'static str,
+    details: Vec<Detail>,
 }
 
 #[derive(Debug)]
@@ -201,14 +214,36 @@ fn worded(simulation: Simulation) -> Found {
     let (from, to) = (format::minute(report.range.from_us), format::minute(report.range.to_us));
     let agreement = (report.own > 0).then(|| {
         let (agreed, own) = (format::count(report.own_agreed), format::counted(report.own, "call"));
-        format!("Of {own} that this very bundle had decided, {agreed} are decided the same again, by the same rules.")
+        let (alike, routed) = (format::count(report.own_routes_agreed), format::count(report.own_routed));
+        format!(
+            "Of {own} that this very bundle had decided, {agreed} are decided the same again, by the same rules; of {routed} \
+             that went to a target, {alike} go to the same one first."
+        )
     });
     Found {
         period: format!("{from} to {to}, UTC"),
         agreement,
         tiles: tiles(report),
         sample: report.sample.iter().map(sample_line).collect(),
+        routing: report.routing.sentences(),
+        changes: simulation.changes.iter().map(change_line).collect(),
         simulation,
+    }
+}
+
+fn change_line(change: &bundle::Change) -> ChangeLine {
+    let (tone, word) = match change.kind {
+        ChangeKind::Added => ("o-success", "New"),
+        ChangeKind::Removed => ("o-failed", "Gone"),
+        ChangeKind::Changed => ("o-denied", "Changed"),
+        ChangeKind::Moved => ("o-cancelled", "Moved"),
+    };
+    ChangeLine {
+        section: change.section.clone(),
+        rule: change.rule.clone(),
+        tone,
+        word,
+        details: change.details.clone(),
     }
 }
 
@@ -260,7 +295,10 @@ fn sample_line(row: &SampleRow) -> SampleLine {
         format!("{} → {}", from.as_deref().unwrap_or("—"), to.as_deref().unwrap_or("—"))
     };
     let head = match row.change {
-        Change::Rerouted => from_to(&row.target_before, &row.target_after),
+        Change::Rerouted => {
+            let arm = row.arm_after.as_ref().map_or_else(String::new, |arm| format!(", arm {arm}"));
+            format!("{}{arm}", from_to(&row.target_before, &row.target_after))
+        }
         Change::OtherRule => from_to(&row.rule_before, &row.rule_after),
         Change::Allowed => format!("no longer by {}", row.rule_before.as_deref().unwrap_or("—")),
         _ => format!("by {}", row.rule_after.as_deref().unwrap_or("—")),

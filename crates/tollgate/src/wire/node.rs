@@ -227,10 +227,7 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
-            market: {
-                let gateway = Arc::clone(&gateway);
-                super::ConfiguredMarket::new(config, move || gateway.prices())
-            },
+            market: Arc::new(super::ConfiguredMarket(gateway.route_book())),
             standing: Arc::default(),
             sso: super::sso::door(config, &console_url)?,
             prices,
