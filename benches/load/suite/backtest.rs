@@ -111,6 +111,7 @@ async fn once(folders: &Folders, has_budget: bool, calls: u64) -> anyhow::Result
         range: TimeRange::new(DAY_BEGINS_US - DAY_US, DAY_BEGINS_US + 30 * DAY_US),
         decided_by: None,
         sample: 20,
+        guard_sample: 0,
         keys: Arc::default(),
         market: Arc::new(Flat),
     };

@@ -5,11 +5,13 @@
 //! What the log does not tell is not made up. Of a route it is the first target that is found: further attempts, hedges and
 //! copies depend on how targets answer. A choice that rests on what a row does not keep stays as it was, and is counted. What
 //! a call would have cost or taken elsewhere is an estimate, by the price catalogue and by how that target did in the same
-//! period, and is marked as one; what guardrails would have done is left as it was, because that depends on texts which the
-//! facts do not hold; calls that no bundle decided are counted and left out.
+//! period, and is marked as one. What guardrails did is left as it was in every decision, because that depends on texts which
+//! the facts do not hold; they can be tried again on the texts of some calls, apart from the rest. Calls that no bundle decided
+//! are counted and left out.
 
 mod choice;
 mod course;
+mod guards;
 mod history;
 mod known;
 mod ledger;
@@ -31,8 +33,8 @@ use tollgate_policy::route::{Offer, Way, WhenAllRest};
 
 pub use limits::{Finding, Limits, ParseLimitError, Percent};
 pub use report::{
-    ArmCount, BacktestReport, Change, CostChange, DecisionCount, DenialCount, LatencyChange, RouteCount, Routing,
-    SampleRow, TeamCount, Unlogged,
+    ArmCount, BacktestReport, Change, CostChange, DecisionCount, DenialCount, GuardCount, GuardReplay, LatencyChange,
+    RouteCount, Routing, SampleRow, TeamCount, Unlogged,
 };
 
 use self::course::Courses;
@@ -72,6 +74,8 @@ pub struct Trial {
     pub decided_by: Option<String>,
     /// Rows to look at, at most, of each kind of change.
     pub sample: usize,
+    /// Calls on whose texts guardrails are tried again, at most; none leaves what they did as it was.
+    pub guard_sample: usize,
     /// Keys as they are now, by their id: what a row does not keep of its caller.
     pub keys: Arc<HashMap<String, Principal>>,
     /// The configuration as it is now.
@@ -113,7 +117,7 @@ impl Reading {
         let courses = Courses::of(trial);
         let unknown_targets = courses.unknown();
         let replay = Arc::new(Replay { trial: trial.clone(), history, courses });
-        let mut tally = Tally::new(trial.sample);
+        let mut tally = Tally::new(trial);
         if let Some(ledger) = &mut ledger {
             while let Some(batch) = batches.next().await {
                 replay.in_order(&Rows::of(&batch?)?, ledger, &mut tally);
@@ -123,7 +127,7 @@ impl Reading {
                 .map(|batch| {
                     let replay = Arc::clone(&replay);
                     let work = move || -> Result<Tally, ReportError> {
-                        let mut part = Tally::new(replay.trial.sample);
+                        let mut part = Tally::new(&replay.trial);
                         replay.as_recorded(&Rows::of(&batch?)?, &mut part);
                         Ok(part)
                     };
@@ -137,7 +141,11 @@ impl Reading {
                 tally.add(part?);
             }
         }
-        Ok(tally.report(trial, unknown_targets, is_its_own, self.as_of()))
+        let guardrails = match trial.guard_sample {
+            0 => None,
+            _ => Some(guards::replay(self, &replay, tally.chosen_for_texts()).await?),
+        };
+        Ok(tally.report(trial, unknown_targets, guardrails, is_its_own, self.as_of()))
     }
 
     /// Whether every call of the trial that a bundle decided was decided by the proposed one.

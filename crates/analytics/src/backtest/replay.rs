@@ -36,12 +36,12 @@ pub(super) struct Replay {
 }
 
 /// What is used again from one call to the next.
-struct Scratch {
-    known: Known,
-    tags: Vec<(String, String)>,
-    capabilities: Vec<String>,
+pub(super) struct Scratch {
+    pub(super) known: Known,
+    pub(super) tags: Vec<(String, String)>,
+    pub(super) capabilities: Vec<String>,
     pii: Vec<(String, u32)>,
-    principal: Principal,
+    pub(super) principal: Principal,
 }
 
 /// What the log says was decided.
@@ -121,7 +121,7 @@ impl Replay {
     }
 
     /// What policy was told; `None` if the row names an operation or a format that this version does not know.
-    fn facts<'a>(
+    pub(super) fn facts<'a>(
         &'a self,
         row: &Row<'a>,
         tags: &'a [(String, String)],
@@ -232,7 +232,7 @@ impl Replay {
 }
 
 impl Scratch {
-    fn new(trial: &Trial) -> Scratch {
+    pub(super) fn new(trial: &Trial) -> Scratch {
         Scratch {
             known: Known::new(&trial.market),
             tags: Vec::new(),
@@ -242,7 +242,7 @@ impl Scratch {
         }
     }
 
-    fn read(&mut self, row: &Row<'_>, trial: &Trial) {
+    pub(super) fn read(&mut self, row: &Row<'_>, trial: &Trial) {
         row.tags(&mut self.tags);
         row.capabilities(&mut self.capabilities);
         row.pii(&mut self.pii);

@@ -45,6 +45,9 @@ pub struct BacktestReport {
     pub routes: Vec<RouteCount>,
     /// How the routes of calls were found.
     pub routing: Routing,
+    /// What guardrails would have found, if they were tried again.
+    #[serde(default)]
+    pub guardrails: Option<GuardReplay>,
     /// Arms of experiments that calls were in or would have been.
     pub arms: Vec<ArmCount>,
     /// Calls that were served where the proposed bundle would not have let them go, by its rule.
@@ -148,6 +151,60 @@ pub struct Routing {
     pub has_drifted: u64,
     /// Names in the bundle that lead nowhere by the configuration as it is now.
     pub unknown_targets: Vec<String>,
+}
+
+/// Guardrails tried again on the texts of some calls, as the log has them: what was taken out of them then is not found again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardReplay {
+    /// Calls that were chosen, by their ids alone.
+    pub chosen: u64,
+    /// Of those, calls whose texts were looked at.
+    pub looked_at: u64,
+    /// Of those, calls of which no text is kept.
+    pub without_texts: u64,
+    /// Of those, calls for which a condition of a guardrail could not be evaluated.
+    pub failed: u64,
+    /// Of the calls looked at, those that a guardrail did block.
+    pub blocked_before: u64,
+    /// Those that one would block.
+    pub blocked_after: u64,
+    /// Those of which a guardrail did redact something.
+    pub redacted_before: u64,
+    /// Those of which one would.
+    pub redacted_after: u64,
+    /// By rule that did or would find something.
+    pub rules: Vec<GuardCount>,
+    /// Whether rules of the bundle ask services, which were not asked again.
+    pub asks_services: bool,
+}
+
+impl GuardReplay {
+    /// How far it reaches, for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let GuardReplay { chosen, looked_at, without_texts, failed, .. } = self;
+        let services = if self.asks_services { "; services are not asked again" } else { "" };
+        let failed = if *failed > 0 { format!(", {failed} could not be evaluated") } else { String::new() };
+        format!(
+            "guardrails were tried again on the texts of {looked_at} of {chosen} calls ({without_texts} have none that are \
+             kept{failed}): they would block {} of these (did {}) and redact in {} (did {}). In all other calls what they did is \
+             left as it was, and what was taken out of a text then is not found again{services}",
+            self.blocked_after, self.blocked_before, self.redacted_after, self.redacted_before
+        )
+    }
+}
+
+/// Calls in which one guardrail finds what it looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardCount {
+    /// Its id.
+    pub rule: String,
+    /// What it does about it.
+    pub action: String,
+    /// Calls in which it did find something.
+    pub before: u64,
+    /// Calls in which it would.
+    pub after: u64,
 }
 
 /// What a choice of target can rest on that a row does not tell.

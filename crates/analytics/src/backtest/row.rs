@@ -6,7 +6,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
-use tollgate_interaction::{BudgetReading, GuardPhase, LimitReading, Share, Usage, Usd};
+use tollgate_interaction::{BudgetReading, GuardOutcome, GuardPhase, LimitReading, Share, Usage, Usd};
 use tollgate_policy::route::{Rest, RestReason, Unit};
 
 use super::{REPORT, Trial};
@@ -59,6 +59,23 @@ pub(super) fn query(trial: &Trial, from_us: i64, in_order: bool) -> String {
     }
     let order = if in_order { " ORDER BY coalesce(decided_at, started_at), interaction_id" } else { "" };
     format!("SELECT {columns} FROM interactions WHERE {}{order}", condition(trial, from_us))
+}
+
+/// The calls of these ids.
+pub(super) fn of_calls(trial: &Trial, ids: &[String]) -> String {
+    let guards = if trial.bundle.asks_guards() { "" } else { GUARDS };
+    let query = query(trial, trial.range.from_us, false);
+    let query = query.replacen(" FROM interactions", &format!("{guards} FROM interactions"), 1);
+    format!("{query} AND interaction_id IN ({})", listed(ids))
+}
+
+/// Ids as SQL lists them. An id is hexadecimal digits and hyphens; whatever else is no id.
+pub(super) fn listed(ids: &[String]) -> String {
+    let quoted = ids.iter().map(|id| {
+        let id: String = id.chars().filter(|digit| digit.is_ascii_hexdigit() || *digit == '-').collect();
+        format!("'{id}'")
+    });
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 /// The bundles that decided them.
@@ -503,6 +520,13 @@ impl<'a> Row<'a> {
     /// The conversation; `None` too if the bundle does not ask.
     pub(super) fn conversation(&self) -> Option<&'a str> {
         self.rows.conversations.as_ref().and_then(|column| known(column, self.at))
+    }
+
+    /// Rules of guardrails that found what they look for, each with what was done.
+    pub(super) fn guard_hits(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let guards = self.rows.guards.iter().flat_map(|guards| guards.places(self.at).map(move |at| (guards, at)));
+        let hits = guards.filter(|(guards, at)| guards.text(3, *at) == GuardOutcome::Hit.as_str());
+        hits.map(|(guards, at)| (guards.text(1, at), guards.text(4, at)))
     }
 
     /// Whether guardrails looked at the request before it was decided, so that what they found is known even if it is

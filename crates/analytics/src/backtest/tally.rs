@@ -10,8 +10,8 @@ use tollgate_policy::route::Offer;
 use super::Trial;
 use super::course::Notes;
 use super::report::{
-    ArmCount, BacktestReport, Change, CostChange, DecisionCount, DenialCount, LatencyChange, RouteCount, Routing,
-    SampleRow, TeamCount, Unlogged,
+    ArmCount, BacktestReport, Change, CostChange, DecisionCount, DenialCount, GuardReplay, LatencyChange, RouteCount,
+    Routing, SampleRow, TeamCount, Unlogged,
 };
 use super::row::Row;
 use crate::report::AsOf;
@@ -59,6 +59,9 @@ struct Team {
 #[derive(Debug)]
 pub(super) struct Tally {
     sample_size: usize,
+    /// How many calls are chosen for their texts, and which.
+    texts_size: usize,
+    texts: BTreeSet<(u64, String)>,
     /// Calls that no bundle decided.
     pub(super) undecided: u64,
     /// Calls that were denied for what no bundle has a say in.
@@ -139,9 +142,11 @@ impl RoutingSums {
 }
 
 impl Tally {
-    pub(super) fn new(sample_size: usize) -> Tally {
+    pub(super) fn new(trial: &Trial) -> Tally {
         Tally {
-            sample_size,
+            sample_size: trial.sample,
+            texts_size: trial.guard_sample,
+            texts: BTreeSet::new(),
             undecided: 0,
             kept: 0,
             replayed: 0,
@@ -166,6 +171,9 @@ impl Tally {
     /// Counts one call.
     pub(super) fn see(&mut self, row: &Row<'_>, seen: Seen<'_>) {
         self.replayed += 1;
+        if self.texts_size > 0 {
+            self.choose_for_texts(row.id());
+        }
         *self.changes.entry(seen.change).or_default() += 1;
         if seen.is_by_it {
             self.own += 1;
@@ -213,6 +221,22 @@ impl Tally {
         if seen.change != Change::Same {
             self.sample(row, &seen);
         }
+    }
+
+    fn choose_for_texts(&mut self, id: &str) {
+        let order = order_of(id);
+        if self.texts.len() >= self.texts_size && self.texts.last().is_none_or(|(last, _)| *last <= order) {
+            return;
+        }
+        self.texts.insert((order, id.to_owned()));
+        if self.texts.len() > self.texts_size {
+            self.texts.pop_last();
+        }
+    }
+
+    /// Ids of the calls that were chosen for their texts.
+    pub(super) fn chosen_for_texts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.texts).into_iter().map(|(_, id)| id).collect()
     }
 
     fn see_arms(&mut self, seen: &Seen<'_>) {
@@ -271,6 +295,10 @@ impl Tally {
 
     /// Adds the sums over other calls.
     pub(super) fn add(&mut self, other: Tally) {
+        self.texts.extend(other.texts);
+        while self.texts.len() > self.texts_size {
+            self.texts.pop_last();
+        }
         self.undecided += other.undecided;
         self.kept += other.kept;
         self.replayed += other.replayed;
@@ -326,6 +354,7 @@ impl Tally {
         self,
         trial: &Trial,
         unknown_targets: Vec<String>,
+        guardrails: Option<GuardReplay>,
         is_exact: bool,
         as_of: AsOf,
     ) -> BacktestReport {
@@ -356,6 +385,7 @@ impl Tally {
             own_routed: self.own_routed,
             own_routes_agreed: self.own_routes_agreed,
             routing: self.routing.report(unknown_targets),
+            guardrails,
             arms: self
                 .arms
                 .into_iter()

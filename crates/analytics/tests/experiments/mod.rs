@@ -129,6 +129,7 @@ fn trial(yaml: &str, range: TimeRange) -> Trial {
         range,
         decided_by: None,
         sample: 3,
+        guard_sample: 0,
         keys: Arc::default(),
         market: Arc::new(Flat),
     }

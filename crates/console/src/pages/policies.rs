@@ -47,7 +47,7 @@ pub async fn try_out(
         max_denials: params.text("max_denials"),
         max_cost: params.text("max_cost"),
     };
-    let found = form.try_out(&state).await;
+    let found = form.try_out(&state, &reader).await;
     render(&state, &reader, Some(form), Some(found)).await
 }
 
@@ -93,13 +93,13 @@ impl Form {
         Form { yaml: yaml.to_owned(), ..Form::default() }
     }
 
-    async fn try_out(&self, state: &ConsoleState) -> Result<Simulation, ConsoleError> {
+    async fn try_out(&self, state: &ConsoleState, reader: &Reader) -> Result<Simulation, ConsoleError> {
         let limits = Limits {
             max_denials: percent(&self.max_denials)?,
             max_cost: percent(&self.max_cost)?,
             ..Limits::default()
         };
-        simulate(state, &self.yaml, self.range.at(state.now_us()), None, &limits).await
+        simulate(state, (reader, String::new()), &self.yaml, self.range.at(state.now_us()), None, &limits).await
     }
 }
 
@@ -158,6 +158,8 @@ struct ChangeLine {
     rule: String,
     tone: &'static str,
     word: &'static str,
+    /// It says what it said, in another place.
+    is_move: bool,
     details: Vec<Detail>,
 }
 
@@ -243,6 +245,7 @@ fn change_line(change: &bundle::Change) -> ChangeLine {
         rule: change.rule.clone(),
         tone,
         word,
+        is_move: change.kind == ChangeKind::Moved,
         details: change.details.clone(),
     }
 }

@@ -8,10 +8,12 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use fs_err as fs;
-use tollgate_analytics::backtest::{ArmCount, BacktestReport, Change, Limits, Percent, SampleRow, Trial};
+use tollgate_analytics::backtest::{
+    ArmCount, BacktestReport, Change, GuardCount, GuardReplay, Limits, Percent, SampleRow, Trial,
+};
 use tollgate_analytics::report::TimeRange;
 use tollgate_config::Config;
-use tollgate_console::simulation::{SAMPLE_ROWS, Simulation, SimulationRequest, keys_of};
+use tollgate_console::simulation::{SAMPLE_ROWS, Simulation, SimulationRequest, guard_sample, keys_of};
 use tollgate_gateway::RouteBook;
 use tollgate_policy::bundle;
 
@@ -129,6 +131,7 @@ async fn from_lake(
         range,
         decided_by,
         sample: SAMPLE_ROWS,
+        guard_sample: guard_sample(&changes),
         keys: keys_of(&document)?,
         market: Arc::new(ConfiguredMarket(book)),
     };
@@ -166,6 +169,9 @@ fn show(simulation: &Simulation) {
     for sentence in report.routing.sentences() {
         terminal::line(&sentence);
     }
+    if let Some(guards) = &report.guardrails {
+        show_guards(guards);
+    }
     for (rule, calls) in &report.violations {
         terminal::line(&format!("{calls} calls were served where `{rule}` would not have let them go"));
     }
@@ -182,6 +188,13 @@ fn show(simulation: &Simulation) {
     for finding in &simulation.findings {
         let word = if finding.is_kept { "kept" } else { "NOT KEPT" };
         terminal::line(&format!("--{} {}: {} ({word})", finding.limit, finding.at_most, finding.found));
+    }
+}
+
+fn show_guards(guards: &GuardReplay) {
+    terminal::line(&guards.sentence());
+    for GuardCount { rule, action, before, after } in &guards.rules {
+        terminal::line(&format!("  guardrail `{rule}` ({action}) did find something in {before} and would in {after}"));
     }
 }
 
