@@ -73,11 +73,16 @@ pub struct Config {
     pub auth: Auth,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
-    /// Redis or Valkey server on which several gateways keep their budgets and limits together: `redis://HOST:PORT/DB`.
-    /// Default: each gateway keeps them for itself. `${NAME}` takes it from the environment.
+    /// How several gateways keep their budgets and limits together: on a Redis or Valkey server, `redis://HOST:PORT/DB` or, with
+    /// TLS, `rediss://HOST:PORT/DB`; or, for a sidecar, `leases`, by slices that its control plane lends it. Default: each
+    /// gateway keeps them for itself. `${NAME}` takes it from the environment.
     #[schemars(with = "Option<String>")]
     pub ledger: Option<Confidential>,
-    /// What becomes of calls that budgets or limits are about while that server does not answer.
+    /// PEM file with the certificates of authorities that are believed about a `rediss://` server beside the usual ones; a path
+    /// relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub ledger_ca_file: Option<Spanned<String>>,
+    /// What becomes of calls that budgets or limits are about while that server, or what lends, does not answer.
     pub on_ledger_down: LedgerDown,
     /// Who is told when a budget is reached.
     pub alerts: Alerts,
@@ -87,6 +92,10 @@ pub struct Config {
     #[serde(skip)]
     #[schemars(skip)]
     pub issuers: Vec<tollgate_gateway::JwtIssuer>,
+    /// The text of `ledger_ca_file`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub ledger_authorities: Option<String>,
     /// Where the file stands; relative paths in it start there.
     #[serde(skip)]
     #[schemars(skip)]

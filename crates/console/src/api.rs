@@ -13,6 +13,7 @@ pub mod openapi;
 pub mod overview;
 pub mod policies;
 pub mod prices;
+pub mod replicas;
 pub mod reports;
 pub mod search;
 pub mod setup;

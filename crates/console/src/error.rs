@@ -110,6 +110,18 @@ pub enum ConsoleError {
         /// What the log said.
         why: String,
     },
+    /// A gateway that has to say again what it holds of budgets.
+    #[error("no session of slices is known of gateway `{gateway}`, or not at this exchange")]
+    NoSuchSession {
+        /// Position of its log.
+        gateway: String,
+    },
+    /// No slice of a budget was lent.
+    #[error("no slice of a budget is lent: {why}")]
+    NotLent {
+        /// Why.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -165,16 +177,19 @@ impl ConsoleError {
             E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
             E::Sql(error) => of_caller(error.is_callers()),
             E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
-            E::Report(_) | E::Evidence(_) | E::NotRecorded { .. } | E::NotVerified { .. } | E::NotRepriced { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            E::Report(_)
+            | E::Evidence(_)
+            | E::NotRecorded { .. }
+            | E::NotVerified { .. }
+            | E::NotRepriced { .. }
+            | E::NotLent { .. } => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(
                 MetastoreError::UnknownKey { .. }
                 | MetastoreError::UnknownToken { .. }
                 | MetastoreError::Unknown { .. },
             ) => StatusCode::NOT_FOUND,
-            E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
+            E::NoSuchSession { .. } | E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -210,6 +225,8 @@ impl ConsoleError {
             E::NotRecorded { .. } => "access_not_recorded",
             E::NotVerified { .. } => "verification_impossible",
             E::NotRepriced { .. } => "repricing_failed",
+            E::NoSuchSession { .. } => "lease_session_unknown",
+            E::NotLent { .. } => "lease_refused",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -240,6 +257,8 @@ impl ConsoleError {
                 "The write-ahead log must take events again first; `/integrity` says how it is doing."
             }
             E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
+            E::NoSuchSession { .. } => "A gateway opens another by itself.",
+            E::NotLent { .. } => "See `docs/budgets.md`, Several gateways.",
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

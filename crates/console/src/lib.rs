@@ -22,6 +22,7 @@ pub mod params;
 mod preview;
 pub mod prices;
 pub mod range;
+pub mod replicas;
 mod routes;
 #[cfg(test)]
 mod sample;

@@ -108,6 +108,8 @@ pub(crate) fn table() -> Vec<Route> {
         get("/api/v1/derived", Needs(P::Audit), api::derived::show),
         get("/api/v1/control", Needs(P::Control), api::control::show),
         get("/api/v1/control/prices", Needs(P::Control), api::prices::update),
+        post("/api/v1/control/report", Needs(P::Control), api::replicas::report),
+        post("/api/v1/leases", Needs(P::Control), api::replicas::lend),
     ]
 }
 

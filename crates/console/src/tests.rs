@@ -22,6 +22,7 @@ use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError, Visib
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_metastore::{Metastore, Role};
+use tollgate_policy::ledger::lease::{LeaseAnswer, LeaseRequest};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
@@ -171,9 +172,22 @@ impl Instruments for NoInstruments {
     fn budget_trouble(&self) -> Option<String> {
         None
     }
+    fn alarms(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn open_providers(&self) -> Vec<String> {
         vec!["local".to_owned()]
     }
+}
+
+/// Lends nothing and hears nothing.
+struct NoReplicas;
+
+impl crate::replicas::Replicas for NoReplicas {
+    fn lend(&self, _: &LeaseRequest) -> Result<LeaseAnswer, crate::replicas::NotLent> {
+        Err(crate::replicas::NotLent::Refused("these are tests".to_owned()))
+    }
+    fn note(&self, _: crate::replicas::SidecarReport) {}
 }
 
 /// Knows no price and no place.
@@ -279,6 +293,7 @@ pub(crate) async fn console() -> Console {
         market: Arc::new(NoMarket),
         standing: Arc::default(),
         sso: None,
+        replicas: Arc::new(NoReplicas),
         prices: Arc::new(MadeUpPrices),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {

@@ -56,10 +56,10 @@ pub use listener::ServeError;
 pub use readiness::Readiness;
 pub use route::RouteError;
 pub use settings::{
-    AckMode, Breaker, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
-    ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
+    AckMode, Breaker, Credentials, GatewaySettings, LeaseSettings, LedgerSettings, Limits, ModelRoute, OnDisconnect,
+    OnLedgerDown, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
 };
-pub use shared::ServerError;
+pub use shared::{LeaseError, LeaseOffice, ServerError};
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
 pub use trust::{TrustError, check_authorities};

@@ -268,6 +268,22 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "post",
+        path: "/api/v1/control/report",
+        summary: "What a sidecar says of itself: the bundle it decides by, and why it is not the active one.",
+        role: "sidecar",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/leases",
+        summary: "One exchange about slices of budgets and limits, for sidecars with `ledger: leases`.",
+        role: "sidecar",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
         path: "/api/v1/prices/reprice",
         summary: "Prices the calls of a range by today's catalogue and appends corrections, or says what they would be. The body has `from`, `to`, `mode` (dry_run or append) and `reason`.",
         role: "admin",

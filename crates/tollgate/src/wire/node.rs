@@ -32,6 +32,7 @@ use super::integrity::NodeIntegrity;
 use super::maintenance::Maintenance;
 use super::policy_file::PolicyFile;
 use super::prices::{NodePrices, PastPrices};
+use super::replicas::NodeReplicas;
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
@@ -154,6 +155,8 @@ impl Node {
             Arc::clone(&signals),
             Arc::clone(&book.catalog),
         )?;
+        let replicas = NodeReplicas::open(Arc::clone(&gateway), wal.appender(), data.join("lease-holders.json"))?;
+        tasks.spawn(Arc::clone(&replicas).run(reading.clone()));
         if let Some(policy) = policy {
             tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
         }
@@ -190,6 +193,7 @@ impl Node {
         tasks.spawn(Arc::clone(&budgets).run(serving.clone()));
         let instruments = NodeInstruments {
             budgets,
+            replicas: Arc::clone(&replicas),
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
@@ -222,6 +226,10 @@ impl Node {
         });
         let asked = Arc::clone(&integrity);
         gateway.ask_readiness(move || asked.readiness());
+        let sso = super::sso::door(config, &console_url)?;
+        if let Some(sso) = &sso {
+            tasks.spawn(super::provider_watch::watch(Arc::clone(sso), wal.appender(), reading.clone()));
+        }
         let state = ConsoleState {
             ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
@@ -232,7 +240,8 @@ impl Node {
                 super::ConfiguredMarket::new(config, move || gateway.prices())
             },
             standing: Arc::default(),
-            sso: super::sso::door(config, &console_url)?,
+            sso,
+            replicas,
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
