@@ -21,6 +21,7 @@ mod configuration;
 mod costs;
 mod identity;
 mod kill;
+mod leases;
 mod loop_around;
 mod models;
 mod policies;
