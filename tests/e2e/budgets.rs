@@ -183,7 +183,9 @@ limits:
         let console = tollgate.console();
         assert!(console.get("/metrics").text().contains("tollgate_ledger_unavailable 1\n"));
         let rows = format!(
-            "select count(*) from interactions where cast(decision_reasons as varchar) like '%builtin/shared-ledger%{effect}%on_ledger_down: {mode}%'"
+            "select count(*) from (select unnest(decision_reasons) as reason from interactions) where \
+             reason['rule'] = 'builtin/shared-ledger' and reason['effect'] = '{effect}' and \
+             reason['detail'] like '%on_ledger_down: {mode}%'"
         );
         let events = |action: &str| {
             format!(

@@ -152,7 +152,7 @@ access:
     let home = format!("{}/", tollgate.console_url);
     let page = eventually("every page says so", Duration::from_secs(30), || {
         let page = browser.get(&home);
-        page.text.contains("sidecar sidecar-1/").then_some(page.text)
+        page.text.contains("sidecar sidecar-1 ").then_some(page.text)
     });
     assert!(page.contains("extra/large") && page.contains("keeps deciding by bundle"), "{page}");
     assert!(
@@ -183,7 +183,7 @@ access:
     activate(&tollgate, "good.yaml");
     eventually("nobody complains any more", Duration::from_secs(30), || {
         let taken = "select count(*) from control_events where action = 'sidecar.bundle_taken'";
-        let is_quiet = !browser.get(&home).text.contains("sidecar sidecar-1/");
+        let is_quiet = !browser.get(&home).text.contains("sidecar sidecar-1 ");
         (is_quiet && console.number(taken) == 1 && !ready(&sidecar).contains("stays")).then_some(())
     });
     assert!(!sidecar.log().contains("panicked"), "{}", sidecar.log());

@@ -201,7 +201,7 @@ impl ControlPlane {
         })
     }
 
-    /// Tells the control plane, for as long as there is something to tell, and once when it is over.
+    /// Tells the control plane at the start, for as long as there is something to tell, and once when it is over.
     async fn report(&self, gateway: &Gateway, reported: &mut Option<Report>) {
         let trouble = self.refused.load().as_ref().as_ref().map(|trouble| {
             format!(
@@ -211,8 +211,8 @@ impl ControlPlane {
         });
         let report =
             Report { position: gateway.log_position().to_owned(), bundle: gateway.bundle().hash.clone(), trouble };
-        let was_troubled = reported.as_ref().is_some_and(|last| last.trouble.is_some());
-        if report.trouble.is_none() && !was_troubled {
+        // The first report may end the trouble of the process before this one.
+        if report.trouble.is_none() && reported.as_ref().is_some_and(|last| last.trouble.is_none()) {
             return;
         }
         let Ok(body) = serde_json::to_vec(&report) else { return };

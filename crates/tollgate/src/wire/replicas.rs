@@ -34,6 +34,7 @@ pub(super) struct NodeReplicas {
     file: PathBuf,
     /// As the file names them.
     written: Mutex<BTreeSet<String>>,
+    /// By the names of their logs.
     troubled: Mutex<BTreeMap<String, Troubled>>,
     /// For `control_events`.
     untold: Mutex<Vec<ControlEvent>>,
@@ -74,7 +75,7 @@ impl NodeReplicas {
     /// Sidecars that do not decide by the active bundle, and why.
     pub(super) fn alarms(&self) -> Vec<String> {
         let troubled = self.troubled.lock();
-        troubled.iter().map(|(position, troubled)| format!("sidecar {position} {}", troubled.why)).collect()
+        troubled.iter().map(|(name, troubled)| format!("sidecar {name} {}", troubled.why)).collect()
     }
 
     /// How many sidecars do not decide by the active bundle.
@@ -123,15 +124,15 @@ impl NodeReplicas {
         Ok(())
     }
 
-    fn event(&self, action: &str, position: &str, detail: String) {
+    fn event(&self, action: &str, name: &str, detail: String) {
         let at_us = chrono::Utc::now().timestamp_micros();
         self.untold.lock().push(ControlEvent {
-            event_id: format!("{action}-{position}-{at_us}"),
+            event_id: format!("{action}-{name}-{at_us}"),
             at_us,
             tenant: String::new(),
-            actor: format!("sidecar {position}"),
+            actor: format!("sidecar {name}"),
             action: action.to_owned(),
-            subject: position.to_owned(),
+            subject: name.to_owned(),
             detail,
         });
     }
@@ -150,22 +151,24 @@ impl Replicas for NodeReplicas {
 
     fn note(&self, report: SidecarReport) {
         let SidecarReport { position, bundle, trouble } = report;
+        // A sidecar that has started again is the same one.
+        let name = position.split('/').next().unwrap_or_default().to_owned();
         let mut troubled = self.troubled.lock();
         match trouble {
             None => {
-                if troubled.remove(&position).is_some() {
-                    tracing::info!(sidecar = position, "a sidecar decides by the active bundle again");
-                    self.event("sidecar.bundle_taken", &position, format!("decides by bundle {bundle}"));
+                if troubled.remove(&name).is_some() {
+                    tracing::info!(sidecar = name, "a sidecar decides by the active bundle again");
+                    self.event("sidecar.bundle_taken", &name, format!("decides by bundle {bundle}"));
                 }
             }
             Some(why) => {
-                let is_new = troubled.get(&position).is_none_or(|known| known.why != why);
+                let is_new = troubled.get(&name).is_none_or(|known| known.why != why);
                 if is_new && troubled.len() < MOST_SIDECARS {
-                    tracing::error!(sidecar = position, "a sidecar {why}");
-                    self.event("sidecar.bundle_refused", &position, why.clone());
+                    tracing::error!(sidecar = name, "a sidecar {why}");
+                    self.event("sidecar.bundle_refused", &name, why.clone());
                 }
                 if !is_new || troubled.len() < MOST_SIDECARS {
-                    troubled.insert(position, Troubled { why, heard: Instant::now() });
+                    troubled.insert(name, Troubled { why, heard: Instant::now() });
                 }
             }
         }
