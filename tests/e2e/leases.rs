@@ -101,7 +101,7 @@ fn four_processes_keep_one_cap_under_five_hundred_callers_and_what_a_killed_one_
     let console = tollgate.console();
     let of_team = |team: &str, writer: &str| {
         let sql = format!(
-            "select count(*) from interactions where team = '{team}' and outcome = 'success' and writer like '{writer}%'"
+            "select count(*) from interactions where team = '{team}' and outcome = 'success' and operation = 'chat' and writer like '{writer}%'"
         );
         usize::try_from(console.number(&sql)).unwrap()
     };
@@ -164,6 +164,8 @@ fn a_control_plane_that_starts_again_waits_for_what_is_lent_and_the_cap_is_kept_
     let holders = std::fs::read_to_string(tollgate.data().join("lease-holders.json")).unwrap();
     assert!(holders.contains("sidecar-1/"), "{holders}");
     // Calls go on with what is left, and then nobody is let through.
+    // By then the sidecar has noticed.
+    std::thread::sleep(Duration::from_millis(1_500));
     let left = eventually("its slice is used up", Duration::from_secs(30), || {
         let answer = own.chat("sandbox/small", "hello");
         served += usize::from(answer.status == 200);
@@ -186,7 +188,8 @@ fn a_control_plane_that_starts_again_waits_for_what_is_lent_and_the_cap_is_kept_
     assert_eq!(served, LIMIT);
     let console = tollgate.console();
     eventually("the log has all, and from when to when the ledger was away", Duration::from_secs(40), || {
-        let calls = console.number("select count(*) from interactions where outcome = 'success'");
+        let calls =
+            console.number("select count(*) from interactions where outcome = 'success' and operation = 'chat'");
         let sql = "select count(*) from control_events where action in ('ledger.unreachable', 'ledger.reachable') \
                    and actor like 'gateway sidecar-1/%'";
         (calls == LIMIT as i64 && console.number(sql) == 2).then_some(())
