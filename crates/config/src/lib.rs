@@ -30,7 +30,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
-pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
+pub use auth::{Auth, Claims, Jwt, Oidc, OidcReach, OneOrMore, ROLES};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use ledger::{Alerts, LedgerDown, Webhook};

@@ -21,7 +21,7 @@ use tollgate_analytics::report::{
 use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError, Visibility};
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
-use tollgate_metastore::{Metastore, Role};
+use tollgate_metastore::{Grant, Metastore, Role};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
@@ -35,7 +35,9 @@ use crate::shell::Books;
 use crate::state::{ConsoleSettings, ConsoleState, Instruments, Sample};
 
 mod doors;
+mod people;
 mod scim;
+mod tenants;
 
 /// Answers with the samples; SQL with one row, unless it is an `INSERT`.
 pub(crate) struct MadeUpLedger {
@@ -323,7 +325,7 @@ impl Console {
 
     /// The cookie of someone who signed in by a link.
     async fn signed_in_as(&self, role: Role) -> String {
-        let token = self.metastore.create_login_link_for(role, &[], "test").await.unwrap();
+        let token = self.metastore.create_login_link_for(&Grant::of(role), "test").await.unwrap();
         let answer = self.get(&format!("/login?token={token}"), "").await;
         assert_eq!((answer.status, location(&answer)), (StatusCode::SEE_OTHER, "/"));
         let set = answer.headers[header::SET_COOKIE].to_str().unwrap();
@@ -340,7 +342,7 @@ fn csrf_in(page: &str) -> &str {
     page.split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/",
     "/interactions",
     "/costs",
@@ -352,6 +354,7 @@ const PAGES: [&str; 14] = [
     "/sql",
     "/reports",
     "/integrity",
+    "/people",
     "/keys",
     "/models",
     "/setup",

@@ -16,11 +16,10 @@ use tollgate_provider::texts::{self, Kind, Slot};
 
 use super::service::{self, Asker, Said};
 use super::{State, Watch, at_length, failed, microseconds, note, refusal};
+use crate::admission::{Asked, request_facts};
 use crate::call::Call;
 use crate::error::CallError;
 use crate::route::{Course, Target};
-
-const PRIORITY: &str = "priority";
 
 /// Looks at the texts of a request and returns its body as it goes on from here, which is also how it is logged. What blocks
 /// the call is noted, and said in [`consult`]: whoever may not make the call at all is told that first.
@@ -68,33 +67,9 @@ pub(crate) fn input(
     changed
 }
 
-/// What the head of a request says; nothing if it cannot be read.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Asked<'a> {
-    model: &'a str,
-    stream: bool,
-    estimated_input_tokens: Option<u64>,
-}
-
-impl<'a> From<&'a RequestHead> for Asked<'a> {
-    fn from(head: &'a RequestHead) -> Self {
-        let estimated_input_tokens = Some(head.estimated_input_tokens);
-        Asked { model: &head.model, stream: head.stream, estimated_input_tokens }
-    }
-}
-
 /// What is known of the call so far.
 fn facts<'a>(call: &'a Call, bundle: &'a Bundle, principal: &'a Principal, asked: Asked<'a>) -> Facts<'a> {
-    let record = &call.record;
-    let facts = Facts {
-        stream: asked.stream,
-        metadata: &record.tags,
-        user_ref: record.user_ref.as_deref(),
-        estimated_input_tokens: asked.estimated_input_tokens,
-        capabilities: &record.capabilities,
-        ..Facts::new(principal, record.operation, record.dialect, asked.model, record.started_at_us)
-    };
-    Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
+    request_facts(bundle, &call.record, principal, asked, call.record.started_at_us)
 }
 
 /// The guardrails of `phase` that apply to a call at these targets.
