@@ -39,7 +39,7 @@ async fn two_organisations() -> (TestLog, Arc<Analytics>) {
         let id = EventId { writer: "gw".parse().unwrap(), epoch: 1, seq };
         HotItem::Event { id, event: Box::new(Governance::Control(event)) }
     });
-    log.hot.settle(events.collect());
+    log.hot.push(events.collect::<Vec<_>>());
     let analytics = analytics(&log);
     (log, analytics)
 }

@@ -8,7 +8,7 @@ use tollgate_interaction::{GuardPhase, Operation};
 use tollgate_policy::control::Principal;
 use tollgate_policy::guard::KnownSecrets;
 use tollgate_policy::guard::redact::Vault;
-use tollgate_policy::guard::rule::Session;
+use tollgate_policy::guard::rule::{Adviser, Session};
 use tollgate_policy::residency::{Places, TargetFacts};
 use tollgate_policy::{Bundle, Facts};
 use tollgate_provider::RequestHead;
@@ -164,7 +164,7 @@ pub(crate) async fn consult(call: &mut Call) -> Result<(), CallError> {
 
 fn replace_verdicts(call: &mut Call, told: &[tollgate_interaction::GuardVerdict], count: usize) {
     debug_assert_eq!(told.len(), count);
-    for verdict in told.iter().filter(|verdict| verdict.guard == service::NAME) {
+    for verdict in told.iter().filter(|verdict| Adviser::NAMES.contains(&verdict.guard.as_str())) {
         let is_it = |known: &&mut tollgate_interaction::GuardVerdict| {
             known.guard == verdict.guard && known.rule == verdict.rule && known.phase == verdict.phase
         };
