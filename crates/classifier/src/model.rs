@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use ort::environment::Environment;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType, ValueType};
 use tollgate_policy::guard::Score;
@@ -13,7 +14,6 @@ use crate::tokens::Tokens;
 use crate::{Scores, Settings, SetupError};
 
 /// A classifier from an ONNX file.
-#[derive(Debug)]
 pub(crate) struct OnnxClassifier {
     /// A session classifies one window at a time, with as many threads as it was given.
     session: Mutex<Session>,
@@ -88,6 +88,19 @@ impl OnnxClassifier {
     }
 }
 
+impl std::fmt::Debug for OnnxClassifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { inputs, label, scores, patience, .. } = self;
+        let names: Vec<&str> = inputs.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("OnnxClassifier")
+            .field("inputs", &names)
+            .field("label", label)
+            .field("scores", scores)
+            .field("patience", patience)
+            .finish_non_exhaustive()
+    }
+}
+
 fn must_be_there(what: &'static str, path: &Path, advice: &'static str) -> Result<(), SetupError> {
     if path.is_file() {
         return Ok(());
@@ -95,16 +108,27 @@ fn must_be_there(what: &'static str, path: &Path, advice: &'static str) -> Resul
     Err(SetupError::Missing { what, path: path.to_path_buf(), advice })
 }
 
-/// Loads the runtime, once in a process, and the model into it.
-fn open(settings: &Settings) -> Result<Session, SetupError> {
-    let Settings { library, model, .. } = settings;
-    let not_loaded = |why: String| SetupError::Library { path: library.clone(), why };
+/// The runtime, of which a process has one: the library that was named first.
+static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
+
+fn runtime(library: &Path) -> Result<Environment, SetupError> {
+    let not_loaded = |why: String| SetupError::Library { path: library.to_path_buf(), why };
+    let mut loaded = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = &*loaded {
+        return Ok(runtime.clone());
+    }
     // The loader would look beside the program for a relative path.
     let absolute = std::path::absolute(library).map_err(|error| not_loaded(error.to_string()))?;
-    let runtime = ort::init_from(&absolute).map_err(|error| not_loaded(error.to_string()))?;
+    let builder = ort::init_from(&absolute).map_err(|error| not_loaded(error.to_string()))?;
     // What is classified is nobody's business, not even how often.
-    let runtime = runtime.with_name("tollgate").with_telemetry(false).build();
+    let runtime = builder.with_name("tollgate").with_telemetry(false).build();
     let runtime = runtime.map_err(|error| not_loaded(error.to_string()))?;
+    Ok(loaded.insert(runtime).clone())
+}
+
+fn open(settings: &Settings) -> Result<Session, SetupError> {
+    let Settings { library, model, .. } = settings;
+    let runtime = runtime(library)?;
     let unusable = |why: String| SetupError::Model { path: model.clone(), why };
     let session = Session::builder(&runtime).map_err(|error| unusable(error.to_string()))?;
     let mut session =
@@ -153,10 +177,12 @@ fn probability(scores: &[f32], label: usize, kind: Scores) -> Result<f32, Classi
             (own - highest).exp() / sum
         }
     };
-    if (0.0..=1.0).contains(&probability) {
+    let sum: f32 = scores.iter().sum();
+    let is_share = kind == Scores::Logits || scores.len() == 1 || (sum - 1.0).abs() < 0.01;
+    if is_share && (0.0..=1.0).contains(&probability) {
         return Ok(probability);
     }
-    Err(ClassifierError(format!("{probability} is no probability; are the model's scores logits?")))
+    Err(ClassifierError(format!("{scores:?} are no probabilities; are the model's scores logits?")))
 }
 
 impl Classifier for OnnxClassifier {
@@ -190,6 +216,7 @@ mod tests {
         assert_eq!(of(&[0.25, 0.75], 1, Scores::Probabilities), 750);
         assert!(probability(&[0.1, 0.9], 2, Scores::Logits).is_err());
         assert!(probability(&[0.0, 3.0], 1, Scores::Probabilities).unwrap_err().0.contains("logits"));
+        assert!(probability(&[0.1, 0.2], 1, Scores::Probabilities).is_err(), "they do not add up to one");
         assert!(probability(&[f32::NAN, 0.0], 1, Scores::Logits).is_err());
     }
 }

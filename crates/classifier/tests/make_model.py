@@ -68,7 +68,7 @@ def model(tokenizer):
     """Adds up a weight for each token: words of attacks speak for an attack, others against it."""
     size = tokenizer.get_vocab_size()
     # A little of its own for each token, so that another sequence of tokens has another sum.
-    own = numpy.array([(id * 7919 % 97 - 48) / 2000 for id in range(size)], dtype=numpy.float32)
+    own = numpy.array([(id * 7919 % 97 - 48) / 10000 for id in range(size)], dtype=numpy.float32)
     weights = numpy.stack([own, -own], axis=1)
     for word in ATTACK:
         for id in tokenizer.encode(word, add_special_tokens=False).ids:
