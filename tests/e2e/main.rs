@@ -31,4 +31,5 @@ mod rebuild;
 mod setup;
 mod sidecar;
 mod support;
+mod tenants;
 mod witness;

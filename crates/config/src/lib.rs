@@ -5,6 +5,7 @@
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
 mod auth;
+mod classifier;
 mod confidential;
 mod control;
 mod gateway;
@@ -30,7 +31,8 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
-pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
+pub use auth::{Auth, Claims, Jwt, Oidc, OidcReach, OneOrMore, ROLES};
+pub use classifier::{Classifier, ScoresWritten};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use ledger::{Alerts, LedgerDown, Webhook};
@@ -86,6 +88,8 @@ pub struct Config {
     pub on_ledger_down: LedgerDown,
     /// Who is told when a budget is reached.
     pub alerts: Alerts,
+    /// The model behind `injection.onnx` in a bundle. Default: none.
+    pub classifier: Option<Classifier>,
     /// What `tollgate witness` listens on and cosigns.
     pub witness: Witness,
     /// Issuers of tokens as the gateway takes them, their files of keys read.
@@ -222,6 +226,7 @@ impl Config {
         config.auth.check()?;
         config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
+        config.classifier.as_ref().map_or(Ok(()), Classifier::check)?;
         config.routing.check()?;
         for (alias, model) in &config.models {
             model.check(alias, &config.providers, &config.models)?;

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod models;
 pub mod openapi;
 pub mod overview;
+pub mod people;
 pub mod policies;
 pub mod prices;
 pub mod replicas;

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tollgate_analytics::{ReportError, SqlError};
 use tollgate_evidence::EvidenceError;
-use tollgate_metastore::{MetastoreError, Role};
+use tollgate_metastore::{MetastoreError, Reach, Role};
 use tollgate_search::SearchError;
 
 /// Why a request has no answer.
@@ -23,6 +23,14 @@ pub enum ConsoleError {
     Forbidden {
         /// Of the one who asked.
         role: Role,
+        /// What was tried.
+        what: &'static str,
+    },
+    /// The role would do, but it ends before that.
+    #[error("what you may do ends at {reach}: beyond it you may not {what}")]
+    OutOfReach {
+        /// Of the one who asked.
+        reach: Reach,
         /// What was tried.
         what: &'static str,
     },
@@ -169,7 +177,7 @@ impl ConsoleError {
         let of_caller = |is_callers| if is_callers { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
         match self {
             E::SignedOut | E::UnknownToken => StatusCode::UNAUTHORIZED,
-            E::Forbidden { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
+            E::Forbidden { .. } | E::OutOfReach { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
             E::NoRouting | E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
             E::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             E::Invalid { .. } => StatusCode::BAD_REQUEST,
@@ -203,6 +211,7 @@ impl ConsoleError {
             E::SignedOut => "signed_out",
             E::UnknownToken => "token_unknown",
             E::Forbidden { .. } => "role_insufficient",
+            E::OutOfReach { .. } => "reach_insufficient",
             E::ForeignForm => "csrf_refused",
             E::LoginRefused => "login_refused",
             E::NoSuchPage { .. } => "page_not_found",
@@ -220,6 +229,7 @@ impl ConsoleError {
             E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
             E::Metastore(MetastoreError::Exists { .. }) => "already_exists",
             E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
+            E::Metastore(MetastoreError::LastOwner { .. }) => "last_owner",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",
             E::NotRecorded { .. } => "access_not_recorded",
@@ -239,6 +249,7 @@ impl ConsoleError {
             E::SignedOut => "Open the login link that `tollgate serve` printed, or send `Authorization: Bearer TOKEN`.",
             E::UnknownToken => "`tollgate token create --role auditor` makes a new one.",
             E::Forbidden { .. } => "Ask an administrator for a role that may.",
+            E::OutOfReach { .. } => "Ask an administrator of the whole installation.",
             E::ForeignForm => "Go back, reload the page and try again.",
             E::LoginRefused => "`tollgate serve` prints a fresh link each time it starts.",
             E::NoSuchPage { .. } => "The address may be mistyped, or the page may have moved.",

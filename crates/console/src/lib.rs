@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod pages;
 pub mod params;
+pub mod people;
 #[cfg(test)]
 mod preview;
 pub mod prices;
@@ -32,6 +33,7 @@ pub mod simulation;
 pub mod sso;
 pub mod standing;
 pub mod state;
+pub mod tenancy;
 #[cfg(test)]
 mod tests;
 pub mod unpriced;

@@ -33,6 +33,7 @@ fn shell(title: &str, active: &'static str) -> Shell {
         title: title.to_owned(),
         active,
         role: Role::Admin,
+        reach: tollgate_metastore::Reach::Installation,
         csrf: "c5rf".to_owned(),
         program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,

@@ -90,6 +90,8 @@ impl Node {
     /// # Errors
     /// If any part cannot be started.
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+        // Before any bundle is loaded: one may want it.
+        config.install_classifier()?;
         let policy = PolicyFile::read(config)?;
         let witness_policy = super::read_witness_policy(config)?;
         let book = config.price_book(data.path())?;
