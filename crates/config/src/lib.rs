@@ -5,6 +5,7 @@
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
 mod auth;
+mod cache;
 mod confidential;
 mod control;
 mod gateway;
@@ -30,6 +31,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
+pub use cache::Cache;
 pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
 pub use confidential::Confidential;
 pub use control::Control;
@@ -64,6 +66,8 @@ pub struct Config {
     pub models: BTreeMap<String, Model>,
     /// Routing, as far as it is the same for every alias.
     pub routing: Routing,
+    /// Where answers are kept for aliases and routes that want them given again.
+    pub cache: Cache,
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
@@ -214,6 +218,7 @@ impl Config {
         config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
         config.routing.check()?;
+        config.check_cache()?;
         for (alias, model) in &config.models {
             model.check(alias, &config.providers, &config.models)?;
         }

@@ -21,6 +21,7 @@ use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
 
 use crate::auth::UserHasher;
+use crate::cache::{Cache, CacheStats, Purge, ShelfError};
 use crate::clock;
 use crate::guard::Adapters;
 use crate::jwt::Issuers;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
     pub(crate) adapters: Adapters,
+    /// Answers given again.
+    pub(crate) cache: Cache,
     pub(crate) issuers: Issuers,
     pub(crate) counters: Counters,
     /// Connections, and answers read to their end after their callers have left.
@@ -127,6 +130,7 @@ impl Gateway {
             issuers: Issuers::new(&settings.jwt, &Connector::new(None)?)?,
             users: UserHasher::new(&settings.user_hash_key),
             adapters: Adapters::default(),
+            cache: Cache::new(settings.cache.clone()),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -148,7 +152,9 @@ impl Gateway {
         drain_timeout: Duration,
     ) -> Result<(), ServeError> {
         let shared = self.shared.clone();
+        let gateway = Arc::clone(&self);
         let served = listener::serve(self, listener, shutdown, drain_timeout).await;
+        gateway.cache.stop().await;
         if let Some(shared) = shared {
             shared.stop().await;
         }
@@ -240,6 +246,21 @@ impl Gateway {
     pub fn ledger_trouble(&self) -> Option<(String, OnLedgerDown)> {
         let shared = self.shared.as_ref()?;
         Some((shared.trouble()?, shared.on_down()))
+    }
+
+    /// How the cache of answers stands.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// Forgets answers that are kept to be given again, and returns how many there were. Those of calls that are under way are
+    /// kept when these end.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the file cannot be rewritten: then they may still be there.
+    pub async fn purge_cache(&self, purge: Purge) -> Result<u64, ShelfError> {
+        self.cache.purge(purge).await
     }
 
     /// The bundle that decides at the moment.

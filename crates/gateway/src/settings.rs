@@ -12,6 +12,7 @@ use tollgate_provider::served;
 use tollgate_provider::translate::OnUnsupported;
 
 pub use crate::health::Breaker;
+pub use crate::cache::CacheSettings;
 use crate::jwt::JwtIssuer;
 pub use tollgate_policy::route::Strategy;
 
@@ -386,4 +387,6 @@ pub struct GatewaySettings {
     pub log_position: String,
     /// The ledger that it shares with others; `None` if it keeps its own.
     pub ledger: Option<LedgerSettings>,
+    /// Where answers are kept for routes that want them given again; `None` if nowhere.
+    pub cache: Option<CacheSettings>,
 }

@@ -14,7 +14,7 @@ use tollgate_config::Config;
 use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::keys::KeySource;
 use tollgate_flush::store;
-use tollgate_gateway::{Gateway, Readiness};
+use tollgate_gateway::{Gateway, GatewaySettings, Readiness};
 use tollgate_wal::{Wal, WalStatus};
 
 use crate::Arguments;
@@ -53,7 +53,10 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
         tracing::warn!(error = format!("{error:#}"), "starting with the prices kept from before");
     }
     let gateway = Gateway::new(
-        config.gateway_settings(secret(&data)?, format!("{}/{}", wal.writer(), wal.epoch())),
+        GatewaySettings {
+            cache: Some(config.cache_settings(&data)),
+            ..config.gateway_settings(secret(&data)?, format!("{}/{}", wal.writer(), wal.epoch()))
+        },
         wal.appender(),
         Arc::clone(&control_plane.control),
         Arc::clone(&control_plane.signals),

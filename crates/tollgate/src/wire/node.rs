@@ -17,7 +17,7 @@ use tollgate_console::ledger::LiveLedger;
 use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
-use tollgate_gateway::Gateway;
+use tollgate_gateway::{Gateway, GatewaySettings};
 use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::control::ControlSnapshot;
@@ -147,8 +147,12 @@ impl Node {
         analytics.follow_budgets(control.load().bundle.tallies());
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
+        let position = format!("{}/{}", wal.writer(), wal.epoch());
         let gateway = Gateway::new(
-            config.gateway_settings(data.secret("user-hash-key")?, format!("{}/{}", wal.writer(), wal.epoch())),
+            GatewaySettings {
+                cache: Some(config.cache_settings(data.path())),
+                ..config.gateway_settings(data.secret("user-hash-key")?, position)
+            },
             wal.appender(),
             Arc::clone(&control),
             Arc::clone(&signals),
