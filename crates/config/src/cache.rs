@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn an_alias_says_for_whom_and_how_long_answers_are_kept() {
-        let config = alias("{ttl: 10m, per: user, coalesce: true, semantic: {model: up/embed, threshold: 0.9}}").unwrap();
+        let config =
+            alias("{ttl: 10m, per: user, coalesce: true, semantic: {model: up/embed, threshold: 0.9}}").unwrap();
         let settings = config.gateway_settings([0; 32], String::new());
         let rule = settings.models[0].conduct.cache.as_ref().unwrap();
         assert_eq!((rule.ttl.duration(), rule.per, rule.coalesce), (Duration::from_secs(600), Per::User, true));

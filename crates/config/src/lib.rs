@@ -31,8 +31,8 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
-pub use cache::Cache;
 pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
+pub use cache::Cache;
 pub use confidential::Confidential;
 pub use control::Control;
 pub use ledger::{Alerts, LedgerDown, Webhook};

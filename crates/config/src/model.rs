@@ -10,7 +10,9 @@ use tollgate_gateway::OnDisconnect;
 use tollgate_interaction::Share;
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_policy::cache::CacheRule;
-use tollgate_policy::route::{Conduct, Floor, Hedge, NamedTarget, OnUnknown, Retries, Shadow, Strategy, TimeLimits, WhenAllRest};
+use tollgate_policy::route::{
+    Conduct, Floor, Hedge, NamedTarget, OnUnknown, Retries, Shadow, Strategy, TimeLimits, WhenAllRest,
+};
 use tollgate_policy::suggestion;
 use tollgate_provider::translate::OnUnsupported;
 
@@ -172,8 +174,11 @@ impl Model {
         let Some(NamedTarget { name, line, column, .. }) = semantic.map(|semantic| &semantic.model) else {
             return Ok(());
         };
-        check_target(name, &unwritten(name), alias, providers, models)
-            .map_err(|error| SourceError { line: *line, column: *column, ..error })
+        check_target(name, &unwritten(name), alias, providers, models).map_err(|error| SourceError {
+            line: *line,
+            column: *column,
+            ..error
+        })
     }
 }
 

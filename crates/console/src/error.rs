@@ -110,6 +110,12 @@ pub enum ConsoleError {
         /// What the log said.
         why: String,
     },
+    /// Answers that were kept to be given again could not be forgotten.
+    #[error("the answers could not be forgotten: {why}")]
+    NotPurged {
+        /// What the store said.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -165,9 +171,12 @@ impl ConsoleError {
             E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
             E::Sql(error) => of_caller(error.is_callers()),
             E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
-            E::Report(_) | E::Evidence(_) | E::NotRecorded { .. } | E::NotVerified { .. } | E::NotRepriced { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            E::Report(_)
+            | E::Evidence(_)
+            | E::NotRecorded { .. }
+            | E::NotVerified { .. }
+            | E::NotRepriced { .. }
+            | E::NotPurged { .. } => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(
                 MetastoreError::UnknownKey { .. }
@@ -210,6 +219,7 @@ impl ConsoleError {
             E::NotRecorded { .. } => "access_not_recorded",
             E::NotVerified { .. } => "verification_impossible",
             E::NotRepriced { .. } => "repricing_failed",
+            E::NotPurged { .. } => "purge_failed",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -240,6 +250,9 @@ impl ConsoleError {
                 "The write-ahead log must take events again first; `/integrity` says how it is doing."
             }
             E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
+            E::NotPurged { .. } => {
+                "Try again; with the server stopped, `tollgate cache purge` works on the file itself."
+            }
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

@@ -90,6 +90,8 @@ pub(crate) fn table() -> Vec<Route> {
         post("/api/v1/keys/{id}/rotate", Needs(P::ChangeKeys), api::keys::rotate),
         delete("/api/v1/keys/{id}", Needs(P::ChangeKeys), api::keys::revoke),
         post("/api/v1/prices/reprice", Needs(P::ChangePrices), api::prices::reprice),
+        get("/api/v1/cache", Needs(P::ReadFigures), api::cache::show),
+        post("/api/v1/cache/purge", Needs(P::ChangePolicy), api::cache::purge),
         // People, as an identity provider keeps them.
         get("/scim/v2/ServiceProviderConfig", Needs(P::ReadPeople), scim::config),
         get("/scim/v2/Users", Needs(P::ReadPeople), scim::list_users),

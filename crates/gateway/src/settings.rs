@@ -11,8 +11,8 @@ use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::served;
 use tollgate_provider::translate::OnUnsupported;
 
-pub use crate::health::Breaker;
 pub use crate::cache::CacheSettings;
+pub use crate::health::Breaker;
 use crate::jwt::JwtIssuer;
 pub use tollgate_policy::route::Strategy;
 

@@ -95,7 +95,8 @@ const fn usual_wait() -> Span {
 fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTarget, D::Error> {
     let written = Spanned::<String>::deserialize(deserializer)?;
     let name = written.value;
-    if name.is_empty() || name.len() > 256 || name.contains(['*', ' ']) || name.starts_with('/') || name.ends_with('/') {
+    if name.is_empty() || name.len() > 256 || name.contains(['*', ' ']) || name.starts_with('/') || name.ends_with('/')
+    {
         let message = format!("`{name}` is not an embedding model; write `PROVIDER/MODEL`, or an alias");
         return Err(serde::de::Error::custom(message));
     }
@@ -106,9 +107,8 @@ fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTarget, D::E
 fn threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Share, D::Error> {
     let share = Share::deserialize(deserializer)?;
     if share < LEAST_THRESHOLD {
-        let message = format!(
-            "a threshold of {share} would take nearly any two questions for one; write 0.5 to 1, such as 0.95"
-        );
+        let message =
+            format!("a threshold of {share} would take nearly any two questions for one; write 0.5 to 1, such as 0.95");
         return Err(serde::de::Error::custom(message));
     }
     Ok(share)

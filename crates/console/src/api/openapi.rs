@@ -267,6 +267,22 @@ const OPERATIONS: &[Operation] = &[
         content_types: &[JSON],
     },
     Operation {
+        method: "get",
+        path: "/api/v1/cache",
+        summary: "Answers that are kept to be given again: how many, what they take, and how often they were.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/cache/purge",
+        summary: "Forgets such answers. The body has `tenant`, `subject` (a `user_ref` or the id of a key) or `model`, or several of them, or `all`.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
         method: "post",
         path: "/api/v1/prices/reprice",
         summary: "Prices the calls of a range by today's catalogue and appends corrections, or says what they would be. The body has `from`, `to`, `mode` (dry_run or append) and `reason`.",

@@ -126,17 +126,7 @@ impl Keeping {
             footprint: footprint(body.len()),
             ..card
         };
-        let entry = Entry {
-            card,
-            content_type,
-            body,
-            is_stream,
-            from,
-            target,
-            model_served,
-            finish_reasons,
-            cost_usd,
-        };
+        let entry = Entry { card, content_type, body, is_stream, from, target, model_served, finish_reasons, cost_usd };
         store.put(key, entry, vector);
     }
 }

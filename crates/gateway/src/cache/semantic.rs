@@ -32,12 +32,7 @@ struct Embedding {
 }
 
 /// The vector of `text`; `None` if the model does not give it, or not in time.
-pub(super) async fn vector_of(
-    call: &mut Call,
-    asked: &Asked<'_>,
-    semantic: &Semantic,
-    text: &str,
-) -> Option<Vector> {
+pub(super) async fn vector_of(call: &mut Call, asked: &Asked<'_>, semantic: &Semantic, text: &str) -> Option<Vector> {
     let body = serde_json::to_vec(&Question { model: &semantic.model.name, input: text }).ok()?;
     let aside = beside(call);
     let asking = stages::ask_aside(aside, asked.control, asked.principal, body.into());

@@ -16,8 +16,8 @@ use tollgate_provider::dialect::Endpoint;
 
 use super::entry::Entry;
 use super::flight::{Flight, Turn};
-use super::key::{Key, Parts};
 use super::keep::Keeping;
+use super::key::{Key, Parts};
 use super::replay::Hit;
 use super::semantic;
 use super::store::Store;
@@ -142,9 +142,8 @@ async fn find(
     let entry = store.get(&key, now_us).await?;
     let age_us = now_us.saturating_sub(entry.card.kept_at_us);
     // Whoever shortens the time means what is there as well.
-    let oldest_us = rule.ttl.us().min(wish.max_age.map_or(i64::MAX, |age| {
-        i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
-    }));
+    let oldest_us =
+        rule.ttl.us().min(wish.max_age.map_or(i64::MAX, |age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX)));
     // An age of no time at all is what a caller wants who wants nothing old.
     let is_fresh = age_us <= oldest_us && oldest_us > 0 && entry.card.expires_at_us > now_us;
     (is_fresh && may_be_given(call, asked, &entry)).then_some(entry)
@@ -184,10 +183,12 @@ fn identify(call: &Call, asked: &Asked<'_>, rule: &CacheRule) -> Option<Identity
     let canonical = Canonical::read(asked.body, asked.head.stream)?;
     let mut parts = surroundings(call, asked, rule)?;
     let question = match &rule.semantic {
-        Some(semantic) if call.record.operation == Operation::Chat => canonical.question(call.dialect).map(|question| {
-            let own = parts.clone().with("question").with(subject(call)).with(&semantic.model.name);
-            (question.text, own.with(question.rest).key())
-        }),
+        Some(semantic) if call.record.operation == Operation::Chat => {
+            canonical.question(call.dialect).map(|question| {
+                let own = parts.clone().with("question").with(subject(call)).with(&semantic.model.name);
+                (question.text, own.with(question.rest).key())
+            })
+        }
         _ => None,
     };
     parts.add("request");

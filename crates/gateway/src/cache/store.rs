@@ -28,11 +28,22 @@ const OPENING: Duration = Duration::from_secs(2);
 
 /// What the store is asked to do with the file.
 pub(super) enum Job {
-    Put { key: Key, entry: Arc<Entry>, vector: Option<(Key, Vector)> },
-    Remove { key: Key },
-    Purge { purge: Purge, done: oneshot::Sender<Result<u64, ShelfError>> },
+    Put {
+        key: Key,
+        entry: Arc<Entry>,
+        vector: Option<(Key, Vector)>,
+    },
+    Remove {
+        key: Key,
+    },
+    Purge {
+        purge: Purge,
+        done: oneshot::Sender<Result<u64, ShelfError>>,
+    },
     /// A reader met something that must not be: the file is opened anew.
-    Doubt { trouble: ShelfError },
+    Doubt {
+        trouble: ShelfError,
+    },
 }
 
 /// Whether the file can be used.

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request};
 use http_body_util::Full;
 use tollgate_gateway::cache::Purge;
 use tollgate_gateway::{CacheSettings, GatewaySettings};
-use tollgate_interaction::{CacheKind, CostSource, Outcome, Share, Usd, UsageSource};
+use tollgate_interaction::{CacheKind, CostSource, Outcome, Share, UsageSource, Usd};
 use tollgate_policy::cache::{CacheRule, Lifetime, Per, Semantic};
 use tollgate_policy::control::{KeyRecord, hash_key, hash_text};
 use tollgate_policy::route::{NamedTarget, Span};
@@ -96,23 +96,38 @@ async fn the_same_request_is_answered_again_and_its_row_says_what_that_saved() {
     let first = scene.with(&chat("assistant"), &[]).await;
     assert_eq!(first.header("x-tollgate-cache"), "miss");
     // Other white space, another order, another end user, a field that says nothing.
-    let same = r#"{ "messages": [{"content":"h\u0069","role":"user"}], "user":"ann", "stream": false, "model":"assistant"}"#;
-    let again = scene.with(same, &[("x-request-id", "1"), ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]).await;
-    assert_eq!((again.header("x-tollgate-cache"), again.header("x-tollgate-cost-usd")), ("hit", "0"));
-    assert_eq!((again.body.as_str(), again.header("content-type")), (first.body.as_str(), first.header("content-type")));
+    let same =
+        r#"{ "messages": [{"content":"h\u0069","role":"user"}], "user":"ann", "stream": false, "model":"assistant"}"#;
+    let again = scene
+        .with(
+            same,
+            &[("x-request-id", "1"), ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")],
+        )
+        .await;
+    assert_eq!((again.header("x-tollgate-cache"), again.header("x-tollgate-cost-usd")), ("hit", "0.00"));
+    assert_eq!(
+        (again.body.as_str(), again.header("content-type")),
+        (first.body.as_str(), first.header("content-type"))
+    );
     assert!(again.header("age").parse::<u64>().is_ok() && again.header("x-tollgate-provider").is_empty());
     assert_ne!(again.id(), first.id());
     assert_eq!(scene.asked(), 1);
     let (before, row) = (scene.bench.row(&first).record, scene.bench.row(&again));
     let record = row.record;
-    assert_eq!((record.outcome, record.http_status, record.cache_kind), (Outcome::Cached, Some(200), Some(CacheKind::Exact)));
+    assert_eq!(
+        (record.outcome, record.http_status, record.cache_kind),
+        (Outcome::Cached, Some(200), Some(CacheKind::Exact))
+    );
     assert_eq!((record.cache_similarity, record.cached_from), (Some(Share::ONE), Some(before.interaction_id)));
     assert_eq!((record.cost_usd, record.cost_source), (Some(Usd::ZERO), CostSource::Cache));
     assert_eq!(record.cost_saved_usd, before.cost_usd);
     assert!(before.cost_usd.is_some_and(|cost| cost > Usd::ZERO) && before.cache_kind.is_none());
     assert!(record.usage.is_empty() && record.usage_source == UsageSource::None);
     assert!(record.attempts.is_empty() && record.provider.is_none() && !record.candidates.is_empty());
-    assert_eq!((record.model_served.as_deref(), record.finish_reasons.as_slice()), (Some("small"), &["stop".to_owned()][..]));
+    assert_eq!(
+        (record.model_served.as_deref(), record.finish_reasons.as_slice()),
+        (Some("small"), &["stop".to_owned()][..])
+    );
     assert!(record.policy_bundle_hash.is_some() && record.user_ref.is_some() && !row.was_opened);
     assert_eq!(row.settled.response.body, first.bytes);
     assert!(row.settled.request.unwrap().body.starts_with(b"{ \"messages\""), "the row has its own request");
@@ -154,13 +169,18 @@ async fn a_stream_is_given_again_as_a_stream() {
     assert_eq!((again.header("x-tollgate-cache"), again.header("content-type")), ("hit", first.header("content-type")));
     let events = |answer: &Answer| answer.body.split(": tollgate").next().unwrap().to_owned();
     assert_eq!(events(&again), events(&first));
-    assert!(first.body.contains("hello 0 there") && first.body.contains("[DONE]"), "{}", first.body);
-    assert!(again.body.ends_with(": tollgate cost_usd=0\n\n"), "{}", again.body);
+    assert!(
+        first.body.contains("hello 0") && first.body.contains(" there") && first.body.contains("[DONE]"),
+        "{}",
+        first.body
+    );
+    assert!(again.body.ends_with(": tollgate cost_usd=0.00\n\n"), "{}", again.body);
     let row = scene.bench.row(&again);
     assert_eq!((row.record.outcome, row.record.stream), (Outcome::Cached, true));
     assert_eq!(String::from_utf8_lossy(&row.settled.response.body), events(&again));
     // The usage chunk that the caller did not ask for is not in it, and one who asks for it gets another answer.
-    let with_usage = chat_stream("assistant").replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+    let with_usage = chat_stream("assistant")
+        .replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");
     assert_eq!(scene.with(&with_usage, &[]).await.header("x-tollgate-cache"), "miss");
     assert!(scene.with(&with_usage, &[]).await.body.contains("total_tokens") && !again.body.contains("total_tokens"));
 }
@@ -181,7 +201,8 @@ async fn an_answer_is_given_again_in_the_words_of_its_caller() {
 async fn a_caller_may_wish_for_no_old_answer_and_for_none_to_be_kept() {
     let scene = Scene::new(Per::Tenant).await;
     let body = chat("assistant");
-    let ask = |wish: &'static str| scene.with(&body, std::slice::from_ref(Box::leak(Box::new(("cache-control", wish)))));
+    let ask =
+        |wish: &'static str| scene.with(&body, std::slice::from_ref(Box::leak(Box::new(("cache-control", wish)))));
     assert_eq!(ask("no-store").await.header("x-tollgate-cache"), "bypass");
     assert_eq!(ask("max-age=60").await.header("x-tollgate-cache"), "miss", "nothing was kept");
     assert!(ask("max-age=60").await.body.contains("hello 1"));
@@ -228,10 +249,13 @@ async fn answers_stay_within_what_the_route_says_and_never_cross_tenants() {
         from(&scene.bench, crate::harness::KEY, Some("ann"), &body).await;
         let again = from(&scene.bench, crate::harness::KEY, Some("ann"), &body).await;
         assert_eq!(again.header("x-tollgate-cache"), "hit", "{per:?}");
-        for (name, secret) in
-            [("same-key", crate::harness::KEY), ("same-team", "same-team"), ("same-tenant", "same-tenant"), ("elsewhere", "elsewhere")]
-        {
-            let found = from(&scene.bench, secret, Some("bob"), &body).await;
+        for (name, secret) in [
+            ("same-key", crate::harness::KEY),
+            ("same-team", "same-team"),
+            ("same-tenant", "same-tenant"),
+            ("elsewhere", "elsewhere"),
+        ] {
+            let found = from(&scene.bench, secret, Some(name), &body).await;
             let expected = if shared_with.contains(&name) { "hit" } else { "miss" };
             assert_eq!(found.header("x-tollgate-cache"), expected, "{per:?} {name}");
         }
@@ -252,15 +276,17 @@ async fn without_a_named_user_the_key_is_the_subject() {
 async fn only_whole_good_answers_are_kept() {
     let broken = |request: &Received| {
         let says = |text: &str| request.body.contains(text);
-        let stream = |pieces: &[&str], last: Vec<Step>| {
-            [vec![stream_head()], pieces.iter().map(chunk).collect(), last].concat()
-        };
+        let stream =
+            |pieces: &[&str], last: Vec<Step>| [vec![stream_head()], pieces.iter().map(chunk).collect(), last].concat();
         if says("breaks off") {
             stream(&provider::CHUNKS[..1], vec![Step::Reset])
         } else if says("has no end") {
             stream(&provider::CHUNKS[..1], vec![end()])
         } else if says("reports an error") {
-            stream(&[provider::CHUNKS[0], "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n"], vec![end()])
+            stream(
+                &[provider::CHUNKS[0], "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n"],
+                vec![end()],
+            )
         } else if says("is refused") {
             json(400, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#)
         } else if says("is secret") {
@@ -300,7 +326,15 @@ async fn only_whole_good_answers_are_kept() {
 
 #[tokio::test]
 async fn an_answer_whose_caller_hung_up_is_not_kept() {
-    let up = Provider::answering([vec![stream_head(), chunk(provider::CHUNKS[0]), Step::Pause], provider::CHUNKS[1..].iter().map(chunk).collect(), vec![end()]].concat()).await;
+    let up = Provider::answering(
+        [
+            vec![stream_head(), chunk(provider::CHUNKS[0]), Step::Pause],
+            provider::CHUNKS[1..].iter().map(chunk).collect(),
+            vec![end()],
+        ]
+        .concat(),
+    )
+    .await;
     let scene = Scene::of(up, hours(Per::Tenant)).await;
     let answer = scene.bench.open(request(&scene.bench, &chat_stream("assistant"), &[])).await;
     scene.up.until(|progress| progress.pauses == 1).await;
@@ -324,7 +358,8 @@ fn bundle(rest: &str) -> String {
     format!("apiVersion: tollgate/v1\nbundle: {{name: c}}\naccess: [{{id: all, when: \"true\", allow: {{}}}}]\n{rest}")
 }
 
-const BLOCKS_HELLO: &str = "guardrails:\n  - {id: no-hello, phase: output, run: [{keywords: [hello]}], on_hit: {action: block}}\n";
+const BLOCKS_HELLO: &str =
+    "guardrails:\n  - {id: no-hello, phase: output, run: [{keywords: [hello]}], on_hit: {action: block}}\n";
 
 #[tokio::test]
 async fn an_answer_that_new_guardrails_would_stop_is_not_given_again() {
@@ -358,7 +393,8 @@ async fn guardrails_on_answers_of_some_callers_only_keep_answers_apart() {
 #[tokio::test]
 async fn values_that_come_back_into_an_answer_are_kept_nowhere() {
     let scene = Scene::new(Per::Tenant).await;
-    let rule = "guardrails:\n  - {id: pii, phase: input, run: [pii.email], on_hit: {action: redact, reversible: true}}\n";
+    let rule =
+        "guardrails:\n  - {id: pii, phase: input, run: [pii.email], on_hit: {action: redact, reversible: true}}\n";
     scene.bench.put_policy(&bundle(rule));
     let body = chat("assistant").replace("hi", "write to ada@example.org");
     for _ in 0..2 {
@@ -372,12 +408,14 @@ async fn whoever_may_not_make_the_call_gets_no_answer_either() {
     let scene = Scene::new(Per::Tenant).await;
     scene.bench.put_policy(&bundle(""));
     scene.with(&chat("assistant"), &[]).await;
-    let denied = "apiVersion: tollgate/v1\nbundle: {name: c}\naccess: [{id: none, when: \"false\", allow: {}}]\n";
+    let denied = "apiVersion: tollgate/v1\nbundle: {name: c}\naccess: [{id: none, when: \"principal.team == 'nobody'\", allow: {}}]\n";
     scene.bench.put_policy(denied);
     let answer = scene.with(&chat("assistant"), &[]).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-cache")), (403, ""));
     // A route that leads elsewhere now does not give what the target of then has said.
-    scene.bench.put_policy(&bundle("routes:\n  - {id: r, alias: assistant, targets: [claude/large], cache: {ttl: 1h}}\n"));
+    scene
+        .bench
+        .put_policy(&bundle("routes:\n  - {id: r, alias: assistant, targets: [claude/large], cache: {ttl: 1h}}\n"));
     assert_eq!(scene.with(&chat("assistant"), &[]).await.header("x-tollgate-cache"), "miss");
     // And one that keeps nothing gives nothing.
     scene.bench.put_policy(&bundle("routes:\n  - {id: r, alias: assistant, targets: [up/large]}\n"));
@@ -601,13 +639,17 @@ async fn a_question_in_other_words_gets_the_answer_of_the_first() {
     let similarity = row.cache_similarity.unwrap();
     assert!(similarity > Share::new(994_000) && similarity < Share::new(996_000), "{similarity}");
     // Each question was embedded by a call of its own, whose row is the caller's.
-    let asides: Vec<_> = rows.iter().map(|row| &row.record).filter(|record| record.model_requested == "up/embed").collect();
+    let asides: Vec<_> =
+        rows.iter().map(|row| &row.record).filter(|record| record.model_requested == "up/embed").collect();
     assert_eq!((rows.len(), asides.len()), (4, 2));
     for (aside, made_for) in asides.iter().zip([&original, &row]) {
         let label = ("tollgate.semantic_cache_for".to_owned(), made_for.interaction_id.to_string());
         assert!(aside.tags.contains(&label), "{:?}", aside.tags);
         assert_eq!((aside.operation, aside.outcome), (tollgate_interaction::Operation::Embeddings, Outcome::Success));
-        assert_eq!((&aside.api_key_id, &aside.team, aside.usage.input_tokens), (&made_for.api_key_id, &made_for.team, Some(8)));
+        assert_eq!(
+            (&aside.api_key_id, &aside.team, aside.usage.input_tokens),
+            (&made_for.api_key_id, &made_for.team, Some(8))
+        );
     }
     let stats = scene.bench.gateway.cache_stats();
     assert_eq!((stats.semantic_hits, stats.misses, stats.embedding_failures), (1, 1, 0));
@@ -619,7 +661,11 @@ async fn a_question_in_other_words_gets_the_answer_of_the_first() {
 #[tokio::test]
 async fn only_the_last_question_may_differ_and_only_within_one_subject() {
     let scene = Scene::of(understanding().await, semantic(970_000)).await;
-    scene.bench.use_keys(vec![key(), other_key("other", |_| {}), other_key("elsewhere", |key| key.tenant = "globex".into())]);
+    scene.bench.use_keys(vec![
+        key(),
+        other_key("other", |_| {}),
+        other_key("elsewhere", |key| key.tenant = "globex".into()),
+    ]);
     let ask = |secret: &'static str, user: Option<&'static str>, system: &'static str, text: &'static str| {
         let bench = &scene.bench;
         async move { from(bench, secret, user, &asking(system, text)).await.header("x-tollgate-cache").to_owned() }
@@ -645,7 +691,11 @@ async fn below_the_threshold_or_without_the_embedding_model_calls_go_on() {
     let late = scene.with(&asking("s", "hang on"), &[]).await;
     assert_eq!((late.status.as_u16(), late.header("x-tollgate-cache")), (200, "miss"));
     assert_eq!(scene.bench.gateway.cache_stats().embedding_failures, 1);
-    assert_eq!(scene.with(&asking("s", "hang on"), &[]).await.header("x-tollgate-cache"), "hit", "it was kept all the same");
+    assert_eq!(
+        scene.with(&asking("s", "hang on"), &[]).await.header("x-tollgate-cache"),
+        "hit",
+        "it was kept all the same"
+    );
     let mut rule = semantic(900_000);
     rule.semantic.as_mut().unwrap().model.name = "gone/embed".into();
     let scene = scene.restart(rule).await;

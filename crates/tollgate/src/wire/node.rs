@@ -25,6 +25,7 @@ use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::answers::NodeAnswers;
 use super::budgets::BudgetWatch;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
@@ -237,6 +238,7 @@ impl Node {
             },
             standing: Arc::default(),
             sso: super::sso::door(config, &console_url)?,
+            answers: Arc::new(NodeAnswers { gateway: Arc::clone(&gateway), appender: wal.appender() }),
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
