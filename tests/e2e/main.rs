@@ -15,6 +15,7 @@ mod bad_log;
 mod browser;
 mod budget;
 mod budgets;
+mod cache;
 mod clients;
 mod compat;
 mod configuration;

@@ -5,6 +5,7 @@
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
 mod auth;
+mod cache;
 mod classifier;
 mod confidential;
 mod control;
@@ -32,6 +33,7 @@ use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
 pub use auth::{Auth, Claims, Jwt, Oidc, OidcReach, OneOrMore, ROLES};
+pub use cache::Cache;
 pub use classifier::{Classifier, ScoresWritten};
 pub use confidential::Confidential;
 pub use control::Control;
@@ -66,6 +68,8 @@ pub struct Config {
     pub models: BTreeMap<String, Model>,
     /// Routing, as far as it is the same for every alias.
     pub routing: Routing,
+    /// Where answers are kept for aliases and routes that want them given again.
+    pub cache: Cache,
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
@@ -228,6 +232,7 @@ impl Config {
         config.witness.check()?;
         config.classifier.as_ref().map_or(Ok(()), Classifier::check)?;
         config.routing.check()?;
+        config.check_cache()?;
         for (alias, model) in &config.models {
             model.check(alias, &config.providers, &config.models)?;
         }

@@ -1,6 +1,7 @@
 //! The JSON twins of the pages, under `/api/v1`. They return the reports as they are; nothing is worded for people.
 
 pub mod budgets;
+pub mod cache;
 pub mod control;
 pub mod costs;
 pub mod derived;

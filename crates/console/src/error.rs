@@ -130,6 +130,12 @@ pub enum ConsoleError {
         /// Why.
         why: String,
     },
+    /// Answers that were kept to be given again could not be forgotten.
+    #[error("the answers could not be forgotten: {why}")]
+    NotPurged {
+        /// What the store said.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -190,6 +196,7 @@ impl ConsoleError {
             | E::NotRecorded { .. }
             | E::NotVerified { .. }
             | E::NotRepriced { .. }
+            | E::NotPurged { .. }
             | E::NotLent { .. } => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(
@@ -237,6 +244,7 @@ impl ConsoleError {
             E::NotRepriced { .. } => "repricing_failed",
             E::NoSuchSession { .. } => "lease_session_unknown",
             E::NotLent { .. } => "lease_refused",
+            E::NotPurged { .. } => "purge_failed",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -270,6 +278,9 @@ impl ConsoleError {
             E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
             E::NoSuchSession { .. } => "A gateway opens another by itself.",
             E::NotLent { .. } => "See `docs/budgets.md`, Several gateways.",
+            E::NotPurged { .. } => {
+                "Try again; with the server stopped, `tollgate cache purge` works on the file itself."
+            }
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

@@ -92,6 +92,8 @@ pub(crate) fn table() -> Vec<Route> {
         post("/api/v1/keys/{id}/rotate", OfTenant(P::ChangeKeys), api::keys::rotate),
         delete("/api/v1/keys/{id}", OfTenant(P::ChangeKeys), api::keys::revoke),
         post("/api/v1/prices/reprice", Needs(P::ChangePrices), api::prices::reprice),
+        get("/api/v1/cache", Needs(P::ReadFigures), api::cache::show),
+        post("/api/v1/cache/purge", Needs(P::ChangePolicy), api::cache::purge),
         // People.
         get("/people", OfTenant(P::ReadPeople), pages::people::show),
         post("/people", OfTenant(P::ChangePeople), pages::people::add),

@@ -22,6 +22,7 @@ use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
 
 use crate::auth::UserHasher;
+use crate::cache::{Cache, CacheStats, Purge, ShelfError};
 use crate::clock;
 use crate::guard::Adapters;
 use crate::jwt::Issuers;
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
     pub(crate) adapters: Adapters,
+    /// Answers given again.
+    pub(crate) cache: Cache,
     pub(crate) issuers: Issuers,
     pub(crate) counters: Counters,
     /// Connections, and answers read to their end after their callers have left.
@@ -128,6 +131,7 @@ impl Gateway {
             issuers: Issuers::new(&settings.jwt, &Connector::new(None)?)?,
             users: UserHasher::new(&settings.user_hash_key),
             adapters: Adapters::default(),
+            cache: Cache::new(settings.cache.clone()),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -150,7 +154,9 @@ impl Gateway {
     ) -> Result<(), ServeError> {
         let shared = self.shared.clone();
         self.tasks.spawn(watch(Arc::clone(&self), shutdown.clone()));
+        let gateway = Arc::clone(&self);
         let served = listener::serve(self, listener, shutdown, drain_timeout).await;
+        gateway.cache.stop().await;
         if let Some(shared) = shared {
             shared.stop().await;
         }
@@ -274,6 +280,21 @@ impl Gateway {
     /// Lends and decides nothing by budgets until these gateways have said what they hold, or their slices have ended.
     pub fn await_lease_holders(&self, positions: Vec<String>) {
         self.ledger.await_holders(positions);
+    }
+
+    /// How the cache of answers stands.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// Forgets answers that are kept to be given again, and returns how many there were. Those of calls that are under way are
+    /// kept when these end.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the file cannot be rewritten: then they may still be there.
+    pub async fn purge_cache(&self, purge: Purge) -> Result<u64, ShelfError> {
+        self.cache.purge(purge).await
     }
 
     /// The bundle that decides at the moment.

@@ -337,6 +337,22 @@ const OPERATIONS: &[Operation] = &[
         content_types: &[JSON],
     },
     Operation {
+        method: "get",
+        path: "/api/v1/cache",
+        summary: "Answers that are kept to be given again: how many, what they take, and how often they were.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/cache/purge",
+        summary: "Forgets such answers. The body has `tenant`, `subject` (a `user_ref` or the id of a key) or `model`, or several of them, or `all`.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
         method: "post",
         path: "/api/v1/control/report",
         summary: "What a sidecar says of itself: the bundle it decides by, and why it is not the active one.",

@@ -85,6 +85,13 @@ pub(super) fn session(
     Ok((!rules.is_empty()).then(|| Session::new(rules, microseconds)))
 }
 
+/// Ids of the guardrails that apply to what `target` answers a call; `None` if that cannot be told.
+pub(crate) fn answer_rules(call: &Call, bundle: &Bundle, head: &RequestHead, target: &Target) -> Option<Vec<String>> {
+    let facts = facts(call, bundle, call.principal.as_ref()?, head.into());
+    let rules = bundle.guardrails(GuardPhase::Output, &facts, &[target.facts()]).ok()?;
+    Some(rules.iter().map(|rule| rule.id.clone()).collect())
+}
+
 /// The body as it should be; `None` if nothing changes.
 fn look(watch: &mut Watch, body: &Bytes) -> Option<Bytes> {
     if watch.before.is_empty() || body.is_empty() {

@@ -17,7 +17,7 @@ use tollgate_console::ledger::LiveLedger;
 use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
-use tollgate_gateway::Gateway;
+use tollgate_gateway::{Gateway, GatewaySettings};
 use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::control::ControlSnapshot;
@@ -25,6 +25,7 @@ use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::answers::NodeAnswers;
 use super::budgets::BudgetWatch;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
@@ -150,8 +151,12 @@ impl Node {
         analytics.follow_budgets(control.load().bundle.tallies());
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
+        let position = format!("{}/{}", wal.writer(), wal.epoch());
         let gateway = Gateway::new(
-            config.gateway_settings(data.secret("user-hash-key")?, format!("{}/{}", wal.writer(), wal.epoch())),
+            GatewaySettings {
+                cache: Some(config.cache_settings(data.path())),
+                ..config.gateway_settings(data.secret("user-hash-key")?, position)
+            },
             wal.appender(),
             Arc::clone(&control),
             Arc::clone(&signals),
@@ -244,6 +249,7 @@ impl Node {
             standing: Arc::default(),
             sso,
             replicas,
+            answers: Arc::new(NodeAnswers { gateway: Arc::clone(&gateway), appender: wal.appender() }),
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {
