@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tollgate_analytics::backtest::{BacktestReport, Market, Trial, Whereabouts};
+use tollgate_analytics::backtest::{BacktestReport, Market, Trial};
 use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, RecordedCall, ReportFuture, TimeRange,
@@ -23,6 +23,7 @@ use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, Rec
 use tollgate_interaction::InteractionId;
 use tollgate_metastore::{Grant, Metastore, Role};
 use tollgate_policy::ledger::lease::{LeaseAnswer, LeaseRequest};
+use tollgate_policy::route::{Offer, Way, WhenAllRest};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
@@ -199,8 +200,14 @@ impl Market for NoMarket {
     fn cost(&self, _: &str, _: &str, _: &tollgate_interaction::Usage, _: i64) -> Option<tollgate_interaction::Usd> {
         None
     }
-    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+    fn offer(&self, _: &str, _: &str) -> Option<Arc<dyn Offer>> {
         None
+    }
+    fn stands_for(&self, _: &str) -> Option<Way<Arc<dyn Offer>>> {
+        None
+    }
+    fn when_all_rest(&self) -> WhenAllRest {
+        WhenAllRest::Try
     }
 }
 

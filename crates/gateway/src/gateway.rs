@@ -29,7 +29,7 @@ use crate::jwt::Issuers;
 use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
-use crate::route::{Prices, RouteError, RouteTable};
+use crate::route::{Prices, RouteBook, RouteError, RouteTable};
 use crate::settings::{GatewaySettings, OnLedgerDown};
 use crate::shared::watch::watch;
 use crate::shared::{LeaseError, Shared};
@@ -46,7 +46,7 @@ pub struct Gateway {
     pub(crate) ledger: SpendLedger,
     /// What other processes have spent too, if they share a ledger.
     pub(crate) shared: Option<Shared>,
-    pub(crate) routes: RouteTable,
+    pub(crate) routes: Arc<RouteTable>,
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
     pub(crate) adapters: Adapters,
@@ -116,7 +116,7 @@ impl Gateway {
         catalog: Arc<Catalog>,
     ) -> Result<Arc<Self>, RouteError> {
         let prices: Prices = Arc::new(ArcSwap::new(catalog));
-        let routes = RouteTable::new(&settings, Arc::clone(&prices))?;
+        let routes = Arc::new(RouteTable::new(&settings, Arc::clone(&prices))?);
         if !routes.has_providers() {
             tracing::warn!("no provider is configured; every call will be refused");
         }
@@ -234,6 +234,12 @@ impl Gateway {
     /// [`BundleError`] with line and column at the first target that is not, or that leads in a circle.
     pub fn check_bundle(&self, bundle: &Bundle) -> Result<(), BundleError> {
         self.routes.check_bundle(bundle)
+    }
+
+    /// Where calls can go, for whoever asks about calls that are not made.
+    #[must_use]
+    pub fn route_book(&self) -> RouteBook {
+        RouteBook::of(Arc::clone(&self.routes), Arc::clone(&self.prices), self.settings.when_all_rest)
     }
 
     /// Every route and how its targets are doing.

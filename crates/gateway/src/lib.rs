@@ -56,7 +56,7 @@ pub use gateway::{Gateway, GatewayStats};
 pub use jwt::{JwtClaims, JwtError, JwtIssuer, JwtKeys};
 pub use listener::ServeError;
 pub use readiness::Readiness;
-pub use route::RouteError;
+pub use route::{RouteBook, RouteError};
 pub use settings::{
     AckMode, Breaker, Credentials, GatewaySettings, LeaseSettings, LedgerSettings, Limits, ModelRoute, OnDisconnect,
     OnLedgerDown, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,

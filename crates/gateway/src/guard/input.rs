@@ -10,6 +10,7 @@ use tollgate_policy::guard::KnownSecrets;
 use tollgate_policy::guard::redact::Vault;
 use tollgate_policy::guard::rule::{Adviser, Session};
 use tollgate_policy::residency::{Places, TargetFacts};
+use tollgate_policy::route::Offer as _;
 use tollgate_policy::{Bundle, Facts};
 use tollgate_provider::RequestHead;
 use tollgate_provider::texts::{self, Kind, Slot};

@@ -242,10 +242,7 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
-            market: {
-                let gateway = Arc::clone(&gateway);
-                super::ConfiguredMarket::new(config, move || gateway.prices())
-            },
+            market: Arc::new(super::ConfiguredMarket(gateway.route_book())),
             standing: Arc::default(),
             sso,
             replicas,
