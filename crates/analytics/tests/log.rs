@@ -4,6 +4,7 @@
 
 mod experiments;
 mod support;
+mod tenants;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -439,6 +439,8 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
         input_tokens: 148_000_000 / (index as u64 + 1),
         cache_read_input_tokens: 51_000_000 / (index as u64 + 1),
         output_tokens: 33_000_000 / (index as u64 + 1),
+        cached: 2_400 / (index as u64 + 1),
+        saved_usd: Usd::new(24_000_000_000_000 / (index as i128 + 1)),
         previous_cost_usd: Usd::new(700_000_000_000_000 / (index as i128 + 1)),
         share_basis_points: 6_400 / (index as i64 + 1).pow(2),
     };

@@ -38,7 +38,7 @@ pub(crate) fn course(
         _ => {
             let record = &call.record;
             let facts = RouteFacts {
-                request: admission::request_facts(&control.bundle, record, principal, head, call.now_us()),
+                request: admission::request_facts(&control.bundle, record, principal, head.into(), call.now_us()),
                 conversation: record.conversation_id.as_deref(),
             };
             gateway.routes.course(&control.bundle, &facts)?

@@ -21,6 +21,7 @@ pub use status::{CircuitState, ModelsSnapshot, RestReason, RouteLook, TargetHeal
 
 use tollgate_interaction::Share;
 
+use crate::cache::CacheRule;
 use crate::condition::Conditions;
 
 /// How calls by one route are conducted.
@@ -40,6 +41,8 @@ pub struct Conduct {
     pub timeouts: TimeLimits,
     /// What is done when no target may be called just now; `None` for what is set for all.
     pub when_all_rest: Option<WhenAllRest>,
+    /// How answers are given again; `None` if they are not.
+    pub cache: Option<CacheRule>,
 }
 
 /// A target as a bundle names it.

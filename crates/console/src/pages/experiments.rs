@@ -26,7 +26,7 @@ pub async fn show(
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
     let range = params.range(Range::Month)?;
-    let report = state.ledger.experiments(range.at(state.now_us())).await?;
+    let report = reader.ledger(&state).experiments(range.at(state.now_us())).await?;
     let page = ExperimentsPage::new(reader.shell(&state, "Experiments", "/experiments"), range, report);
     Ok(Html(page.render()?))
 }
