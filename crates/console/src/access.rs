@@ -141,7 +141,11 @@ impl Reader {
             theme: self.theme,
             is_cut_off: self.is_remembered || state.standing.is_away(),
             books: state.instruments.books(),
-            alarm: state.instruments.budget_trouble(),
+            alarms: {
+                let sign_in = state.sso.as_ref().and_then(|sso| sso.trouble());
+                let own = state.instruments.budget_trouble().into_iter().chain(sign_in);
+                own.chain(state.instruments.alarms()).collect()
+            },
         }
     }
 }

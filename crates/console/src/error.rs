@@ -118,6 +118,24 @@ pub enum ConsoleError {
         /// What the log said.
         why: String,
     },
+    /// A gateway that has to say again what it holds of budgets.
+    #[error("no session of slices is known of gateway `{gateway}`, or not at this exchange")]
+    NoSuchSession {
+        /// Position of its log.
+        gateway: String,
+    },
+    /// No slice of a budget was lent.
+    #[error("no slice of a budget is lent: {why}")]
+    NotLent {
+        /// Why.
+        why: String,
+    },
+    /// Answers that were kept to be given again could not be forgotten.
+    #[error("the answers could not be forgotten: {why}")]
+    NotPurged {
+        /// What the store said.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -173,16 +191,20 @@ impl ConsoleError {
             E::Sql(SqlError::TimedOut { .. }) | E::Report(ReportError::TimedOut { .. }) => StatusCode::GATEWAY_TIMEOUT,
             E::Sql(error) => of_caller(error.is_callers()),
             E::Evidence(EvidenceError::EmptyPeriod) => StatusCode::BAD_REQUEST,
-            E::Report(_) | E::Evidence(_) | E::NotRecorded { .. } | E::NotVerified { .. } | E::NotRepriced { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            E::Report(_)
+            | E::Evidence(_)
+            | E::NotRecorded { .. }
+            | E::NotVerified { .. }
+            | E::NotRepriced { .. }
+            | E::NotPurged { .. }
+            | E::NotLent { .. } => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(
                 MetastoreError::UnknownKey { .. }
                 | MetastoreError::UnknownToken { .. }
                 | MetastoreError::Unknown { .. },
             ) => StatusCode::NOT_FOUND,
-            E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
+            E::NoSuchSession { .. } | E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -220,6 +242,9 @@ impl ConsoleError {
             E::NotRecorded { .. } => "access_not_recorded",
             E::NotVerified { .. } => "verification_impossible",
             E::NotRepriced { .. } => "repricing_failed",
+            E::NoSuchSession { .. } => "lease_session_unknown",
+            E::NotLent { .. } => "lease_refused",
+            E::NotPurged { .. } => "purge_failed",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -251,6 +276,11 @@ impl ConsoleError {
                 "The write-ahead log must take events again first; `/integrity` says how it is doing."
             }
             E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
+            E::NoSuchSession { .. } => "A gateway opens another by itself.",
+            E::NotLent { .. } => "See `docs/budgets.md`, Several gateways.",
+            E::NotPurged { .. } => {
+                "Try again; with the server stopped, `tollgate cache purge` works on the file itself."
+            }
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod access_log;
+pub mod answers;
 pub mod api;
 pub mod assets;
 pub mod budgets;
@@ -23,6 +24,7 @@ pub mod people;
 mod preview;
 pub mod prices;
 pub mod range;
+pub mod replicas;
 mod routes;
 #[cfg(test)]
 mod sample;

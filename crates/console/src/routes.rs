@@ -92,6 +92,8 @@ pub(crate) fn table() -> Vec<Route> {
         post("/api/v1/keys/{id}/rotate", OfTenant(P::ChangeKeys), api::keys::rotate),
         delete("/api/v1/keys/{id}", OfTenant(P::ChangeKeys), api::keys::revoke),
         post("/api/v1/prices/reprice", Needs(P::ChangePrices), api::prices::reprice),
+        get("/api/v1/cache", Needs(P::ReadFigures), api::cache::show),
+        post("/api/v1/cache/purge", Needs(P::ChangePolicy), api::cache::purge),
         // People.
         get("/people", OfTenant(P::ReadPeople), pages::people::show),
         post("/people", OfTenant(P::ChangePeople), pages::people::add),
@@ -127,6 +129,8 @@ pub(crate) fn table() -> Vec<Route> {
         get("/api/v1/derived", Needs(P::Audit), api::derived::show),
         get("/api/v1/control", Needs(P::Control), api::control::show),
         get("/api/v1/control/prices", Needs(P::Control), api::prices::update),
+        post("/api/v1/control/report", Needs(P::Control), api::replicas::report),
+        post("/api/v1/leases", Needs(P::Control), api::replicas::lend),
     ]
 }
 

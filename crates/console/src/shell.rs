@@ -61,8 +61,8 @@ pub struct Shell {
     pub is_cut_off: bool,
     /// How the books stand, if the process can tell.
     pub books: Option<Books>,
-    /// Why budgets cannot be kept as they should be, for the head of every page.
-    pub alarm: Option<String>,
+    /// What does not work as it should, for the head of every page: a sentence each.
+    pub alarms: Vec<String>,
 }
 
 const LEDGER: &[NavItem] = &[

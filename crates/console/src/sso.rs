@@ -147,6 +147,24 @@ impl Sso {
         self.known(now_us).await.map(|_| ())
     }
 
+    /// Its issuer URL.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.settings.issuer
+    }
+
+    /// That the provider did not answer when it was last asked, for every page; `None` if it did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let provider = self.provider.lock().unwrap_or_else(PoisonError::into_inner);
+        provider.failed_at_us.map(|_| {
+            format!(
+                "The identity provider `{}` does not answer: nobody can sign in through it. Whoever is signed in stays so, and links and API tokens go on working.",
+                self.settings.issuer
+            )
+        })
+    }
+
     /// Ends a sign-in with the code that the provider sent: redeems it, believes what can be believed, and opens a session.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tollgate_analytics::backtest::{BacktestReport, Market, Trial, Whereabouts};
+use tollgate_analytics::backtest::{BacktestReport, Market, Trial};
 use tollgate_analytics::report::{
     AsOf, Bucket, CostGroup, Costs, Experiments, FilterValues, InteractionDetail, InteractionFilter, InteractionPage,
     Overview, Page, RecordedCall, ReportFuture, TimeRange,
@@ -22,6 +22,8 @@ use tollgate_analytics::{QueryLimits, QueryResult, SignalsState, SqlError, Visib
 use tollgate_evidence::{ControlTotals, EvidenceError, PackFile, PackSummary, RecordKeepingRequest};
 use tollgate_interaction::InteractionId;
 use tollgate_metastore::{Grant, Metastore, Role};
+use tollgate_policy::ledger::lease::{LeaseAnswer, LeaseRequest};
+use tollgate_policy::route::{Offer, Way, WhenAllRest};
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_search::{Hit, SearchError, SearchQuery, SearchResult};
 use tower::ServiceExt;
@@ -173,9 +175,22 @@ impl Instruments for NoInstruments {
     fn budget_trouble(&self) -> Option<String> {
         None
     }
+    fn alarms(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn open_providers(&self) -> Vec<String> {
         vec!["local".to_owned()]
     }
+}
+
+/// Lends nothing and hears nothing.
+struct NoReplicas;
+
+impl crate::replicas::Replicas for NoReplicas {
+    fn lend(&self, _: &LeaseRequest) -> Result<LeaseAnswer, crate::replicas::NotLent> {
+        Err(crate::replicas::NotLent::Refused("these are tests".to_owned()))
+    }
+    fn note(&self, _: crate::replicas::SidecarReport) {}
 }
 
 /// Knows no price and no place.
@@ -185,8 +200,27 @@ impl Market for NoMarket {
     fn cost(&self, _: &str, _: &str, _: &tollgate_interaction::Usage, _: i64) -> Option<tollgate_interaction::Usd> {
         None
     }
-    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+    fn offer(&self, _: &str, _: &str) -> Option<Arc<dyn Offer>> {
         None
+    }
+    fn stands_for(&self, _: &str) -> Option<Way<Arc<dyn Offer>>> {
+        None
+    }
+    fn when_all_rest(&self) -> WhenAllRest {
+        WhenAllRest::Try
+    }
+}
+
+/// Forgets as many answers as the tenant's name has letters.
+struct MadeUpAnswers;
+
+impl crate::answers::Answers for MadeUpAnswers {
+    fn look(&self) -> serde_json::Value {
+        serde_json::json!({"entries": 3})
+    }
+    fn purge(&self, order: crate::answers::PurgeOrder) -> BoxFuture<'static, Result<u64, String>> {
+        async move { order.tenant.map(|tenant| tenant.len() as u64).ok_or_else(|| "the disk is full".to_owned()) }
+            .boxed()
     }
 }
 
@@ -281,7 +315,9 @@ pub(crate) async fn console() -> Console {
         market: Arc::new(NoMarket),
         standing: Arc::default(),
         sso: None,
+        replicas: Arc::new(NoReplicas),
         prices: Arc::new(MadeUpPrices),
+        answers: Arc::new(MadeUpAnswers),
         instruments: Arc::new(NoInstruments),
         settings: Arc::new(ConsoleSettings {
             gateway_url: "http://127.0.0.1:8080".to_owned(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_interaction::{Decision, Interaction};
+use tollgate_interaction::{Decision, Interaction, Share};
 use tollgate_policy::control::{ControlSnapshot, Principal};
 use tollgate_policy::ledger::Amounts;
 use tollgate_policy::signals::SignalsSnapshot;
@@ -25,6 +25,7 @@ const PRIORITY: &str = "priority";
 /// What an admitted call goes on with.
 pub(crate) struct Admitted {
     pub(crate) prefer: Option<Prefer>,
+    pub(crate) min_quality: Option<Share>,
     pub(crate) signals: Arc<SignalsSnapshot>,
     /// When it was asked.
     pub(crate) now_us: i64,
@@ -122,5 +123,5 @@ pub(crate) async fn admit(
         let retry_after = verdict.retry_after_s.map(Duration::from_secs);
         return Err(CallError::Denied { code: verdict.code, message, retry_after });
     }
-    Ok(Admitted { prefer: verdict.prefer, signals, now_us })
+    Ok(Admitted { prefer: verdict.prefer, min_quality: verdict.min_quality, signals, now_us })
 }

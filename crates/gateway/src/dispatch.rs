@@ -108,6 +108,7 @@ pub(crate) fn asking<'a>(
         input_tokens: head.estimated_input_tokens,
         output_tokens: admission::output_tokens(head),
         prefer: admitted.prefer.as_ref(),
+        min_quality: admitted.min_quality,
         signals: &admitted.signals,
         when_all_rest: call.gateway.settings.when_all_rest,
         now_us: admitted.now_us,

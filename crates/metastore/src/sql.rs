@@ -224,6 +224,7 @@ macro_rules! implement_metastore {
         fn key_record(row: DatabaseRow) -> Result<KeyRecord, sqlx::Error> {
             let hash = row.try_get("hash")?;
             let previous_hash: Option<String> = row.try_get("previous_hash")?;
+            let role = row.try_get("user_role")?;
             let key = key_listing(row)?;
             let previous = previous_hash.zip(key.previous_until_us);
             Ok(KeyRecord {
@@ -236,6 +237,7 @@ macro_rules! implement_metastore {
                 enabled: key.enabled && !key.user_inactive,
                 expires_at_us: key.expires_at_us,
                 user: key.user,
+                role,
                 tags: key.tags,
                 limits: key.limits,
                 previous: previous.map(|(hash, until_us)| PreviousSecret { hash, until_us }),
@@ -666,7 +668,8 @@ macro_rules! implement_metastore {
 macro_rules! key_columns {
     () => {
         "k.id, k.display, k.name, k.tenant, k.project, k.team, k.created_at_us, k.expires_at_us, k.revoked_at_us, \
-         k.user_name, k.scopes, k.models, k.sources, k.tags, k.previous_until_us, u.active FROM api_keys k \
+         k.user_name, k.scopes, k.models, k.sources, k.tags, k.previous_until_us, u.active, u.role AS user_role \
+         FROM api_keys k \
          LEFT JOIN users u ON u.organisation = k.tenant AND u.user_key = k.user_key \
          ORDER BY k.created_at_us, k.id"
     };

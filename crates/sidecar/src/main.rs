@@ -2,6 +2,8 @@
 //! engine and no database, needs nothing from the bucket but the right to put new objects, and goes on serving and
 //! spooling while bucket and control plane are away.
 
+mod door;
+mod leases;
 mod prices;
 mod run;
 mod snapshot;

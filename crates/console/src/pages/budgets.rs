@@ -160,6 +160,11 @@ fn forecast(line: &BudgetLine) -> (String, String, bool) {
         }
         _ => "at the rate so far".to_owned(),
     };
+    // A rolling window does not end.
+    let note = match line.resets_at_us {
+        None => format!("{note}, at its fullest on {}", format::day(forecast.ends_at_us - 1)),
+        Some(_) => note,
+    };
     (format::usd(forecast.expected_usd), note, forecast.expected_usd > limit)
 }
 

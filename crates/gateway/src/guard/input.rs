@@ -10,6 +10,7 @@ use tollgate_policy::guard::KnownSecrets;
 use tollgate_policy::guard::redact::Vault;
 use tollgate_policy::guard::rule::{Adviser, Session};
 use tollgate_policy::residency::{Places, TargetFacts};
+use tollgate_policy::route::Offer as _;
 use tollgate_policy::{Bundle, Facts};
 use tollgate_provider::RequestHead;
 use tollgate_provider::texts::{self, Kind, Slot};
@@ -83,6 +84,13 @@ pub(super) fn session(
     let Some(principal) = &call.principal else { return Ok(None) };
     let rules = bundle.guardrails(phase, &facts(call, bundle, principal, asked), &[target.facts()])?;
     Ok((!rules.is_empty()).then(|| Session::new(rules, microseconds)))
+}
+
+/// Ids of the guardrails that apply to what `target` answers a call; `None` if that cannot be told.
+pub(crate) fn answer_rules(call: &Call, bundle: &Bundle, head: &RequestHead, target: &Target) -> Option<Vec<String>> {
+    let facts = facts(call, bundle, call.principal.as_ref()?, head.into());
+    let rules = bundle.guardrails(GuardPhase::Output, &facts, &[target.facts()]).ok()?;
+    Some(rules.iter().map(|rule| rule.id.clone()).collect())
 }
 
 /// The body as it should be; `None` if nothing changes.

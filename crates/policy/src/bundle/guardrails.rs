@@ -510,6 +510,12 @@ impl Bundle {
         self.guardrails.iter().any(|rule| rule.phase == phase)
     }
 
+    /// Whether a guardrail asks a service.
+    #[must_use]
+    pub fn asks_guard_services(&self) -> bool {
+        self.guardrails.iter().any(|rule| !rule.services.is_empty())
+    }
+
     /// The guardrails of `phase` that apply to a call which may go to any of `targets`: those whose condition holds for one of
     /// them, since the text is the same for all.
     ///

@@ -170,7 +170,7 @@ fn show(change: &Change) {
         ChangeKind::Moved => '↕',
     };
     terminal::line(format!("  {sign} {}", change.rule).trim_end());
-    for detail in &change.details {
-        terminal::line(&format!("      {detail}"));
+    for line in change.lines() {
+        terminal::line(&format!("      {line}"));
     }
 }

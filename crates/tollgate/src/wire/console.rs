@@ -18,6 +18,7 @@ use tollgate_search::Search;
 use tollgate_wal::Wal;
 
 use super::budgets::BudgetWatch;
+use super::replicas::NodeReplicas;
 
 /// The instruments of a running node.
 pub(super) struct NodeInstruments {
@@ -29,6 +30,7 @@ pub(super) struct NodeInstruments {
     pub(super) search: Arc<Search>,
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(super) budgets: Arc<BudgetWatch>,
+    pub(super) replicas: Arc<NodeReplicas>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
     /// Providers that list no models.
@@ -72,6 +74,10 @@ impl Instruments for NodeInstruments {
         self.budgets.trouble()
     }
 
+    fn alarms(&self) -> Vec<String> {
+        self.replicas.alarms()
+    }
+
     fn open_providers(&self) -> Vec<String> {
         self.open_providers.clone()
     }
@@ -95,8 +101,57 @@ impl NodeInstruments {
             "Copies of calls that were not made because too many were under way",
             stats.shadows_left_out,
         ));
+        samples.extend(self.cache_samples());
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
+        samples.push(gauge(
+            "tollgate_sidecars_on_another_bundle",
+            "Sidecars that cannot decide by the active bundle and say so",
+            self.replicas.troubled(),
+        ));
+        samples.push(gauge("tollgate_lease_holders", "Gateways that hold slices of budgets", self.replicas.holders()));
+        samples.push(gauge(
+            "tollgate_ledger_unavailable",
+            "1 while the ledger that gateways share cannot be reached",
+            u64::from(self.gateway.ledger_trouble().is_some()),
+        ));
         samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));
+        samples
+    }
+
+    fn cache_samples(&self) -> Vec<Sample> {
+        let cache = self.gateway.cache_stats();
+        let asked = [
+            ("hit", cache.exact_hits),
+            ("semantic", cache.semantic_hits),
+            ("miss", cache.misses),
+            ("bypass", cache.bypassed),
+        ];
+        let mut samples: Vec<Sample> = asked
+            .into_iter()
+            .map(|(result, calls)| Sample {
+                labels: vec![("result", result.to_owned())],
+                ..counter("tollgate_cache_calls_total", "Calls whose route keeps answers, by what they found", calls)
+            })
+            .collect();
+        samples.extend([
+            gauge("tollgate_cache_answers", "Answers kept to be given again", cache.entries),
+            gauge("tollgate_cache_taken_bytes", "What they take, as counted against the bound", cache.taken_bytes),
+            gauge("tollgate_cache_max_bytes", "The bound", cache.max_bytes),
+            counter("tollgate_cache_stored_total", "Answers written down", cache.stored),
+            counter("tollgate_cache_evicted_total", "Answers that made room for others", cache.evicted),
+            counter(
+                "tollgate_cache_not_stored_total",
+                "Answers that could not be kept because the disk did not keep up or could not be used",
+                cache.not_stored,
+            ),
+            counter("tollgate_cache_damaged_total", "Answers and files found damaged", cache.damaged),
+            counter("tollgate_cache_failures_total", "Times that the disk failed or took too long", cache.failures),
+            counter(
+                "tollgate_cache_embedding_failures_total",
+                "Questions whose meaning could not be had from the embedding model",
+                cache.embedding_failures,
+            ),
+        ]);
         samples
     }
 

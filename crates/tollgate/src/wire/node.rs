@@ -17,7 +17,7 @@ use tollgate_console::ledger::LiveLedger;
 use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
-use tollgate_gateway::Gateway;
+use tollgate_gateway::{Gateway, GatewaySettings};
 use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::control::ControlSnapshot;
@@ -25,6 +25,7 @@ use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::answers::NodeAnswers;
 use super::budgets::BudgetWatch;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
@@ -32,6 +33,7 @@ use super::integrity::NodeIntegrity;
 use super::maintenance::Maintenance;
 use super::policy_file::PolicyFile;
 use super::prices::{NodePrices, PastPrices};
+use super::replicas::NodeReplicas;
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
@@ -149,13 +151,19 @@ impl Node {
         analytics.follow_budgets(control.load().bundle.tallies());
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
+        let position = format!("{}/{}", wal.writer(), wal.epoch());
         let gateway = Gateway::new(
-            config.gateway_settings(data.secret("user-hash-key")?, format!("{}/{}", wal.writer(), wal.epoch())),
+            GatewaySettings {
+                cache: Some(config.cache_settings(data.path())),
+                ..config.gateway_settings(data.secret("user-hash-key")?, position)
+            },
             wal.appender(),
             Arc::clone(&control),
             Arc::clone(&signals),
             Arc::clone(&book.catalog),
         )?;
+        let replicas = NodeReplicas::open(Arc::clone(&gateway), wal.appender(), data.join("lease-holders.json"))?;
+        tasks.spawn(Arc::clone(&replicas).run(reading.clone()));
         if let Some(policy) = policy {
             tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
         }
@@ -192,6 +200,7 @@ impl Node {
         tasks.spawn(Arc::clone(&budgets).run(serving.clone()));
         let instruments = NodeInstruments {
             budgets,
+            replicas: Arc::clone(&replicas),
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
@@ -224,17 +233,20 @@ impl Node {
         });
         let asked = Arc::clone(&integrity);
         gateway.ask_readiness(move || asked.readiness());
+        let sso = super::sso::door(config, &console_url)?;
+        if let Some(sso) = &sso {
+            tasks.spawn(super::provider_watch::watch(Arc::clone(sso), wal.appender(), reading.clone()));
+        }
         let state = ConsoleState {
             ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
-            market: {
-                let gateway = Arc::clone(&gateway);
-                super::ConfiguredMarket::new(config, move || gateway.prices())
-            },
+            market: Arc::new(super::ConfiguredMarket(gateway.route_book())),
             standing: Arc::default(),
-            sso: super::sso::door(config, &console_url)?,
+            sso,
+            replicas,
+            answers: Arc::new(NodeAnswers { gateway: Arc::clone(&gateway), appender: wal.appender() }),
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {

@@ -205,6 +205,28 @@ async fn a_key_stops_with_its_user() {
 }
 
 #[tokio::test]
+async fn a_key_has_the_role_of_its_user_for_as_long_as_they_have_it() {
+    on_each(|store| async move {
+        let key = NewKey { user: Some("ÄNN".into()), ..new_key("laptop") };
+        let secret = store.create_key(key).await.unwrap().secret;
+        let role = async || {
+            let control = ControlSnapshot::compile(&store.control_document().await.unwrap()).unwrap();
+            control.principal(&hash_key(&secret)).unwrap().role.clone()
+        };
+        assert_eq!(role().await, None);
+        let ann = store.create_user("acme", person("änn"), "scim").await.unwrap();
+        assert_eq!(role().await, None);
+        let before = store.revision().await.unwrap();
+        store.set_user_role(&ann.id, Some(Role::Finance), "ada").await.unwrap();
+        assert_eq!(role().await.as_deref(), Some("finance"));
+        assert!(store.revision().await.unwrap() > before, "gateways take it up");
+        store.set_user_role(&ann.id, None, "ada").await.unwrap();
+        assert_eq!(role().await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_key_keeps_what_it_is_for_and_means_nothing_that_it_cannot_keep() {
     on_each(|store| async move {
         let limits = KeyLimits {
