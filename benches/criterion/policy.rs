@@ -25,6 +25,7 @@ apiVersion: tollgate/v1
 bundle: {name: bench}
 data_classes:
   - {class: personal, when: 'has(request.metadata.app) && request.metadata.app == "crm"'}
+  - {class: secret, when: 'has(request.metadata.app) && request.metadata.app == "vault"'}
   - {class: public, when: "true"}
 access:
   - {id: embeddings, when: "true", allow: {operations: [embeddings]}}

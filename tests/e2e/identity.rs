@@ -122,7 +122,12 @@ fn a_provider_that_is_not_there_closes_its_own_door_only() {
     assert!(browser.cookie("tollgate_session").is_none());
     let link = tollgate.login_url.clone();
     assert_eq!(browser.get(&link).status, 303);
-    assert_eq!(browser.get(&format!("{}/", tollgate.console_url)).status, 200);
+    let home = browser.get(&format!("{}/", tollgate.console_url));
+    assert!(home.status == 200 && home.text.contains("nobody can sign in through it"), "{}", home.text);
+    eventually("the log says that it is away", Duration::from_secs(30), || {
+        let sql = "select count(*) from control_events where action = 'oidc.unreachable'";
+        (tollgate.console().number(sql) == 1).then_some(())
+    });
 }
 
 #[test]

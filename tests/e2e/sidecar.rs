@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Api, ObjectStore, Sidecar, Tollgate, eventually};
+use crate::support::{Api, Browser, ObjectStore, Sidecar, Tollgate, eventually};
 
 fn sidecar_config(store: &ObjectStore, tollgate: &Tollgate, writer: &str) -> String {
     let log = store.put_only_log_section("sidecars");
@@ -111,4 +111,80 @@ fn a_sidecar_prices_calls_as_its_control_plane_does() {
     assert_ne!(cost(&sidecar), "");
     tollgate.run(&["prices", "update", "--builtin", "--accept-large"]);
     eventually("the sidecar has the old prices", Duration::from_secs(30), || cost(&sidecar).is_empty().then_some(()));
+}
+
+#[test]
+fn a_bundle_that_names_what_a_sidecar_does_not_have_leaves_it_with_the_one_before_and_everybody_is_told() {
+    const GOOD: &str = "apiVersion: tollgate/v1
+bundle: {name: good}
+access:
+  - {id: all, when: 'true', allow: {}}
+";
+    let bad = format!(
+        "{}routes:\n  - {{id: elsewhere, alias: assistant, targets: [extra/large]}}\n",
+        GOOD.replace("good", "bad")
+    );
+    let store = ObjectStore::start();
+    let config = format!(
+        "{}providers:\n  extra: {{dialect: openai, base_url: \"http://127.0.0.1:9/v1\", api_key: none}}\n",
+        store.log_section("sidecars")
+    );
+    let files = [("tollgate.yaml", config.as_str()), ("good.yaml", GOOD), ("bad.yaml", &bad)];
+    let mut tollgate = Tollgate::at_rest(&files, &[]);
+    tollgate.console_address = format!("127.0.0.1:{}", crate::support::free_port());
+    tollgate.resume();
+    let activate = |tollgate: &Tollgate, name: &str| {
+        let path = tollgate.folder().join(name);
+        tollgate.run(&["policy", "activate", path.to_str().unwrap(), "--reason", "a test"]);
+    };
+    activate(&tollgate, "good.yaml");
+    let token: Value =
+        serde_json::from_str(&tollgate.run(&["--json", "token", "create", "--role", "sidecar"])).unwrap();
+    let environment = [("TOKEN", token["token"].as_str().unwrap())];
+    let mut sidecar = Sidecar::start(&sidecar_config(&store, &tollgate, "sidecar-1"), &environment);
+    let ready = |sidecar: &Sidecar| Api::new(&sidecar.gateway_url, "").get("/health/ready").text();
+    assert!(!ready(&sidecar).contains("extra/large"), "{}", ready(&sidecar));
+
+    activate(&tollgate, "bad.yaml");
+    let console = tollgate.console();
+    let mut browser = Browser::new();
+    assert_eq!(browser.get(&tollgate.login_url).status, 303);
+    let home = format!("{}/", tollgate.console_url);
+    let page = eventually("every page says so", Duration::from_secs(30), || {
+        let page = browser.get(&home);
+        page.text.contains("sidecar sidecar-1 ").then_some(page.text)
+    });
+    assert!(page.contains("extra/large") && page.contains("keeps deciding by bundle"), "{page}");
+    assert!(
+        ready(&sidecar).contains("the one before it stays") && ready(&sidecar).contains("line 6"),
+        "{}",
+        ready(&sidecar)
+    );
+    assert!(console.get("/metrics").text().contains("tollgate_sidecars_on_another_bundle 1\n"));
+    let told = "select count(*) from control_events where action = 'sidecar.bundle_refused'";
+    eventually("the log says so", Duration::from_secs(20), || (console.number(told) == 1).then_some(()));
+    // It goes on, by the bundle before, with the keys of the day.
+    let created: Value = serde_json::from_str(&tollgate.run(&["--json", "key", "create", "late"])).unwrap();
+    let secret = created["key"].as_str().unwrap().to_owned();
+    eventually("a key made later is known", Duration::from_secs(20), || {
+        (sidecar.gateway(&secret).chat("sandbox/small", "hello").status == 200).then_some(())
+    });
+    tollgate.run(&["key", "revoke", created["id"].as_str().unwrap()]);
+    eventually("and refused once it is revoked", Duration::from_secs(20), || {
+        (sidecar.gateway(&secret).chat("sandbox/small", "hello").status == 401).then_some(())
+    });
+    // And again after a restart, from what it kept.
+    sidecar.stop();
+    sidecar.resume();
+    assert_eq!(sidecar.gateway(tollgate.key()).chat("sandbox/small", "hello").status, 200);
+    assert!(ready(&sidecar).contains("the one before it stays"), "{}", ready(&sidecar));
+    // One that it has everything for is taken up.
+    std::fs::write(tollgate.folder().join("good.yaml"), GOOD.replace("good", "better")).unwrap();
+    activate(&tollgate, "good.yaml");
+    eventually("nobody complains any more", Duration::from_secs(30), || {
+        let taken = "select count(*) from control_events where action = 'sidecar.bundle_taken'";
+        let is_quiet = !browser.get(&home).text.contains("sidecar sidecar-1 ");
+        (is_quiet && console.number(taken) == 1 && !ready(&sidecar).contains("stays")).then_some(())
+    });
+    assert!(!sidecar.log().contains("panicked"), "{}", sidecar.log());
 }

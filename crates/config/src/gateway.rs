@@ -82,6 +82,7 @@ impl Config {
             ack: ack_mode(config.log.ack),
             log_position,
             ledger: config.ledger_settings(),
+            on_ledger_down: config.on_ledger_down.into(),
             jwt: config.issuers.clone(),
             trusted_proxies: config.server.proxies(),
             breaker: config.routing.breaker.settings(),

@@ -2,10 +2,13 @@
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
-use tollgate_gateway::{LedgerSettings, OnLedgerDown, Secret};
+use tollgate_gateway::{LedgerSettings, OnLedgerDown, Secret, check_authorities};
 use tollgate_policy::bundle::BundleError as SourceError;
 
 use super::{Confidential, Config, expand, mistake};
+
+/// What `ledger` says in place of a URL.
+const LEASES: &str = "leases";
 
 /// The `alerts` section.
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -38,6 +41,15 @@ pub enum LedgerDown {
     Local,
 }
 
+impl From<LedgerDown> for OnLedgerDown {
+    fn from(mode: LedgerDown) -> OnLedgerDown {
+        match mode {
+            LedgerDown::Deny => OnLedgerDown::Deny,
+            LedgerDown::Local => OnLedgerDown::Local,
+        }
+    }
+}
+
 impl Config {
     pub(super) fn expand_ledger(&mut self, environment: &impl Fn(&str) -> Option<String>) -> Result<(), SourceError> {
         let webhook = self.alerts.webhook.as_mut();
@@ -47,15 +59,18 @@ impl Config {
         written.into_iter().flatten().try_for_each(|value| expand(value, environment))
     }
 
-    pub(super) fn check_ledger(&self) -> Result<(), SourceError> {
+    pub(super) fn check_ledger(&mut self) -> Result<(), SourceError> {
         let scheme = |value: &Spanned<String>| url::Url::parse(&value.value).map(|url| url.scheme().to_owned()).ok();
         if let Some(ledger) = &self.ledger
-            && scheme(ledger).as_deref() != Some("redis")
+            && ledger.value != LEASES
+            && !matches!(scheme(ledger).as_deref(), Some("redis" | "rediss"))
         {
-            let message = "`ledger` is the URL of a Redis or Valkey server, such as `redis://127.0.0.1:6379/0`; \
-                           TLS (`rediss`) is not spoken: put a tunnel in between";
+            let message = "`ledger` is the URL of a Redis or Valkey server, such as `redis://127.0.0.1:6379/0` or \
+                           `rediss://cache.example:6380/0`, or, for a sidecar, `leases`";
             return Err(mistake(ledger.referenced, message));
         }
+        let is_encrypted = self.ledger.as_ref().and_then(|ledger| scheme(ledger)).as_deref() == Some("rediss");
+        self.ledger_authorities = self.read_authorities(is_encrypted)?;
         let Some(webhook) = &self.alerts.webhook else { return Ok(()) };
         if !matches!(scheme(&webhook.url).as_deref(), Some("http" | "https")) {
             return Err(mistake(webhook.url.referenced, "`alerts.webhook.url` is not an http or https URL"));
@@ -69,12 +84,37 @@ impl Config {
     }
 
     pub(super) fn ledger_settings(&self) -> Option<LedgerSettings> {
-        let url = Secret::new(self.ledger.as_ref()?.value.clone());
-        let on_down = match self.on_ledger_down {
-            LedgerDown::Deny => OnLedgerDown::Deny,
-            LedgerDown::Local => OnLedgerDown::Local,
+        let written = self.ledger.as_ref().filter(|written| written.value != LEASES)?;
+        Some(LedgerSettings {
+            url: Secret::new(written.value.clone()),
+            authorities_pem: self.ledger_authorities.clone(),
+            on_down: self.on_ledger_down.into(),
+            prefix: "tollgate".to_owned(),
+        })
+    }
+
+    /// Whether budgets are kept by slices that a control plane lends.
+    #[must_use]
+    pub fn keeps_by_leases(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|written| written.value == LEASES)
+    }
+
+    fn read_authorities(&self, is_encrypted: bool) -> Result<Option<String>, SourceError> {
+        let Some(written) = &self.ledger_ca_file else { return Ok(None) };
+        let refuse = |what: String| Err(mistake(written.referenced, format!("`ledger_ca_file` {what}")));
+        if !is_encrypted {
+            return refuse(
+                "is of no use: `ledger` is not a `rediss://` URL, so no certificate is looked at".to_owned(),
+            );
+        }
+        let pem = match fs_err::read_to_string(self.folder.join(&written.value)) {
+            Ok(pem) => pem,
+            Err(error) => return refuse(format!("cannot be read: {error}; a path is relative to this file")),
         };
-        Some(LedgerSettings { url, on_down, prefix: "tollgate".to_owned() })
+        match check_authorities(&pem) {
+            Ok(()) => Ok(Some(pem)),
+            Err(error) => refuse(format!("(`{}`) cannot be used: {error}", written.value)),
+        }
     }
 }
 
@@ -96,6 +136,31 @@ mod tests {
         assert!(parsed("").unwrap().ledger_settings().is_none());
         let error = parsed("ledger: memcached://x\n").unwrap_err();
         assert!(error.to_string().starts_with("line 1, column 9: `ledger` is the URL"), "{error}");
+        let leased = parsed("ledger: leases\n").unwrap();
+        assert!(leased.keeps_by_leases() && leased.ledger_settings().is_none());
+        assert!(!config.keeps_by_leases());
+    }
+
+    #[test]
+    fn authorities_of_an_encrypted_ledger_are_looked_at_before_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let pem = include_str!("../../gateway/tests/it/tls/authority.pem");
+        std::fs::write(folder.path().join("ca.pem"), pem).unwrap();
+        std::fs::write(folder.path().join("none.pem"), "hello\n").unwrap();
+        let parsed = |ledger: &str, file: &str| {
+            let yaml = format!("ledger: {ledger}://cache:6380/0\nledger_ca_file: {file}\n");
+            Config::parse(&yaml, folder.path().to_path_buf(), |_| None)
+        };
+        let settings = parsed("rediss", "ca.pem").unwrap().ledger_settings().unwrap();
+        assert_eq!(settings.authorities_pem.as_deref(), Some(pem));
+        for (ledger, file, what) in [
+            ("redis", "ca.pem", "no certificate is looked at"),
+            ("rediss", "nowhere.pem", "nowhere.pem"),
+            ("rediss", "none.pem", "holds no certificate"),
+        ] {
+            let error = parsed(ledger, file).unwrap_err();
+            assert!(error.line == 2 && error.message.contains(what), "{what}: {error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod auth;
 mod cache;
+mod classifier;
 mod confidential;
 mod control;
 mod gateway;
@@ -31,8 +32,9 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
-pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
+pub use auth::{Auth, Claims, Jwt, Oidc, OidcReach, OneOrMore, ROLES};
 pub use cache::Cache;
+pub use classifier::{Classifier, ScoresWritten};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use ledger::{Alerts, LedgerDown, Webhook};
@@ -77,20 +79,31 @@ pub struct Config {
     pub auth: Auth,
     /// Where a sidecar gets its keys, policy and signals from.
     pub control: Control,
-    /// Redis or Valkey server on which several gateways keep their budgets and limits together: `redis://HOST:PORT/DB`.
-    /// Default: each gateway keeps them for itself. `${NAME}` takes it from the environment.
+    /// How several gateways keep their budgets and limits together: on a Redis or Valkey server, `redis://HOST:PORT/DB` or, with
+    /// TLS, `rediss://HOST:PORT/DB`; or, for a sidecar, `leases`, by slices that its control plane lends it. Default: each
+    /// gateway keeps them for itself. `${NAME}` takes it from the environment.
     #[schemars(with = "Option<String>")]
     pub ledger: Option<Confidential>,
-    /// What becomes of calls that budgets or limits are about while that server does not answer.
+    /// PEM file with the certificates of authorities that are believed about a `rediss://` server beside the usual ones; a path
+    /// relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub ledger_ca_file: Option<Spanned<String>>,
+    /// What becomes of calls that budgets or limits are about while that server, or what lends, does not answer.
     pub on_ledger_down: LedgerDown,
     /// Who is told when a budget is reached.
     pub alerts: Alerts,
+    /// The model behind `injection.onnx` in a bundle. Default: none.
+    pub classifier: Option<Classifier>,
     /// What `tollgate witness` listens on and cosigns.
     pub witness: Witness,
     /// Issuers of tokens as the gateway takes them, their files of keys read.
     #[serde(skip)]
     #[schemars(skip)]
     pub issuers: Vec<tollgate_gateway::JwtIssuer>,
+    /// The text of `ledger_ca_file`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub ledger_authorities: Option<String>,
     /// Where the file stands; relative paths in it start there.
     #[serde(skip)]
     #[schemars(skip)]
@@ -217,6 +230,7 @@ impl Config {
         config.auth.check()?;
         config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
+        config.classifier.as_ref().map_or(Ok(()), Classifier::check)?;
         config.routing.check()?;
         config.check_cache()?;
         for (alias, model) in &config.models {

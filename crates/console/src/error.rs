@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tollgate_analytics::{ReportError, SqlError};
 use tollgate_evidence::EvidenceError;
-use tollgate_metastore::{MetastoreError, Role};
+use tollgate_metastore::{MetastoreError, Reach, Role};
 use tollgate_search::SearchError;
 
 /// Why a request has no answer.
@@ -23,6 +23,14 @@ pub enum ConsoleError {
     Forbidden {
         /// Of the one who asked.
         role: Role,
+        /// What was tried.
+        what: &'static str,
+    },
+    /// The role would do, but it ends before that.
+    #[error("what you may do ends at {reach}: beyond it you may not {what}")]
+    OutOfReach {
+        /// Of the one who asked.
+        reach: Reach,
         /// What was tried.
         what: &'static str,
     },
@@ -110,6 +118,18 @@ pub enum ConsoleError {
         /// What the log said.
         why: String,
     },
+    /// A gateway that has to say again what it holds of budgets.
+    #[error("no session of slices is known of gateway `{gateway}`, or not at this exchange")]
+    NoSuchSession {
+        /// Position of its log.
+        gateway: String,
+    },
+    /// No slice of a budget was lent.
+    #[error("no slice of a budget is lent: {why}")]
+    NotLent {
+        /// Why.
+        why: String,
+    },
     /// Answers that were kept to be given again could not be forgotten.
     #[error("the answers could not be forgotten: {why}")]
     NotPurged {
@@ -163,7 +183,7 @@ impl ConsoleError {
         let of_caller = |is_callers| if is_callers { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
         match self {
             E::SignedOut | E::UnknownToken => StatusCode::UNAUTHORIZED,
-            E::Forbidden { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
+            E::Forbidden { .. } | E::OutOfReach { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
             E::NoRouting | E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
             E::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             E::Invalid { .. } => StatusCode::BAD_REQUEST,
@@ -176,14 +196,15 @@ impl ConsoleError {
             | E::NotRecorded { .. }
             | E::NotVerified { .. }
             | E::NotRepriced { .. }
-            | E::NotPurged { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            | E::NotPurged { .. }
+            | E::NotLent { .. } => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(
                 MetastoreError::UnknownKey { .. }
                 | MetastoreError::UnknownToken { .. }
                 | MetastoreError::Unknown { .. },
             ) => StatusCode::NOT_FOUND,
-            E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
+            E::NoSuchSession { .. } | E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -197,6 +218,7 @@ impl ConsoleError {
             E::SignedOut => "signed_out",
             E::UnknownToken => "token_unknown",
             E::Forbidden { .. } => "role_insufficient",
+            E::OutOfReach { .. } => "reach_insufficient",
             E::ForeignForm => "csrf_refused",
             E::LoginRefused => "login_refused",
             E::NoSuchPage { .. } => "page_not_found",
@@ -214,11 +236,14 @@ impl ConsoleError {
             E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
             E::Metastore(MetastoreError::Exists { .. }) => "already_exists",
             E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
+            E::Metastore(MetastoreError::LastOwner { .. }) => "last_owner",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",
             E::NotRecorded { .. } => "access_not_recorded",
             E::NotVerified { .. } => "verification_impossible",
             E::NotRepriced { .. } => "repricing_failed",
+            E::NoSuchSession { .. } => "lease_session_unknown",
+            E::NotLent { .. } => "lease_refused",
             E::NotPurged { .. } => "purge_failed",
             E::Internal { .. } => "internal_error",
         }
@@ -232,6 +257,7 @@ impl ConsoleError {
             E::SignedOut => "Open the login link that `tollgate serve` printed, or send `Authorization: Bearer TOKEN`.",
             E::UnknownToken => "`tollgate token create --role auditor` makes a new one.",
             E::Forbidden { .. } => "Ask an administrator for a role that may.",
+            E::OutOfReach { .. } => "Ask an administrator of the whole installation.",
             E::ForeignForm => "Go back, reload the page and try again.",
             E::LoginRefused => "`tollgate serve` prints a fresh link each time it starts.",
             E::NoSuchPage { .. } => "The address may be mistyped, or the page may have moved.",
@@ -250,6 +276,8 @@ impl ConsoleError {
                 "The write-ahead log must take events again first; `/integrity` says how it is doing."
             }
             E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
+            E::NoSuchSession { .. } => "A gateway opens another by itself.",
+            E::NotLent { .. } => "See `docs/budgets.md`, Several gateways.",
             E::NotPurged { .. } => {
                 "Try again; with the server stopped, `tollgate cache purge` works on the file itself."
             }

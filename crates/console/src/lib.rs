@@ -19,10 +19,12 @@ pub mod ledger;
 pub mod metrics;
 pub mod pages;
 pub mod params;
+pub mod people;
 #[cfg(test)]
 mod preview;
 pub mod prices;
 pub mod range;
+pub mod replicas;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -32,6 +34,7 @@ pub mod simulation;
 pub mod sso;
 pub mod standing;
 pub mod state;
+pub mod tenancy;
 #[cfg(test)]
 mod tests;
 pub mod unpriced;

@@ -33,6 +33,7 @@ fn shell(title: &str, active: &'static str) -> Shell {
         title: title.to_owned(),
         active,
         role: Role::Admin,
+        reach: tollgate_metastore::Reach::Installation,
         csrf: "c5rf".to_owned(),
         program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,
@@ -40,16 +41,16 @@ fn shell(title: &str, active: &'static str) -> Shell {
         theme: None,
         is_cut_off: false,
         books: Some(Books { lake_version: 128, hot_rows: 43, dropped: 0 }),
-        alarm: None,
+        alarms: Vec::new(),
     }
 }
 
 /// The budgets, with a shared ledger in trouble and without any.
 fn budgets() -> Vec<(&'static str, String)> {
     let frame = || shell("Budgets", "/budgets");
-    let alarm =
-        Some("the shared ledger does not answer: timed out; calls that budgets are about are denied".to_owned());
-    let troubled = Shell { alarm, ..frame() };
+    let alarms =
+        vec!["the shared ledger does not answer: timed out; calls that budgets are about are denied".to_owned()];
+    let troubled = Shell { alarms, ..frame() };
     vec![
         ("budgets", BudgetsPage::new(frame(), Some(sample::budgets()), sample::NOW_US).render().unwrap()),
         ("budgets-troubled", BudgetsPage::new(troubled, Some(sample::budgets()), sample::NOW_US).render().unwrap()),
@@ -160,7 +161,7 @@ fn policies(is_tried: bool) -> String {
     let limits = tollgate_analytics::backtest::Limits { max_denials: "1%".parse().ok(), ..Default::default() };
     let found = is_tried.then(|| {
         let report = sample::backtest(&"ab".repeat(32), Range::Week.at(sample::NOW_US));
-        crate::simulation::Simulation::of(report, &limits)
+        crate::simulation::Simulation::of(report, &limits, sample::changes())
     });
     PoliciesPage::new(shell("Policies", "/policies"), yaml.to_owned(), revisions, Form::with(yaml), None, found, true)
         .render()

@@ -15,6 +15,7 @@ use crate::budgets::BudgetBooks;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
 use crate::prices::Prices;
+use crate::replicas::Replicas;
 use crate::shell::Books;
 use crate::sso::Sso;
 use crate::standing::Standing;
@@ -78,6 +79,8 @@ pub trait Instruments: Send + Sync {
     fn budgets(&self) -> Option<BudgetBooks>;
     /// Why the ledger that gateways share cannot be reached, and what calls do meanwhile; `None` while it can.
     fn budget_trouble(&self) -> Option<String>;
+    /// What else every page has to say of this process and of its sidecars; a sentence each.
+    fn alarms(&self) -> Vec<String>;
     /// Providers that list no models: they are asked for any, as `provider/model`.
     fn open_providers(&self) -> Vec<String>;
 }
@@ -99,6 +102,8 @@ pub struct ConsoleState {
     pub standing: Arc<Standing<Reader>>,
     /// The identity provider through which people sign in, if there is one.
     pub sso: Option<Arc<Sso>>,
+    /// What is done for other gateways.
+    pub replicas: Arc<dyn Replicas>,
     /// What calls are priced by.
     pub prices: Arc<dyn Prices>,
     /// Answers that are kept to be given again.

@@ -142,6 +142,8 @@ pub(crate) struct Shared {
     pub(crate) freed: Notify,
     /// Nothing more will be read from the log.
     pub(crate) drained: CancellationToken,
+    /// Nothing more is handed over, so that there will be no more room than there is.
+    pub(crate) finished: CancellationToken,
     pub(crate) status: watch::Sender<FlushStatus>,
     pub(crate) committer: Arc<Notify>,
 }
@@ -176,6 +178,7 @@ impl Flusher {
             epoch_is_ours: AtomicBool::new(false),
             freed: Notify::new(),
             drained: CancellationToken::new(),
+            finished: CancellationToken::new(),
             status: watch::Sender::new(FlushStatus::default()),
             committer,
         };
@@ -215,7 +218,7 @@ fn watermarks_of(notes: &Notes, wal: &Wal) -> Watermarks {
 async fn read(shared: Arc<Shared>, mut tail: Tail, shutdown: CancellationToken) {
     let mut items: Vec<Found> = Vec::with_capacity(READ_BATCH);
     loop {
-        if !wait_for_room(&shared, &shutdown).await {
+        if !wait_for_room(&shared).await {
             break;
         }
         let read = read_available(&shared, &mut tail, &mut items);
@@ -279,8 +282,8 @@ fn read_available(shared: &Shared, tail: &mut Tail, items: &mut Vec<Found>) -> R
     Ok(Available::More)
 }
 
-/// Waits while the hot tail is full. False if the process stops meanwhile.
-async fn wait_for_room(shared: &Shared, shutdown: &CancellationToken) -> bool {
+/// Waits while the hot tail is full. False if there will be no more room.
+async fn wait_for_room(shared: &Shared) -> bool {
     let mut published = shared.published();
     while shared.hot.bytes() >= shared.settings.hot_max_bytes {
         // While the next range is on its way, the one before may have been published.
@@ -295,7 +298,7 @@ async fn wait_for_room(shared: &Shared, shutdown: &CancellationToken) -> bool {
             () = shared.freed.notified() => {}
             () = flushing::published(&mut published) => {}
             () = tokio::time::sleep(ROOM_POLL) => {}
-            () = shutdown.cancelled() => return false,
+            () = shared.finished.cancelled() => return false,
         }
     }
     true

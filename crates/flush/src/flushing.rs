@@ -83,14 +83,22 @@ impl Flushing {
     async fn finish(&mut self) {
         let patience = self.shared.settings.shutdown_timeout;
         let last = async {
-            self.shared.drained.cancelled().await;
-            self.hand_over_all().await;
+            loop {
+                // A full hot tail has room for the rest of the log only once it is handed over.
+                let pause = self.backoff.unwrap_or(TICK);
+                let is_drained = tokio::time::timeout(pause, self.shared.drained.cancelled()).await.is_ok();
+                self.hand_over_all().await;
+                if is_drained {
+                    break;
+                }
+            }
         };
         if tokio::time::timeout(patience, last).await.is_err() {
             tracing::warn!(
                 "the last rows were not handed over within {patience:?}; they stay in the log for the next start"
             );
         }
+        self.shared.finished.cancel();
         self.forget_committed();
     }
 

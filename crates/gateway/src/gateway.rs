@@ -14,6 +14,7 @@ use tollgate_interaction::Outcome;
 use tollgate_policy::Bundle;
 use tollgate_policy::bundle::BundleError;
 use tollgate_policy::control::ControlSnapshot;
+use tollgate_policy::ledger::lease::{Holder, LeaseAnswer, LeaseRequest};
 use tollgate_policy::ledger::{Account, Reading, Tally};
 use tollgate_policy::route::ModelsSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
@@ -28,9 +29,10 @@ use crate::jwt::Issuers;
 use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
-use crate::route::{Prices, RouteError, RouteTable};
+use crate::route::{Prices, RouteBook, RouteError, RouteTable};
 use crate::settings::{GatewaySettings, OnLedgerDown};
-use crate::shared::SharedLedger;
+use crate::shared::watch::watch;
+use crate::shared::{LeaseError, Shared};
 use crate::signals::SpendLedger;
 use crate::upstream::Connector;
 
@@ -43,8 +45,8 @@ pub struct Gateway {
     pub(crate) prices: Prices,
     pub(crate) ledger: SpendLedger,
     /// What other processes have spent too, if they share a ledger.
-    pub(crate) shared: Option<Arc<SharedLedger>>,
-    pub(crate) routes: RouteTable,
+    pub(crate) shared: Option<Shared>,
+    pub(crate) routes: Arc<RouteTable>,
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
     pub(crate) adapters: Adapters,
@@ -114,12 +116,11 @@ impl Gateway {
         catalog: Arc<Catalog>,
     ) -> Result<Arc<Self>, RouteError> {
         let prices: Prices = Arc::new(ArcSwap::new(catalog));
-        let routes = RouteTable::new(&settings, Arc::clone(&prices))?;
+        let routes = Arc::new(RouteTable::new(&settings, Arc::clone(&prices))?);
         if !routes.has_providers() {
             tracing::warn!("no provider is configured; every call will be refused");
         }
-        let shared = settings.ledger.as_ref().map(|ledger| SharedLedger::start(ledger, &settings.log_position));
-        let shared = shared.transpose().map_err(|source| RouteError::Ledger { source })?;
+        let shared = Shared::start(&settings).map_err(|source| RouteError::Ledger { source })?;
         Ok(Arc::new(Gateway {
             shared,
             appender,
@@ -152,6 +153,7 @@ impl Gateway {
         drain_timeout: Duration,
     ) -> Result<(), ServeError> {
         let shared = self.shared.clone();
+        self.tasks.spawn(watch(Arc::clone(&self), shutdown.clone()));
         let gateway = Arc::clone(&self);
         let served = listener::serve(self, listener, shutdown, drain_timeout).await;
         gateway.cache.stop().await;
@@ -159,6 +161,12 @@ impl Gateway {
             shared.stop().await;
         }
         served
+    }
+
+    /// Names the log that this gateway writes to: `writer/epoch`.
+    #[must_use]
+    pub fn log_position(&self) -> &str {
+        &self.settings.log_position
     }
 
     /// Whether the gateway is past its start and not stopping yet.
@@ -228,6 +236,12 @@ impl Gateway {
         self.routes.check_bundle(bundle)
     }
 
+    /// Where calls can go, for whoever asks about calls that are not made.
+    #[must_use]
+    pub fn route_book(&self) -> RouteBook {
+        RouteBook::of(Arc::clone(&self.routes), Arc::clone(&self.prices), self.settings.when_all_rest)
+    }
+
     /// Every route and how its targets are doing.
     #[must_use]
     pub fn models(&self) -> ModelsSnapshot {
@@ -244,8 +258,34 @@ impl Gateway {
     /// Why the shared ledger cannot be reached, and what calls do meanwhile; `None` while it can, or if there is none.
     #[must_use]
     pub fn ledger_trouble(&self) -> Option<(String, OnLedgerDown)> {
-        let shared = self.shared.as_ref()?;
-        Some((shared.trouble()?, shared.on_down()))
+        match &self.shared {
+            Some(shared) => Some((shared.trouble()?, shared.on_down())),
+            None => Some((self.ledger.waiting()?, self.settings.on_ledger_down)),
+        }
+    }
+
+    /// Lends slices of budgets and limits to another gateway.
+    ///
+    /// # Errors
+    /// [`LeaseError`] if the gateway has to open another session, or if this one keeps no books to lend from.
+    pub fn lend(&self, request: &LeaseRequest) -> Result<LeaseAnswer, LeaseError> {
+        if self.shared.is_some() {
+            let why = "it shares its own ledger (`ledger` in its configuration); give this gateway the same one";
+            return Err(LeaseError::Failed(why.to_owned()));
+        }
+        let bundle = self.bundle();
+        self.ledger.lend(&bundle, request, clock::now_us()).map_err(|_| LeaseError::UnknownSession)
+    }
+
+    /// Which gateways hold slices, or may hold some that were lent before this process started.
+    #[must_use]
+    pub fn lease_holders(&self) -> Vec<Holder> {
+        self.ledger.holders()
+    }
+
+    /// Lends and decides nothing by budgets until these gateways have said what they hold, or their slices have ended.
+    pub fn await_lease_holders(&self, positions: Vec<String>) {
+        self.ledger.await_holders(positions);
     }
 
     /// How the cache of answers stands.

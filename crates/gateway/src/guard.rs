@@ -5,6 +5,7 @@
 //! is looked at on its way to the caller, and the log gets it as the guardrails leave it. A call that no guardrail applies to
 //! keeps its bytes.
 
+mod classifier;
 mod input;
 mod output;
 mod service;

@@ -56,12 +56,12 @@ pub use gateway::{Gateway, GatewayStats};
 pub use jwt::{JwtClaims, JwtError, JwtIssuer, JwtKeys};
 pub use listener::ServeError;
 pub use readiness::Readiness;
-pub use route::RouteError;
+pub use route::{RouteBook, RouteError};
 pub use settings::{
-    AckMode, Breaker, Credentials, GatewaySettings, LedgerSettings, Limits, ModelRoute, OnDisconnect, OnLedgerDown,
-    ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
+    AckMode, Breaker, Credentials, GatewaySettings, LeaseSettings, LedgerSettings, Limits, ModelRoute, OnDisconnect,
+    OnLedgerDown, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,
 };
-pub use shared::ServerError;
+pub use shared::{LeaseError, LeaseOffice, ServerError};
 pub use token::GrantError;
 pub use token::google::{KeyFileError, read_credentials};
 pub use trust::{TrustError, check_authorities};

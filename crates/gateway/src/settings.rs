@@ -326,12 +326,23 @@ impl Default for Timeouts {
 /// A ledger that several processes share.
 #[derive(Clone, Debug)]
 pub struct LedgerSettings {
-    /// URL of a Redis or Valkey server: `redis://[user:password@]host[:port][/database]`.
+    /// URL of a Redis or Valkey server: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
     pub url: Secret,
+    /// Certificates of authorities that are believed about it beside the usual ones, as PEM; for `rediss://`.
+    pub authorities_pem: Option<String>,
     /// What calls do while it does not answer.
     pub on_down: OnLedgerDown,
     /// Beginning of all names on the server: processes with the same one share their budgets.
     pub prefix: String,
+}
+
+/// Slices of budgets and limits that a control plane lends.
+#[derive(Clone, Debug)]
+pub struct LeaseSettings {
+    /// Where they come from.
+    pub office: std::sync::Arc<dyn crate::LeaseOffice>,
+    /// What calls do once slices have ended and cannot be renewed.
+    pub on_down: OnLedgerDown,
 }
 
 /// What becomes of calls that budgets or limits are about while the shared ledger does not answer.
@@ -387,6 +398,10 @@ pub struct GatewaySettings {
     pub log_position: String,
     /// The ledger that it shares with others; `None` if it keeps its own.
     pub ledger: Option<LedgerSettings>,
+    /// The control plane that lends it slices of budgets, in place of a shared ledger.
+    pub leases: Option<LeaseSettings>,
+    /// What calls do in a process with books of its own while it does not know what it has lent to others.
+    pub on_ledger_down: OnLedgerDown,
     /// Where answers are kept for routes that want them given again; `None` if nowhere.
     pub cache: Option<CacheSettings>,
 }

@@ -5,7 +5,10 @@
 //! While the server does not answer, what happens is the operator's choice ([`OnLedgerDown`]); either way it is said on the
 //! row of every call concerned, in the log of the process, and on the console.
 
+mod encryption;
+pub(crate) mod leased;
 mod server;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,9 +21,11 @@ use tokio_util::task::TaskTracker;
 use tollgate_interaction::Usd;
 use tollgate_policy::ledger::{Account, Amounts, Cap, Posting, Reading, Tally, Unit};
 
-use crate::settings::{LedgerSettings, OnLedgerDown};
+use crate::settings::{GatewaySettings, LedgerSettings, OnLedgerDown};
+use leased::LeasedLedger;
 use server::Server;
 
+pub use leased::{LeaseError, LeaseOffice};
 pub use server::ServerError;
 
 /// Trillionths of a dollar in the unit the server counts in: whole numbers there end at 2⁵³.
@@ -49,12 +54,84 @@ pub(crate) struct Answer {
     pub(crate) held_as: Option<Incarnation>,
     /// Of each account, all processes together, this call not included.
     pub(crate) readings: Vec<Reading>,
+    /// What the row has to say of how it was reserved.
+    pub(crate) note: Option<String>,
+}
+
+/// What several processes keep their budgets by.
+#[derive(Clone, Debug)]
+pub(crate) enum Shared {
+    /// A server that every call asks.
+    Server(Arc<SharedLedger>),
+    /// Slices that the control plane lends.
+    Slices(Arc<LeasedLedger>),
+}
+
+impl Shared {
+    /// As the settings say; `None` if this process keeps its own.
+    ///
+    /// # Errors
+    /// [`ServerError`] if the server of the settings cannot be used.
+    pub(crate) fn start(settings: &GatewaySettings) -> Result<Option<Shared>, ServerError> {
+        let position = &settings.log_position;
+        if let Some(leases) = &settings.leases {
+            return Ok(Some(Shared::Slices(LeasedLedger::start(leases, position))));
+        }
+        let Some(ledger) = &settings.ledger else { return Ok(None) };
+        Ok(Some(Shared::Server(SharedLedger::start(ledger, position)?)))
+    }
+
+    pub(crate) async fn stop(&self) {
+        match self {
+            Shared::Server(server) => server.stop().await,
+            Shared::Slices(slices) => slices.stop().await,
+        }
+    }
+
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self {
+            Shared::Server(server) => server.trouble(),
+            Shared::Slices(slices) => slices.trouble(),
+        }
+    }
+
+    pub(crate) fn on_down(&self) -> OnLedgerDown {
+        match self {
+            Shared::Server(server) => server.on_down(),
+            Shared::Slices(slices) => slices.on_down(),
+        }
+    }
+
+    /// Ends a call: what it held is given back, and what it used up is entered with the number of its row.
+    pub(crate) fn end(
+        &self,
+        tallies: &[Tally],
+        accounts: &[Account],
+        held: &Amounts,
+        held_as: Option<Incarnation>,
+        used: Option<(u64, &Posting<'_>)>,
+    ) {
+        // Nothing is held there, but something may have been spent.
+        let (accounts, held) = if held_as.is_some() { (accounts, *held) } else { (&[][..], Amounts::ZERO) };
+        match self {
+            Shared::Slices(slices) => slices.end(tallies, accounts, &held, used),
+            Shared::Server(server) => {
+                let held_as = held_as.unwrap_or_else(|| server.incarnation());
+                server.end(tallies, accounts, &held, held_as, used.map(|(_, posting)| posting));
+            }
+        }
+    }
 }
 
 /// This process between two interruptions. After one it holds under a new name, and what stood under the old one lapses
 /// with it: nobody can tell which of the endings lost in between would have given it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Incarnation(u64);
+
+impl Incarnation {
+    /// Of what is held in slices, which outlive an interruption.
+    const SLICE: Incarnation = Incarnation(0);
+}
 
 /// One account of one call, as the server is asked about it.
 #[derive(Clone, Debug)]
@@ -177,7 +254,7 @@ impl SharedLedger {
             frees_at_us: local.frees_at_us,
             logged: local.logged,
         });
-        Ok(Answer { held_as: has_room.then_some(held_as), readings: readings.collect() })
+        Ok(Answer { held_as: has_room.then_some(held_as), readings: readings.collect(), note: None })
     }
 
     /// Gives back what a call held in its accounts, and enters what it used up.

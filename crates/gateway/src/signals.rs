@@ -3,10 +3,12 @@
 //! of what it may cost, so that many calls at once cannot overrun a budget that each alone would keep.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tollgate_policy::Bundle;
+use tollgate_policy::ledger::lease::{Holder, LeaseAnswer, LeaseRequest, UnknownSession};
 use tollgate_policy::ledger::{Account, Amounts, Books, Cap, Posting, Reading, Refused, Reservation, Tally};
 use tollgate_policy::signals::SignalsSnapshot;
 
@@ -15,6 +17,8 @@ use tollgate_policy::signals::SignalsSnapshot;
 pub(crate) struct SpendLedger {
     snapshots: Arc<ArcSwap<SignalsSnapshot>>,
     books: Mutex<Books>,
+    /// Terms of what is lent are measured from here.
+    started: Instant,
 }
 
 /// What the books say at the start of a call.
@@ -31,7 +35,7 @@ impl SpendLedger {
     pub(crate) fn new(position: String, snapshots: Arc<ArcSwap<SignalsSnapshot>>) -> Self {
         let mut books = Books::new(position);
         books.advance(&snapshots.load());
-        SpendLedger { snapshots, books: Mutex::new(books) }
+        SpendLedger { snapshots, books: Mutex::new(books), started: Instant::now() }
     }
 
     /// What the books say of accounts of `bundle`.
@@ -86,10 +90,47 @@ impl SpendLedger {
         self.books.lock().settle(reservation, seq, posting);
     }
 
+    /// Lends slices to another gateway.
+    ///
+    /// # Errors
+    /// [`UnknownSession`] if that gateway has to open another.
+    pub(crate) fn lend(
+        &self,
+        bundle: &Bundle,
+        request: &LeaseRequest,
+        now_us: i64,
+    ) -> Result<LeaseAnswer, UnknownSession> {
+        self.books(bundle.tallies()).lease(request, now_us, self.uptime_us())
+    }
+
+    /// Who holds slices.
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        let mut books = self.books.lock();
+        books.reclaim(self.uptime_us());
+        books.holders()
+    }
+
+    /// Waits for those who were lent something before this process started.
+    pub(crate) fn await_holders(&self, positions: Vec<String>) {
+        self.books.lock().await_holders(positions, self.uptime_us());
+    }
+
+    /// Why nothing can be decided at the moment: it is not known what is lent.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        let mut books = self.books.lock();
+        books.reclaim(self.uptime_us());
+        books.waiting(self.uptime_us())
+    }
+
+    fn uptime_us(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
     fn books(&self, tallies: &Arc<[Tally]>) -> parking_lot::MutexGuard<'_, Books> {
         let latest = self.snapshots.load();
         let mut books = self.books.lock();
         books.follow(tallies);
+        books.reclaim(self.uptime_us());
         if !books.advance(&latest) {
             let (new, old) = (&latest.id, &books.base().id);
             tracing::warn!(signals.id = %new, "signals snapshot `{new}` counts less of this log than `{old}` did: not used");

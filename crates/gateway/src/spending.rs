@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tollgate_interaction::{Decision, Reason};
 use tollgate_policy::decide::{Verdict, code};
+use tollgate_policy::ledger::lease::Want;
 use tollgate_policy::ledger::{Account, Amounts, Posting, Reading, Reservation};
 use tollgate_policy::scope::Attributes;
 use tollgate_policy::signals::SignalsSnapshot;
@@ -14,7 +15,7 @@ use tollgate_policy::{Bundle, Facts, Recorded, decide};
 
 use crate::Gateway;
 use crate::settings::OnLedgerDown;
-use crate::shared::{Incarnation, SharedLedger};
+use crate::shared::{Incarnation, Shared};
 use crate::signals::Standing;
 
 /// How often a call decides anew. Each time but the last a cap was reached between decision and reservation.
@@ -51,11 +52,13 @@ pub(crate) async fn decide_and_reserve(gateway: &Arc<Gateway>, bundle: &Bundle, 
     let Standing { mut readings, signals } = gateway.ledger.read(bundle, &accounts, facts.now_us);
     let facts = Facts { accounts: &accounts, signals_id: &signals.id, ..*facts };
     let (mut verdict, mut held) = reserve_here(gateway, bundle, &facts, &mut readings);
-    if let (Some(shared), Some(mine)) = (&gateway.shared, &mut held)
-        && !accounts.is_empty()
-    {
-        let logged_at_us = signals.taken_at_us;
-        reserve_everywhere(shared, mine, bundle, &facts, logged_at_us, &mut readings, &mut verdict).await;
+    if let Some(mine) = held.as_mut().filter(|_| !accounts.is_empty()) {
+        if let Some(shared) = &gateway.shared {
+            let logged_at_us = signals.taken_at_us;
+            reserve_everywhere(shared, mine, bundle, &facts, logged_at_us, &mut readings, &mut verdict).await;
+        } else if let Some(trouble) = gateway.ledger.waiting() {
+            without(gateway.settings.on_ledger_down, &trouble, &mut verdict);
+        }
         if verdict.decision == Decision::Deny {
             held = None;
         }
@@ -100,7 +103,7 @@ fn reserve_here(
 
 /// By the ledger that is shared with other processes.
 async fn reserve_everywhere(
-    shared: &Arc<SharedLedger>,
+    shared: &Shared,
     held: &mut Held,
     bundle: &Bundle,
     facts: &Facts<'_>,
@@ -115,11 +118,29 @@ async fn reserve_everywhere(
         readings.iter().map(|reading| if is_old { reading.logged } else { Amounts::ZERO }).collect();
     for _ in 0..MAX_ROUNDS {
         let (tallies, caps) = (bundle.tallies(), &verdict.caps);
-        match shared.reserve(tallies, facts.accounts, readings, &floors, facts.estimate, caps, facts.now_us).await {
+        let answer = match shared {
+            Shared::Server(server) => {
+                server.reserve(tallies, facts.accounts, readings, &floors, facts.estimate, caps, facts.now_us).await
+            }
+            Shared::Slices(slices) => {
+                let want = Want {
+                    accounts: facts.accounts.to_vec(),
+                    floors: readings.iter().map(|reading| reading.logged).collect(),
+                    amounts: facts.estimate,
+                    caps: caps.clone(),
+                    steps: bundle.steps(facts.accounts),
+                };
+                slices.reserve(tallies, want, readings, facts.now_us).await
+            }
+        };
+        match answer {
             Ok(answer) => {
                 held.shared = answer.held_as;
                 *readings = answer.readings;
                 *verdict = decide(bundle, &Facts { readings, ..*facts });
+                if let Some(detail) = answer.note {
+                    verdict.reasons.push(Reason { rule: SHARED.to_owned(), effect: "allow".to_owned(), detail });
+                }
             }
             Err(trouble) => return without(shared.on_down(), &trouble, verdict),
         }
@@ -164,20 +185,18 @@ fn deny(verdict: &mut Verdict, rule: &str, code: &'static str, detail: String) {
 impl Held {
     /// Turns it into what the row with sequence number `seq` used up.
     pub(crate) fn settle(mut self, seq: u64, posting: &Posting<'_>) {
-        self.end_elsewhere(Some(posting));
+        self.end_elsewhere(Some((seq, posting)));
         if let Some(local) = self.local.take() {
             self.gateway.ledger.settle(local, seq, posting);
         }
     }
 
-    fn end_elsewhere(&mut self, used: Option<&Posting<'_>>) {
+    fn end_elsewhere(&mut self, used: Option<(u64, &Posting<'_>)>) {
         let (Some(shared), Some(local)) = (&self.gateway.shared, &self.local) else { return };
         let (tallies, accounts): (_, &[Account]) = local.accounts();
-        match self.shared.take() {
-            Some(held_as) => shared.end(tallies, accounts, &local.amounts(), held_as, used),
-            // Nothing is held there, but something was spent.
-            None if used.is_some() => shared.end(tallies, &[], &Amounts::ZERO, shared.incarnation(), used),
-            None => {}
+        let held_as = self.shared.take();
+        if held_as.is_some() || used.is_some() {
+            shared.end(tallies, accounts, &local.amounts(), held_as, used);
         }
     }
 }

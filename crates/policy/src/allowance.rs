@@ -7,7 +7,7 @@ use tollgate_interaction::Usd;
 use crate::bundle::{Bundle, Step, Uncertain};
 use crate::decide::Prefer;
 use crate::facts::Facts;
-use crate::ledger::{Account, Reading, Tally, Unit};
+use crate::ledger::{Account, Cap, Reading, Tally, Unit};
 use crate::scope::{Attributes, ScopePattern, scope_of, scope_phrase};
 use crate::window::{Period, Window, instant_text};
 
@@ -103,6 +103,25 @@ impl Bundle {
             }
         }
         standings
+    }
+
+    /// Every step of the budgets and every limit that are about these accounts, whether or not one stops a call.
+    #[must_use]
+    pub fn steps(&self, accounts: &[Account]) -> Vec<Cap> {
+        let mut steps = Vec::new();
+        for (place, account) in accounts.iter().enumerate() {
+            let about = self.allowances.iter().filter(|allowance| allowance.is_about(account.tally, &account.scope));
+            for Allowance { unit, limit, kind, .. } in about {
+                let cap = |ceiling| Cap { account: place, unit: *unit, ceiling, fits: true };
+                match kind {
+                    Kind::Budget(of_budget) => {
+                        steps.extend(of_budget.iter().map(|step| cap(threshold(step.at, *limit))))
+                    }
+                    Kind::Limit => steps.push(cap(*limit)),
+                }
+            }
+        }
+        steps
     }
 
     /// Its budgets and limits, for a page.

@@ -47,6 +47,9 @@ pub struct KeyRecord {
     /// The one person whose calls these are, whatever a call says of its user.
     #[serde(default)]
     pub user: Option<String>,
+    /// The role of that person, if the directory gives them one.
+    #[serde(default)]
+    pub role: Option<String>,
     /// Labels of every call made with it; they win over a caller's own of the same name.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -82,7 +85,7 @@ pub struct Principal {
     pub user: Option<String>,
     /// When the key stops working; [`crate::decide()`] denies from that moment on. Microseconds since 1970, UTC.
     pub expires_at_us: Option<i64>,
-    /// That person's role.
+    /// That person's role, as the directory gives it; `None` for a key that is nobody's, or somebody's without a role.
     pub role: Option<String>,
     /// What the key may be used for; empty for everything.
     pub scopes: Vec<String>,
@@ -186,6 +189,7 @@ impl KeyRecord {
             project: self.project.clone(),
             team: self.team.clone(),
             user: self.user.clone(),
+            role: self.role.clone(),
             expires_at_us: self.expires_at_us,
             tags: self.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             scopes: self.limits.scopes.clone(),

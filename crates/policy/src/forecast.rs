@@ -3,6 +3,9 @@
 //! days have been from their weekday's average, as an interval that holds four times in five if they go on so.
 //!
 //! With less than a week of history there is no weekday to go by: then the rate so far is carried on, without an interval.
+//!
+//! A rolling window never ends. Of it is said how much it will hold at its fullest, looked at once a day until the month is over:
+//! what was spent on the days that it still reaches back to, and what the others cost on average.
 
 use tollgate_interaction::Usd;
 
@@ -58,13 +61,7 @@ pub fn forecast(history: &[(i32, Usd)], spent: Usd, window: Span, now_us: i64) -
         let expected_usd = Usd::new(expected);
         return Some(Forecast { expected_usd, interval_usd: None, method: Method::RunRate, days, ends_at_us });
     }
-    let mut to_come: i128 = 0;
-    for day in today..=(window.to_us - 1).div_euclid(DAY_US) {
-        let from_us = (day * DAY_US).max(now_us);
-        let to_us = ((day + 1) * DAY_US).min(window.to_us);
-        to_come += past.mean(day) * i128::from((to_us - from_us).max(0)) / i128::from(DAY_US);
-    }
-    let expected = spent.get() + to_come;
+    let expected = spent.get() + past.expected(now_us, window.to_us);
     let spread = past.spread(window.to_us - now_us);
     let low = Usd::new((expected - spread).max(spent.get()));
     Some(Forecast {
@@ -73,6 +70,54 @@ pub fn forecast(history: &[(i32, Usd)], spent: Usd, window: Span, now_us: i64) -
         method: Method::Weekdays,
         days,
         ends_at_us,
+    })
+}
+
+/// Forecasts how much a rolling window of `length_us` will hold at its fullest, at the end of any UTC day until `until_us`.
+/// `history` holds the spend of UTC days (days since 1970), today and the whole length of the window included. `None` if there is no
+/// history or nothing to come.
+#[must_use]
+pub fn forecast_rolling(history: &[(i32, Usd)], length_us: i64, until_us: i64, now_us: i64) -> Option<Forecast> {
+    let today = now_us.div_euclid(DAY_US);
+    let first = history.iter().map(|(day, _)| i64::from(*day)).min()?;
+    if until_us <= now_us || length_us <= 0 {
+        return None;
+    }
+    let past = Past::of(history, today);
+    let days = past.days.len() as u64;
+    if past.days.len() < 7 {
+        let spent: i128 = history.iter().map(|(_, spent)| spent.get()).sum();
+        let elapsed_us = i128::from((now_us - first * DAY_US).max(1));
+        let expected_usd = Usd::new(spent.saturating_mul(i128::from(length_us)) / elapsed_us);
+        return Some(Forecast {
+            expected_usd,
+            interval_usd: None,
+            method: Method::RunRate,
+            days,
+            ends_at_us: until_us,
+        });
+    }
+    let held = |at_us: i64| -> i128 {
+        let from_us = at_us - length_us;
+        let known = history.iter().map(|(day, spent)| {
+            let begins_us = i64::from(*day) * DAY_US;
+            // What was spent today was spent by now.
+            let ends_us = (begins_us + DAY_US).min(now_us.max(begins_us + 1));
+            let within_us = (ends_us - begins_us.max(from_us)).clamp(0, ends_us - begins_us);
+            spent.get() * i128::from(within_us) / i128::from(ends_us - begins_us)
+        });
+        known.sum::<i128>() + past.expected(from_us.max(now_us), at_us)
+    };
+    let ends = (today..=(until_us - 1).div_euclid(DAY_US)).map(|day| ((day + 1) * DAY_US).min(until_us));
+    let (expected, fullest_us) = ends.map(|at_us| (held(at_us), at_us)).max_by_key(|(held, at_us)| (*held, -at_us))?;
+    let spread = past.spread((fullest_us - now_us).min(length_us));
+    let low = Usd::new((expected - spread).max(0));
+    Some(Forecast {
+        expected_usd: Usd::new(expected),
+        interval_usd: Some((low, Usd::new(expected + spread))),
+        method: Method::Weekdays,
+        days,
+        ends_at_us: fullest_us,
     })
 }
 
@@ -88,6 +133,16 @@ impl Past {
         };
         let first = history.iter().map(|(day, _)| i64::from(*day)).min().unwrap_or(today).max(today - HISTORY_DAYS);
         Past { days: (first..today).map(|day| (day, spent(day))).collect() }
+    }
+
+    /// What is spent between two instants, if days cost what their weekdays do.
+    fn expected(&self, from_us: i64, to_us: i64) -> i128 {
+        let days = from_us.div_euclid(DAY_US)..=(to_us - 1).div_euclid(DAY_US);
+        let part = |day: i64| {
+            let length_us = ((day + 1) * DAY_US).min(to_us) - (day * DAY_US).max(from_us);
+            self.mean(day) * i128::from(length_us.max(0)) / i128::from(DAY_US)
+        };
+        days.map(part).sum()
     }
 
     /// What the weekday of `day` cost on average.
@@ -166,6 +221,39 @@ mod tests {
         // Half of the month has passed, to the hour.
         assert_eq!((found.expected_usd, found.interval_usd), (Usd::from_dollars(60), None));
         assert_eq!(found.method, Method::RunRate);
+    }
+
+    const WEEK_US: i64 = 7 * DAY_US;
+
+    #[test]
+    fn a_rolling_week_holds_five_weekdays_whenever_it_is_looked_at() {
+        let found = forecast_rolling(&weeks(28, |_| 0), WEEK_US, NOVEMBER.to_us, NOW_US).unwrap();
+        assert_eq!(found.expected_usd, Usd::from_dollars(50));
+        assert_eq!((found.method, found.days), (Method::Weekdays, 28));
+    }
+
+    #[test]
+    fn a_rolling_window_is_fullest_before_a_dear_day_leaves_it() {
+        // Last Friday cost a hundred dollars more: a week later that is gone.
+        let history = weeks(28, |back| if back == 3 { 100 } else { 0 });
+        let found = forecast_rolling(&history, WEEK_US, NOVEMBER.to_us, NOW_US).unwrap();
+        let dollars = found.expected_usd.get() / Usd::from_dollars(1).get();
+        assert!((145..=160).contains(&dollars), "{dollars}");
+        let days_on = (found.ends_at_us - NOW_US).div_euclid(DAY_US);
+        assert!(days_on <= 4, "{days_on}");
+        let (low, high) = found.interval_usd.unwrap();
+        assert!(low < found.expected_usd && found.expected_usd < high);
+    }
+
+    #[test]
+    fn a_rolling_window_with_a_short_history_carries_the_rate_on() {
+        // Two and a half days, today included.
+        let mut history = vec![(i32::try_from(today() - 2).unwrap(), Usd::from_dollars(10))];
+        history.push((i32::try_from(today()).unwrap(), Usd::from_dollars(10)));
+        let found = forecast_rolling(&history, WEEK_US, NOVEMBER.to_us, NOW_US).unwrap();
+        assert_eq!((found.expected_usd, found.interval_usd), (Usd::from_dollars(56), None));
+        assert_eq!(forecast_rolling(&[], WEEK_US, NOVEMBER.to_us, NOW_US), None);
+        assert_eq!(forecast_rolling(&history, WEEK_US, NOW_US, NOW_US), None);
     }
 
     #[test]

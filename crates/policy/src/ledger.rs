@@ -16,8 +16,11 @@ use crate::scope::{Attributes, Dimension, scope_of, scope_text};
 use crate::window::Window;
 
 mod books;
+pub mod lease;
+mod slices;
 
 pub use books::{Books, Refused, Reservation};
+pub use slices::Slices;
 
 /// What a budget or a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -297,7 +300,7 @@ fn within(buckets: &Buckets, span: crate::window::Span) -> Amounts {
 }
 
 /// One account that a call draws on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Which tally of the bundle, see [`crate::Bundle::tallies`].
     pub tally: usize,
@@ -306,7 +309,7 @@ pub struct Account {
 }
 
 /// What the books say of one account before a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// Spent in the present window by calls that have ended.
     pub settled: Amounts,
@@ -333,7 +336,7 @@ impl Reading {
 }
 
 /// What must still hold when a call reserves: between the decision and the reservation other calls go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cap {
     /// Place of the account among those of the call.
     pub account: usize,

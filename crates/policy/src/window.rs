@@ -86,6 +86,9 @@ impl Period {
 }
 
 impl Window {
+    /// The calendar's months in UTC.
+    pub const UTC_MONTH: Window = Window::Calendar { per: Period::Month, zone: Tz::UTC };
+
     /// The bucket that something at `at_us` is counted in. Those of a calendar window are the windows themselves; those of
     /// a rolling one are its slices. No buckets overlap.
     #[must_use]

@@ -14,10 +14,11 @@ use tollgate_config::Config;
 use tollgate_flush::flusher::{Committed, FlushSettings, FlushStatus, Flusher};
 use tollgate_flush::keys::KeySource;
 use tollgate_flush::store;
-use tollgate_gateway::{Gateway, GatewaySettings, Readiness};
+use tollgate_gateway::{Gateway, LeaseSettings, Readiness};
 use tollgate_wal::{Wal, WalStatus};
 
 use crate::Arguments;
+use crate::leases::Lender;
 use crate::prices::PriceCopy;
 use crate::snapshot::ControlPlane;
 
@@ -52,18 +53,30 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
     if let Err(error) = prices.catch_up(&control_plane).await {
         tracing::warn!(error = format!("{error:#}"), "starting with the prices kept from before");
     }
+    let mut settings = config.gateway_settings(secret(&data)?, format!("{}/{}", wal.writer(), wal.epoch()));
+    if config.keeps_by_leases() {
+        let office = Arc::new(Lender(control_plane.door()));
+        settings.leases = Some(LeaseSettings { office, on_down: settings.on_ledger_down });
+    }
+    settings.cache = Some(config.cache_settings(&data));
     let gateway = Gateway::new(
-        GatewaySettings {
-            cache: Some(config.cache_settings(&data)),
-            ..config.gateway_settings(secret(&data)?, format!("{}/{}", wal.writer(), wal.epoch()))
-        },
+        settings,
         wal.appender(),
         Arc::clone(&control_plane.control),
         Arc::clone(&control_plane.signals),
         prices.book()?.catalog,
     )?;
+    control_plane.settle(&gateway)?;
+    let control_plane = Arc::new(control_plane);
     let (log, handing_over) = (Arc::clone(&wal), flusher.status());
-    gateway.ask_readiness(move || readiness(&log.status(), &handing_over.borrow()));
+    let (asked, plane) = (Arc::downgrade(&gateway), Arc::clone(&control_plane));
+    gateway.ask_readiness(move || {
+        let mut readiness = readiness(&log.status(), &handing_over.borrow());
+        let ledger = asked.upgrade().and_then(|gateway| gateway.ledger_trouble());
+        readiness.problems.extend(ledger.map(|(why, mode)| format!("{why} (`on_ledger_down: {}`)", mode.as_str())));
+        readiness.problems.extend(plane.refused());
+        readiness
+    });
     gateway.set_ready(true);
     announce(&gateway_url, arguments.json);
 

@@ -11,6 +11,8 @@ mod market;
 mod node;
 mod policy_file;
 mod prices;
+mod provider_watch;
+mod replicas;
 mod reprice;
 mod sso;
 mod unpriced;

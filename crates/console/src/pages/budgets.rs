@@ -26,7 +26,7 @@ pub async fn show(
     Extension(reader): Extension<Reader>,
 ) -> Result<Html<String>, ConsoleError> {
     let shell = reader.shell(&state, "Budgets", "/budgets");
-    Ok(Html(BudgetsPage::new(shell, state.instruments.budgets(), state.now_us()).render()?))
+    Ok(Html(BudgetsPage::new(shell, reader.budgets(&state), state.now_us()).render()?))
 }
 
 /// The page.
@@ -159,6 +159,11 @@ fn forecast(line: &BudgetLine) -> (String, String, bool) {
             format!("{} to {}", format::usd(low), format::usd(high))
         }
         _ => "at the rate so far".to_owned(),
+    };
+    // A rolling window does not end.
+    let note = match line.resets_at_us {
+        None => format!("{note}, at its fullest on {}", format::day(forecast.ends_at_us - 1)),
+        Some(_) => note,
     };
     (format::usd(forecast.expected_usd), note, forecast.expected_usd > limit)
 }

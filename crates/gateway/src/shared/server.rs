@@ -6,9 +6,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
+use tokio_util::task::TaskTracker;
 
+use super::encryption::Encryption;
 use super::{Asked, Ended, cap_words};
 use crate::settings::LedgerSettings;
+use crate::trust::TrustError;
 
 /// How long the server may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
@@ -23,6 +26,12 @@ pub enum ServerError {
     /// The URL is none that is understood.
     #[error("the URL of the shared ledger cannot be used: {0}")]
     Url(#[source] RedisError),
+    /// Whom to believe about it cannot be set up.
+    #[error("TLS to the shared ledger cannot be set up: {0}")]
+    Trust(#[from] TrustError),
+    /// It is not reached, or is not who it should be.
+    #[error("the shared ledger cannot be reached: {0}")]
+    Connect(#[from] std::io::Error),
     /// It does not answer as it should.
     #[error("the shared ledger does not answer: {0}")]
     Failed(#[from] RedisError),
@@ -31,10 +40,13 @@ pub enum ServerError {
 /// The server.
 pub(super) struct Server {
     client: Client,
+    encryption: Option<Encryption>,
     connection: Mutex<Option<MultiplexedConnection>>,
     reserve: Script,
     prefix: String,
     replica: String,
+    /// Whose end is not waited for: they carry connections.
+    tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for Server {
@@ -46,12 +58,15 @@ impl std::fmt::Debug for Server {
 
 impl Server {
     pub(super) fn new(settings: &LedgerSettings, replica: &str) -> Result<Server, ServerError> {
+        let (url, encryption) = Encryption::of(settings)?;
         Ok(Server {
-            client: Client::open(settings.url.reveal()).map_err(ServerError::Url)?,
+            client: Client::open(url).map_err(ServerError::Url)?,
+            encryption,
             connection: Mutex::new(None),
             reserve: Script::new(include_str!("reserve.lua")),
             prefix: settings.prefix.clone(),
             replica: replica.replace('|', "_"),
+            tasks: TaskTracker::new(),
         })
     }
 
@@ -150,7 +165,20 @@ impl Server {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WAIT))
             .set_response_timeout(Some(ANSWER_WAIT));
-        let made = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let made = match &self.encryption {
+            None => self.client.get_multiplexed_async_connection_with_config(&config).await?,
+            Some(encryption) => {
+                let known = self.client.get_connection_info();
+                let stream = tokio::time::timeout(CONNECT_WAIT, encryption.connect(known.addr()))
+                    .await
+                    .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+                let opening = MultiplexedConnection::new_with_config(known.redis_settings(), stream, config);
+                let (made, driver) = opening.await?;
+                // Ends with the last handle on the connection.
+                self.tasks.spawn(driver);
+                made
+            }
+        };
         *self.connection.lock() = Some(made.clone());
         Ok(made)
     }

@@ -22,6 +22,7 @@ mod invoke;
 mod jwt;
 mod key_limits;
 mod late_error;
+mod leased;
 mod media;
 mod operations;
 mod provider;

@@ -13,24 +13,52 @@ use crate::provider::{self, Provider, json};
 
 const CALL: &str = r#"{"model":"up/small","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}"#;
 
+const AUTHORITY: &str = include_str!("tls/authority.pem");
+
 /// A server that ends with this value.
 struct Redis {
     port: u16,
     dir: tempfile::TempDir,
     child: Child,
+    is_encrypted: bool,
 }
 
 impl Redis {
     fn start() -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let dir = tempfile::tempdir().unwrap();
-        let child = Redis::spawn(port, &dir);
-        Redis { port, dir, child }
+        Redis::start_on(false)
     }
 
-    fn spawn(port: u16, dir: &tempfile::TempDir) -> Child {
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+    /// One that speaks TLS alone, with the certificate of the tests.
+    fn encrypted() -> Redis {
+        Redis::start_on(true)
+    }
+
+    fn start_on(is_encrypted: bool) -> Redis {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let child = Redis::spawn(port, &dir, is_encrypted);
+        Redis { port, dir, child, is_encrypted }
+    }
+
+    fn spawn(port: u16, dir: &tempfile::TempDir, is_encrypted: bool) -> Child {
+        let number = port.to_string();
+        let ports =
+            if is_encrypted { ["--port", "0", "--tls-port", &number].to_vec() } else { vec!["--port", &number] };
+        let mut command = Command::new("redis-server");
+        if is_encrypted {
+            for (option, name, text) in [
+                ("--tls-cert-file", "server.pem", include_str!("tls/server.pem")),
+                ("--tls-key-file", "server.key", include_str!("tls/server.key")),
+                ("--tls-ca-cert-file", "authority.pem", AUTHORITY),
+            ] {
+                std::fs::write(dir.path().join(name), text).unwrap();
+                command.arg(option).arg(dir.path().join(name));
+            }
+            command.args(["--tls-auth-clients", "no"]);
+        }
+        let child = command
+            .args(ports)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -51,12 +79,14 @@ impl Redis {
 
     /// Starts again with nothing in it.
     fn resume(&mut self) {
-        self.child = Redis::spawn(self.port, &self.dir);
+        self.child = Redis::spawn(self.port, &self.dir, self.is_encrypted);
     }
 
     fn settings(&self, up: std::net::SocketAddr, on_down: OnLedgerDown) -> GatewaySettings {
-        let url = Secret::new(format!("redis://127.0.0.1:{}/0", self.port));
-        let ledger = LedgerSettings { url, on_down, prefix: "test".to_owned() };
+        let scheme = if self.is_encrypted { "rediss" } else { "redis" };
+        let url = Secret::new(format!("{scheme}://127.0.0.1:{}/0", self.port));
+        let authorities_pem = self.is_encrypted.then(|| AUTHORITY.to_owned());
+        let ledger = LedgerSettings { url, authorities_pem, on_down, prefix: "test".to_owned() };
         GatewaySettings { ledger: Some(ledger), ..settings(up) }
     }
 }
@@ -224,4 +254,34 @@ async fn what_a_caller_who_leaves_had_reserved_is_free_again() {
     }
     settles(|| benches[1].post(CHAT, CALL), 200).await;
     assert_eq!(benches[1].gateway.readings().iter().map(|(_, reading)| reading.reserved.calls).sum::<u64>(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encrypted_ledger_is_kept_as_a_plain_one_is_and_answers_again_after_an_interruption() {
+    let mut redis = Redis::encrypted();
+    let up = Provider::answering(json(200, provider::CHAT)).await;
+    let limit = bundle("limits:\n  - {id: cap, scope: {team: '*'}, limit: {calls: 12, per: year}}\n");
+    let benches = pair(&redis, &up, &limit, OnLedgerDown::Deny).await;
+    let answers = statuses(&benches, 60).await;
+    assert_eq!(served(&answers), 12, "{answers:?}");
+    assert!(answers.iter().all(|status| matches!(status, 200 | 429)), "{answers:?}");
+    redis.kill();
+    let denied = settles(|| benches[0].post(CHAT, CALL), 503).await;
+    assert_eq!(denied.json()["error"]["code"], "ledger_unavailable");
+    redis.resume();
+    settles(|| benches[0].post(CHAT, CALL), 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_whose_authority_nobody_named_is_not_believed_and_nothing_is_let_through() {
+    let redis = Redis::encrypted();
+    let up = Provider::answering(json(200, provider::CHAT)).await;
+    let mut settings = redis.settings(up.address, OnLedgerDown::Deny);
+    settings.ledger.as_mut().unwrap().authorities_pem = None;
+    let limit = bundle("limits:\n  - {id: cap, scope: {team: '*'}, limit: {calls: 12, per: year}}\n");
+    let bench = Bench::start_with(settings, &limit).await;
+    let denied = bench.post(CHAT, CALL).await;
+    assert_eq!((denied.status.as_u16(), &denied.json()["error"]["code"]), (503, &"ledger_unavailable".into()));
+    let reasons = &bench.row(&denied).record.decision_reasons;
+    assert!(reasons.iter().any(|reason| reason.detail.contains("certificate")), "{reasons:?}");
 }

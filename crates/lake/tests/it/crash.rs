@@ -93,6 +93,25 @@ async fn a_store_that_is_down_costs_nothing_but_time() {
     assert_once(&lake, (1..=3_000).map(|number| (number, Outcome::Success)), "after the store came back").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_hands_over_what_the_hot_tail_has_no_room_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(&folder.path().join("lake"));
+    let wal = open_wal(folder.path());
+    let mut settings = flush_settings(folder.path());
+    settings.hot_max_bytes = 150_000;
+    settings.interval = Duration::from_secs(60);
+    let process = Process::start_with(&wal, settings, store).await.unwrap();
+    let recorder = wal.appender();
+    for number in 1..=3_000 {
+        recorder.append_written(&opened(number)).unwrap();
+        recorder.append_written(&settled(number)).unwrap();
+    }
+    eventually("the hot tail is full", || process.hot.bytes() >= 150_000).await;
+    let lake = process.stop().await;
+    assert_once(&lake, (1..=3_000).map(|number| (number, Outcome::Success)), "after a stop under load").await;
+}
+
 #[tokio::test]
 async fn a_store_that_overwrites_what_exists_is_refused() {
     let folder = tempfile::tempdir().unwrap();

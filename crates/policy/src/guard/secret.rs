@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 
 use super::{Detector, Entity, Finding, Score, floor_char};
 
@@ -114,30 +114,6 @@ static SHAPES: [Shape; 51] = [
     shape("JWT", "eyJ", (40, 0), Rest::Dotted),
 ];
 
-/// Numbers of the shapes that begin with each byte, longest beginning first.
-static BY_FIRST_BYTE: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
-    let mut lists = vec![Vec::new(); 256];
-    for (number, shape) in SHAPES.iter().enumerate() {
-        if let Some(first) = shape.start.bytes().next() {
-            lists[usize::from(first)].push(number);
-        }
-    }
-    let longest_first = |number: &usize| std::cmp::Reverse(SHAPES[*number].start.len());
-    lists.iter_mut().for_each(|list: &mut Vec<usize>| list.sort_by_key(longest_first));
-    lists
-});
-
-/// Letters, digits and `_`: a token begins where a run of them does, and nowhere within.
-static IS_WORD: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
-        byte += 1;
-    }
-    table
-};
-
 const PEM_START: &[u8] = b"-----BEGIN ";
 
 /// Words behind which a random text is a secret.
@@ -241,39 +217,36 @@ impl KnownSecrets {
     }
 }
 
+/// How every secret of known shape begins: those of [`SHAPES`] in their order, then a private key's.
+#[expect(clippy::expect_used, reason = "the beginnings are constants, and every test that finds a secret builds this")]
+static BEGINNINGS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let beginnings = SHAPES.iter().map(|shape| shape.start.as_bytes()).chain([PEM_START]);
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(beginnings)
+        .expect("constant beginnings")
+});
+
 fn known(bytes: &[u8], from: usize, mut each: impl FnMut(&'static str, Range<usize>)) {
-    for start in memchr::memmem::find_iter(&bytes[from..], PEM_START) {
-        let at = from + start;
-        match pem(bytes, at) {
-            Pem::Key(end) => each("PRIVATE_KEY", at..end),
-            // Cut off or not, what has come of a key is one.
-            Pem::Open => each("PRIVATE_KEY", at..bytes.len()),
-            Pem::Begun | Pem::Other => {}
-        }
-    }
-    let is_word = |at: usize| IS_WORD[usize::from(bytes[at])];
-    let mut token = |at: usize| {
-        let list = &BY_FIRST_BYTE[usize::from(bytes[at])];
-        let shape =
-            list.iter().map(|number| &SHAPES[*number]).find(|shape| bytes[at..].starts_with(shape.start.as_bytes()));
-        if let Some((shape, end)) = shape.and_then(|shape| Some((shape, shape.end(bytes, at)?))) {
-            each(shape.entity, at..end);
-        }
-    };
     let mut at = from;
-    while at < bytes.len() {
-        if !is_word(at) {
-            at += 1;
-            continue;
+    while let Some(beginning) = BEGINNINGS.find(Input::new(bytes).span(at..bytes.len())) {
+        let start = beginning.start();
+        match SHAPES.get(beginning.pattern().as_usize()) {
+            Some(shape) => {
+                if let Some(end) = shape.end(bytes, start) {
+                    each(shape.entity, start..end);
+                }
+            }
+            None => match pem(bytes, start) {
+                Pem::Key(end) => each("PRIVATE_KEY", start..end),
+                // Cut off or not, what has come of a key is one.
+                Pem::Open => each("PRIVATE_KEY", start..bytes.len()),
+                Pem::Begun | Pem::Other => {}
+            },
         }
-        token(at);
-        // The letter of an escaped line break may stand before one.
-        if at + 1 < bytes.len() && super::escape_before(bytes, at + 1) && is_word(at + 1) {
-            token(at + 1);
-        }
-        while at < bytes.len() && is_word(at) {
-            at += 1;
-        }
+        // What begins one token may hold the beginning of another.
+        at = start + 1;
     }
 }
 

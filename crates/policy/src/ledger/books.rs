@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::lease::Leases;
 use super::{Account, Amounts, Buckets, Cap, Posting, Reading, Tally, add, within};
 use crate::signals::SignalsSnapshot;
 use crate::window::Window;
@@ -29,6 +30,8 @@ pub struct Books {
     tallies: Arc<[Tally]>,
     /// By the id of the tally and the name of the account: such as have entries or reservations.
     live: HashMap<String, HashMap<String, Live>>,
+    /// What other gateways were lent and have spent of it.
+    pub(super) leases: Leases,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +84,14 @@ impl Books {
     /// Books of the log at `position` (`writer/epoch`), before anything was read or spent.
     #[must_use]
     pub fn new(position: String) -> Books {
-        Books { position, base: Arc::default(), watermark: 0, tallies: Arc::new([]), live: HashMap::new() }
+        Books {
+            position,
+            base: Arc::default(),
+            watermark: 0,
+            tallies: Arc::new([]),
+            live: HashMap::new(),
+            leases: Leases::default(),
+        }
     }
 
     /// The reading of the log that figures rest on.
@@ -115,7 +125,13 @@ impl Books {
                 !live.entries.is_empty() || live.reserved != Amounts::ZERO
             });
         }
+        self.leases.forget(|position| latest.watermarks.get(position).copied().unwrap_or(0));
         true
+    }
+
+    /// How much of the log at `position` the last reading has counted.
+    pub(super) fn counted_of(&self, position: &str) -> u64 {
+        self.base.watermarks.get(position).copied().unwrap_or(0)
     }
 
     /// What the books say of each account.
@@ -134,7 +150,9 @@ impl Books {
     #[must_use]
     pub fn reading_of(&self, tally: &Tally, scope: &str, now_us: i64) -> Reading {
         let live = self.live.get(&tally.id).and_then(|accounts| accounts.get(scope));
-        let reserved = live.map_or(Amounts::ZERO, |live| live.reserved);
+        let lent = self.leases.account(&tally.id, scope);
+        let mut reserved = live.map_or(Amounts::ZERO, |live| live.reserved);
+        reserved += lent.map_or(Amounts::ZERO, |lent| lent.reserved);
         if tally.window == Window::InFlight {
             return Reading { reserved, age_s: Some(0), ..Reading::default() };
         }
@@ -144,9 +162,9 @@ impl Books {
         let counted_by_log = logged.map_or(Amounts::ZERO, |buckets| within(buckets, span));
         let mut settled = counted_by_log;
         let mut oldest = first_of(logged, span.from_us);
-        if let Some(live) = live {
-            settled += within(&live.buckets, span);
-            oldest = match (oldest, first_of(Some(&live.buckets), span.from_us)) {
+        for buckets in live.map(|live| &live.buckets).into_iter().chain(lent.map(|lent| &lent.buckets)) {
+            settled += within(buckets, span);
+            oldest = match (oldest, first_of(Some(buckets), span.from_us)) {
                 (Some(one), Some(other)) => Some(one.min(other)),
                 (one, other) => one.or(other),
             };
@@ -212,7 +230,7 @@ impl Books {
     pub fn scopes(&self, tally: &Tally) -> Vec<String> {
         let logged = self.base.budgets.tallies.get(&tally.id).into_iter().flat_map(|accounts| accounts.keys());
         let live = self.live.get(&tally.id).into_iter().flat_map(|accounts| accounts.keys());
-        let mut scopes: Vec<String> = logged.chain(live).cloned().collect();
+        let mut scopes: Vec<String> = logged.chain(live).chain(self.leases.scopes(&tally.id)).cloned().collect();
         scopes.sort_unstable();
         scopes.dedup();
         scopes

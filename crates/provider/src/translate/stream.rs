@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_of_another_candidate_alone_begins_and_ends_for_everybody() {
+        // Found by the fuzzer: the second of several candidates, and nothing of the first.
+        let stream = br#"data: {"candidates":[{"index":1,"content":{"role":"model","parts":[{"text":"x"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":1,"totalTokenCount":2}}
+
+"#;
+        for caller in Dialect::ALL {
+            let mut translator = StreamTranslator::new(Dialect::Gemini, *caller, Asked::default());
+            let seen = [translator.push(stream), translator.finish()].concat();
+            assert!(translator.has_ended() && !seen.is_empty(), "{caller}: {}", String::from_utf8_lossy(&seen));
+        }
+    }
+
+    #[test]
     fn a_stream_that_ends_without_a_reason_is_given_one() {
         let stream = br#"data: {"type":"message_start","message":{"id":"a","model":"m","usage":{"input_tokens":2,"output_tokens":1}}}
 

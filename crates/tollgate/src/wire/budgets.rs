@@ -16,8 +16,9 @@ use tollgate_config::Config;
 use tollgate_console::budgets::{AlertLine, BudgetBooks};
 use tollgate_gateway::Gateway;
 use tollgate_interaction::{ControlEvent, Governance, Usd};
-use tollgate_policy::forecast::{Forecast, forecast};
+use tollgate_policy::forecast::{Forecast, forecast, forecast_rolling};
 use tollgate_policy::ledger::{Account, Reading, Tally, Unit};
+use tollgate_policy::window::Window;
 use tollgate_policy::{AllowanceKind, AllowanceView, Bundle};
 use tollgate_wal::Appender;
 
@@ -141,12 +142,11 @@ impl BudgetWatch {
         let counts_dollars: HashSet<usize> =
             bundle.allowances().iter().filter(|view| view.unit == Unit::Usd).map(|view| view.tally).collect();
         for (place, tally) in bundle.tallies().iter().enumerate().filter(|(place, _)| counts_dollars.contains(place)) {
-            if !tally.window.is_calendar() || tally.window.is_shorter_than_a_week() {
+            if !is_forecast(&tally.window) {
                 continue;
             }
             let days = match history::daily_spend(&self.analytics, tally, now_us).await {
-                Ok(Some(days)) => days,
-                Ok(None) => continue,
+                Ok(days) => days,
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), tally = %tally, "budgets could not be forecast");
                     continue;
@@ -154,7 +154,14 @@ impl BudgetWatch {
             };
             for (account, reading) in readings.iter().filter(|(account, _)| account.tally == place) {
                 let past = days.get(&account.scope).map_or(&[][..], Vec::as_slice);
-                if let Some(found) = forecast(past, reading.settled.usd, tally.window.at(now_us), now_us) {
+                let found = match tally.window {
+                    Window::Rolling { length_s } => {
+                        let length_us = i64::try_from(length_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+                        forecast_rolling(past, length_us, Window::UTC_MONTH.at(now_us).to_us, now_us)
+                    }
+                    _ => forecast(past, reading.settled.usd, tally.window.at(now_us), now_us),
+                };
+                if let Some(found) = found {
                     forecasts.insert((tally.id.clone(), account.scope.clone()), found);
                 }
             }
@@ -253,6 +260,15 @@ impl BudgetWatch {
     }
 }
 
+/// A day of history says nothing about less than a day.
+fn is_forecast(window: &Window) -> bool {
+    match window {
+        Window::Calendar { .. } => !window.is_shorter_than_a_week(),
+        Window::Rolling { length_s } => *length_s >= 86_400,
+        Window::InFlight => false,
+    }
+}
+
 /// One budget of one account.
 struct About<'a> {
     view: &'a AllowanceView,
@@ -269,12 +285,13 @@ impl About<'_> {
     }
 
     fn forecast(&self, found: &Forecast) -> Alert {
-        let text = format!(
-            "{} is expected to end at {}, over {}",
-            self.scope(),
-            tollgate_console::format::usd(found.expected_usd),
-            self.limit()
-        );
+        let (scope, limit) = (self.scope(), self.limit());
+        let expected = tollgate_console::format::usd(found.expected_usd);
+        let text = if self.tally.window.is_calendar() {
+            format!("{scope} is expected to end at {expected}, over {limit}")
+        } else {
+            format!("{scope} is expected to reach {expected} before the month is over, more than {limit}")
+        };
         self.alert("budget.forecast_over", "forecast", text)
     }
 

@@ -18,6 +18,7 @@ use tollgate_search::Search;
 use tollgate_wal::Wal;
 
 use super::budgets::BudgetWatch;
+use super::replicas::NodeReplicas;
 
 /// The instruments of a running node.
 pub(super) struct NodeInstruments {
@@ -29,6 +30,7 @@ pub(super) struct NodeInstruments {
     pub(super) search: Arc<Search>,
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(super) budgets: Arc<BudgetWatch>,
+    pub(super) replicas: Arc<NodeReplicas>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
     /// Providers that list no models.
@@ -72,6 +74,10 @@ impl Instruments for NodeInstruments {
         self.budgets.trouble()
     }
 
+    fn alarms(&self) -> Vec<String> {
+        self.replicas.alarms()
+    }
+
     fn open_providers(&self) -> Vec<String> {
         self.open_providers.clone()
     }
@@ -97,6 +103,17 @@ impl NodeInstruments {
         ));
         samples.extend(self.cache_samples());
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
+        samples.push(gauge(
+            "tollgate_sidecars_on_another_bundle",
+            "Sidecars that cannot decide by the active bundle and say so",
+            self.replicas.troubled(),
+        ));
+        samples.push(gauge("tollgate_lease_holders", "Gateways that hold slices of budgets", self.replicas.holders()));
+        samples.push(gauge(
+            "tollgate_ledger_unavailable",
+            "1 while the ledger that gateways share cannot be reached",
+            u64::from(self.gateway.ledger_trouble().is_some()),
+        ));
         samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));
         samples
     }

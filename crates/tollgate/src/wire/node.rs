@@ -33,6 +33,7 @@ use super::integrity::NodeIntegrity;
 use super::maintenance::Maintenance;
 use super::policy_file::PolicyFile;
 use super::prices::{NodePrices, PastPrices};
+use super::replicas::NodeReplicas;
 use super::{feedback, open_metastore, open_store};
 use crate::data_dir::{DataDir, RunningServer};
 
@@ -90,6 +91,8 @@ impl Node {
     /// # Errors
     /// If any part cannot be started.
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+        // Before any bundle is loaded: one may want it.
+        config.install_classifier()?;
         let policy = PolicyFile::read(config)?;
         let witness_policy = super::read_witness_policy(config)?;
         let book = config.price_book(data.path())?;
@@ -159,6 +162,8 @@ impl Node {
             Arc::clone(&signals),
             Arc::clone(&book.catalog),
         )?;
+        let replicas = NodeReplicas::open(Arc::clone(&gateway), wal.appender(), data.join("lease-holders.json"))?;
+        tasks.spawn(Arc::clone(&replicas).run(reading.clone()));
         if let Some(policy) = policy {
             tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
         }
@@ -195,6 +200,7 @@ impl Node {
         tasks.spawn(Arc::clone(&budgets).run(serving.clone()));
         let instruments = NodeInstruments {
             budgets,
+            replicas: Arc::clone(&replicas),
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),
@@ -227,17 +233,19 @@ impl Node {
         });
         let asked = Arc::clone(&integrity);
         gateway.ask_readiness(move || asked.readiness());
+        let sso = super::sso::door(config, &console_url)?;
+        if let Some(sso) = &sso {
+            tasks.spawn(super::provider_watch::watch(Arc::clone(sso), wal.appender(), reading.clone()));
+        }
         let state = ConsoleState {
             ledger: Arc::new(LiveLedger::new(analytics, search, hot.changed())),
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
-            market: {
-                let gateway = Arc::clone(&gateway);
-                super::ConfiguredMarket::new(config, move || gateway.prices())
-            },
+            market: Arc::new(super::ConfiguredMarket(gateway.route_book())),
             standing: Arc::default(),
-            sso: super::sso::door(config, &console_url)?,
+            sso,
+            replicas,
             answers: Arc::new(NodeAnswers { gateway: Arc::clone(&gateway), appender: wal.appender() }),
             prices,
             instruments: Arc::new(instruments),

@@ -11,18 +11,25 @@ use tollgate_interaction::Usd;
 use tollgate_policy::forecast::HISTORY_DAYS;
 use tollgate_policy::ledger::Tally;
 use tollgate_policy::scope::Dimension;
+use tollgate_policy::window::Window;
 
 const DAY_US: i64 = 86_400_000_000;
+/// A rolling window that is longer is forecast by this much of its past.
+const LONGEST_DAYS: i64 = 400;
 
-/// Spend of each account by UTC day (days since 1970), by the account's name; `None` for scopes by label, which are not
-/// forecast.
+/// Spend of each account by UTC day (days since 1970), by the account's name: the last four weeks, or as far as a rolling window
+/// reaches back.
 pub(super) async fn daily_spend(
     analytics: &Analytics,
     tally: &Tally,
     now_us: i64,
-) -> anyhow::Result<Option<HashMap<String, Vec<(i32, Usd)>>>> {
-    let Some(columns) = tally.dimensions.iter().map(column).collect::<Option<Vec<&str>>>() else { return Ok(None) };
-    let first = now_us.div_euclid(DAY_US) - HISTORY_DAYS;
+) -> anyhow::Result<HashMap<String, Vec<(i32, Usd)>>> {
+    let columns: Vec<String> = tally.dimensions.iter().map(column).collect();
+    let reaches_back = match tally.window {
+        Window::Rolling { length_s } => i64::try_from(length_s / 86_400 + 2)?.min(LONGEST_DAYS),
+        _ => 0,
+    };
+    let first = now_us.div_euclid(DAY_US) - HISTORY_DAYS.max(reaches_back);
     let first = chrono::DateTime::from_timestamp(first * 86_400, 0).context("the time is out of range")?;
     let names: String = columns.iter().map(|column| format!(", {column}")).collect();
     let sql = format!(
@@ -49,19 +56,19 @@ pub(super) async fn daily_spend(
             days.entry(values.join("\u{1f}")).or_default().push((day.value(row), Usd::new(spent.value(row))));
         }
     }
-    Ok(Some(days))
+    Ok(days)
 }
 
-fn column(dimension: &Dimension) -> Option<&'static str> {
-    Some(match dimension {
-        Dimension::Tenant => "tenant",
-        Dimension::Project => "project",
-        Dimension::Team => "team",
-        Dimension::User => "user_ref",
-        Dimension::Key => "api_key_id",
-        Dimension::Model => "model_requested",
-        Dimension::Tag(_) => return None,
-    })
+fn column(dimension: &Dimension) -> String {
+    match dimension {
+        Dimension::Tenant => "tenant".to_owned(),
+        Dimension::Project => "project".to_owned(),
+        Dimension::Team => "team".to_owned(),
+        Dimension::User => "user_ref".to_owned(),
+        Dimension::Key => "api_key_id".to_owned(),
+        Dimension::Model => "model_requested".to_owned(),
+        Dimension::Tag(name) => format!("tags['{}']", name.replace('\'', "''")),
+    }
 }
 
 /// Ids of the alerts in the log.
