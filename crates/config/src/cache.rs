@@ -101,7 +101,8 @@ mod tests {
     }
 
     fn alias(cache: &str) -> Result<Config, SourceError> {
-        let providers = "providers:\n  upstream: {dialect: openai, base_url: 'http://127.0.0.1:1/v1', models: [a, embed]}\n";
+        let providers =
+            "providers:\n  upstream: {dialect: openai, base_url: 'http://127.0.0.1:1/v1', models: [a, embed]}\n";
         parsed(&format!("{providers}models:\n  faq:\n    targets: [upstream/a]\n    cache: {cache}\n"))
     }
 

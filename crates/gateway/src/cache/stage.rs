@@ -30,8 +30,6 @@ use crate::route::{Course, Ordered, why_not};
 
 /// Headers that go on to a provider and change nothing about its answer.
 const NEUTRAL: [&str; 4] = ["tracestate", "traceparent", "idempotency-key", "x-client-request-id"];
-/// How far an estimated prompt must exceed a context for its target to be out of the question.
-const SURELY: u64 = 2;
 /// Near questions whose answers are looked at, in case those of the nearest may not be given.
 const NEAR_TRIED: usize = 4;
 
@@ -154,7 +152,7 @@ async fn find(
 fn may_be_given(call: &Call, asked: &Asked<'_>, entry: &Entry) -> bool {
     let asking = dispatch::asking(call, asked.control, asked.principal, asked.admitted, asked.head);
     let target = asked.course.targets().find(|target| target.name == entry.target);
-    target.is_some_and(|target| why_not(target, &asking, SURELY).is_none())
+    target.is_some_and(|target| why_not(target, &asking).is_none())
 }
 
 /// Waits for the same request of another, or gets the right to go first; `None` once the other is done.
