@@ -144,7 +144,7 @@ mod tests {
         };
         assert_eq!(check("upstream/embed"), Ok(()));
         let error = check("upstream/embd").unwrap_err();
-        assert!(error.starts_with("line 5, column 83: `upstream/embd`"), "{error}");
+        assert!(error.starts_with("line 5, column 84: `upstream/embd`"), "{error}");
         assert!(error.contains("did you mean `upstream/embed`?"), "{error}");
     }
 }
