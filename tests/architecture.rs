@@ -24,7 +24,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("evidence", &["interaction", "lake", "analytics", "search"]),
     ("gateway", &["interaction", "policy", "provider", "wal", "identity"]),
     ("console", &["interaction", "policy", "metastore", "analytics", "search", "evidence", "identity"]),
-    ("config", &["interaction", "policy", "provider", "wal", "flush", "gateway"]),
+    ("classifier", &["policy"]),
+    ("config", &["interaction", "policy", "provider", "wal", "flush", "gateway", "classifier"]),
     ("sidecar", &["interaction", "policy", "provider", "wal", "flush", "gateway", "config"]),
     ("testkit", &["interaction"]),
 ];

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod budgets;
+mod canonical;
 mod guardrails;
 mod kept;
 mod policy;
@@ -53,6 +54,8 @@ enum Bench {
     Budgets,
     /// Deciding what a call may do, and where it may go.
     Policy,
+    /// What tells one request from another, for the cache.
+    Canonical,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -66,6 +69,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Pricing,
         Bench::Budgets,
         Bench::Policy,
+        Bench::Canonical,
         Bench::Guardrails,
         Bench::Accuracy,
     ];
@@ -83,6 +87,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Bench::Accuracy => accuracy::run(settings.texts.as_deref().unwrap_or(std::path::Path::new("")))?,
             Bench::Budgets => budgets::run()?,
             Bench::Policy => policy::run()?,
+            Bench::Canonical => canonical::run()?,
         };
         println!("\n{report}");
         println!("kept in {}", report.save(&folder)?.display());

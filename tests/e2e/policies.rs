@@ -67,6 +67,8 @@ fn a_bundle_replayed_over_its_own_period_decides_as_it_did_and_another_is_held_a
     assert_eq!(report["is_exact"], true, "{report}");
     assert_eq!(report["replayed"].as_i64(), Some(calls), "{report}");
     assert_eq!((&report["own"], &report["own_agreed"]), (&report["replayed"], &report["replayed"]), "{report:#}");
+    assert_eq!(report["own_routed"], report["own_routes_agreed"], "{report:#}");
+    assert!(report["own_routed"].as_i64().unwrap() > 20, "{report:#}");
     assert_eq!(report["cost"]["logged_usd"], report["cost"]["would_usd"]);
     assert_eq!(report["sample"], Value::Array(Vec::new()), "nothing becomes of any call");
 
@@ -149,4 +151,167 @@ fn ask(api: &Api, model: &str, labels: &str) -> crate::support::Answer {
     let headers = [("x-tollgate-metadata", labels)];
     let headers = if labels.is_empty() { &headers[..0] } else { &headers[..] };
     api.try_post("/v1/chat/completions", &request, headers).unwrap()
+}
+
+/// One alias for each way of choosing.
+const ROUTED: &str = "log: {flush_seconds: 1}
+models:
+  assistant: {targets: [sandbox/large, sandbox/small]}
+  spread: {strategy: weighted, targets: [{target: sandbox/large, weight: 70}, {target: sandbox/small, weight: 30}]}
+  turns: {strategy: round_robin, targets: [sandbox/large, sandbox/small, sandbox/medium]}
+  quick: {strategy: latency, targets: [sandbox/large, sandbox/small, sandbox/medium]}
+  fast: {strategy: fastest, targets: [sandbox/large, sandbox/small]}
+  chatty: {targets: [sandbox/medium, sandbox/small]}
+policies: bundle.yaml
+";
+
+const ROUTES: &str = r#"
+apiVersion: tollgate/v1
+bundle: {name: routed, version: "1"}
+access:
+  - {id: known-keys, when: "true", allow: {}}
+routes:
+  - id: gold
+    alias: assistant
+    when: 'request.segment == "gold"'
+    strategy: weighted
+    targets: [{target: sandbox/small, weight: 50}, {target: sandbox/medium, weight: 50}]
+  - {id: bargain, alias: bargain, strategy: cost, targets: [sandbox/large, sandbox/small]}
+experiments:
+  - id: tone
+    alias: chatty
+    unit: metadata.customer
+    salt: "1"
+    arms:
+      - {name: control, weight: 50, target: sandbox/medium}
+      - {name: new, weight: 50, target: sandbox/large}
+"#;
+
+#[test]
+fn a_back_test_routes_every_call_as_it_was_routed_and_shows_what_another_bundle_would_move() {
+    let dear = ROUTES.replace("strategy: cost, targets: [sandbox/large, sandbox/small]", "targets: [sandbox/large]");
+    let heavier = ROUTES.replace("sandbox/small, weight: 50", "sandbox/small, weight: 0");
+    let salted = ROUTES.replace(r#"salt: "1""#, r#"salt: "2""#);
+    let measured = ROUTES.replace("strategy: cost", "strategy: latency");
+    let divided = format!(
+        "{ROUTES}  - {{id: size, alias: spread, unit: key, arms: [{{name: small, weight: 1, target: sandbox/small}}, \
+         {{name: none, weight: 0, target: sandbox/large}}]}}\n"
+    );
+    let guarded = format!(
+        "{ROUTES}guardrails:\n  - {{id: no-files, phase: input, when: 'request.model == \"bargain\"', run: [{{keywords: [onboarding \
+         file]}}], on_hit: {{action: block}}}}\n  - {{id: no-whales, phase: input, run: [{{keywords: [blue whale]}}], on_hit: \
+         {{action: block}}}}\n"
+    );
+    let files = [
+        ("tollgate.yaml", ROUTED),
+        ("bundle.yaml", ROUTES),
+        ("guarded.yaml", &guarded),
+        ("dear.yaml", &dear),
+        ("heavier.yaml", &heavier),
+        ("salted.yaml", &salted),
+        ("measured.yaml", &measured),
+        ("divided.yaml", &divided),
+    ];
+    let tollgate = Tollgate::with_files(&files, &[]);
+    let gateway = tollgate.gateway();
+    let mut calls = 0;
+    for number in 0..16 {
+        let customer = format!(r#"{{"customer": "c-{number}"}}"#);
+        for (model, labels) in [
+            ("assistant", ""),
+            ("assistant", r#"{"segment": "gold"}"#),
+            ("bargain", ""),
+            ("spread", ""),
+            ("turns", ""),
+            ("quick", ""),
+            ("fast", ""),
+            ("chatty", &customer),
+            ("sandbox/small", ""),
+        ] {
+            assert_eq!(ask(&gateway, model, labels).status, 200, "{model}");
+            calls += 1;
+        }
+    }
+    tollgate.await_count("select count(*) from interactions where policy_bundle_hash is not null", calls);
+    let console = tollgate.console();
+    let went = |condition: &str| console.number(&format!("select count(*) from interactions where {condition}"));
+
+    let own = simulate(&tollgate, "bundle.yaml", &["--max-rerouted", "0%"]);
+    let report = &own["report"];
+    assert_eq!((report["replayed"].as_i64(), report["own_agreed"].as_i64()), (Some(calls), Some(calls)), "{report:#}");
+    assert_eq!((report["own_routed"].as_i64(), report["own_routes_agreed"].as_i64()), (Some(calls), Some(calls)));
+    let routing = &report["routing"];
+    for count in ["drawn_anew", "assumed_ready", "priced_now", "has_drifted"] {
+        assert_eq!(routing[count], 0, "{routing}");
+    }
+    assert_eq!((&routing["kept"], &routing["unknown"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    // Gold calls, bargains and chats: each by the bundle.
+    assert_eq!(routing["planned"], 48, "{routing}");
+    for arm in report["arms"].as_array().unwrap() {
+        assert_eq!(arm["before"], arm["after"], "{arm}");
+    }
+    assert_eq!(own["changes"], Value::Array(vec![]));
+
+    // A target is dropped: bargains become dear, by the price list.
+    let found = simulate(&tollgate, "dear.yaml", &[]);
+    assert_eq!(moved(&found), [route("sandbox/small", "sandbox/large", 16)], "{found:#}");
+    assert_eq!(found["report"]["cost"]["estimated"], 16);
+    let usd = |name: &str| found["report"]["cost"][name].as_str().unwrap().parse::<f64>().unwrap();
+    assert!(usd("would_usd") > 1.1 * usd("logged_usd"), "{found:#}");
+    assert!(found["report"]["latency"]["would_mean_us"].is_u64(), "{found:#}");
+    assert_eq!(found["changes"][0]["rule"], "bargain", "{found:#}");
+    assert_eq!(found["report"]["sample"][0]["why"], "`sandbox/large` first of 1 by `fallback` of the bundle");
+
+    // A weight changes: by the very numbers that were drawn, those that fell on it go elsewhere.
+    let small = went("tags['segment'] = 'gold' and model_served = 'small'");
+    assert!((1..16).contains(&small), "{small} of 16");
+    let found = simulate(&tollgate, "heavier.yaml", &[]);
+    assert_eq!(moved(&found), [route("sandbox/small", "sandbox/medium", small)]);
+    assert_eq!(found["report"]["routing"]["drawn_anew"], 0);
+
+    // Another salt divides the same customers otherwise.
+    let found = simulate(&tollgate, "salted.yaml", &[]);
+    let arms = found["report"]["arms"].as_array().unwrap();
+    let count = |side: &str| arms.iter().map(|arm| arm[side].as_i64().unwrap()).sum::<i64>();
+    assert_eq!((count("before"), count("after")), (16, 16), "{arms:?}");
+    assert!(!moved(&found).is_empty(), "{found:#}");
+
+    // A new experiment puts its arm first whatever was drawn.
+    let large = went("route_id = 'spread' and model_served = 'large'");
+    let found = simulate(&tollgate, "divided.yaml", &[]);
+    assert_eq!(moved(&found), [route("sandbox/large", "sandbox/small", large)], "{found:#}");
+    let arms = found["report"]["arms"].as_array().unwrap();
+    let arm = arms.iter().find(|arm| arm["experiment"] == "size").unwrap();
+    assert_eq!((&arm["before"], &arm["after"]), (&0.into(), &16.into()));
+
+    // Guardrails are tried again on what was said.
+    let found = simulate(&tollgate, "guarded.yaml", &[]);
+    let guards = &found["report"]["guardrails"];
+    assert_eq!((guards["chosen"].as_i64(), guards["looked_at"].as_i64()), (Some(calls), Some(calls)), "{guards}");
+    assert_eq!((&guards["blocked_before"], &guards["blocked_after"]), (&0.into(), &16.into()), "{guards}");
+    assert_eq!(guards["rules"].as_array().unwrap().len(), 1, "{guards}");
+    assert!(moved(&found).is_empty(), "decisions stay as they were");
+    let readings = "select count(*) from access_events where action = 'simulate' and \"rows\" = 200";
+    tollgate.await_count(readings, 1);
+
+    // What was live then and stands on no row is not made up.
+    let found = simulate(&tollgate, "measured.yaml", &[]);
+    assert!(moved(&found).is_empty(), "{found:#}");
+    assert_eq!(found["report"]["routing"]["kept"], serde_json::json!([["live_health", 16]]));
+    let shown = tollgate.run(&["policy", "simulate", &path(&tollgate, "measured.yaml"), "--from", "2026-01-01"]);
+    assert!(shown.contains("16 calls: route kept as it was: chosen by live health"), "{shown}");
+}
+
+fn route(from: &str, to: &str, calls: i64) -> (String, String, i64) {
+    (from.to_owned(), to.to_owned(), calls)
+}
+
+/// Who would go where instead: from, to, calls.
+fn moved(simulation: &Value) -> Vec<(String, String, i64)> {
+    let routes = simulation["report"]["routes"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let read = |found: &Value| (text(&found["from"]), text(&found["to"]), found["calls"].as_i64().unwrap());
+    let mut moved: Vec<_> = routes.iter().map(read).collect();
+    moved.sort_unstable();
+    moved
 }

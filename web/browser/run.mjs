@@ -7,6 +7,7 @@ import * as live from "./specs/live.mjs";
 import * as search from "./specs/search.mjs";
 import * as sql from "./specs/sql.mjs";
 import * as keys from "./specs/keys.mjs";
+import * as people from "./specs/people.mjs";
 import * as setup from "./specs/setup.mjs";
 import * as leave from "./specs/leave.mjs";
 
@@ -30,7 +31,7 @@ await check("login: the link works once", async () => {
   await page.context().close();
 });
 if (storageState) {
-  for (const spec of [live, search, pages, keyboard, theme, sql, keys, setup, leave]) await spec.run(browser, storageState, SAMPLES);
+  for (const spec of [live, search, people, pages, keyboard, theme, sql, keys, setup, leave]) await spec.run(browser, storageState, SAMPLES);
 }
 await browser.close();
 process.exit(Math.min(summary(), 100));

@@ -11,11 +11,12 @@ use std::time::Instant;
 use anyhow::bail;
 use futures::StreamExt as _;
 use serde_json::json;
-use tollgate_analytics::backtest::{Market, Trial, Whereabouts};
+use tollgate_analytics::backtest::{Market, Trial};
 use tollgate_analytics::report::TimeRange;
 use tollgate_analytics::{Analytics, AnalyticsSettings};
 use tollgate_interaction::{Usage, Usd};
 use tollgate_policy::bundle;
+use tollgate_policy::route::{Offer, Way, WhenAllRest};
 
 use super::median;
 use crate::dataset::{DAY_BEGINS_US, Ordinary};
@@ -58,8 +59,14 @@ impl Market for Flat {
     fn cost(&self, _: &str, _: &str, _: &Usage, _: i64) -> Option<Usd> {
         Some(Usd::new(1_000_000))
     }
-    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+    fn offer(&self, _: &str, _: &str) -> Option<Arc<dyn Offer>> {
         None
+    }
+    fn stands_for(&self, _: &str) -> Option<Way<Arc<dyn Offer>>> {
+        None
+    }
+    fn when_all_rest(&self) -> WhenAllRest {
+        WhenAllRest::Try
     }
 }
 
@@ -104,6 +111,7 @@ async fn once(folders: &Folders, has_budget: bool, calls: u64) -> anyhow::Result
         range: TimeRange::new(DAY_BEGINS_US - DAY_US, DAY_BEGINS_US + 30 * DAY_US),
         decided_by: None,
         sample: 20,
+        guard_sample: 0,
         keys: Arc::default(),
         market: Arc::new(Flat),
     };

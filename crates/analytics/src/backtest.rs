@@ -1,14 +1,22 @@
 //! Back-tests: what a proposed policy bundle would have decided about the calls that are in the log. Each call is put to the
-//! very functions that decide live calls (`policy::decide`, `policy::residency::eligible`), with the facts that its row kept
-//! of the moment of its decision; nothing is sampled and nothing is fitted.
+//! very functions that decide and route live calls (`policy::decide`, `policy::route`), with the facts that its row kept of the
+//! moment of its decision; nothing is sampled and nothing is fitted.
 //!
-//! What the log does not tell is not made up. What a call would have cost or taken elsewhere is an estimate, by the price
-//! catalogue and by how that target did in the same period, and is marked as one; what guardrails would have done is left as
-//! it was, because that depends on texts which the facts do not hold; calls that no bundle decided are counted and left out.
+//! What the log does not tell is not made up. Of a route it is the first target that is found: further attempts, hedges and
+//! copies depend on how targets answer. A choice that rests on what a row does not keep stays as it was, and is counted. What
+//! a call would have cost or taken elsewhere is an estimate, by the price catalogue and by how that target did in the same
+//! period, and is marked as one. What guardrails did is left as it was in every decision, because that depends on texts which
+//! the facts do not hold; they can be tried again on the texts of some calls, apart from the rest. Calls that no bundle decided
+//! are counted and left out.
 
+mod choice;
+mod course;
+mod guards;
 mod history;
+mod known;
 mod ledger;
 mod limits;
+mod logged;
 mod replay;
 mod report;
 mod row;
@@ -21,13 +29,15 @@ use futures::{FutureExt as _, StreamExt as _};
 use tollgate_interaction::{Usage, Usd};
 use tollgate_policy::Bundle;
 use tollgate_policy::control::Principal;
-use tollgate_policy::residency::Places;
+use tollgate_policy::route::{Offer, Way, WhenAllRest};
 
 pub use limits::{Finding, Limits, ParseLimitError, Percent};
 pub use report::{
-    BacktestReport, Change, CostChange, DecisionCount, DenialCount, LatencyChange, RouteCount, SampleRow, TeamCount,
+    ArmCount, BacktestReport, Change, CostChange, DecisionCount, DenialCount, GuardCount, GuardReplay, LatencyChange,
+    RouteCount, Routing, SampleRow, TeamCount, Unlogged,
 };
 
+use self::course::Courses;
 use self::history::History;
 use self::ledger::Ledger;
 use self::replay::Replay;
@@ -41,23 +51,16 @@ const REPORT: &str = "back-test";
 /// Batches that are worked on at the same time.
 const AT_ONCE: usize = 2;
 
-/// What the log does not hold and a back-test needs: prices, and where targets are.
+/// What the log does not hold and a back-test needs: what names stand for, what targets offer, and prices.
 pub trait Market: Send + Sync {
     /// What `usage` costs at a target at a time (microseconds since 1970, UTC); `None` if that is not known.
     fn cost(&self, provider: &str, model: &str, usage: &Usage, at_us: i64) -> Option<Usd>;
-    /// What residency rules ask of a target; `None` for one whose provider is not configured.
-    fn whereabouts(&self, provider: &str, model: &str) -> Option<Arc<Whereabouts>>;
-}
-
-/// A target as residency rules see it.
-#[derive(Clone, Debug, Default)]
-pub struct Whereabouts {
-    /// Its labels.
-    pub tags: Vec<String>,
-    /// Where it is.
-    pub places: Places,
-    /// Whether it runs on machines of whoever runs this gateway.
-    pub self_hosted: bool,
+    /// A model at a provider; `None` if that provider is not configured.
+    fn offer(&self, provider: &str, model: &str) -> Option<Arc<dyn Offer>>;
+    /// What callers reach who write `name` as the model, if no bundle says otherwise; `None` if that is nothing.
+    fn stands_for(&self, name: &str) -> Option<Way<Arc<dyn Offer>>>;
+    /// What is done when every target of a route rests that does not say.
+    fn when_all_rest(&self) -> WhenAllRest;
 }
 
 /// What is to be tried on which calls.
@@ -71,9 +74,11 @@ pub struct Trial {
     pub decided_by: Option<String>,
     /// Rows to look at, at most, of each kind of change.
     pub sample: usize,
+    /// Calls on whose texts guardrails are tried again, at most; none leaves what they did as it was.
+    pub guard_sample: usize,
     /// Keys as they are now, by their id: what a row does not keep of its caller.
     pub keys: Arc<HashMap<String, Principal>>,
-    /// Prices and places.
+    /// The configuration as it is now.
     pub market: Arc<dyn Market>,
 }
 
@@ -109,8 +114,10 @@ impl Reading {
         let from_us = ledger.as_ref().map_or(trial.range.from_us, Ledger::counts_from_us);
         let sql = row::query(trial, from_us, ledger.is_some());
         let mut batches = self.stream(REPORT, &sql);
-        let replay = Arc::new(Replay { trial: trial.clone(), history });
-        let mut tally = Tally::new(trial.sample);
+        let courses = Courses::of(trial);
+        let unknown_targets = courses.unknown();
+        let replay = Arc::new(Replay { trial: trial.clone(), history, courses });
+        let mut tally = Tally::new(trial);
         if let Some(ledger) = &mut ledger {
             while let Some(batch) = batches.next().await {
                 replay.in_order(&Rows::of(&batch?)?, ledger, &mut tally);
@@ -120,7 +127,7 @@ impl Reading {
                 .map(|batch| {
                     let replay = Arc::clone(&replay);
                     let work = move || -> Result<Tally, ReportError> {
-                        let mut part = Tally::new(replay.trial.sample);
+                        let mut part = Tally::new(&replay.trial);
                         replay.as_recorded(&Rows::of(&batch?)?, &mut part);
                         Ok(part)
                     };
@@ -134,7 +141,11 @@ impl Reading {
                 tally.add(part?);
             }
         }
-        Ok(tally.report(trial, is_its_own, self.as_of()))
+        let guardrails = match trial.guard_sample {
+            0 => None,
+            _ => Some(guards::replay(self, &replay, tally.chosen_for_texts()).await?),
+        };
+        Ok(tally.report(trial, unknown_targets, guardrails, is_its_own, self.as_of()))
     }
 
     /// Whether every call of the trial that a bundle decided was decided by the proposed one.

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray, ListBuilder, StringBuilder, StructBuilder};
 use arrow::datatypes::{DataType, Field};
+use datafusion::catalog::TableProvider;
 use datafusion::common::{Result, exec_err};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf, ident};
 use tollgate_interaction::schema::{self, MESSAGES, Table, Transcribe};
-
-use crate::table::LogTable;
 
 const REQUEST: &str = "request_body";
 const RESPONSE: &str = "response_body";
@@ -58,7 +57,7 @@ fn told(requests: &ArrayRef, responses: &ArrayRef, transcribe: Transcribe) -> Re
 }
 
 /// `payloads` with that column beside the bodies. Whoever does not ask for it pays nothing.
-pub(crate) fn payloads(table: Arc<LogTable>, messages: &ScalarUDF) -> Result<ViewTable> {
+pub(crate) fn payloads(table: Arc<dyn TableProvider>, messages: &ScalarUDF) -> Result<ViewTable> {
     let mut columns = Vec::new();
     for field in Table::Payloads.schema().fields() {
         columns.push(ident(field.name()));

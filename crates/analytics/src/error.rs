@@ -86,6 +86,9 @@ pub enum SqlError {
     /// SQL by a reader for whom only some teams' calls exist.
     #[error("SQL is answered from the calls of all teams, which this reader may not see; use the reports instead")]
     Bounded,
+    /// `EXPLAIN` by a reader for whom only some rows exist.
+    #[error("`EXPLAIN` is refused: a plan tells of rows of other organisations, which this reader may not see")]
+    Tells,
     /// The text is not SQL.
     #[error("the query is not valid SQL: {message}")]
     Syntax {
@@ -137,7 +140,7 @@ impl SqlError {
             SqlError::Empty => "sql_empty",
             SqlError::Several { .. } => "sql_several_statements",
             SqlError::Refused { .. } => "sql_statement_refused",
-            SqlError::Bounded => "sql_bounded",
+            SqlError::Bounded | SqlError::Tells => "sql_bounded",
             SqlError::Syntax { .. } => "sql_syntax",
             SqlError::Plan { .. } => "sql_plan",
             SqlError::TimedOut { .. } => "query_timeout",

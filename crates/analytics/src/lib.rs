@@ -4,6 +4,7 @@
 //! planned, no file outside the lake can be named, and what a query may use is bounded in rows, bytes and time.
 
 pub mod backtest;
+mod barrier;
 mod conversation;
 mod costs;
 pub mod error;

@@ -68,6 +68,10 @@ impl Reading {
                 return Err(SqlError::Bounded);
             }
             let statement = statement::read_only(&sql)?;
+            // A plan tells of files and rows that do not exist for this reader.
+            if reading.tables.visibility.tenant().is_some() && statement::explains(&statement) {
+                return Err(SqlError::Tells);
+            }
             let engine = Arc::clone(&reading.engine);
             let turn = async {
                 let _turn = engine.statements.acquire().await.ok()?;

@@ -232,15 +232,15 @@ impl Engine {
     pub(crate) fn session(&self, profile: Profile, tables: &Tables) -> EngineResult<SessionState> {
         let schema = MemorySchemaProvider::new();
         for (kind, table) in tables.all.iter() {
+            let rows = tables.visibility.rows(*kind, Arc::clone(table) as _)?;
             let provider: Arc<dyn TableProvider> = match kind {
-                Table::Interactions => tables.visibility.calls(Arc::clone(table) as _)?,
-                Table::Payloads => Arc::new(conversation::payloads(Arc::clone(table), &self.messages)?),
-                _ => Arc::clone(table) as _,
+                Table::Payloads => Arc::new(conversation::payloads(rows, &self.messages)?),
+                _ => rows,
             };
             schema.register_table(kind.folder().to_owned(), provider)?;
         }
         if let (Some(calls), Some(corrections)) = (tables.of(Table::Interactions), tables.of(Table::PriceCorrections)) {
-            let calls = tables.visibility.calls(Arc::clone(calls) as _)?;
+            let calls = tables.visibility.rows(Table::Interactions, Arc::clone(calls) as _)?;
             schema.register_table(COSTS.to_owned(), Arc::new(costs::costs(calls, corrections)?))?;
         }
         let catalog = MemoryCatalogProvider::new();

@@ -1,8 +1,7 @@
-//! What the log shows right now: spend of every team in the current UTC month, and how each target did in the last
-//! quarter of an hour. Taken about every second, so it reads each file of the lake once: a file's rows are folded into
-//! the partial sums of its day, and only files that are new since the last call are opened. Rows in memory go through
-//! the same fold. Files that vanish (compaction, retention) make their day be folded again. Corrections of prices add to
-//! the spend of their call's day what the call costs more or less by them.
+//! What the log shows right now: what budgets and limits have used up, and how each target did in the last quarter of an
+//! hour. Taken about every second, so it reads each file of the lake once: a file's rows are folded into the partial sums
+//! of its day, and only files that are new since the last call are opened. Rows in memory go through the same fold. Files
+//! that vanish (compaction, retention) make their day be folded again.
 //!
 //! All of this is derived: [`Analytics::rebuilt_signals`](crate::Analytics::rebuilt_signals) folds the same rows from the
 //! lake alone, and the two states are equal to the byte ([`SignalsState`]).
@@ -29,7 +28,7 @@ use tollgate_interaction::interaction::day_of;
 use tollgate_interaction::schema::Table;
 use tollgate_lake::DataFile;
 use tollgate_policy::ledger::{Sums, Tally};
-use tollgate_policy::signals::{SignalsSnapshot, month_of, month_start_us};
+use tollgate_policy::signals::SignalsSnapshot;
 
 use self::budgets::BudgetsCache;
 use self::fold::{Fold, LONGEST_CALL_US, US_PER_MINUTE};
@@ -38,7 +37,7 @@ use self::quality::QualityCache;
 use crate::error::ReportError;
 use crate::session::Profile;
 use crate::table::LogTable;
-use crate::view::{Reading, complete_files};
+use crate::view::Reading;
 
 const REPORT: &str = "signals";
 /// Where a row stands in its writer's log.
@@ -58,8 +57,6 @@ pub(crate) struct SignalsCache {
 #[derive(Default)]
 struct Known {
     days: BTreeMap<i32, Day>,
-    /// The same of corrections of prices, by the day of the correction.
-    corrections: BTreeMap<i32, Day>,
     chunks: HashMap<ChunkKey, Arc<Fold>>,
 }
 
@@ -77,12 +74,12 @@ type ChunkKey = (WriterId, u64, u64, u64);
 /// came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalsState {
-    /// As of when: it decides which month and which minutes count. Microseconds since 1970, UTC.
+    /// As of when: it decides which minutes and which windows count. Microseconds since 1970, UTC.
     pub taken_at_us: i64,
     /// Last sequence number included, by `writer/epoch`.
     pub watermarks: BTreeMap<String, u64>,
-    /// The sums as JSON, sorted: `["spend", day, team, usd]` for each day of the month, and `["target", minute, target,
-    /// calls, errors, usd, priced, latencies]` for each minute of the window, and `["budget", tally, scope, bucket, usd,
+    /// The sums as JSON, sorted: `["target", minute, target, calls, errors, usd, priced, latencies]` for each minute of the
+    /// last quarter of an hour, and `["budget", tally, scope, bucket, usd,
     /// tokens, calls]` for each bucket of each account that budgets and limits count. Money is exact.
     pub lines: Vec<String>,
     /// What budgets and limits add up, as of the bundle that was active.
@@ -105,8 +102,6 @@ impl SignalsCache {
         Ok(SignalsSnapshot {
             id: format!("sig-{now_us:x}"),
             taken_at_us: now_us,
-            month: month_of(now_us),
-            team_spend: sum.spend(),
             watermarks: watermarks(reading),
             targets: {
                 let mut targets = sum.targets();
@@ -143,25 +138,15 @@ impl SignalsCache {
     async fn sum(&self, reading: &Reading, now_us: i64) -> Result<Fold, ReportError> {
         // Whole minutes: that is how finely attempts are told apart.
         let since_us = now_us.saturating_sub(WINDOW_US).div_euclid(US_PER_MINUTE) * US_PER_MINUTE;
-        let month_us = month_start_us(now_us);
-        let first_day = day_of(month_us.min(since_us.saturating_sub(LONGEST_CALL_US)));
+        let first_day = day_of(since_us.saturating_sub(LONGEST_CALL_US));
         let mut known = self.known.lock().await;
         known.read_new_files(reading, first_day, since_us).await?;
-        known.read_new_corrections(reading, first_day).await?;
         known.fold_chunks(reading);
         let mut sum = Fold::default();
-        for (day, partial) in &known.days {
-            if *day >= day_of(month_us) {
-                sum.add_spend(&partial.fold);
-            }
+        for partial in known.days.values() {
             sum.add_targets(&partial.fold, since_us);
         }
-        for partial in known.corrections.values() {
-            sum.add_spend_since(&partial.fold, day_of(month_us));
-        }
         for chunk in known.chunks.values() {
-            // A chunk may span midnight of the first: it keeps its spend by day.
-            sum.add_spend_since(chunk, day_of(month_us));
             sum.add_targets(chunk, since_us);
         }
         Ok(sum)
@@ -188,31 +173,11 @@ impl Known {
             let new: Vec<_> = files.iter().filter(|file| !partial.files.contains(&file.path)).cloned().collect();
             let read = if new.is_empty() { Ok(Fold::default()) } else { read(reading, &new, since_us).await };
             if let Ok(fold) = &read {
-                partial.fold.add(fold);
+                partial.fold.add_targets(fold, i64::MIN);
                 partial.files.extend(new.into_iter().map(|file| file.path.clone()));
             }
             self.days.insert(day, partial);
             read?;
-        }
-        Ok(())
-    }
-
-    /// Folds the files of corrections that were not there before. A correction is made after its call, so those of before
-    /// the month concern no call of it.
-    async fn read_new_corrections(&mut self, reading: &Reading, first_day: i32) -> Result<(), ReportError> {
-        let by_day = by_day(complete_files(&reading.lake, Table::PriceCorrections), first_day);
-        self.corrections.retain(|day, _| by_day.contains_key(day));
-        for (day, files) in by_day {
-            let partial = self.corrections.entry(day).or_default();
-            if partial.files.len() == files.len() && files.iter().all(|file| partial.files.contains(&file.path)) {
-                continue;
-            }
-            // There are few of them: the day is folded anew.
-            let paths = files.iter().map(|file| file.path.clone()).collect();
-            let fold =
-                scan(reading, Table::PriceCorrections, files, fold::CORRECTION_COLUMNS.to_vec(), Fold::corrections)
-                    .await?;
-            *partial = Day { files: paths, fold };
         }
         Ok(())
     }
@@ -225,7 +190,6 @@ impl Known {
             let folded = self.chunks.remove(&key).unwrap_or_else(|| {
                 let mut fold = Fold::default();
                 fold.rows(&chunk.batches.interactions);
-                fold.corrections(&chunk.batches.price_corrections);
                 Arc::new(fold)
             });
             chunks.insert(key, folded);
@@ -242,17 +206,14 @@ fn by_day(files: Vec<Arc<DataFile>>, first_day: i32) -> BTreeMap<i32, Vec<Arc<Da
     by_day
 }
 
-/// Folds files: those with recent rows whole, the others for their spend alone.
+/// Folds those of the files that may have recent rows.
 async fn read(reading: &Reading, files: &[Arc<DataFile>], since_us: i64) -> Result<Fold, ReportError> {
     let from_us = since_us.saturating_sub(LONGEST_CALL_US);
     let is_recent = |file: &&Arc<DataFile>| file.max_started_at_us.is_none_or(|last_us| last_us >= from_us);
-    let (recent, older): (Vec<_>, Vec<_>) = files.iter().partition(is_recent);
+    let recent: Vec<_> = files.iter().filter(is_recent).cloned().collect();
     let mut fold = Fold::default();
-    for (files, columns) in [(older, fold::SPEND_COLUMNS), (recent, fold::COLUMNS)] {
-        if !files.is_empty() {
-            let files = files.into_iter().cloned().collect();
-            fold.add(&scan(reading, Table::Interactions, files, columns.to_vec(), Fold::rows).await?);
-        }
+    if !recent.is_empty() {
+        fold = scan(reading, Table::Interactions, recent, fold::COLUMNS.to_vec(), Fold::rows).await?;
     }
     fold.forget_targets_before(since_us);
     Ok(fold)

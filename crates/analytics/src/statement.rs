@@ -26,6 +26,15 @@ pub(crate) fn read_only(sql: &str) -> Result<Statement, SqlError> {
     if reads_only(&statement) { Ok(statement) } else { Err(refused(&statement.to_string())) }
 }
 
+/// Whether a statement asks how another one would be answered.
+pub(crate) fn explains(statement: &Statement) -> bool {
+    match statement {
+        Statement::Explain(_) => true,
+        Statement::Statement(sql) => matches!(**sql, Sql::Explain { .. }),
+        _ => false,
+    }
+}
+
 fn reads_only(statement: &Statement) -> bool {
     match statement {
         Statement::Statement(sql) => sql_reads_only(sql),

@@ -39,8 +39,8 @@ impl Reading {
         Reading { engine, lake, hot, tables, up_to: None }
     }
 
-    /// The same moment for a reader for whom only some calls exist. Reports and the tables `interactions` and `costs` are of
-    /// these alone, and SQL is refused.
+    /// The same moment for a reader for whom only some rows exist. Reports are of these alone; so is SQL for a reader of one
+    /// organisation, and for one of some teams it is refused.
     #[must_use]
     pub fn seen_by(mut self, visibility: Visibility) -> Self {
         self.tables.visibility = visibility;

@@ -55,6 +55,10 @@ pub struct Oidc {
     /// Organisation that its people belong to.
     #[serde(default = "organisation")]
     pub organisation: String,
+    /// How far what they may do reaches, unless somebody says otherwise of one of them: the whole installation, or their
+    /// organisation alone, beyond which they then see and change nothing.
+    #[serde(default)]
+    pub reach: OidcReach,
     /// What each group makes its members: `owner`, `admin`, `auditor`, `finance`, `developer` or `viewer`. Of several, the
     /// one that stands first in this list.
     #[serde(default)]
@@ -67,6 +71,17 @@ pub struct Oidc {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub default_role: Option<Spanned<String>>,
+}
+
+/// How far what somebody may do reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OidcReach {
+    /// Everywhere.
+    #[default]
+    Installation,
+    /// Their organisation.
+    Organisation,
 }
 
 /// An issuer of tokens.

@@ -5,6 +5,8 @@
 //! written; [`Config::gateway_settings`] and [`Config::store_options`] make of them what the parts take.
 
 mod auth;
+mod cache;
+mod classifier;
 mod confidential;
 mod control;
 mod gateway;
@@ -30,7 +32,9 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_policy::bundle::BundleError as SourceError;
 use tollgate_provider::preset::Presets;
 
-pub use auth::{Auth, Claims, Jwt, Oidc, OneOrMore, ROLES};
+pub use auth::{Auth, Claims, Jwt, Oidc, OidcReach, OneOrMore, ROLES};
+pub use cache::Cache;
+pub use classifier::{Classifier, ScoresWritten};
 pub use confidential::Confidential;
 pub use control::Control;
 pub use ledger::{Alerts, LedgerDown, Webhook};
@@ -64,6 +68,8 @@ pub struct Config {
     pub models: BTreeMap<String, Model>,
     /// Routing, as far as it is the same for every alias.
     pub routing: Routing,
+    /// Where answers are kept for aliases and routes that want them given again.
+    pub cache: Cache,
     /// Policy bundle, a path relative to this file. Default: the built-in bundle.
     #[schemars(with = "Option<String>")]
     pub policies: Option<Spanned<String>>,
@@ -86,6 +92,8 @@ pub struct Config {
     pub on_ledger_down: LedgerDown,
     /// Who is told when a budget is reached.
     pub alerts: Alerts,
+    /// The model behind `injection.onnx` in a bundle. Default: none.
+    pub classifier: Option<Classifier>,
     /// What `tollgate witness` listens on and cosigns.
     pub witness: Witness,
     /// Issuers of tokens as the gateway takes them, their files of keys read.
@@ -222,7 +230,9 @@ impl Config {
         config.auth.check()?;
         config.issuers = config.auth.issuers(&config.folder)?;
         config.witness.check()?;
+        config.classifier.as_ref().map_or(Ok(()), Classifier::check)?;
         config.routing.check()?;
+        config.check_cache()?;
         for (alias, model) in &config.models {
             model.check(alias, &config.providers, &config.models)?;
         }

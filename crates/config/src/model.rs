@@ -9,11 +9,14 @@ use serde_saphyr::Spanned;
 use tollgate_gateway::OnDisconnect;
 use tollgate_interaction::Share;
 use tollgate_policy::bundle::BundleError as SourceError;
-use tollgate_policy::route::{Conduct, Floor, Hedge, OnUnknown, Retries, Shadow, Strategy, TimeLimits, WhenAllRest};
+use tollgate_policy::cache::CacheRule;
+use tollgate_policy::route::{
+    Conduct, Floor, Hedge, NamedTarget, OnUnknown, Retries, Shadow, Strategy, TimeLimits, WhenAllRest,
+};
 use tollgate_policy::suggestion;
 use tollgate_provider::translate::OnUnsupported;
 
-use super::{Acknowledge, Provider, mistake, shown};
+use super::{Acknowledge, Provider, mistake, shown, unwritten};
 
 /// One entry of the `models` section.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -55,6 +58,10 @@ pub struct Model {
     #[serde(default)]
     #[schemars(with = "Option<shown::WhenAllRest>")]
     pub when_all_rest: Option<WhenAllRest>,
+    /// Answers are kept and given again to whoever asks the same. Default: none is.
+    #[serde(default)]
+    #[schemars(with = "Option<shown::Cache>")]
+    pub cache: Option<CacheRule>,
     /// What must be durable before what, for calls by this alias. Default: `log.ack`.
     #[serde(default)]
     pub ack: Option<Acknowledge>,
@@ -91,6 +98,7 @@ impl Model {
             retries: self.retries.as_ref().map(|retries| retries.value),
             timeouts: self.timeouts,
             when_all_rest: self.when_all_rest,
+            cache: self.cache.clone(),
         }
     }
 
@@ -159,10 +167,18 @@ impl Model {
             let message = format!("`max` of retries is at most {}", super::routing::MAX_RETRIES);
             return Err(mistake(retries.referenced, message));
         }
-        match &self.shadow {
-            Some(shadow) => check_target(&shadow.value.to, shadow, alias, providers, models),
-            None => Ok(()),
+        if let Some(shadow) = &self.shadow {
+            check_target(&shadow.value.to, shadow, alias, providers, models)?;
         }
+        let semantic = self.cache.as_ref().and_then(|cache| cache.semantic.as_ref());
+        let Some(NamedTarget { name, line, column, .. }) = semantic.map(|semantic| &semantic.model) else {
+            return Ok(());
+        };
+        check_target(name, &unwritten(name), alias, providers, models).map_err(|error| SourceError {
+            line: *line,
+            column: *column,
+            ..error
+        })
     }
 }
 

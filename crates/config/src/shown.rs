@@ -105,3 +105,40 @@ pub(super) enum Disconnect {
     Drain,
     Cancel,
 }
+
+#[derive(schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    /// How long an answer is given again: `90s`, `15m`, `12h` or `7d`, at most 30 days.
+    ttl: String,
+    /// Whose answers one caller is given. Default: `tenant`.
+    per: Option<Per>,
+    /// Answers to questions that mean nearly the same, within one end user or key.
+    semantic: Option<Semantic>,
+    /// Whether a call waits for the answer to the same request of another that is under way. Default: no.
+    coalesce: Option<bool>,
+}
+
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Per {
+    /// Everybody's of the tenant.
+    Tenant,
+    /// The team's.
+    Team,
+    /// Those of the same virtual key.
+    Key,
+    /// Those of the same end user or, where a call names none, of the same virtual key.
+    User,
+}
+
+#[derive(schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Semantic {
+    /// The embedding model: `PROVIDER/MODEL`, or an alias.
+    model: String,
+    /// Least cosine of the angle between two questions, from 0.5 to 1.
+    threshold: f64,
+    /// How long the embedding is waited for. Default: `2s`.
+    timeout: Option<String>,
+}

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use tollgate_analytics::Visibility;
-use tollgate_metastore::{MetastoreError, Permission, Role, TeamName, TokenHolder};
+use tollgate_metastore::{MetastoreError, Permission, Reach, Role, TeamName, TokenHolder};
 
 use crate::error::ConsoleError;
 use crate::ledger::Ledger;
@@ -32,19 +32,31 @@ pub enum Access {
     Public,
     /// A session or a token of any role.
     SignedIn,
-    /// A role with this permission that is not bound to teams: the answer is about everybody.
+    /// A role with this permission that is not bound to teams and reaches the whole installation: the answer is about
+    /// everybody.
     Needs(Permission),
+    /// A role with this permission that is not bound to teams. One that reaches no further than an organisation is answered
+    /// from what is that organisation's.
+    OfTenant(Permission),
     /// A role with this permission. One that is bound to teams is answered from their rows alone.
     OfTeams(Permission),
 }
 
 impl Access {
-    /// Whether `role` is enough.
+    /// Whether `role` is enough, as far as it reaches.
     #[must_use]
-    pub fn admits(self, role: Role) -> bool {
+    pub fn admits(self, role: Role, reach: &Reach) -> bool {
+        self.allows(role) && (*reach == Reach::Installation || !matches!(self, Access::Needs(_)))
+    }
+
+    /// Whether `role` is enough if it reaches the whole installation.
+    #[must_use]
+    pub fn allows(self, role: Role) -> bool {
         match self {
             Access::Public | Access::SignedIn => true,
-            Access::Needs(permission) => role.may(permission) && !role.is_bound_to_teams(),
+            Access::Needs(permission) | Access::OfTenant(permission) => {
+                role.may(permission) && !role.is_bound_to_teams()
+            }
             Access::OfTeams(permission) => role.may(permission),
         }
     }
@@ -53,17 +65,21 @@ impl Access {
     #[must_use]
     pub const fn changes(self) -> bool {
         use Permission as P;
-        matches!(
-            self,
-            Access::Needs(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy)
-                | Access::OfTeams(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy)
-        )
+        let permission = self.permission();
+        matches!(permission, Some(P::ChangeKeys | P::ChangePeople | P::ChangeOwners | P::ChangePolicy))
+    }
+
+    const fn permission(self) -> Option<Permission> {
+        match self {
+            Access::Public | Access::SignedIn => None,
+            Access::Needs(permission) | Access::OfTenant(permission) | Access::OfTeams(permission) => Some(permission),
+        }
     }
 
     const fn words(self) -> &'static str {
-        match self {
-            Access::Public | Access::SignedIn => "do this",
-            Access::Needs(permission) | Access::OfTeams(permission) => permission.words(),
+        match self.permission() {
+            None => "do this",
+            Some(permission) => permission.words(),
         }
     }
 }
@@ -77,6 +93,8 @@ pub struct Reader {
     pub role: Role,
     /// Teams they belong to; a role that is bound to teams sees these and no others.
     pub teams: Vec<TeamName>,
+    /// How far the role reaches.
+    pub reach: Reach,
     /// Token that forms send back; empty for programs, which have no forms.
     pub csrf: String,
     /// Colours they chose.
@@ -97,11 +115,15 @@ impl Reader {
     /// The log as far as it exists for them.
     #[must_use]
     pub fn ledger(&self, state: &ConsoleState) -> Arc<dyn Ledger> {
-        if !self.role.is_bound_to_teams() {
-            return Arc::clone(&state.ledger);
+        if self.role.is_bound_to_teams() {
+            let teams = self.teams.iter().filter(|name| self.reach.covers(&name.organisation));
+            let teams = teams.map(|name| (name.organisation.clone(), name.team.clone()));
+            return state.ledger.only(Visibility::of_teams(teams));
         }
-        let teams = self.teams.iter().map(|name| (name.organisation.clone(), name.team.clone()));
-        state.ledger.only(Visibility::of_teams(teams))
+        match self.reach.organisation() {
+            Some(organisation) => state.ledger.only(Visibility::of_tenant(organisation)),
+            None => Arc::clone(&state.ledger),
+        }
     }
 
     /// The frame of a page for them.
@@ -111,6 +133,7 @@ impl Reader {
             title: title.to_owned(),
             active,
             role: self.role,
+            reach: self.reach.clone(),
             csrf: self.csrf.clone(),
             program: state.settings.program.clone(),
             may_read_content: self.may(Permission::ReadContent),
@@ -168,8 +191,11 @@ async fn admit(state: &ConsoleState, access: Access, request: Request) -> Result
         Some(token) => (by_token(state, token).await?, request),
         None => by_session(state, request).await?,
     };
-    if !access.admits(reader.role) {
+    if !access.allows(reader.role) {
         return Err(ConsoleError::Forbidden { role: reader.role, what: access.words() }.into());
+    }
+    if !access.admits(reader.role, &reader.reach) {
+        return Err(ConsoleError::OutOfReach { reach: reader.reach, what: access.words() }.into());
     }
     if reader.is_remembered && access.changes() && changes_something(request.method()) {
         return Err(MetastoreError::Unavailable { action: access.words() }.into());
@@ -183,10 +209,11 @@ async fn admit(state: &ConsoleState, access: Access, request: Request) -> Result
 async fn by_token(state: &ConsoleState, token: &str) -> Result<Reader, ConsoleError> {
     let ask = async {
         let holder = state.metastore.api_token(token).await?;
-        Ok(holder.map(|TokenHolder { id, role, teams }| Reader {
-            author: format!("console:{role}:{id}"),
-            role,
-            teams,
+        Ok(holder.map(|TokenHolder { id, grant }| Reader {
+            author: format!("console:{}:{id}", grant.role),
+            role: grant.role,
+            teams: grant.teams,
+            reach: grant.reach,
             csrf: String::new(),
             theme: None,
             ends_at_us: None,
@@ -210,6 +237,7 @@ async fn by_session(state: &ConsoleState, request: Request) -> Result<(Reader, R
             author: session.author(),
             role: session.role,
             teams: session.teams,
+            reach: session.reach,
             csrf: session.csrf,
             theme: None,
             ends_at_us: Some(session.expires_at_us),
@@ -294,10 +322,21 @@ mod tests {
 
     #[test]
     fn what_is_about_everybody_does_not_open_for_a_role_that_is_bound_to_teams() {
-        assert!(Access::OfTeams(Permission::ReadFigures).admits(Role::Developer));
-        assert!(!Access::Needs(Permission::ReadFigures).admits(Role::Developer));
-        assert!(Access::Needs(Permission::ReadFigures).admits(Role::Viewer));
-        assert!(!Access::Needs(Permission::ReadFigures).admits(Role::Sidecar));
+        assert!(Access::OfTeams(Permission::ReadFigures).allows(Role::Developer));
+        assert!(!Access::Needs(Permission::ReadFigures).allows(Role::Developer));
+        assert!(!Access::OfTenant(Permission::ReadFigures).allows(Role::Developer));
+        assert!(Access::Needs(Permission::ReadFigures).allows(Role::Viewer));
+        assert!(!Access::Needs(Permission::ReadFigures).allows(Role::Sidecar));
+    }
+
+    #[test]
+    fn what_is_about_everybody_does_not_open_for_a_role_that_ends_at_an_organisation() {
+        let acme = Reach::Organisation("acme".into());
+        assert!(!Access::Needs(Permission::ChangePolicy).admits(Role::Owner, &acme));
+        assert!(Access::Needs(Permission::ChangePolicy).admits(Role::Owner, &Reach::Installation));
+        assert!(Access::OfTenant(Permission::ChangeKeys).admits(Role::Admin, &acme));
+        assert!(Access::OfTeams(Permission::ReadFigures).admits(Role::Viewer, &acme));
+        assert!(!Access::OfTenant(Permission::ChangeKeys).admits(Role::Viewer, &acme));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl ConsoleState {
         let event = AccessEvent {
             event_id: random.iter().map(|byte| format!("{byte:02x}")).collect(),
             at_us: self.now_us(),
-            tenant: String::new(),
+            tenant: reader.reach.organisation().unwrap_or_default().to_owned(),
             actor: reader.author.clone(),
             action: action.to_owned(),
             subject: subject.into(),

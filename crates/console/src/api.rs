@@ -1,6 +1,7 @@
 //! The JSON twins of the pages, under `/api/v1`. They return the reports as they are; nothing is worded for people.
 
 pub mod budgets;
+pub mod cache;
 pub mod control;
 pub mod costs;
 pub mod derived;
@@ -11,6 +12,7 @@ pub mod keys;
 pub mod models;
 pub mod openapi;
 pub mod overview;
+pub mod people;
 pub mod policies;
 pub mod prices;
 pub mod replicas;

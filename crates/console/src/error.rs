@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tollgate_analytics::{ReportError, SqlError};
 use tollgate_evidence::EvidenceError;
-use tollgate_metastore::{MetastoreError, Role};
+use tollgate_metastore::{MetastoreError, Reach, Role};
 use tollgate_search::SearchError;
 
 /// Why a request has no answer.
@@ -23,6 +23,14 @@ pub enum ConsoleError {
     Forbidden {
         /// Of the one who asked.
         role: Role,
+        /// What was tried.
+        what: &'static str,
+    },
+    /// The role would do, but it ends before that.
+    #[error("what you may do ends at {reach}: beyond it you may not {what}")]
+    OutOfReach {
+        /// Of the one who asked.
+        reach: Reach,
         /// What was tried.
         what: &'static str,
     },
@@ -122,6 +130,12 @@ pub enum ConsoleError {
         /// Why.
         why: String,
     },
+    /// Answers that were kept to be given again could not be forgotten.
+    #[error("the answers could not be forgotten: {why}")]
+    NotPurged {
+        /// What the store said.
+        why: String,
+    },
     /// A defect of ours.
     #[error("{what} could not be made")]
     Internal {
@@ -169,7 +183,7 @@ impl ConsoleError {
         let of_caller = |is_callers| if is_callers { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
         match self {
             E::SignedOut | E::UnknownToken => StatusCode::UNAUTHORIZED,
-            E::Forbidden { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
+            E::Forbidden { .. } | E::OutOfReach { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
             E::NoRouting | E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
             E::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             E::Invalid { .. } => StatusCode::BAD_REQUEST,
@@ -182,6 +196,7 @@ impl ConsoleError {
             | E::NotRecorded { .. }
             | E::NotVerified { .. }
             | E::NotRepriced { .. }
+            | E::NotPurged { .. }
             | E::NotLent { .. } => StatusCode::SERVICE_UNAVAILABLE,
             E::Search(error) => of_caller(error.is_callers()),
             E::Metastore(
@@ -203,6 +218,7 @@ impl ConsoleError {
             E::SignedOut => "signed_out",
             E::UnknownToken => "token_unknown",
             E::Forbidden { .. } => "role_insufficient",
+            E::OutOfReach { .. } => "reach_insufficient",
             E::ForeignForm => "csrf_refused",
             E::LoginRefused => "login_refused",
             E::NoSuchPage { .. } => "page_not_found",
@@ -220,6 +236,7 @@ impl ConsoleError {
             E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
             E::Metastore(MetastoreError::Exists { .. }) => "already_exists",
             E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
+            E::Metastore(MetastoreError::LastOwner { .. }) => "last_owner",
             E::Metastore(error) if error.is_callers() => "change_refused",
             E::Metastore(_) => "metastore_unavailable",
             E::NotRecorded { .. } => "access_not_recorded",
@@ -227,6 +244,7 @@ impl ConsoleError {
             E::NotRepriced { .. } => "repricing_failed",
             E::NoSuchSession { .. } => "lease_session_unknown",
             E::NotLent { .. } => "lease_refused",
+            E::NotPurged { .. } => "purge_failed",
             E::Internal { .. } => "internal_error",
         }
     }
@@ -239,6 +257,7 @@ impl ConsoleError {
             E::SignedOut => "Open the login link that `tollgate serve` printed, or send `Authorization: Bearer TOKEN`.",
             E::UnknownToken => "`tollgate token create --role auditor` makes a new one.",
             E::Forbidden { .. } => "Ask an administrator for a role that may.",
+            E::OutOfReach { .. } => "Ask an administrator of the whole installation.",
             E::ForeignForm => "Go back, reload the page and try again.",
             E::LoginRefused => "`tollgate serve` prints a fresh link each time it starts.",
             E::NoSuchPage { .. } => "The address may be mistyped, or the page may have moved.",
@@ -259,6 +278,9 @@ impl ConsoleError {
             E::NotRepriced { .. } => "Ask again: what was corrected already is left alone.",
             E::NoSuchSession { .. } => "A gateway opens another by itself.",
             E::NotLent { .. } => "See `docs/budgets.md`, Several gateways.",
+            E::NotPurged { .. } => {
+                "Try again; with the server stopped, `tollgate cache purge` works on the file itself."
+            }
             E::Internal { .. } => "Report the request id: the server's log says more.",
             E::Sql(_) | E::Search(_) | E::Evidence(_) | E::Metastore(_) => "",
         }

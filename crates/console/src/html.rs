@@ -37,6 +37,29 @@ pub fn breakable(name: &str) -> String {
     escape(name).replace('_', "_<wbr>")
 }
 
+/// Letters of a name that stay together however narrow the column is; a longer run without a mark is broken all the same.
+const LONGEST_RUN: usize = 24;
+
+/// An escaped name of a model or a person that may be broken after `/`, `-`, `_` and `@`, and not within its words.
+#[must_use]
+pub fn breakable_name(name: &str) -> String {
+    let mut html = String::with_capacity(name.len() + 16);
+    let mut run = 0;
+    for letter in name.chars() {
+        if run == LONGEST_RUN {
+            html.push_str("<wbr>");
+            run = 0;
+        }
+        html.push_str(&escape(letter.encode_utf8(&mut [0; 4])));
+        run += 1;
+        if matches!(letter, '/' | '-' | '_' | '@') {
+            html.push_str("<wbr>");
+            run = 0;
+        }
+    }
+    html
+}
+
 /// An escaped command of which no option is broken in two: hyphens invite that.
 #[must_use]
 pub fn command(text: &str) -> String {
@@ -60,6 +83,9 @@ mod tests {
     #[test]
     fn names_and_commands_break_where_it_does_not_hurt() {
         assert_eq!(breakable("client_<disconnected>"), "client_<wbr>&lt;disconnected&gt;");
+        assert_eq!(breakable_name("claude-eu/eu.x_y"), "claude-<wbr>eu/<wbr>eu.x_<wbr>y");
+        assert_eq!(breakable_name("<a@b>"), "&lt;a@<wbr>b&gt;");
+        assert_eq!(breakable_name(&"x".repeat(25)), format!("{}<wbr>x", "x".repeat(24)));
         let html = r#"prices explain &lt;m&gt; <span class="option">--provider</span> p"#;
         assert_eq!(command("prices explain <m> --provider p"), html);
     }

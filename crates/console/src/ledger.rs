@@ -52,8 +52,9 @@ pub trait Ledger: Send + Sync {
     /// What this process has derived from the log, as of `now_us`, and of one UTC day of the search index, or of all. See
     /// [`Analytics::signals_state`] and [`Search::state`].
     fn derived(&self, now_us: i64, day: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>>;
-    /// The same log for a reader for whom only some rows exist. Its reports, its search and its choices are of those alone;
-    /// SQL, evidence and derived state, which are about everybody, are refused by the table of routes before they get here.
+    /// The same log for a reader for whom only some rows exist. Its reports, its search, its choices and, for a reader of one
+    /// organisation, SQL are of those alone; back-tests, evidence and derived state, which are about everybody, are refused by
+    /// the table of routes before they get here.
     fn only(&self, visibility: Visibility) -> Arc<dyn Ledger>;
     /// Changes whenever there are rows that were not there before.
     fn changed(&self) -> watch::Receiver<u64>;
@@ -134,7 +135,7 @@ impl Ledger for LiveLedger {
     }
 
     fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
-        self.analytics.experiments(range)
+        self.reading().experiments(range)
     }
 
     fn filter_values(&self, range: TimeRange) -> ReportFuture<FilterValues> {
@@ -168,7 +169,8 @@ impl Ledger for LiveLedger {
 
     fn search(&self, query: &SearchQuery) -> Result<SearchResult, SearchError> {
         let only_teams = self.visibility.teams().map(<[_]>::to_vec);
-        self.search.find(&SearchQuery { only_teams, ..query.clone() })
+        let only_tenant = self.visibility.tenant().map(str::to_owned);
+        self.search.find(&SearchQuery { only_teams, only_tenant, ..query.clone() })
     }
 
     fn derived(&self, now_us: i64, day: Option<String>) -> BoxFuture<'static, Result<DerivedState, ConsoleError>> {

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod access_log;
+pub mod answers;
 pub mod api;
 pub mod assets;
 pub mod budgets;
@@ -18,6 +19,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod pages;
 pub mod params;
+pub mod people;
 #[cfg(test)]
 mod preview;
 pub mod prices;
@@ -32,6 +34,7 @@ pub mod simulation;
 pub mod sso;
 pub mod standing;
 pub mod state;
+pub mod tenancy;
 #[cfg(test)]
 mod tests;
 pub mod unpriced;

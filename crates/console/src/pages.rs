@@ -12,6 +12,8 @@ pub mod keys;
 pub mod login;
 pub mod models;
 pub mod overview;
+pub mod people;
+pub mod person;
 pub mod policies;
 pub mod problem;
 pub mod reports;

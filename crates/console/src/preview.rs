@@ -33,6 +33,7 @@ fn shell(title: &str, active: &'static str) -> Shell {
         title: title.to_owned(),
         active,
         role: Role::Admin,
+        reach: tollgate_metastore::Reach::Installation,
         csrf: "c5rf".to_owned(),
         program: "tollgate --config tollgate.yaml".to_owned(),
         may_read_content: true,
@@ -160,7 +161,7 @@ fn policies(is_tried: bool) -> String {
     let limits = tollgate_analytics::backtest::Limits { max_denials: "1%".parse().ok(), ..Default::default() };
     let found = is_tried.then(|| {
         let report = sample::backtest(&"ab".repeat(32), Range::Week.at(sample::NOW_US));
-        crate::simulation::Simulation::of(report, &limits)
+        crate::simulation::Simulation::of(report, &limits, sample::changes())
     });
     PoliciesPage::new(shell("Policies", "/policies"), yaml.to_owned(), revisions, Form::with(yaml), None, found, true)
         .render()

@@ -16,6 +16,7 @@ use tower_http::compression::CompressionLayer;
 use crate::access::{Access, MAX_BODY_BYTES, guard};
 use crate::edge::edge;
 use crate::error::ConsoleError;
+use crate::scim::{Groups, Users};
 use crate::state::ConsoleState;
 use crate::{api, assets, metrics, pages, scim};
 
@@ -28,9 +29,10 @@ pub(crate) struct Route {
 }
 
 /// Every address, with what it needs. [`Access::OfTeams`] is for those whose handler asks [`crate::access::Reader::ledger`]
-/// and nothing else of the log: they alone open for a reader who is bound to teams.
+/// and nothing else of the log: they alone open for a reader who is bound to teams. [`Access::OfTenant`] is for those that are
+/// answered from the reader's own organisation, if there is one that they end at.
 pub(crate) fn table() -> Vec<Route> {
-    use Access::{Needs, OfTeams, Public, SignedIn};
+    use Access::{Needs, OfTeams, OfTenant, Public, SignedIn};
     use Permission as P;
     vec![
         // Pages are not compressed: they hold a secret (the form token) next to text from outside (BREACH).
@@ -49,15 +51,15 @@ pub(crate) fn table() -> Vec<Route> {
         get("/models", Needs(P::ReadFigures), pages::models::show),
         get("/api/v1/models", Needs(P::ReadFigures), api::models::show),
         get("/costs", OfTeams(P::ReadCosts), pages::costs::show),
-        get("/budgets", Needs(P::ReadCosts), pages::budgets::show),
-        get("/api/v1/budgets", Needs(P::ReadCosts), api::budgets::show),
+        get("/budgets", OfTenant(P::ReadCosts), pages::budgets::show),
+        get("/api/v1/budgets", OfTenant(P::ReadCosts), api::budgets::show),
         // Policy.
         get("/policies", Needs(P::ReadFigures), pages::policies::show),
         post("/policies/simulate", Needs(P::Query), pages::policies::try_out),
         get("/api/v1/policies", Needs(P::ReadFigures), api::policies::show),
         post("/api/v1/policies/simulate", Needs(P::Query), api::policies::try_out),
-        get("/experiments", Needs(P::ReadFigures), pages::experiments::show),
-        get("/api/v1/experiments", Needs(P::ReadFigures), api::experiments::show),
+        get("/experiments", OfTenant(P::ReadFigures), pages::experiments::show),
+        get("/api/v1/experiments", OfTenant(P::ReadFigures), api::experiments::show),
         get("/api/v1/overview", OfTeams(P::ReadFigures), api::overview::show),
         get("/api/v1/interactions", OfTeams(P::ReadFigures), api::interactions::list),
         get("/api/v1/interactions/{id}", OfTeams(P::ReadFigures), api::interactions::show),
@@ -68,9 +70,9 @@ pub(crate) fn table() -> Vec<Route> {
         // Questions.
         get("/search", OfTeams(P::ReadContent), pages::search::show),
         get("/api/v1/search", OfTeams(P::ReadContent), api::search::show),
-        get("/sql", Needs(P::Query), pages::sql::show),
-        post("/sql", Needs(P::Query), pages::sql::run),
-        post("/api/v1/sql", Needs(P::Query), api::sql::run),
+        get("/sql", OfTenant(P::Query), pages::sql::show),
+        post("/sql", OfTenant(P::Query), pages::sql::run),
+        post("/api/v1/sql", OfTenant(P::Query), api::sql::run),
         get("/reports", Needs(P::Audit), pages::reports::show),
         get("/api/v1/reports/record-keeping", Needs(P::Audit), api::reports::record_keeping),
         get("/integrity", Needs(P::ReadFigures), pages::integrity::show),
@@ -79,31 +81,50 @@ pub(crate) fn table() -> Vec<Route> {
         post("/api/v1/integrity/verify", Needs(P::Audit), api::integrity::verify),
         // Access.
         get("/setup", OfTeams(P::ReadFigures), pages::setup::show),
-        post("/setup", Needs(P::ChangeKeys), pages::setup::create),
+        post("/setup", OfTenant(P::ChangeKeys), pages::setup::create),
         get("/api/v1/setup", OfTeams(P::ReadFigures), api::setup::show),
-        get("/keys", Needs(P::ReadKeys), pages::keys::show),
-        post("/keys", Needs(P::ChangeKeys), pages::keys::create),
-        post("/keys/{id}/rotate", Needs(P::ChangeKeys), pages::keys::rotate),
-        post("/keys/{id}/revoke", Needs(P::ChangeKeys), pages::keys::revoke),
-        get("/api/v1/keys", Needs(P::ReadKeys), api::keys::list),
-        post("/api/v1/keys", Needs(P::ChangeKeys), api::keys::create),
-        post("/api/v1/keys/{id}/rotate", Needs(P::ChangeKeys), api::keys::rotate),
-        delete("/api/v1/keys/{id}", Needs(P::ChangeKeys), api::keys::revoke),
+        get("/keys", OfTenant(P::ReadKeys), pages::keys::show),
+        post("/keys", OfTenant(P::ChangeKeys), pages::keys::create),
+        post("/keys/{id}/rotate", OfTenant(P::ChangeKeys), pages::keys::rotate),
+        post("/keys/{id}/revoke", OfTenant(P::ChangeKeys), pages::keys::revoke),
+        get("/api/v1/keys", OfTenant(P::ReadKeys), api::keys::list),
+        post("/api/v1/keys", OfTenant(P::ChangeKeys), api::keys::create),
+        post("/api/v1/keys/{id}/rotate", OfTenant(P::ChangeKeys), api::keys::rotate),
+        delete("/api/v1/keys/{id}", OfTenant(P::ChangeKeys), api::keys::revoke),
         post("/api/v1/prices/reprice", Needs(P::ChangePrices), api::prices::reprice),
-        // People, as an identity provider keeps them.
-        get("/scim/v2/ServiceProviderConfig", Needs(P::ReadPeople), scim::config),
-        get("/scim/v2/Users", Needs(P::ReadPeople), scim::list_users),
-        post("/scim/v2/Users", Needs(P::ChangePeople), scim::create_user),
-        get("/scim/v2/Users/{id}", Needs(P::ReadPeople), scim::show_user),
-        put("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::replace_user),
-        patch("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::modify_user),
-        delete("/scim/v2/Users/{id}", Needs(P::ChangePeople), scim::delete_user),
-        get("/scim/v2/Groups", Needs(P::ReadPeople), scim::list_groups),
-        post("/scim/v2/Groups", Needs(P::ChangePeople), scim::create_group),
-        get("/scim/v2/Groups/{id}", Needs(P::ReadPeople), scim::show_group),
-        put("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::replace_group),
-        patch("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::modify_group),
-        delete("/scim/v2/Groups/{id}", Needs(P::ChangePeople), scim::delete_group),
+        get("/api/v1/cache", Needs(P::ReadFigures), api::cache::show),
+        post("/api/v1/cache/purge", Needs(P::ChangePolicy), api::cache::purge),
+        // People.
+        get("/people", OfTenant(P::ReadPeople), pages::people::show),
+        post("/people", OfTenant(P::ChangePeople), pages::people::add),
+        post("/people/organisations", Needs(P::ChangePeople), pages::people::add_organisation),
+        post("/people/teams", OfTenant(P::ChangePeople), pages::people::add_team),
+        post("/people/projects", OfTenant(P::ChangePeople), pages::people::add_project),
+        get("/people/{id}", OfTenant(P::ReadPeople), pages::person::show),
+        post("/people/{id}", OfTenant(P::ChangePeople), pages::person::change),
+        post("/people/{id}/sign-in-link", OfTenant(P::ChangePeople), pages::person::invite),
+        get("/api/v1/people", OfTenant(P::ReadPeople), api::people::list),
+        post("/api/v1/people", OfTenant(P::ChangePeople), api::people::add),
+        get("/api/v1/people/{id}", OfTenant(P::ReadPeople), api::people::show),
+        patch("/api/v1/people/{id}", OfTenant(P::ChangePeople), api::people::change),
+        post("/api/v1/people/{id}/sign-in-link", OfTenant(P::ChangePeople), api::people::invite),
+        post("/api/v1/organisations", Needs(P::ChangePeople), api::people::add_organisation),
+        post("/api/v1/teams", OfTenant(P::ChangePeople), api::people::add_team),
+        post("/api/v1/projects", OfTenant(P::ChangePeople), api::people::add_project),
+        // The same, as an identity provider keeps them.
+        get("/scim/v2/ServiceProviderConfig", OfTenant(P::ReadPeople), scim::config),
+        get("/scim/v2/Users", OfTenant(P::ReadPeople), scim::list_of::<Users>),
+        post("/scim/v2/Users", OfTenant(P::ChangePeople), scim::create::<Users>),
+        get("/scim/v2/Users/{id}", OfTenant(P::ReadPeople), scim::show::<Users>),
+        put("/scim/v2/Users/{id}", OfTenant(P::ChangePeople), scim::replace::<Users>),
+        patch("/scim/v2/Users/{id}", OfTenant(P::ChangePeople), scim::modify::<Users>),
+        delete("/scim/v2/Users/{id}", OfTenant(P::ChangePeople), scim::delete::<Users>),
+        get("/scim/v2/Groups", OfTenant(P::ReadPeople), scim::list_of::<Groups>),
+        post("/scim/v2/Groups", OfTenant(P::ChangePeople), scim::create::<Groups>),
+        get("/scim/v2/Groups/{id}", OfTenant(P::ReadPeople), scim::show::<Groups>),
+        put("/scim/v2/Groups/{id}", OfTenant(P::ChangePeople), scim::replace::<Groups>),
+        patch("/scim/v2/Groups/{id}", OfTenant(P::ChangePeople), scim::modify::<Groups>),
+        delete("/scim/v2/Groups/{id}", OfTenant(P::ChangePeople), scim::delete::<Groups>),
         // Other processes of this installation.
         get("/api/v1/derived", Needs(P::Audit), api::derived::show),
         get("/api/v1/control", Needs(P::Control), api::control::show),

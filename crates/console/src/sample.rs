@@ -117,7 +117,7 @@ pub(crate) fn backtest(hash: &str, range: TimeRange) -> BacktestReport {
             "interaction_id": rows(1)[0].interaction_id, "started_at_us": NOW_US - number as i64 * 1_000_000,
             "team": TEAMS[number as usize % TEAMS.len()], "model": "assistant", "change": change, "rule_before": null,
             "rule_after": rule, "target_before": targets.map(|(from, _)| from), "target_after": targets.map(|(_, to)| to),
-            "cost_before": "0.012", "cost_after": "0.004", "why": why,
+            "arm_after": null, "cost_before": "0.012", "cost_after": "0.004", "why": why,
         })
     };
     let report = json!({
@@ -131,6 +131,14 @@ pub(crate) fn backtest(hash: &str, range: TimeRange) -> BacktestReport {
             {"team": "claims-automation", "calls": 6_318, "denied_before": 10, "denied_after": 138, "cost_before": "91.4", "cost_after": "60.1"},
         ],
         "routes": [{"from": "openai/gpt-5", "to": "openai/gpt-5-mini", "calls": 3_050}],
+        "own_routed": 1_150, "own_routes_agreed": 1_150,
+        "routing": {"planned": 4_010, "kept": [["live_health", 310]], "unknown": [], "drawn_anew": 120, "assumed_ready": 700,
+            "priced_now": 0, "has_drifted": 0, "unknown_targets": []},
+        "guardrails": {"chosen": 200, "looked_at": 188, "without_texts": 12, "failed": 0, "blocked_before": 1, "blocked_after": 4,
+            "redacted_before": 31, "redacted_after": 52, "asks_services": true, "rules": [
+            {"rule": "pii-out-of-prompts", "action": "redact", "before": 31, "after": 52},
+            {"rule": "no-code-names", "action": "block", "before": 1, "after": 4}]},
+        "arms": [{"experiment": "tone", "arm": "control", "before": 0, "after": 508}, {"experiment": "tone", "arm": "new", "before": 0, "after": 492}],
         "violations": [["personal-stays-in-the-eu", 7]],
         "cost": {"logged_usd": "903.50", "would_usd": "491.12", "estimated": 3_090, "unknown": 4},
         "latency": {"calls": 22_900, "unknown": 4, "logged_mean_us": 1_840_000, "would_mean_us": 1_310_000},
@@ -141,6 +149,22 @@ pub(crate) fn backtest(hash: &str, range: TimeRange) -> BacktestReport {
         "as_of": {"lake_version": 128, "hot_rows": 43},
     });
     serde_json::from_value(report).unwrap()
+}
+
+/// What a bundle says otherwise than the active one: a rule of each kind of change.
+pub(crate) fn changes() -> Vec<tollgate_policy::bundle::Change> {
+    let head = "apiVersion: tollgate/v1\nbundle: {name: cost-cap}\n";
+    let old = "access:\n  - {id: all, when: 'true', allow: {}}\n  - {id: no-night-jobs, when: 'request.hour < 6', deny: at night}\n\
+               budgets:\n  - {id: team-month, scope: {team: \"*\"}, limit: {usd: 100, per: month}, steps: [{at: 1, deny: spent}]}\n\
+               routes:\n  - {id: gold, alias: assistant, targets: [openai/gpt-5]}\n  - {id: rest, alias: other, targets: [openai/gpt-5]}\n";
+    let new = "access:\n  - {id: all, when: 'true', allow: {models: [\"openai/*\", \"claude-eu/*\", assistant]}}\n\
+               budgets:\n  - {id: team-month, scope: {team: \"*\"}, limit: {usd: 80, per: month}, steps: [{at: 0.8, prefer: {tag: open-weights}, \
+               min_quality: 0.92}, {at: 1, deny_unless: 'request.priority == \"critical\"'}]}\n\
+               routes:\n  - {id: rest, alias: other, targets: [openai/gpt-5]}\n  - {id: gold, alias: assistant, strategy: weighted, targets: \
+               [{target: openai/gpt-5, weight: 80}, {target: claude-eu/claude-sonnet-4-5, weight: 20}]}\n\
+               experiments:\n  - {id: tone, alias: other, unit: user, arms: [{name: control, weight: 50, target: openai/gpt-5}, \
+               {name: new, weight: 50, target: openai/gpt-5-mini}]}\n";
+    tollgate_policy::bundle::diff(&format!("{head}{old}"), &format!("{head}{new}")).unwrap()
 }
 
 /// One experiment with a clear result, and one that only began.
@@ -415,6 +439,8 @@ pub(crate) fn costs(range: TimeRange, group_by: CostGroup) -> Costs {
         input_tokens: 148_000_000 / (index as u64 + 1),
         cache_read_input_tokens: 51_000_000 / (index as u64 + 1),
         output_tokens: 33_000_000 / (index as u64 + 1),
+        cached: 2_400 / (index as u64 + 1),
+        saved_usd: Usd::new(24_000_000_000_000 / (index as i128 + 1)),
         previous_cost_usd: Usd::new(700_000_000_000_000 / (index as i128 + 1)),
         share_basis_points: 6_400 / (index as i64 + 1).pow(2),
     };

@@ -4,16 +4,12 @@
 
 mod groups;
 mod patch;
+mod resource;
 mod users;
 
-pub use groups::{
-    create as create_group, delete as delete_group, list as list_groups, modify as modify_group,
-    replace as replace_group, show as show_group,
-};
-pub use users::{
-    create as create_user, delete as delete_user, list as list_users, modify as modify_user, replace as replace_user,
-    show as show_user,
-};
+pub use groups::Groups;
+pub use resource::{Kind, create, delete, list as list_of, modify, replace, show};
+pub use users::Users;
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
@@ -22,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tollgate_metastore::{MetastoreError, Part};
 
+use crate::access::Reader;
 use crate::error::{ConsoleError, own};
 use crate::params::Params;
 use crate::state::ConsoleState;
@@ -46,22 +43,23 @@ pub async fn config() -> Response {
     }))
 }
 
-/// The organisation whose people are kept.
-fn organisation(state: &ConsoleState) -> &str {
-    state.sso.as_ref().map_or(state.settings.tenant.as_str(), |sso| sso.organisation())
+/// The organisation whose people are kept: the one that the reader ends at, or else the identity provider's.
+fn organisation(state: &ConsoleState, reader: &Reader) -> String {
+    let usual = || state.sso.as_ref().map_or(state.settings.tenant.as_str(), |sso| sso.organisation());
+    reader.reach.organisation().unwrap_or_else(usual).to_owned()
 }
 
 /// The same, made if it is not there.
-async fn make_organisation(state: &ConsoleState, author: &str) -> Result<String, ConsoleError> {
-    let name = organisation(state);
-    match state.metastore.create_organisation(name, author).await {
-        Ok(()) | Err(MetastoreError::Exists { .. }) => Ok(name.to_owned()),
+async fn make_organisation(state: &ConsoleState, reader: &Reader) -> Result<String, ConsoleError> {
+    let name = organisation(state, reader);
+    match state.metastore.create_organisation(&name, &reader.author).await {
+        Ok(()) | Err(MetastoreError::Exists { .. }) => Ok(name),
         Err(error) => Err(error.into()),
     }
 }
 
 /// What is asked of a list.
-struct Asked {
+pub struct Asked {
     /// The one attribute that is compared, and with what.
     filter: Option<(String, String)>,
     offset: u32,

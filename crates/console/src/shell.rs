@@ -1,7 +1,7 @@
 //! What every page has around its content: who is signed in, where they are, and how the books stand.
 
 use axum::http::HeaderMap;
-use tollgate_metastore::Role;
+use tollgate_metastore::{Reach, Role};
 
 use crate::routes::access_of_page;
 
@@ -45,6 +45,8 @@ pub struct Shell {
     pub active: &'static str,
     /// Role of the reader.
     pub role: Role,
+    /// How far that reaches.
+    pub reach: Reach,
     /// Token that every form sends back.
     pub csrf: String,
     /// How a command on the gateway's machine begins: `tollgate --config tollgate.yaml`.
@@ -94,6 +96,11 @@ const POLICY: &[NavItem] = &[
 ];
 const ACCESS: &[NavItem] = &[
     NavItem {
+        href: "/people",
+        label: "People",
+        icon: "M6 2.5a2.6 2.6 0 1 0 0 5.2 2.6 2.6 0 0 0 0-5.2zM1.5 13.5c0-2.6 2-4.3 4.5-4.3s4.5 1.7 4.5 4.3M10.8 3a2.4 2.4 0 0 1 0 4.4M12 9.6c1.6.6 2.5 2 2.5 3.9",
+    },
+    NavItem {
         href: "/keys",
         label: "Keys",
         icon: "M4.8 5a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM7.6 7.8h6.9M12 7.8v2.7",
@@ -105,7 +112,8 @@ impl Shell {
     /// The navigation, without what the reader may not open.
     #[must_use]
     pub fn groups(&self) -> Vec<NavGroup> {
-        let allowed = |item: &&NavItem| access_of_page(item.href).is_some_and(|access| access.admits(self.role));
+        let allowed =
+            |item: &&NavItem| access_of_page(item.href).is_some_and(|access| access.admits(self.role, &self.reach));
         [("Ledger", LEDGER), ("Inquiry", INQUIRY), ("Policy", POLICY), ("Access", ACCESS)]
             .into_iter()
             .map(|(title, items)| NavGroup { title, items: items.iter().filter(allowed).copied().collect() })

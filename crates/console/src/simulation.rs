@@ -6,14 +6,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tollgate_analytics::backtest::{BacktestReport, Finding, Limits, Trial};
 use tollgate_analytics::report::TimeRange;
-use tollgate_policy::bundle;
+use tollgate_policy::bundle::{self, Change};
 use tollgate_policy::control::{ControlDocument, ControlError, Principal};
 
+use crate::access::Reader;
 use crate::error::ConsoleError;
 use crate::state::ConsoleState;
 
 /// Rows to look at of each kind of change.
 pub const SAMPLE_ROWS: usize = 20;
+
+/// Calls on whose texts guardrails are tried again, where they change.
+pub const GUARD_SAMPLE: usize = 200;
 
 /// What is to be tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,9 @@ pub struct Simulation {
     pub is_accepted: bool,
     /// Each limit that was set.
     pub findings: Vec<Finding>,
+    /// What the bundle says otherwise than the active one.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// The figures.
     pub report: BacktestReport,
 }
@@ -47,10 +54,16 @@ pub struct Simulation {
 impl Simulation {
     /// Holds `report` against `limits`.
     #[must_use]
-    pub fn of(report: BacktestReport, limits: &Limits) -> Simulation {
+    pub fn of(report: BacktestReport, limits: &Limits, changes: Vec<Change>) -> Simulation {
         let findings = limits.check(&report);
-        Simulation { is_accepted: findings.iter().all(|finding| finding.is_kept), findings, report }
+        Simulation { is_accepted: findings.iter().all(|finding| finding.is_kept), findings, changes, report }
     }
+}
+
+/// On the texts of how many calls guardrails are to be tried again: none, unless they change.
+#[must_use]
+pub fn guard_sample(changes: &[Change]) -> usize {
+    if changes.iter().any(|change| change.section == "guardrails") { GUARD_SAMPLE } else { 0 }
 }
 
 /// Keys by their id.
@@ -62,12 +75,14 @@ pub fn keys_of(document: &ControlDocument) -> Result<Arc<HashMap<String, Princip
     Ok(Arc::new(keys.map(|key| (key.key_id.clone(), Principal::clone(&key))).collect()))
 }
 
-/// Tries a bundle on the calls of `range`.
+/// Tries a bundle on the calls of `range`. Where its guardrails differ from those in force, texts are looked at, which leaves a
+/// record of who did, and why.
 ///
 /// # Errors
 /// [`ConsoleError::Invalid`] with line and column if the bundle does not load; a report error if the log could not be read.
 pub async fn simulate(
     state: &ConsoleState,
+    (reader, purpose): (&Reader, String),
     yaml: &str,
     range: TimeRange,
     decided_by: Option<String>,
@@ -78,14 +93,26 @@ pub async fn simulate(
         hint: "Correct it; `tollgate policy check FILE` says the same.",
     })?;
     let document = state.metastore.control_document().await?;
+    let changes = bundle::diff(&document.bundle_yaml, yaml).map_err(|error| ConsoleError::Invalid {
+        message: format!("the bundle cannot be compared with the active one: {error}"),
+        hint: "`tollgate policy check FILE` says what is wrong with it.",
+    })?;
+    let guard_sample = guard_sample(&changes);
+    if guard_sample > 0 {
+        // What they find says something of what was said.
+        let subject = format!("the texts of at most {guard_sample} calls, by guardrails of a proposed bundle");
+        let purpose = if purpose.is_empty() { format!("trying the bundle `{}`", bundle.name) } else { purpose };
+        state.record_access(reader, "simulate", subject, purpose, Some(guard_sample as u64)).await?;
+    }
     let trial = Trial {
         bundle: Arc::new(bundle),
         range,
         decided_by,
         sample: SAMPLE_ROWS,
+        guard_sample,
         keys: keys_of(&document)
             .map_err(|error| ConsoleError::Internal { what: "the list of keys", source: Box::new(error) })?,
         market: Arc::clone(&state.market),
     };
-    Ok(Simulation::of(state.ledger.backtest(trial).await?, limits))
+    Ok(Simulation::of(state.ledger.backtest(trial).await?, limits, changes))
 }

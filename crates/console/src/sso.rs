@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::{Method, Request, header};
 use tollgate_identity::oidc::{Answer, Attempt, Client, Discovery, OidcError, with_userinfo};
 use tollgate_identity::{Claims, KeySet};
-use tollgate_metastore::{Metastore, Profile, Role, Session, SignIn, TeamName, UserFilter};
+use tollgate_metastore::{Metastore, Profile, Reach, Role, Session, SignIn, TeamName, UserFilter};
 
 use crate::error::ConsoleError;
 
@@ -36,6 +36,8 @@ pub struct SsoSettings {
     pub groups_claim: String,
     /// Organisation of its people.
     pub organisation: String,
+    /// How far what its people may do reaches, of those whom the directory does not know yet.
+    pub reach: Reach,
     /// What each group makes its members.
     pub roles: BTreeMap<String, Role>,
     /// The team that each group makes its members part of.
@@ -240,12 +242,12 @@ impl Sso {
 
     /// What the provider's words make somebody here.
     async fn sign_in(&self, person: &Claims, metastore: &dyn Metastore) -> Result<SignIn, ConsoleError> {
-        let SsoSettings { groups_claim, organisation, roles, teams, default_role, .. } = &self.settings;
+        let SsoSettings { groups_claim, organisation, roles, teams, default_role, reach, .. } = &self.settings;
         let subject = person.text("sub").unwrap_or_default().to_owned();
         let mut groups: Vec<String> = person.texts(groups_claim).into_iter().map(str::to_owned).collect();
         // Groups that the provider keeps here by SCIM count as those it sends along.
-        let filter = UserFilter { user_name: None, external_id: Some(subject.clone()) };
-        let known = metastore.list_users(organisation, &filter, 0, 1).await?;
+        let filter = UserFilter { external_id: Some(subject.clone()), ..UserFilter::default() };
+        let known = metastore.list_users(Some(organisation), &filter, 0, 1).await?;
         groups.extend(known.items.into_iter().flat_map(|user| user.groups));
         let of_groups = groups.iter().filter_map(|group| roles.get(group).copied());
         let email = person.text("email").map(short);
@@ -260,6 +262,7 @@ impl Sso {
                 active: true,
             },
             role: of_groups.min().or(*default_role),
+            reach: reach.clone(),
             teams: groups.iter().filter_map(|group| teams.get(group).cloned()).collect(),
             until_us: None,
         })

@@ -10,6 +10,7 @@ use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::access::Reader;
 use crate::access_log::AccessLog;
+use crate::answers::Answers;
 use crate::budgets::BudgetBooks;
 use crate::integrity::Integrity;
 use crate::ledger::Ledger;
@@ -105,6 +106,8 @@ pub struct ConsoleState {
     pub replicas: Arc<dyn Replicas>,
     /// What calls are priced by.
     pub prices: Arc<dyn Prices>,
+    /// Answers that are kept to be given again.
+    pub answers: Arc<dyn Answers>,
     /// What the process says about itself.
     pub instruments: Arc<dyn Instruments>,
     /// Fixed facts.

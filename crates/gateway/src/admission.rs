@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_interaction::{Decision, Interaction};
+use tollgate_interaction::{Decision, Interaction, Share};
 use tollgate_policy::control::{ControlSnapshot, Principal};
 use tollgate_policy::ledger::Amounts;
 use tollgate_policy::signals::SignalsSnapshot;
@@ -25,6 +25,7 @@ const PRIORITY: &str = "priority";
 /// What an admitted call goes on with.
 pub(crate) struct Admitted {
     pub(crate) prefer: Option<Prefer>,
+    pub(crate) min_quality: Option<Share>,
     pub(crate) signals: Arc<SignalsSnapshot>,
     /// When it was asked.
     pub(crate) now_us: i64,
@@ -38,27 +39,42 @@ pub(crate) fn facts<'a>(
     head: &'a RequestHead,
     admitted: &'a Admitted,
 ) -> Facts<'a> {
-    let facts = request_facts(bundle, record, principal, head, admitted.now_us);
+    let facts = request_facts(bundle, record, principal, head.into(), admitted.now_us);
     Facts { signals_id: &admitted.signals.id, ..facts }
 }
 
-/// What policy is told of a call before anything is looked up.
+/// What the head of a request says; nothing if it cannot be read.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    model: &'a str,
+    stream: bool,
+    estimated_input_tokens: Option<u64>,
+}
+
+impl<'a> From<&'a RequestHead> for Asked<'a> {
+    fn from(head: &'a RequestHead) -> Self {
+        let estimated_input_tokens = Some(head.estimated_input_tokens);
+        Asked { model: &head.model, stream: head.stream, estimated_input_tokens }
+    }
+}
+
+/// What policy is told of a call before anything is looked up, and guardrails as far as it is known by then.
 pub(crate) fn request_facts<'a>(
     bundle: &'a Bundle,
     record: &'a Interaction,
     principal: &'a Principal,
-    head: &'a RequestHead,
+    asked: Asked<'a>,
     now_us: i64,
 ) -> Facts<'a> {
     let facts = Facts {
-        stream: head.stream,
+        stream: asked.stream,
         metadata: &record.tags,
         user_ref: record.user_ref.as_deref(),
-        estimated_input_tokens: Some(head.estimated_input_tokens),
+        estimated_input_tokens: asked.estimated_input_tokens,
         capabilities: &record.capabilities,
         // If nothing looked for any, nothing is known of it.
         pii_counts: (!record.guards.is_empty()).then_some(record.pii_counts.as_slice()),
-        ..Facts::new(principal, record.operation, record.dialect, &head.model, now_us)
+        ..Facts::new(principal, record.operation, record.dialect, asked.model, now_us)
     };
     Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
 }
@@ -85,7 +101,7 @@ pub(crate) async fn admit(
     call.principal = Some(Arc::clone(principal));
     let facts = Facts {
         estimate: Amounts { usd, tokens, calls: 1 },
-        ..request_facts(&control.bundle, &call.record, principal, head, now_us)
+        ..request_facts(&control.bundle, &call.record, principal, head.into(), now_us)
     };
     let data_class = facts.data_class.map(str::to_owned);
     let Reserved { verdict, signals, held, readings } =
@@ -107,5 +123,5 @@ pub(crate) async fn admit(
         let retry_after = verdict.retry_after_s.map(Duration::from_secs);
         return Err(CallError::Denied { code: verdict.code, message, retry_after });
     }
-    Ok(Admitted { prefer: verdict.prefer, signals, now_us })
+    Ok(Admitted { prefer: verdict.prefer, min_quality: verdict.min_quality, signals, now_us })
 }

@@ -23,6 +23,7 @@ const INTERACTION_ID: HeaderName = HeaderName::from_static("x-tollgate-interacti
 const PROVIDER: HeaderName = HeaderName::from_static("x-tollgate-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -116,6 +117,9 @@ fn mark(headers: &mut HeaderMap, call: &Call, attempts: usize) {
     }
     if attempts > 0 {
         headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    }
+    if let Some(label) = call.cache_label {
+        headers.insert(CACHE, label.header());
     }
 }
 

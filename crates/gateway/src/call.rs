@@ -26,7 +26,7 @@ use crate::route::Target;
 use crate::settings::{AckMode, OnDisconnect, Timeouts};
 use crate::spending::Held;
 use crate::upstream::{AnswerHead, ExchangeError, Upstream};
-use crate::{Gateway, clock, media, random, settle, shadow};
+use crate::{Gateway, cache, clock, media, random, settle, shadow};
 
 /// Length to which the name of a model is kept. No provider has one of half that length.
 const MAX_MODEL_CHARS: usize = 256;
@@ -107,6 +107,10 @@ pub(crate) struct Call {
     pub(crate) is_racing: bool,
     /// The copy of the call that is made once it has been answered.
     pub(crate) shadow: Option<Box<shadow::Order>>,
+    /// What became of it at the cache, if its route has one.
+    pub(crate) cache_label: Option<cache::Label>,
+    /// The copy of its answer that may be given again.
+    pub(crate) keeping: Option<Box<cache::Keeping>>,
     pub(crate) body_wait: Duration,
     pub(crate) estimated_input_tokens: u64,
     pub(crate) has_answer_head: bool,
@@ -178,6 +182,8 @@ impl Call {
             waits: Waits::of(&gateway.settings.timeouts),
             is_racing: false,
             shadow: None,
+            cache_label: None,
+            keeping: None,
             body_wait: Duration::ZERO,
             estimated_input_tokens: 0,
             has_answer_head: false,

@@ -38,7 +38,7 @@ pub(crate) fn course(
         _ => {
             let record = &call.record;
             let facts = RouteFacts {
-                request: admission::request_facts(&control.bundle, record, principal, head, call.now_us()),
+                request: admission::request_facts(&control.bundle, record, principal, head.into(), call.now_us()),
                 conversation: record.conversation_id.as_deref(),
             };
             gateway.routes.course(&control.bundle, &facts)?
@@ -108,6 +108,7 @@ pub(crate) fn asking<'a>(
         input_tokens: head.estimated_input_tokens,
         output_tokens: admission::output_tokens(head),
         prefer: admitted.prefer.as_ref(),
+        min_quality: admitted.min_quality,
         signals: &admitted.signals,
         when_all_rest: call.gateway.settings.when_all_rest,
         now_us: admitted.now_us,

@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tollgate_interaction::Outcome;
+use tollgate_policy::route::OPERATION_NOT_SUPPORTED;
 use tollgate_provider::translate::Unsupported;
 use tollgate_provider::websocket::FrameError;
 use tollgate_provider::{ErrorKind, ErrorShape, RequestError};
 
 use crate::spending::LEDGER_UNAVAILABLE;
 use crate::token::TokenError;
-
-/// Code of a call, or of a target, whose provider cannot do what was asked.
-pub(crate) const OPERATION_NOT_SUPPORTED: &str = "operation_not_supported";
 
 /// Why a call ended without the answer it asked for.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -22,13 +22,14 @@ use tollgate_provider::Catalog;
 use tollgate_wal::Appender;
 
 use crate::auth::UserHasher;
+use crate::cache::{Cache, CacheStats, Purge, ShelfError};
 use crate::clock;
 use crate::guard::Adapters;
 use crate::jwt::Issuers;
 use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
-use crate::route::{Prices, RouteError, RouteTable};
+use crate::route::{Prices, RouteBook, RouteError, RouteTable};
 use crate::settings::{GatewaySettings, OnLedgerDown};
 use crate::shared::watch::watch;
 use crate::shared::{LeaseError, Shared};
@@ -45,10 +46,12 @@ pub struct Gateway {
     pub(crate) ledger: SpendLedger,
     /// What other processes have spent too, if they share a ledger.
     pub(crate) shared: Option<Shared>,
-    pub(crate) routes: RouteTable,
+    pub(crate) routes: Arc<RouteTable>,
     pub(crate) users: UserHasher,
     /// Guardrails behind HTTP.
     pub(crate) adapters: Adapters,
+    /// Answers given again.
+    pub(crate) cache: Cache,
     pub(crate) issuers: Issuers,
     pub(crate) counters: Counters,
     /// Connections, and answers read to their end after their callers have left.
@@ -113,7 +116,7 @@ impl Gateway {
         catalog: Arc<Catalog>,
     ) -> Result<Arc<Self>, RouteError> {
         let prices: Prices = Arc::new(ArcSwap::new(catalog));
-        let routes = RouteTable::new(&settings, Arc::clone(&prices))?;
+        let routes = Arc::new(RouteTable::new(&settings, Arc::clone(&prices))?);
         if !routes.has_providers() {
             tracing::warn!("no provider is configured; every call will be refused");
         }
@@ -128,6 +131,7 @@ impl Gateway {
             issuers: Issuers::new(&settings.jwt, &Connector::new(None)?)?,
             users: UserHasher::new(&settings.user_hash_key),
             adapters: Adapters::default(),
+            cache: Cache::new(settings.cache.clone()),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -150,7 +154,9 @@ impl Gateway {
     ) -> Result<(), ServeError> {
         let shared = self.shared.clone();
         self.tasks.spawn(watch(Arc::clone(&self), shutdown.clone()));
+        let gateway = Arc::clone(&self);
         let served = listener::serve(self, listener, shutdown, drain_timeout).await;
+        gateway.cache.stop().await;
         if let Some(shared) = shared {
             shared.stop().await;
         }
@@ -230,6 +236,12 @@ impl Gateway {
         self.routes.check_bundle(bundle)
     }
 
+    /// Where calls can go, for whoever asks about calls that are not made.
+    #[must_use]
+    pub fn route_book(&self) -> RouteBook {
+        RouteBook::of(Arc::clone(&self.routes), Arc::clone(&self.prices), self.settings.when_all_rest)
+    }
+
     /// Every route and how its targets are doing.
     #[must_use]
     pub fn models(&self) -> ModelsSnapshot {
@@ -274,6 +286,21 @@ impl Gateway {
     /// Lends and decides nothing by budgets until these gateways have said what they hold, or their slices have ended.
     pub fn await_lease_holders(&self, positions: Vec<String>) {
         self.ledger.await_holders(positions);
+    }
+
+    /// How the cache of answers stands.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// Forgets answers that are kept to be given again, and returns how many there were. Those of calls that are under way are
+    /// kept when these end.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the file cannot be rewritten: then they may still be there.
+    pub async fn purge_cache(&self, purge: Purge) -> Result<u64, ShelfError> {
+        self.cache.purge(purge).await
     }
 
     /// The bundle that decides at the moment.

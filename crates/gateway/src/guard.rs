@@ -5,6 +5,7 @@
 //! is looked at on its way to the caller, and the log gets it as the guardrails leave it. A call that no guardrail applies to
 //! keeps its bytes.
 
+mod classifier;
 mod input;
 mod output;
 mod service;
@@ -26,7 +27,7 @@ use tollgate_policy::guard::KnownSecrets;
 use tollgate_policy::guard::redact::Vault;
 use tollgate_policy::guard::rule::Session;
 
-pub(crate) use input::{consult, conversation, input, unreadable};
+pub(crate) use input::{answer_rules, consult, conversation, input, unreadable};
 pub(crate) use output::{Answer, answer, begin, held, restored};
 pub(crate) use service::Adapters;
 

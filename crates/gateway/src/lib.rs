@@ -1,6 +1,6 @@
 //! The proxy: from a caller's socket to a settled interaction. It reads two snapshots (keys and policy; what the log
-//! showed) and writes one log; it has no database, keeps no content, and never waits for anything but the caller, the
-//! provider and the log's own disk.
+//! showed) and writes one log; it has no database, keeps no content but answers that a route wants given again ([`cache`]),
+//! and never waits for anything but the caller, the provider and the disk.
 //!
 //! A call runs in the task of its connection from end to end: the upstream connection is polled by that same task
 //! ([`upstream`]), so the happy path of a call that is not streamed spawns nothing and hands nothing over.
@@ -9,6 +9,7 @@ mod admission;
 mod answer;
 mod attempt;
 mod auth;
+pub mod cache;
 mod call;
 mod charge;
 mod clock;
@@ -50,11 +51,12 @@ mod trust;
 mod unread;
 mod upstream;
 
+pub use cache::{CacheSettings, CacheStats};
 pub use gateway::{Gateway, GatewayStats};
 pub use jwt::{JwtClaims, JwtError, JwtIssuer, JwtKeys};
 pub use listener::ServeError;
 pub use readiness::Readiness;
-pub use route::RouteError;
+pub use route::{RouteBook, RouteError};
 pub use settings::{
     AckMode, Breaker, Credentials, GatewaySettings, LeaseSettings, LedgerSettings, Limits, ModelRoute, OnDisconnect,
     OnLedgerDown, ProviderKind, ProviderSettings, Secret, Strategy, Timeouts, TokenSource,

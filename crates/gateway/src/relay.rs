@@ -54,6 +54,14 @@ impl Body {
         Body { content: Content::Relay(Box::new(relay)), presence: None }
     }
 
+    /// The content, if it is whole.
+    pub(crate) fn into_whole(self) -> Option<Bytes> {
+        match self.content {
+            Content::Whole(bytes) => Some(bytes),
+            Content::Relay(_) => None,
+        }
+    }
+
     pub(crate) fn accompany(&mut self, presence: Presence) {
         self.presence = Some(presence);
     }
@@ -216,9 +224,9 @@ impl Relay {
             match &mut self.phase {
                 Phase::Ended => return Poll::Ready(None),
                 Phase::Settling { settling, last } => {
-                    let (call, settled) = ready!(settling.as_mut().poll(cx));
+                    let (mut call, settled) = ready!(settling.as_mut().poll(cx));
                     let last = std::mem::replace(last, Last { bytes: BytesMut::new(), is_broken: false });
-                    return Poll::Ready(self.last(&call, last, settled));
+                    return Poll::Ready(self.last(&mut call, last, settled));
                 }
                 Phase::Flowing => {}
             }
@@ -276,6 +284,7 @@ impl Relay {
             std::mem::replace(&mut self.held, piece)
         };
         call.sent_bytes += piece.len() as u64;
+        call.note_sent(&piece);
         (!piece.is_empty()).then_some(piece)
     }
 
@@ -305,7 +314,7 @@ impl Relay {
             return None;
         }
         let settled = settle::settle(&mut call, ending);
-        Some(self.last(&call, last, settled))
+        Some(self.last(&mut call, last, settled))
     }
 
     /// What is wrong with an answer that has ended as HTTP wants it to.
@@ -364,12 +373,16 @@ impl Relay {
     /// The end of the body.
     fn last(
         &mut self,
-        call: &Call,
+        call: &mut Call,
         last: Last,
         settled: Result<Settlement, CallError>,
     ) -> Option<Result<Bytes, BrokenAnswer>> {
         self.phase = Phase::Ended;
         let Last { mut bytes, is_broken } = last;
+        if settled.is_ok() && !is_broken {
+            call.note_sent(&bytes);
+            call.keep_answer();
+        }
         match settled {
             Ok(Settlement { cost: Some(cost), .. }) if self.is_stream() && !is_broken && self.has_comments() => {
                 bytes.extend_from_slice(format!(": tollgate cost_usd={cost}\n\n").as_bytes());

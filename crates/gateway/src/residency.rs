@@ -1,12 +1,10 @@
 //! Residency at the gateway: which targets of a call the policy leaves out, and the refusal when it leaves out all.
 
 use tollgate_interaction::{Decision, Reason};
-use tollgate_policy::residency::{Eligibility, NO_ELIGIBLE_TARGET, eligible};
-use tollgate_policy::{Bundle, Facts};
+use tollgate_policy::residency::NO_ELIGIBLE_TARGET;
 
 use crate::call::Call;
 use crate::error::CallError;
-use crate::route::Target;
 
 /// Why a target may not be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +19,6 @@ impl Exclusion {
     /// For the list of candidates: the rule, and what it misses.
     pub(crate) fn why_not(&self) -> String {
         format!("{}: {}", self.rule, self.why)
-    }
-}
-
-/// Whether the bundle keeps a call away from a target.
-pub(crate) fn excluded(bundle: &Bundle, facts: &Facts<'_>, target: &Target) -> Option<Exclusion> {
-    match eligible(bundle, facts, &target.facts()) {
-        Eligibility::Eligible => None,
-        Eligibility::Excluded { rule, why } => Some(Exclusion { rule, why }),
     }
 }
 

@@ -2,6 +2,7 @@
 //! are tried. A name that stands for nothing is refused with the nearest one that does. Nothing here talks to a provider.
 
 mod aliases;
+mod book;
 mod candidates;
 mod error;
 mod plan;
@@ -17,11 +18,12 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use tollgate_interaction::{Dialect, Operation, Share};
 use tollgate_policy::Bundle;
-use tollgate_policy::route::Conduct;
+use tollgate_policy::route::{Conduct, Offer as _};
 use tollgate_provider::preset::Presets;
 use tollgate_provider::translate::OnUnsupported;
 use tollgate_provider::{Catalog, ModelEntry};
 
+pub use book::RouteBook;
 pub(crate) use candidates::{Asking, Ordered, why_not};
 pub use error::RouteError;
 pub(crate) use plan::Course;
@@ -325,6 +327,11 @@ fn names(wholes: &[&Arc<Resolved>]) -> Vec<String> {
 }
 
 impl Resolved {
+    /// Its targets and their weights.
+    pub(crate) fn parts(&self) -> (&[Arc<Target>], &[u32]) {
+        (&self.targets, &self.weights)
+    }
+
     fn single(target: Arc<Target>) -> Self {
         Resolved {
             alias: None,

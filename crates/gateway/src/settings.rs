@@ -11,6 +11,7 @@ use tollgate_provider::preset::{Api, Quirks};
 use tollgate_provider::served;
 use tollgate_provider::translate::OnUnsupported;
 
+pub use crate::cache::CacheSettings;
 pub use crate::health::Breaker;
 use crate::jwt::JwtIssuer;
 pub use tollgate_policy::route::Strategy;
@@ -401,4 +402,6 @@ pub struct GatewaySettings {
     pub leases: Option<LeaseSettings>,
     /// What calls do in a process with books of its own while it does not know what it has lent to others.
     pub on_ledger_down: OnLedgerDown,
+    /// Where answers are kept for routes that want them given again; `None` if nowhere.
+    pub cache: Option<CacheSettings>,
 }

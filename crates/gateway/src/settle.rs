@@ -131,6 +131,9 @@ fn close(call: &mut Call, mut ending: Ending) -> Closing {
     if is_unpriced(&record) {
         call.gateway.counters.unpriced.fetch_add(1, Ordering::Relaxed);
     }
+    if let Some(keeping) = &mut call.keeping {
+        keeping.learn(&record, call.target.as_deref().map(|target| target.name.as_str()));
+    }
     let settlement = Settlement { cost: record.cost_usd, attempts: record.attempts.len() };
     let request = (!call.is_opened).then(|| std::mem::take(&mut call.request));
     let salt = random::salt();

@@ -52,7 +52,7 @@ pub(crate) fn prepare(
         call.record.operation,
         Operation::Chat | Operation::Completions | Operation::Embeddings | Operation::Rerank | Operation::Moderations
     );
-    if !is_harmless || random::share() >= *share || why_not(target, asking, 1).is_some() {
+    if !is_harmless || random::share() >= *share || why_not(target, asking).is_some() {
         return None;
     }
     let passed_on = outbound.passed_on.iter().map(|(name, value)| ((*name).clone(), (*value).clone()));

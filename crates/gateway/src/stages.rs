@@ -1,16 +1,19 @@
 //! One request, stage by stage (section 3 of the design): who, what, may it, where, record, call, answer, settle. Each
 //! stage is a module; this one only puts them in order, and sees to it that every error becomes an answer and a row.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tollgate_interaction::{Dialect, Operation, Outcome, Payload};
+use tollgate_policy::control::{ControlSnapshot, Principal};
 use tollgate_policy::decide::code::KEY_EXPIRED;
 use tollgate_provider::Observer;
 use tollgate_provider::dialect::{self, Endpoint};
@@ -27,7 +30,7 @@ use crate::relay::{Body, Form, Relay, Rewording};
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
-use crate::{Gateway, admission, auth, dispatch, guard, media, shadow};
+use crate::{Gateway, admission, auth, cache, dispatch, guard, media, shadow};
 
 /// Body of a refused request that is read from callers who have not shown a valid key.
 const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
@@ -79,39 +82,152 @@ async fn run(call: &mut Call, endpoint: &Endpoint, parts: &Parts, body: &mut Inc
     call.describe(&mut intake);
     auth::admit(call, &principal, &parts.headers)?;
     let body = read_body(call, body).await?;
+    let known = Known {
+        endpoint,
+        verb: &parts.method,
+        headers: &parts.headers,
+        content_type: intake.content_type,
+        passed_on: intake.passed_on,
+        provider: intake.provider,
+        control: &control,
+        principal: &principal,
+        is_aside: false,
+    };
+    serve(call, known, body).await
+}
+
+/// A request whose sender is known.
+struct Known<'a> {
+    endpoint: &'a Endpoint,
+    verb: &'a Method,
+    headers: &'a HeaderMap,
+    content_type: Option<&'a HeaderValue>,
+    passed_on: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    /// For a call that names no model.
+    provider: Option<&'a str>,
+    control: &'a Arc<ControlSnapshot>,
+    principal: &'a Arc<Principal>,
+    /// Whether the gateway makes it on the caller's behalf, with a model that its operator has named.
+    is_aside: bool,
+}
+
+/// The stages of a call from its body on.
+async fn serve(call: &mut Call, known: Known<'_>, body: Bytes) -> Result<Reply, Failure> {
+    let Known { endpoint, control, principal, .. } = known;
     let operation = call.record.operation;
-    let content_type = intake.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let content_type = known.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let head = dialect::parse(endpoint, content_type, &body).map_err(|error| {
-        guard::unreadable(call, &control.bundle, &principal);
+        guard::unreadable(call, &control.bundle, principal);
         CallError::Request(error)
     })?;
     call.read(&head);
-    auth::admit_model(call, &principal, &head.model)?;
-    let course = dispatch::course(call, &control, &principal, &head, &body, intake.provider);
-    let guarded = guard::input(call, &control.bundle, &principal, (&head).into(), course.as_ref().ok(), body.clone());
+    if !known.is_aside {
+        auth::admit_model(call, principal, &head.model)?;
+    }
+    let course = dispatch::course(call, control, principal, &head, &body, known.provider);
+    let guarded = guard::input(call, &control.bundle, principal, (&head).into(), course.as_ref().ok(), body.clone());
     let (course, head, body) = match guarded.as_ptr() == body.as_ptr() {
         true => (course?, head, body),
         false => (course?, dialect::parse(endpoint, content_type, &guarded).map_err(CallError::Request)?, guarded),
     };
-    let admitted = admission::admit(call, &control, &principal, &head, &course).await?;
-    let ordered = dispatch::order(call, &control, &principal, &course, &admitted, &head)?;
+    let admitted = admission::admit(call, control, principal, &head, &course).await?;
+    let ordered = dispatch::order(call, control, principal, &course, &admitted, &head)?;
     guard::consult(call).await?;
+    if ordered.resolved.conduct.cache.is_some() {
+        let (course, ordered, admitted, head) = (&course, &ordered, &admitted, &head);
+        let (headers, passed_on, body) = (known.headers, known.passed_on.as_slice(), &body);
+        let asked =
+            cache::Asked { control, principal, course, ordered, admitted, head, endpoint, headers, passed_on, body };
+        // Boxed: calls of other routes, which are most, need no room for it.
+        if let Some(hit) = Box::pin(cache::look(call, &asked)).await {
+            return Ok(again(call, &hit).await);
+        }
+    }
     call.open().await?;
     let outbound = Outbound {
         head: &head,
         endpoint,
-        verb: &parts.method,
-        content_type: intake.content_type.filter(|_| head.is_form() || operation == Operation::Files),
+        verb: known.verb,
+        content_type: known.content_type.filter(|_| head.is_form() || operation == Operation::Files),
         body,
         on_unsupported: ordered.resolved.on_unsupported,
-        passed_on: intake.passed_on,
+        passed_on: known.passed_on,
         upgrade: None,
     };
     call.shadow =
-        shadow::prepare(call, &ordered, &dispatch::asking(call, &control, &principal, &admitted, &head), &outbound);
+        shadow::prepare(call, &ordered, &dispatch::asking(call, control, principal, &admitted, &head), &outbound);
     let attempts = dispatch::attempts(call, &ordered, &admitted);
     let answer = attempt::call_first(call, &outbound, &attempts).await?;
     Ok(receive(call, &outbound, answer).await?)
+}
+
+/// Ends a call with an answer that was given before.
+async fn again(call: &mut Call, hit: &cache::Hit) -> Reply {
+    let cache::Replay { head, body, ending } = cache::replay(call, hit);
+    let sent = match ending {
+        Some(ending) => [body.as_ref(), ending.as_ref()].concat().into(),
+        None => body.clone(),
+    };
+    let content_type = head.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let ending = Ending {
+        outcome: Outcome::Cached,
+        http_status: Some(head.status.as_u16()),
+        error: None,
+        observation: None,
+        received_bytes: body.len() as u64,
+        response: Payload { content_type: content_type.unwrap_or_default().to_owned(), body },
+        sent_bytes: sent.len() as u64,
+    };
+    match settle_as_set(call, ending).await {
+        Ok(settlement) => {
+            let head = answer::head(call, head, None, Some(settlement));
+            Reply::Whole(head.map(|()| Body::whole(sent)))
+        }
+        Err(lost) => Reply::Whole(unrecorded(call, &lost)),
+    }
+}
+
+/// Makes a call on the behalf of another, of the same sender: it is decided, routed and recorded as any other. The answer;
+/// `None` if it is not a good one.
+pub(crate) fn ask_aside<'a>(
+    mut call: Box<Call>,
+    control: &'a Arc<ControlSnapshot>,
+    principal: &'a Arc<Principal>,
+    body: Bytes,
+) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + 'a>> {
+    Box::pin(async move {
+        let endpoint = Endpoint::of_post("/v1/embeddings", "")?;
+        let (headers, content_type) = (HeaderMap::new(), HeaderValue::from_static("application/json"));
+        call.request.content_type = "application/json".to_owned();
+        call.request.body = guard::without_secrets(&mut call, &body, "request");
+        call.record.request_bytes = body.len() as u64;
+        let known = Known {
+            endpoint: &endpoint,
+            verb: &Method::POST,
+            headers: &headers,
+            content_type: Some(&content_type),
+            passed_on: Vec::new(),
+            provider: None,
+            control,
+            principal,
+            is_aside: true,
+        };
+        match serve(&mut call, known, body).await {
+            Ok(Reply::Whole(response)) => {
+                let is_good = response.status().is_success();
+                response.into_body().into_whole().filter(|_| is_good)
+            }
+            Ok(Reply::Relayed { .. }) => None,
+            Err(Failure::Own(error)) => {
+                refuse(&mut call, error).await;
+                None
+            }
+            Err(Failure::Theirs(error)) => {
+                pass_on(&mut call, error).await;
+                None
+            }
+        }
+    })
 }
 
 pub(crate) fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
@@ -155,6 +271,7 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
         };
         let form = if endpoint.events { Form::Events } else { Form::Array };
         let head = answer::head(call, answer, media_type, None);
+        call.note_head(&head);
         return Ok(Reply::Relayed { head, form, first: Bytes::new(), rewording });
     }
     // Who listens wants to hear the beginning before the end is there.
@@ -168,6 +285,7 @@ async fn receive(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -
         }
         let first = Bytes::copy_from_slice(call.recording.as_slice());
         let head = answer::head(call, answer, None, None);
+        call.note_head(&head);
         return Ok(Reply::Relayed { head, form: Form::Whole, first, rewording: Rewording::None });
     }
     whole(call, outbound, answer).await
@@ -224,7 +342,15 @@ async fn whole(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> 
         Err(lost) => return Ok(Reply::Whole(unrecorded(call, &lost))),
     };
     let head = answer::head(call, answer, media_type, Some(settlement));
-    Ok(Reply::Whole(head.map(|()| Body::whole(body))))
+    Ok(told(call, head, body))
+}
+
+/// A whole answer of a call that is in the log.
+fn told(call: &mut Call, head: Response<()>, body: Bytes) -> Reply {
+    call.note_head(&head);
+    call.note_sent(&body);
+    call.keep_answer();
+    Reply::Whole(head.map(|()| Body::whole(body)))
 }
 
 /// Reads the answer to its end; false if it is too long to be held back.
@@ -289,7 +415,7 @@ async fn held(
     };
     let media_type = answer::content_type(call.dialect, true, endpoint.events);
     let head = answer::head(call, answer, Some(media_type), Some(settlement));
-    Ok(Reply::Whole(head.map(|()| Body::whole(body))))
+    Ok(told(call, head, body))
 }
 
 fn invalid(call: &Call, expected: &'static str) -> CallError {

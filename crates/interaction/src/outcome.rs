@@ -88,6 +88,8 @@ vocabulary! {
         Catalog = 1 => "catalog",
         /// Unknown: the cost is NULL.
         None = 2 => "none",
+        /// Nothing was bought: the answer was given again.
+        Cache = 3 => "cache",
     }
 }
 

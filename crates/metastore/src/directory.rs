@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::MetastoreError;
 use crate::key::acceptable;
+use crate::reach::Reach;
 use crate::role::Role;
 use crate::session::Session;
 
@@ -79,14 +80,48 @@ pub struct User {
     pub profile: Profile,
     /// What they may do; `None`: only what their groups say when they sign in.
     pub role: Option<Role>,
+    /// How far that reaches, whatever it comes from.
+    pub reach: Reach,
     /// Teams they are members of.
     pub teams: Vec<TeamName>,
     /// Names of groups they are in.
     pub groups: Vec<String>,
+    /// When they last signed in; `None` if they never did. Microseconds since 1970, UTC.
+    pub signed_in_at_us: Option<i64>,
     /// Microseconds since 1970, UTC.
     pub created_at_us: i64,
     /// Microseconds since 1970, UTC.
     pub changed_at_us: i64,
+}
+
+/// A person to be put into the directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewUser {
+    /// Where they belong.
+    pub organisation: String,
+    /// What is known of them.
+    pub profile: Profile,
+    /// What they may do; `None`: only what their groups say.
+    pub role: Option<Role>,
+    /// How far that reaches: the installation, or their own organisation.
+    pub reach: Reach,
+    /// Teams they are members of.
+    pub teams: Vec<TeamName>,
+}
+
+/// What is to be different of a person; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// What they may do; `Some(None)`: only what their groups say.
+    pub role: Option<Option<Role>>,
+    /// How far that reaches.
+    pub reach: Option<Reach>,
+    /// The teams they are members of, and no others.
+    pub teams: Option<Vec<TeamName>>,
+    /// Whether they may do anything at all.
+    pub active: Option<bool>,
+    /// For people to read; may be empty.
+    pub display_name: Option<String>,
 }
 
 /// A group as an identity provider keeps it.
@@ -126,6 +161,10 @@ pub struct UserFilter {
     pub user_name: Option<String>,
     /// With this id of the provider's.
     pub external_id: Option<String>,
+    /// With this in their name or display name, whatever its case.
+    pub holds: Option<String>,
+    /// Members of this team.
+    pub team: Option<TeamName>,
 }
 
 /// Some of a list, and how long it is.
@@ -146,6 +185,8 @@ pub struct SignIn {
     pub profile: Profile,
     /// What their groups make them; `None` leaves it to what the directory says.
     pub role: Option<Role>,
+    /// How far it reaches if the directory does not know them yet.
+    pub reach: Reach,
     /// Teams their groups make them members of.
     pub teams: Vec<TeamName>,
     /// The last moment the session may last to. Microseconds since 1970, UTC.
@@ -176,9 +217,18 @@ pub trait Directory: Send + Sync {
     /// Every project, by organisation and name.
     async fn list_projects(&self) -> Result<Vec<Unit>, MetastoreError>;
 
+    /// How many people each team has, of those that have any.
+    async fn team_sizes(&self) -> Result<Vec<(TeamName, u64)>, MetastoreError>;
+
     /// Creates a person. [`MetastoreError::Exists`] if the name is taken; [`MetastoreError::Unknown`] without the
-    /// organisation; [`MetastoreError::Unacceptable`] if the name cannot be used.
-    async fn create_user(&self, organisation: &str, profile: Profile, author: &str) -> Result<User, MetastoreError>;
+    /// organisation or a team; [`MetastoreError::Unacceptable`] if the name, the role or its reach cannot be used.
+    async fn add_user(&self, user: NewUser, author: &str) -> Result<User, MetastoreError>;
+
+    /// [`Directory::add_user`] without a role and of no team.
+    async fn create_user(&self, organisation: &str, profile: Profile, author: &str) -> Result<User, MetastoreError> {
+        let organisation = organisation.to_owned();
+        self.add_user(NewUser { organisation, profile, ..NewUser::default() }, author).await
+    }
 
     /// Replaces what is known of a person. One who is no longer active is signed out and their keys stop.
     /// [`MetastoreError::Unknown`] if there is none; [`MetastoreError::Exists`] if the name is taken.
@@ -190,21 +240,31 @@ pub trait Directory: Send + Sync {
     /// The person with this id.
     async fn user(&self, id: &str) -> Result<Option<User>, MetastoreError>;
 
-    /// People of an organisation by name: `count` of them after the first `offset`.
+    /// People of an organisation, or of all, by organisation and name: `count` of them after the first `offset`.
     async fn list_users(
         &self,
-        organisation: &str,
+        organisation: Option<&str>,
         filter: &UserFilter,
         offset: u32,
         count: u32,
     ) -> Result<Part<User>, MetastoreError>;
 
-    /// Gives a person a role, or none, and signs them out. [`MetastoreError::Unknown`] if there is none;
-    /// [`MetastoreError::LastOwner`] if nobody else would be left who can make owners.
-    async fn set_user_role(&self, id: &str, role: Option<Role>, author: &str) -> Result<(), MetastoreError>;
+    /// Changes a person as asked, all of it or nothing, and signs them out if what they may do is different.
+    /// [`MetastoreError::Unknown`] if there is no such person or team; [`MetastoreError::LastOwner`] if nobody else would be
+    /// left who can make owners as far as they can.
+    async fn change_user(&self, id: &str, change: &UserChange, author: &str) -> Result<User, MetastoreError>;
 
-    /// Makes a person a member of these teams and no others. [`MetastoreError::Unknown`] if there is no such person or team.
-    async fn set_teams(&self, id: &str, teams: &[TeamName], author: &str) -> Result<(), MetastoreError>;
+    /// Gives a person a role, or none. As [`Directory::change_user`].
+    async fn set_user_role(&self, id: &str, role: Option<Role>, author: &str) -> Result<(), MetastoreError> {
+        let change = UserChange { role: Some(role), ..UserChange::default() };
+        self.change_user(id, &change, author).await.map(|_| ())
+    }
+
+    /// Makes a person a member of these teams and no others. As [`Directory::change_user`].
+    async fn set_teams(&self, id: &str, teams: &[TeamName], author: &str) -> Result<(), MetastoreError> {
+        let change = UserChange { teams: Some(teams.to_vec()), ..UserChange::default() };
+        self.change_user(id, &change, author).await.map(|_| ())
+    }
 
     /// Creates a group. [`MetastoreError::Exists`] if the name is taken; [`MetastoreError::Unknown`] for a member or
     /// organisation that there is not.
@@ -231,6 +291,86 @@ pub trait Directory: Send + Sync {
     /// Opens a session for someone a provider vouches for, whom it creates or brings up to date.
     /// [`MetastoreError::SignInRefused`] if they are not active here, or nothing gives them a role.
     async fn sign_in(&self, who: SignIn) -> Result<Session, MetastoreError>;
+}
+
+impl User {
+    /// Whether a key of this organisation for this user name is theirs.
+    #[must_use]
+    pub fn owns(&self, tenant: &str, user_name: Option<&str>) -> bool {
+        self.organisation == tenant && user_name.is_some_and(|name| name.to_lowercase() == self.profile.key())
+    }
+}
+
+impl User {
+    /// Whether there is something that only one of the two may do.
+    pub(crate) fn may_do_other_things_than(&self, other: &User) -> bool {
+        let of = |user: &User| (user.role, user.reach.clone(), user.teams.clone(), user.profile.active);
+        of(self) != of(other)
+    }
+
+    /// What has happened to `before` that makes it this, as events with their details.
+    pub(crate) fn differences_from(&self, before: &User) -> Vec<(&'static str, String)> {
+        let mut events = Vec::new();
+        if self.profile != before.profile {
+            let detail = match (before.profile.active, self.profile.active) {
+                (true, false) => "deactivated",
+                (false, true) => "activated",
+                _ => "",
+            };
+            events.push(("user.changed", detail.to_owned()));
+        }
+        if self.role != before.role {
+            events.push(("user.role_set", self.role.map_or("none", Role::as_str).to_owned()));
+        }
+        if self.reach != before.reach {
+            events.push(("user.reach_set", self.reach.to_string()));
+        }
+        if self.teams != before.teams {
+            let names: Vec<String> = self.teams.iter().map(TeamName::to_string).collect();
+            events.push(("user.teams_set", names.join(", ")));
+        }
+        events
+    }
+}
+
+impl UserChange {
+    /// What `user` is to be.
+    pub(crate) fn applied_to(&self, user: &User) -> User {
+        let mut after = user.clone();
+        if let Some(role) = self.role {
+            after.role = role;
+        }
+        if let Some(reach) = &self.reach {
+            after.reach = reach.clone();
+        }
+        if let Some(teams) = &self.teams {
+            after.teams.clone_from(teams);
+            after.teams.sort();
+            after.teams.dedup();
+        }
+        if let Some(active) = self.active {
+            after.profile.active = active;
+        }
+        if let Some(name) = &self.display_name {
+            after.profile.display_name.clone_from(name);
+        }
+        after
+    }
+}
+
+/// # Errors
+/// [`MetastoreError::Unacceptable`] if people cannot have this role; [`MetastoreError::ForeignReach`] if it is to reach
+/// another organisation than theirs.
+pub(crate) fn check_role(organisation: &str, role: Option<Role>, reach: &Reach) -> Result<(), MetastoreError> {
+    if let Some(role) = role.filter(|role| !role.is_for_people()) {
+        return Err(MetastoreError::Unacceptable { what: "role of a user", value: role.to_string() });
+    }
+    match reach.organisation() {
+        Some(other) if other != organisation => {
+            Err(MetastoreError::ForeignReach { organisation: organisation.to_owned(), other: other.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Profile {

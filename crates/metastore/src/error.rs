@@ -107,6 +107,20 @@ pub enum MetastoreError {
         /// The owner.
         id: String,
     },
+    /// A role can reach no further than the installation, and no other organisation than its holder's.
+    #[error("what a user of `{organisation}` may do can reach `{organisation}` or the installation, not `{other}`")]
+    ForeignReach {
+        /// Of the user.
+        organisation: String,
+        /// What was asked for.
+        other: String,
+    },
+    /// A link was to be made for somebody whom it would give nothing.
+    #[error("user `{id}` has no role of their own, and a link knows no groups; give them a role first")]
+    NoRole {
+        /// The user.
+        id: String,
+    },
     /// A provider vouches for someone who may not come in here.
     #[error("{why}; ask an administrator")]
     SignInRefused {
@@ -194,6 +208,8 @@ impl MetastoreError {
                 | E::Exists { .. }
                 | E::Unknown { .. }
                 | E::LastOwner { .. }
+                | E::ForeignReach { .. }
+                | E::NoRole { .. }
                 | E::SignInRefused { .. }
                 | E::NotEmpty { .. }
                 | E::UnknownKey { .. }

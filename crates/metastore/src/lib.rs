@@ -12,6 +12,7 @@ mod migrations;
 mod open;
 mod permission;
 mod postgres;
+mod reach;
 mod role;
 mod secret;
 mod session;
@@ -23,13 +24,15 @@ mod transfer;
 pub use bundle::BundleRevision;
 pub use clock::Clock;
 pub use directory::{
-    Directory, Group, GroupFacts, Named, ParseTeamError, Part, Profile, SignIn, TeamName, Unit, User, UserFilter,
+    Directory, Group, GroupFacts, Named, NewUser, ParseTeamError, Part, Profile, SignIn, TeamName, Unit, User,
+    UserChange, UserFilter,
 };
 pub use error::MetastoreError;
 pub use key::{CreatedKey, KeyListing, NewKey, RotatedKey};
 pub use open::{open, open_with_clock};
 pub use permission::{PERMISSIONS, Permission};
+pub use reach::{Grant, Reach};
 pub use role::{ParseRoleError, Role};
-pub use session::{ApiTokenListing, Session, TokenHolder};
+pub use session::{ApiTokenListing, INVITATION_S, Session, TokenHolder};
 pub use store::{ControlEvent, LOCAL_AUTHOR, LegalHold, Metastore};
 pub use transfer::{CopiedTable, Dump};

@@ -20,6 +20,7 @@ macro_rules! steps {
 steps![
     1 "create control tables" "0001_create_control_tables.sql",
     2 "create directory tables" "0002_create_directory_tables.sql",
+    3 "add reach and invitations" "0003_add_reach_and_invitations.sql",
 ];
 
 /// For SQLite.

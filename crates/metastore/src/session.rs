@@ -3,11 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::directory::TeamName;
+use crate::reach::{Grant, Reach};
 use crate::role::Role;
 use crate::secret;
 
 /// How long a login link works.
 pub(crate) const LOGIN_LINK_US: i64 = 15 * 60 * 1_000_000;
+/// How long the link of somebody who was invited works, in seconds: they may not be at their desk.
+pub const INVITATION_S: u64 = 72 * 60 * 60;
+/// The same in microseconds.
+pub(crate) const INVITATION_US: i64 = INVITATION_S as i64 * 1_000_000;
 /// How long a session lasts.
 pub(crate) const SESSION_US: i64 = 12 * 60 * 60 * 1_000_000;
 
@@ -22,6 +27,8 @@ pub struct Session {
     pub role: Role,
     /// Teams they belong to.
     pub teams: Vec<TeamName>,
+    /// How far the role reaches.
+    pub reach: Reach,
     /// Id of the user it is of; `None` for someone who came in by a link or with a token.
     pub user_id: Option<String>,
     /// When it ends. Microseconds since 1970, UTC.
@@ -52,6 +59,8 @@ pub struct ApiTokenListing {
     pub role: Role,
     /// Teams whose rows it may see, where its role is bound to teams.
     pub teams: Vec<TeamName>,
+    /// How far its role reaches.
+    pub reach: Reach,
     /// Microseconds since 1970, UTC.
     pub created_at_us: i64,
     /// When it was revoked. Microseconds since 1970, UTC.
@@ -64,9 +73,7 @@ pub struct TokenHolder {
     /// Id of the token.
     pub id: String,
     /// What they may do.
-    pub role: Role,
-    /// Teams whose rows they may see, where the role is bound to teams.
-    pub teams: Vec<TeamName>,
+    pub grant: Grant,
 }
 
 impl std::fmt::Debug for Session {

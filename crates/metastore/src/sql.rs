@@ -17,9 +17,10 @@ macro_rules! implement_metastore {
         use $crate::directory::TeamName;
         use $crate::error::MetastoreError as Error;
         use $crate::key::{CreatedKey, KeyListing, NewKey, RotatedKey, acceptable};
+        use $crate::reach::{Grant, Reach};
         use $crate::role::Role;
         use $crate::secret::{self, Purpose};
-        use $crate::session::{ApiTokenListing, LOGIN_LINK_US, SESSION_US, Session, TokenHolder};
+        use $crate::session::{ApiTokenListing, INVITATION_US, LOGIN_LINK_US, SESSION_US, Session, TokenHolder};
         use $crate::sql::{failed, read_json, revision_of, role_of, to_json};
         use $crate::store::{ControlEvent, HOLD_PLACED, HOLD_RELEASED, LegalHold, Metastore};
         use $crate::transfer::{CopiedTable, Dump};
@@ -70,6 +71,24 @@ macro_rules! implement_metastore {
             ) -> Result<(), Error> {
                 self.record(author, event, subject, detail).await?;
                 self.take_revision().await
+            }
+
+            /// Opens a session, and forgets those that have ended.
+            async fn open_session(&mut self, session: &Session) -> Result<(), Error> {
+                const INSERT: &str = "INSERT INTO sessions (hash, csrf, role, expires_at_us, teams, user_id, bound_to) \
+                                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                let failed = failed(self.action);
+                let insert = sqlx::query(INSERT)
+                    .bind(secret::hash(&session.id))
+                    .bind(&session.csrf)
+                    .bind(session.role.as_str())
+                    .bind(session.expires_at_us)
+                    .bind(to_json(&session.teams)?)
+                    .bind(&session.user_id)
+                    .bind(session.reach.organisation());
+                insert.execute(&mut *self.transaction).await.map_err(failed)?;
+                let delete = sqlx::query("DELETE FROM sessions WHERE expires_at_us <= $1").bind(self.at_us);
+                delete.execute(&mut *self.transaction).await.map(|_| ()).map_err(failed)
             }
 
             /// Makes sure that what a key, or a person, is said to belong to exists.
@@ -243,6 +262,7 @@ macro_rules! implement_metastore {
                 name: row.try_get("name")?,
                 role: Role::Viewer,
                 teams: read_json(&row.try_get::<String, _>("teams")?)?,
+                reach: Reach::of_column(row.try_get("bound_to")?),
                 created_at_us: row.try_get("created_at_us")?,
                 revoked_at_us: row.try_get("revoked_at_us")?,
             };
@@ -455,72 +475,103 @@ macro_rules! implement_metastore {
                 select.fetch_optional(&self.pool).await.map_err(failed("read a policy bundle"))
             }
 
-            async fn create_login_link_for(
-                &self,
-                role: Role,
-                teams: &[TeamName],
-                author: &str,
-            ) -> Result<String, Error> {
-                const INSERT: &str = "INSERT INTO login_links (hash, role, expires_at_us, teams) VALUES ($1, $2, $3, $4)";
+            async fn create_login_link_for(&self, grant: &Grant, author: &str) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO login_links (hash, role, expires_at_us, teams, bound_to) \
+                                      VALUES ($1, $2, $3, $4, $5)";
                 let token = secret::new_secret(Purpose::Login)?;
                 let mut change = self.change("create a login link").await?;
                 sqlx::query(INSERT)
                     .bind(secret::hash(&token))
-                    .bind(role.as_str())
+                    .bind(grant.role.as_str())
                     .bind(change.at_us.saturating_add(LOGIN_LINK_US))
-                    .bind(to_json(teams)?)
+                    .bind(to_json(&grant.teams)?)
+                    .bind(grant.reach.organisation())
                     .execute(&mut *change.transaction)
                     .await
                     .map_err(failed(change.action))?;
-                self.commit(change, author, "login.offered", role.as_str(), "").await?;
+                self.commit(change, author, "login.offered", grant.role.as_str(), "").await?;
+                Ok(token)
+            }
+
+            async fn invite_user(&self, id: &str, author: &str) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO login_links (hash, role, expires_at_us, user_id) VALUES ($1, $2, $3, $4)";
+                let token = secret::new_secret(Purpose::Login)?;
+                let mut change = self.change("invite a user").await?;
+                let failed = failed(change.action);
+                let user = user_in(&mut change.transaction, "id = $1", &[id]).await?;
+                let user = user.ok_or_else(|| Error::Unknown { what: "user", name: id.to_owned() })?;
+                let role = user.role.ok_or_else(|| Error::NoRole { id: id.to_owned() })?;
+                if !user.profile.active {
+                    return Err(Error::SignInRefused { why: "this account is not active here" });
+                }
+                // The link before it works no longer.
+                let delete = sqlx::query("DELETE FROM login_links WHERE user_id = $1").bind(id);
+                delete.execute(&mut *change.transaction).await.map_err(failed)?;
+                let insert = sqlx::query(INSERT)
+                    .bind(secret::hash(&token))
+                    .bind(role.as_str())
+                    .bind(change.at_us.saturating_add(INVITATION_US))
+                    .bind(id);
+                insert.execute(&mut *change.transaction).await.map_err(failed)?;
+                self.commit(change, author, "user.invited", id, role.as_str()).await?;
                 Ok(token)
             }
 
             async fn redeem_login(&self, token: &str) -> Result<Session, Error> {
-                const REDEEM: &str = "UPDATE login_links SET redeemed_at_us = $1 WHERE hash = $2 \
-                                      AND redeemed_at_us IS NULL AND expires_at_us > $3 RETURNING role, teams";
-                const INSERT: &str =
-                    "INSERT INTO sessions (hash, csrf, role, expires_at_us, teams) VALUES ($1, $2, $3, $4, $5)";
+                const REDEEM: &str = "UPDATE login_links SET redeemed_at_us = $1 WHERE hash = $2 AND redeemed_at_us IS NULL \
+                                      AND expires_at_us > $3 RETURNING role, teams, bound_to, user_id";
                 let (id, csrf) = (secret::new_secret(Purpose::Session)?, secret::new_secret(Purpose::Csrf)?);
                 let mut change = self.change("redeem a login link").await?;
                 let (at_us, failed) = (change.at_us, failed(change.action));
-                let transaction = &mut *change.transaction;
                 let redeem = sqlx::query_as(REDEEM).bind(at_us).bind(secret::hash(token)).bind(at_us);
-                let found: Option<(String, String)> = redeem.fetch_optional(&mut *transaction).await.map_err(failed)?;
-                let Some((role, teams)) = found else {
+                let found: Option<(String, String, Option<String>, Option<String>)> =
+                    redeem.fetch_optional(&mut *change.transaction).await.map_err(failed)?;
+                let Some((role, teams, bound_to, user_id)) = found else {
                     return Err(Error::LoginRefused);
                 };
                 let expires_at_us = at_us.saturating_add(SESSION_US);
-                let insert = sqlx::query(INSERT).bind(secret::hash(&id)).bind(&csrf).bind(&role).bind(expires_at_us);
-                let insert = insert.bind(&teams);
-                insert.execute(&mut *transaction).await.map_err(failed)?;
-                for delete in [
-                    "DELETE FROM sessions WHERE expires_at_us <= $1",
-                    "DELETE FROM login_links WHERE expires_at_us <= $1",
-                ] {
-                    sqlx::query(delete).bind(at_us).execute(&mut *transaction).await.map_err(failed)?;
+                let session = match user_id {
+                    None => {
+                        let (role, teams) = (role_of(&role, "a login link")?, read_json(&teams).map_err(failed)?);
+                        let reach = Reach::of_column(bound_to);
+                        Session { id, csrf, role, teams, reach, user_id: None, expires_at_us }
+                    }
+                    // What they may do is what they may do now, not what they might have when they were invited.
+                    Some(user_id) => {
+                        let user = user_in(&mut change.transaction, "id = $1", &[&user_id]).await?;
+                        let user = user.filter(|user| user.profile.active).ok_or(Error::LoginRefused)?;
+                        let role = user.role.ok_or(Error::LoginRefused)?;
+                        let (teams, reach, user_id) = (user.teams, user.reach, Some(user_id));
+                        Session { id, csrf, role, teams, reach, user_id, expires_at_us }
+                    }
+                };
+                change.open_session(&session).await?;
+                let delete = sqlx::query("DELETE FROM login_links WHERE expires_at_us <= $1").bind(at_us);
+                delete.execute(&mut *change.transaction).await.map_err(failed)?;
+                let (author, role) = (session.author(), session.role.as_str());
+                match &session.user_id {
+                    Some(user_id) => self.commit(change, &author, "user.signed_in", user_id, role).await?,
+                    None => self.commit(change, &author, "login.redeemed", role, "").await?,
                 }
-                let known = role_of(&role, "a login link")?;
-                let teams = read_json(&teams).map_err(failed)?;
-                let session = Session { id, csrf, role: known, teams, user_id: None, expires_at_us };
-                self.commit(change, &session.author(), "login.redeemed", &role, "").await?;
                 Ok(session)
             }
 
             async fn session(&self, id: &str) -> Result<Option<Session>, Error> {
                 // Whoever is deactivated or removed is signed out; this is the second lock on that door.
-                const SELECT: &str = "SELECT s.csrf, s.role, s.expires_at_us, s.teams, s.user_id FROM sessions s \
-                                      LEFT JOIN users u ON u.id = s.user_id WHERE s.hash = $1 AND s.expires_at_us > $2 \
+                const SELECT: &str = "SELECT s.csrf, s.role, s.expires_at_us, s.teams, s.user_id, s.bound_to \
+                                      FROM sessions s LEFT JOIN users u ON u.id = s.user_id \
+                                      WHERE s.hash = $1 AND s.expires_at_us > $2 \
                                       AND (s.user_id IS NULL OR u.active = 1)";
                 let failed = failed("look a session up");
                 let select = sqlx::query_as(SELECT).bind(secret::hash(id)).bind((self.clock)());
-                let row: Option<(String, String, i64, String, Option<String>)> =
+                let row: Option<(String, String, i64, String, Option<String>, Option<String>)> =
                     select.fetch_optional(&self.pool).await.map_err(failed)?;
-                let Some((csrf, role, expires_at_us, teams, user_id)) = row else {
+                let Some((csrf, role, expires_at_us, teams, user_id, bound_to)) = row else {
                     return Ok(None);
                 };
                 let (role, teams) = (role_of(&role, "a session")?, read_json(&teams).map_err(failed)?);
-                Ok(Some(Session { id: id.to_owned(), csrf, role, teams, user_id, expires_at_us }))
+                let reach = Reach::of_column(bound_to);
+                Ok(Some(Session { id: id.to_owned(), csrf, role, teams, reach, user_id, expires_at_us }))
             }
 
             async fn delete_session(&self, id: &str) -> Result<(), Error> {
@@ -528,15 +579,9 @@ macro_rules! implement_metastore {
                 delete.execute(&self.pool).await.map(|_| ()).map_err(failed("end a session"))
             }
 
-            async fn create_api_token_by(
-                &self,
-                role: Role,
-                teams: &[TeamName],
-                name: &str,
-                author: &str,
-            ) -> Result<String, Error> {
-                const INSERT: &str = "INSERT INTO api_tokens (id, hash, display, name, role, created_at_us, teams) \
-                                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            async fn create_api_token_by(&self, grant: &Grant, name: &str, author: &str) -> Result<String, Error> {
+                const INSERT: &str = "INSERT INTO api_tokens (id, hash, display, name, role, created_at_us, teams, bound_to) \
+                                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
                 if !name.is_empty() {
                     acceptable("name of an API token", name)?;
                 }
@@ -547,32 +592,35 @@ macro_rules! implement_metastore {
                     .bind(secret::hash(&token))
                     .bind(secret::display(&token))
                     .bind(name)
-                    .bind(role.as_str())
+                    .bind(grant.role.as_str())
                     .bind(change.at_us)
-                    .bind(to_json(teams)?)
+                    .bind(to_json(&grant.teams)?)
+                    .bind(grant.reach.organisation())
                     .execute(&mut *change.transaction)
                     .await
                     .map_err(failed(change.action))?;
-                self.commit(change, author, "token.created", &id, role.as_str()).await?;
+                let reach = grant.reach.organisation().map(|name| format!(" of `{name}`")).unwrap_or_default();
+                self.commit(change, author, "token.created", &id, &format!("{}{reach}", grant.role)).await?;
                 Ok(token)
             }
 
             async fn api_token(&self, secret: &str) -> Result<Option<TokenHolder>, Error> {
-                const SELECT: &str = "SELECT id, role, teams FROM api_tokens WHERE hash = $1 AND revoked_at_us IS NULL";
+                const SELECT: &str = "SELECT id, role, teams, bound_to FROM api_tokens \
+                                      WHERE hash = $1 AND revoked_at_us IS NULL";
                 let failed = failed("look an API token up");
                 let select = sqlx::query_as(SELECT).bind(secret::hash(secret));
-                let found: Option<(String, String, String)> =
+                let found: Option<(String, String, String, Option<String>)> =
                     select.fetch_optional(&self.pool).await.map_err(failed)?;
-                let Some((id, role, teams)) = found else {
+                let Some((id, role, teams, bound_to)) = found else {
                     return Ok(None);
                 };
                 let (role, teams) = (role_of(&role, "an API token")?, read_json(&teams).map_err(failed)?);
-                Ok(Some(TokenHolder { id, role, teams }))
+                Ok(Some(TokenHolder { id, grant: Grant { role, teams, reach: Reach::of_column(bound_to) } }))
             }
 
             async fn list_api_tokens(&self) -> Result<Vec<ApiTokenListing>, Error> {
-                const SELECT: &str = "SELECT id, display, name, role, teams, created_at_us, revoked_at_us FROM api_tokens \
-                                      ORDER BY created_at_us, id";
+                const SELECT: &str = "SELECT id, display, name, role, teams, created_at_us, revoked_at_us, bound_to \
+                                      FROM api_tokens ORDER BY created_at_us, id";
                 let rows = sqlx::query(SELECT).try_map(token_row).fetch_all(&self.pool);
                 let rows = rows.await.map_err(failed("list the API tokens"))?;
                 let mut tokens = Vec::with_capacity(rows.len());

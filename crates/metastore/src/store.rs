@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tollgate_policy::control::ControlDocument;
 
 use crate::bundle::BundleRevision;
-use crate::directory::{Directory, TeamName};
+use crate::directory::Directory;
 use crate::error::MetastoreError;
 use crate::key::{CreatedKey, KeyListing, NewKey, RotatedKey};
+use crate::reach::Grant;
 use crate::role::Role;
 use crate::session::{ApiTokenListing, Session, TokenHolder};
 use crate::transfer::{CopiedTable, Dump};
@@ -29,7 +30,7 @@ pub struct ControlEvent {
     /// What: `key.created`, `key.rotated`, `key.expiry_set`, `key.revoked`, `bundle.activated`, `token.created`,
     /// `token.revoked`, `login.offered`, `login.redeemed`, `hold.placed`, `hold.released`, `prices.updated`,
     /// `organisation.created`, `team.created`, `project.created`, `user.created`, `user.changed`, `user.deleted`,
-    /// `user.role_set`, `user.teams_set`, `user.signed_in`, `group.created`, `group.changed`, `group.deleted`.
+    /// `user.role_set`, `user.reach_set`, `user.teams_set`, `user.invited`, `user.signed_in`, `group.created`, `group.changed`, `group.deleted`.
     pub action: String,
     /// To what: an id or a hash, never a secret and never a person's name.
     pub subject: String,
@@ -132,16 +133,15 @@ pub trait Metastore: Directory {
 
     /// A token that logs an administrator in once, within fifteen minutes.
     async fn create_login_link(&self) -> Result<String, MetastoreError> {
-        self.create_login_link_for(Role::Admin, &[], LOCAL_AUTHOR).await
+        self.create_login_link_for(&Grant::of(Role::Admin), LOCAL_AUTHOR).await
     }
 
-    /// A token that logs someone in with this role and as a member of these teams, once, within fifteen minutes.
-    async fn create_login_link_for(
-        &self,
-        role: Role,
-        teams: &[TeamName],
-        author: &str,
-    ) -> Result<String, MetastoreError>;
+    /// A token that logs someone in with what it grants, once, within fifteen minutes.
+    async fn create_login_link_for(&self, grant: &Grant, author: &str) -> Result<String, MetastoreError>;
+
+    /// A token that logs a person in, once, within three days, with what they may do at that time.
+    /// [`MetastoreError::Unknown`] if there is no such person; [`MetastoreError::NoRole`] if they have no role of their own.
+    async fn invite_user(&self, id: &str, author: &str) -> Result<String, MetastoreError>;
 
     /// Opens a session. [`MetastoreError::LoginRefused`] if the token is unknown, used or too old.
     async fn redeem_login(&self, token: &str) -> Result<Session, MetastoreError>;
@@ -152,18 +152,12 @@ pub trait Metastore: Directory {
     /// Ends a session; once more does nothing.
     async fn delete_session(&self, id: &str) -> Result<(), MetastoreError>;
 
-    /// Creates an API token; it is returned this once. `teams` are those whose rows it may see if its role is bound to teams.
-    async fn create_api_token_by(
-        &self,
-        role: Role,
-        teams: &[TeamName],
-        name: &str,
-        author: &str,
-    ) -> Result<String, MetastoreError>;
+    /// Creates an API token; it is returned this once.
+    async fn create_api_token_by(&self, grant: &Grant, name: &str, author: &str) -> Result<String, MetastoreError>;
 
     /// [`Metastore::create_api_token_by`] the [`LOCAL_AUTHOR`], without a name and for no team.
     async fn create_api_token(&self, role: Role) -> Result<String, MetastoreError> {
-        self.create_api_token_by(role, &[], "", LOCAL_AUTHOR).await
+        self.create_api_token_by(&Grant::of(role), "", LOCAL_AUTHOR).await
     }
 
     /// What the holder of this API token may do; `None` if it is unknown or revoked.

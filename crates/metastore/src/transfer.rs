@@ -67,6 +67,8 @@ pub(crate) const TABLES: &[Shape] = &[
             ("expires_at_us", Number),
             ("redeemed_at_us", Number),
             ("teams", Text),
+            ("bound_to", Text),
+            ("user_id", Text),
         ],
     },
     Shape {
@@ -78,6 +80,7 @@ pub(crate) const TABLES: &[Shape] = &[
             ("expires_at_us", Number),
             ("user_id", Text),
             ("teams", Text),
+            ("bound_to", Text),
         ],
     },
     Shape {
@@ -91,6 +94,7 @@ pub(crate) const TABLES: &[Shape] = &[
             ("created_at_us", Number),
             ("revoked_at_us", Number),
             ("teams", Text),
+            ("bound_to", Text),
         ],
     },
     Shape {
@@ -121,6 +125,7 @@ pub(crate) const TABLES: &[Shape] = &[
             ("active", Number),
             ("created_at_us", Number),
             ("changed_at_us", Number),
+            ("bound_to", Text),
         ],
     },
     Shape { name: "memberships", columns: &[("user_id", Text), ("organisation", Text), ("team", Text)] },

@@ -32,7 +32,7 @@ mod vector;
 pub(crate) use access::{AccessRule, Effect};
 pub(crate) use budgets::{Step, Uncertain, Wall};
 pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
-pub use diff::{Change, ChangeKind, diff};
+pub use diff::{Change, ChangeKind, Detail, diff};
 pub use error::BundleError;
 pub use glob::ModelPattern;
 pub use guardrails::GuardFailure;
@@ -86,6 +86,8 @@ pub struct Bundle {
     pub(crate) routes: Vec<crate::route::Route>,
     pub(crate) experiments: Vec<crate::route::Experiment>,
     pub(crate) tests: Vec<vector::TestVector>,
+    /// Whether a condition may ask what guardrails found.
+    pub(crate) asks_guards: bool,
     /// Functions and operators of conditions: built once, since that costs more than a decision.
     pub(crate) env: Arc<Env>,
 }
@@ -93,6 +95,14 @@ pub struct Bundle {
 impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bundle").field("name", &self.name).field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+impl Bundle {
+    /// Whether a condition may ask what guardrails found: only then does a decision depend on it.
+    #[must_use]
+    pub fn asks_guards(&self) -> bool {
+        self.asks_guards
     }
 }
 

@@ -5,6 +5,7 @@
 mod allowance;
 mod budget;
 pub mod bundle;
+pub mod cache;
 mod condition;
 pub mod control;
 pub mod decide;

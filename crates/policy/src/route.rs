@@ -1,19 +1,27 @@
-//! Where an admitted call goes. Two pure steps, so that a back-test takes the very same ones: [`plan()`] finds the route and
-//! the arm of an experiment that a bundle has for the call, [`choose()`] puts the candidates in the order to try them. What a
-//! target costs, how busy it is and what number was drawn are facts that the caller brings.
+//! Where an admitted call goes. Pure steps, so that a back-test takes the very same ones: [`plan()`] finds the route and the
+//! arm of an experiment that a bundle has for the call, [`Layout`] and [`seats`] what their names come to, [`why_nots`] which
+//! targets may not serve it, and [`choose()`] puts the others in the order to try them. What a target costs, how busy it is
+//! and what number was drawn are facts that the caller brings.
 
 mod choose;
+mod layout;
+mod offer;
 mod plan;
 mod settings;
 mod status;
 
-pub use choose::{Candidate, Choice, Question, Rest, choose};
-pub use plan::{Assignment, Planned, RouteFacts, plan};
+pub use choose::{Candidate, Choice, Noted, Question, Rest, choose};
+pub use layout::{Layout, Seat, Way, seats, takes_part};
+pub use offer::{
+    CONTEXT_TOO_SHORT, NOT_NEEDED, OPERATION_NOT_SUPPORTED, Offer, UNKNOWN_TARGET, WhyNot, barred, why_not, why_nots,
+};
+pub use plan::{Assignment, PlanError, Planned, RouteFacts, plan};
 pub use settings::{Floor, Hedge, HedgeAfter, OnUnknown, Retries, Shadow, Span, Strategy, TimeLimits, WhenAllRest};
 pub use status::{CircuitState, ModelsSnapshot, RestReason, RouteLook, TargetHealth, TargetLook};
 
 use tollgate_interaction::Share;
 
+use crate::cache::CacheRule;
 use crate::condition::Conditions;
 
 /// How calls by one route are conducted.
@@ -33,6 +41,8 @@ pub struct Conduct {
     pub timeouts: TimeLimits,
     /// What is done when no target may be called just now; `None` for what is set for all.
     pub when_all_rest: Option<WhenAllRest>,
+    /// How answers are given again; `None` if they are not.
+    pub cache: Option<CacheRule>,
 }
 
 /// A target as a bundle names it.

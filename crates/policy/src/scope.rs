@@ -90,6 +90,13 @@ pub fn scope_of(dimensions: &[Dimension], attributes: &dyn Attributes) -> Option
     Some(scope)
 }
 
+/// The value that a scope has in one of its dimensions; `None` if it is not told apart by it.
+#[must_use]
+pub fn value_in<'a>(dimensions: &[Dimension], scope: &'a str, dimension: &Dimension) -> Option<&'a str> {
+    let values = dimensions.iter().zip(scope.split(SEPARATOR));
+    values.into_iter().find_map(|(known, value)| (known == dimension).then_some(value))
+}
+
 /// For a person and for the log: `team=kyc`, `team=kyc, user=5c0f…`, `everything`.
 #[must_use]
 pub fn scope_text(dimensions: &[Dimension], scope: &str) -> String {

@@ -1,5 +1,6 @@
-//! What the log showed, as of a moment: spend, latency and errors, computed by analytics and read by every proxy. The
-//! snapshot is immutable; its age and its watermarks travel with it so that a reader can tell what it does not hold yet.
+//! What the log showed, as of a moment: spend against budgets, latency, errors and quality, computed by analytics and read by
+//! every proxy. The snapshot is immutable; its age and its watermarks travel with it so that a reader can tell what it does
+//! not hold yet.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,6 @@ pub struct SignalsSnapshot {
     pub id: String,
     /// When it was computed. Microseconds since 1970, UTC.
     pub taken_at_us: i64,
-    /// The calendar month (UTC) that [`SignalsSnapshot::team_spend`] covers, as `2026-11`.
-    pub month: String,
-    /// Known cost per team since the first of that month.
-    pub team_spend: BTreeMap<String, Usd>,
     /// Last settled sequence number included, by `writer/epoch`.
     pub watermarks: BTreeMap<String, u64>,
     /// How each target did recently, by `provider/model`.
@@ -65,13 +62,6 @@ impl SignalsSnapshot {
     }
 }
 
-/// The calendar month (UTC) of a time in microseconds since 1970, as `2026-11`.
-#[must_use]
-pub fn month_of(time_us: i64) -> String {
-    let time = DateTime::from_timestamp_micros(time_us).unwrap_or_default();
-    format!("{:04}-{:02}", time.year(), time.month())
-}
-
 /// The first moment of the calendar month (UTC) that `time_us` is in. Microseconds since 1970.
 #[must_use]
 pub fn month_start_us(time_us: i64) -> i64 {
@@ -89,8 +79,9 @@ mod tests {
 
     #[test]
     fn a_month_ends_with_its_last_microsecond() {
-        assert_eq!(month_start_us(LAST_OF_NOVEMBER_US + 1), LAST_OF_NOVEMBER_US + 1);
-        assert_eq!(month_of(month_start_us(LAST_OF_NOVEMBER_US)), "2026-11");
+        let december_us = LAST_OF_NOVEMBER_US + 1;
+        assert_eq!(month_start_us(december_us), december_us);
+        assert_eq!(month_start_us(LAST_OF_NOVEMBER_US), december_us - 30 * 86_400_000_000);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! does no I/O, reads no clock and draws no randomness: bytes come in, bytes and facts go out.
 
 pub mod aws;
+pub mod canonical;
 pub mod chat;
 pub mod dialect;
 pub mod eventstream;

@@ -6,6 +6,7 @@
 mod beside;
 mod builtin;
 mod calendar;
+mod capability;
 mod check;
 mod diff;
 mod document;
@@ -287,13 +288,17 @@ impl Catalog {
         Some(Limits { context_tokens, max_output_tokens })
     }
 
-    /// Whether the model has what a request needs; `None` if the catalogue does not know what it has. `capability` is one of
+    /// Whether the model has what a request needs, by the rows of the catalogue or else by what its provider's documentation
+    /// says that it lacks; `None` if that is not known. `capability` is one of
     /// [`crate::dialect::CAPABILITIES`].
     #[must_use]
     pub fn has_capability(&self, provider_kind: &str, model: &str, capability: &str) -> Option<bool> {
         let name = canonical(provider_kind);
-        let known = self.find(name, model)?.model.capabilities.as_ref()?;
-        Some(known.iter().any(|has| **has == *capability))
+        let model = self.find(name, model)?.model;
+        match &model.capabilities {
+            Some(known) => Some(known.iter().any(|has| **has == *capability)),
+            None => capability::is_lacking(name, &model.id, capability).then_some(false),
+        }
     }
 
     fn newest<'a>(&'a self, provider_kind: &str, model: &'a str) -> Option<&'a Price> {

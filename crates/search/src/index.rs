@@ -41,6 +41,8 @@ pub struct SearchQuery {
     pub team: Option<String>,
     /// Of one of these teams, each after its tenant; `None` for all. The reader's own bounds, not a filter of theirs.
     pub only_teams: Option<Vec<(String, String)>>,
+    /// Of this organisation alone; the reader's own bounds, too.
+    pub only_tenant: Option<String>,
     /// With this model, requested or served.
     pub model: Option<String>,
     /// Answered by this provider.
@@ -342,6 +344,9 @@ impl Opened {
         }
         if let Some(teams) = &query.only_teams {
             all.push((Occur::Must, self.of_one(teams)));
+        }
+        if let Some(tenant) = &query.only_tenant {
+            all.push((Occur::Must, query::exactly(self.fields.tenant, tenant)));
         }
         if query.from_us.is_some() || query.to_us.is_some() {
             use std::ops::Bound::{Excluded, Included, Unbounded};

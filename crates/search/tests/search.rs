@@ -63,6 +63,11 @@ async fn a_call_is_found_by_what_was_said_in_it() {
     let hit = search.find(&query).unwrap().hits.remove(0);
     assert_eq!((hit.role.as_str(), hit.team.as_str(), hit.model.as_str()), ("assistant", "kyc", "assistant"));
     assert_eq!(hit.snippet_html, "The rate is &lt;b&gt;4.5 %&lt;/b&gt; &amp; <mark>fixed</mark>");
+    let elsewhere = SearchQuery { only_tenant: Some("globex".into()), ..SearchQuery::default() };
+    let result = search.find(&elsewhere).unwrap();
+    assert_eq!((result.total, result.hits.len()), (0, 0), "nothing of another organisation exists");
+    let own = SearchQuery { only_tenant: Some("acme".into()), ..SearchQuery::default() };
+    assert_eq!(search.find(&own).unwrap().total, 4);
     let narrowed = SearchQuery { from_us: Some(MORNING_US + 2_000), limit: 1, ..SearchQuery::default() };
     let result = search.find(&narrowed).unwrap();
     assert_eq!((result.total, result.hits.len()), (3, 1));

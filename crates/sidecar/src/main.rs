@@ -63,6 +63,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     for doubt in config.doubts() {
         tracing::warn!("{}:{doubt}", arguments.config.display());
     }
+    config.install_classifier()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(run::until_stopped(config, arguments))
 }

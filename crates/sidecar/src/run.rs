@@ -58,6 +58,7 @@ pub(crate) async fn until_stopped(config: Config, arguments: &Arguments) -> anyh
         let office = Arc::new(Lender(control_plane.door()));
         settings.leases = Some(LeaseSettings { office, on_down: settings.on_ledger_down });
     }
+    settings.cache = Some(config.cache_settings(&data));
     let gateway = Gateway::new(
         settings,
         wal.appender(),

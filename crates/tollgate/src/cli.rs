@@ -111,6 +111,9 @@ pub(crate) enum Command {
     /// Policy bundles.
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),
+    /// Answers that are kept to be given again: how they stand, and forgetting them.
+    #[command(subcommand)]
+    Cache(command::cache::CacheCommand),
     /// The price catalogue: check it, update it, explain a price, price again what was recorded.
     #[command(subcommand)]
     Prices(command::prices::PricesCommand),

@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod audit;
+pub(crate) mod cache;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod key;

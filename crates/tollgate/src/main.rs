@@ -80,6 +80,7 @@ async fn perform(common: Common, command: Command) -> anyhow::Result<()> {
         Command::Team(command) => command::people::teams(common, command).await,
         Command::Metastore(command) => command::metastore::run(common, command).await,
         Command::Policy(policy) => command::policy::run(common, policy).await,
+        Command::Cache(cache) => command::cache::run(common, cache).await,
         Command::Prices(prices) => command::prices::run(common, prices).await,
         Command::Config(config) => command::config::run(common, config),
         Command::MockProvider(args) => command::mock_provider::run(args).await,

@@ -1,5 +1,6 @@
 //! From the configuration to running parts. Nothing here decides anything: it opens, connects, and closes in order.
 
+mod answers;
 mod budgets;
 mod console;
 mod feedback;
@@ -30,6 +31,7 @@ use tollgate_provider::transcript::of_call;
 
 use crate::data_dir::DataDir;
 
+pub(crate) use answers::about;
 pub(crate) use maintenance::{retention_classes, retention_policy};
 pub(crate) use market::ConfiguredMarket;
 pub(crate) use node::{Node, NodeOptions};

@@ -3,7 +3,7 @@ import { SCHEMES, WIDTHS, accessibilityFindings, check, expect, open, overflow }
 
 const PATHS = [
   "/", "/?range=1h", "/?range=30d", "/interactions", "/interactions?outcome=denied", "/models", "/costs", "/costs?group=model&range=7d",
-  "/search", "/search?q=the", "/search?q=%22open", "/sql", "/reports", "/integrity", "/keys", "/setup", "/setup?client=vercel-ai", "/setup?client=cursor", "/login", "/nowhere",
+  "/search", "/search?q=the", "/search?q=%22open", "/sql", "/reports", "/integrity", "/people", "/keys", "/setup", "/setup?client=vercel-ai", "/setup?client=cursor", "/login", "/nowhere",
 ];
 
 export async function run(browser, storageState) {
@@ -23,6 +23,13 @@ export async function run(browser, storageState) {
         expect(call, "there is no call in the list");
         await visit(page, call);
       });
+      await page.goto("/people");
+      const person = await page.locator(".people tbody a").first().getAttribute("href").catch(() => null);
+      await check(`one person at ${width} px, ${scheme}`, async () => {
+        expect(person, "there is nobody in the list");
+        await visit(page, person);
+      });
+      await page.goto(call ?? "/");
       await check(`one interaction, raw bytes open, at ${width} px, ${scheme}`, async () => {
         for (const summary of await page.locator("details.raw > summary").all()) await summary.click();
         await inspect(page);

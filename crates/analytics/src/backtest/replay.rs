@@ -5,22 +5,26 @@ use std::sync::Arc;
 use tollgate_interaction::{Decision, Dialect, Operation, Usage, Usd};
 use tollgate_policy::control::Principal;
 use tollgate_policy::ledger::Amounts;
-use tollgate_policy::residency::{self, Eligibility, NO_ELIGIBLE_TARGET, TargetFacts};
-use tollgate_policy::{Facts, Prefer, Verdict, decide};
+use tollgate_policy::residency::NO_ELIGIBLE_TARGET;
+use tollgate_policy::route::{PlanError, WhyNot, barred};
+use tollgate_policy::{Facts, Verdict, decide};
 
+use super::Trial;
+use super::course::{Call, Course, Courses};
 use super::history::History;
+use super::known::Known;
 use super::ledger::Ledger;
+use super::logged::Logged;
 use super::report::Change;
-use super::row::{LoggedTarget, Row, Rows};
+use super::row::{Row, Rows};
 use super::tally::{Seen, Tally};
-use super::{Trial, Whereabouts};
 
 /// Label whose value policy knows as the call's priority.
 const PRIORITY: &str = "priority";
 /// Reasons to deny that no bundle has a say in.
 const BEYOND_BUNDLES: [&str; 3] = ["builtin/key-expiry", "builtin/contention", "builtin/shared-ledger"];
-/// Why-not of a target that stood by.
-const NOT_NEEDED: &str = "not_needed";
+/// Stands for a rule where no target may serve a call and no rule is the reason.
+const NO_TARGET: &str = "builtin/no-target";
 /// Effects that routing notes after the decision.
 const OF_ROUTING: [&str; 3] = ["route", "assign", "skip"];
 
@@ -28,35 +32,30 @@ const OF_ROUTING: [&str; 3] = ["route", "assign", "skip"];
 pub(super) struct Replay {
     pub(super) trial: Trial,
     pub(super) history: Arc<History>,
+    pub(super) courses: Courses,
 }
 
-/// What one call is used again for the next.
-#[derive(Default)]
-struct Scratch {
-    tags: Vec<(String, String)>,
-    capabilities: Vec<String>,
+/// What is used again from one call to the next.
+pub(super) struct Scratch {
+    pub(super) known: Known,
+    pub(super) tags: Vec<(String, String)>,
+    pub(super) capabilities: Vec<String>,
     pii: Vec<(String, u32)>,
-    principal: Principal,
+    pub(super) principal: Principal,
 }
 
 /// What the log says was decided.
-struct Logged<'a> {
+struct Before<'a> {
     /// The rule that denied it.
     denied_by: Option<&'a str>,
     /// Whether it was stopped by something that comes after the decision, such as a guard.
     was_stopped: bool,
 }
 
-/// Where a call goes.
-struct Way<'a> {
-    target: LoggedTarget<'a>,
-    whereabouts: Option<Arc<Whereabouts>>,
-}
-
 impl Replay {
     /// Decides each call by what its row says its budgets and limits stood at.
     pub(super) fn as_recorded(&self, rows: &Rows, tally: &mut Tally) {
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new(&self.trial);
         for row in (0..rows.count).map(|at| rows.row(at)) {
             self.put(&row, &mut scratch, None, tally);
         }
@@ -64,7 +63,7 @@ impl Replay {
 
     /// Decides each call by what its budgets and limits would have stood at, which the calls before it have a part in.
     pub(super) fn in_order(&self, rows: &Rows, ledger: &mut Ledger, tally: &mut Tally) {
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new(&self.trial);
         for row in (0..rows.count).map(|at| rows.row(at)) {
             self.put(&row, &mut scratch, Some(ledger), tally);
         }
@@ -80,7 +79,8 @@ impl Replay {
             return;
         };
         scratch.read(row, &self.trial);
-        let Some(facts) = self.facts(row, scratch) else {
+        let Scratch { known, tags, capabilities, pii, principal } = scratch;
+        let Some(facts) = self.facts(row, tags, capabilities, pii, principal) else {
             tally.undecided += u64::from(!is_before);
             return;
         };
@@ -104,7 +104,8 @@ impl Replay {
         };
         let facts = Facts { accounts: &accounts, readings: &readings, ..facts };
         let verdict = decide(bundle, &facts);
-        let seen = self.seen(row, &facts, &logged, &verdict, bundle_hash == bundle.hash);
+        let call = Call { row, facts: &facts, verdict: &verdict, is_own: bundle_hash == bundle.hash };
+        let seen = self.seen(call, &logged, known);
         if let Some(ledger) = ledger {
             let would = if seen.is_denied() {
                 Amounts::ZERO
@@ -120,181 +121,128 @@ impl Replay {
     }
 
     /// What policy was told; `None` if the row names an operation or a format that this version does not know.
-    fn facts<'a>(&'a self, row: &Row<'a>, scratch: &'a Scratch) -> Option<Facts<'a>> {
+    pub(super) fn facts<'a>(
+        &'a self,
+        row: &Row<'a>,
+        tags: &'a [(String, String)],
+        capabilities: &'a [String],
+        pii: &'a [(String, u32)],
+        principal: &'a Principal,
+    ) -> Option<Facts<'a>> {
         let operation = Operation::from_text(row.operation())?;
         let dialect = Dialect::from_text(row.dialect())?;
         let (input, output) = (row.estimated_input_tokens(), row.estimated_output_tokens());
         let facts = Facts {
             stream: row.stream(),
-            metadata: &scratch.tags,
+            metadata: tags,
             user_ref: row.user_ref(),
             estimated_input_tokens: input,
-            capabilities: &scratch.capabilities,
-            pii_counts: (!scratch.pii.is_empty()).then_some(scratch.pii.as_slice()),
+            capabilities,
+            pii_counts: (!pii.is_empty() || row.is_looked_at()).then_some(pii),
             estimate: Amounts {
                 usd: row.estimated_cost().unwrap_or_default(),
                 tokens: input.unwrap_or(0).saturating_add(output.unwrap_or(0)),
                 calls: 1,
             },
             signals_id: row.signals_id(),
-            ..Facts::new(&scratch.principal, operation, dialect, row.model(), row.decided_at_us())
+            ..Facts::new(principal, operation, dialect, row.model(), row.decided_at_us())
         };
         let data_class = self.trial.bundle.data_class(&Facts { priority: facts.label(PRIORITY), ..facts });
         Some(Facts { priority: facts.label(PRIORITY), data_class, ..facts })
     }
 
-    fn seen<'a>(
-        &self,
-        row: &Row<'a>,
-        facts: &Facts<'_>,
-        logged: &Logged<'a>,
-        verdict: &Verdict,
-        is_by_it: bool,
-    ) -> Seen<'a> {
+    fn seen<'a>(&self, call: Call<'_, 'a>, before: &Before<'a>, known: &mut Known) -> Seen<'a> {
+        let Call { row, verdict, .. } = call;
+        let logged = Logged::of(row, known);
+        let no_target = Some(NO_TARGET).filter(|_| logged.had_nobody);
         let mut seen = Seen {
-            denied_before: logged.denied_by,
-            was_stopped: logged.was_stopped,
+            denied_before: before.denied_by.or(no_target),
+            was_stopped: before.was_stopped && !logged.had_nobody,
             did_cost: row.cost(),
             did_take_us: row.latency_us(),
             same_reasons: same_reasons(row, verdict, &[]),
-            is_by_it,
+            is_by_it: call.is_own,
+            violation: violation(&self.trial, call, &logged),
+            from: logged.first.and_then(|at| logged.seats.get(at)).map(|seat| Arc::clone(&seat.target)),
+            arm_before: row.arm(),
             ..Seen::default()
         };
         if verdict.decision == Decision::Deny {
             let rule = verdict.reasons.iter().find(|reason| reason.effect == "deny");
             let (rule, why) = rule.map_or(("", ""), |reason| (reason.rule.as_str(), reason.detail.as_str()));
-            seen.denied_after = Some((rule.to_owned(), verdict.code));
-            seen.why = why.to_owned();
-            seen.would_cost = Some(Usd::ZERO);
-            seen.violation = self.violation(row, facts);
-            seen.settle();
-            return seen;
+            seen.deny(rule.to_owned(), verdict.code, why.to_owned());
+        } else {
+            let course = self.courses.find(call, &logged, known);
+            self.route(call, course, &mut seen);
         }
-        self.route(row, facts, logged, verdict, &mut seen);
         seen.settle();
         seen
     }
 
     /// Where the call would have gone, and what that would have cost and taken.
-    fn route<'a>(&self, row: &Row<'a>, facts: &Facts<'_>, logged: &Logged<'a>, verdict: &Verdict, seen: &mut Seen<'a>) {
-        if logged.denied_by.is_some() && row.targets().next().is_none() {
-            // No route was looked for then.
-            self.estimate_unrouted(row, seen);
+    fn route(&self, call: Call<'_, '_>, course: Result<Course, PlanError>, seen: &mut Seen<'_>) {
+        let row = call.row;
+        let course = match course {
+            Ok(course) => course,
+            Err(PlanError { rule, detail, .. }) => {
+                seen.deny(rule, tollgate_policy::decide::code::POLICY_ERROR, detail);
+                return;
+            }
+        };
+        (seen.notes, seen.arm_after) = (course.notes, course.arm);
+        if let Some((rule, why)) = course.barred.first().cloned() {
+            seen.same_reasons = same_reasons(row, call.verdict, &course.barred);
+            seen.deny(rule, NO_ELIGIBLE_TARGET, why);
             return;
         }
-        let mut ways: Vec<Way<'a>> = Vec::new();
-        let mut excluded: Vec<(String, String)> = Vec::new();
-        for target in row.targets() {
-            if target.rejected_because.is_some_and(is_unfit) {
-                continue;
-            }
-            let whereabouts = self.trial.market.whereabouts(target.provider, target.model);
-            match self.eligible(facts, &target, whereabouts.as_deref()) {
-                Eligibility::Eligible => ways.push(Way { target, whereabouts }),
-                Eligibility::Excluded { rule, why } => excluded.push((rule, why)),
-            }
-        }
-        let first = row.targets().find(|target| target.rejected_because.is_none());
-        seen.violation = self.violation(row, facts);
-        if ways.is_empty() {
-            seen.same_reasons = same_reasons(row, verdict, &excluded);
-            if let Some((rule, why)) = excluded.into_iter().next() {
-                seen.denied_after = Some((rule, NO_ELIGIBLE_TARGET));
-                seen.why = why;
-                seen.would_cost = Some(Usd::ZERO);
-            } else {
-                (seen.would_cost, seen.would_take_us) = (row.cost(), Some(row.latency_us()));
+        let Some(to) = course.first else {
+            match course.nobody {
+                Some(why) => seen.deny(NO_TARGET.to_owned(), NO_ELIGIBLE_TARGET, why),
+                // What it was to go by is not known.
+                None => {
+                    let estimate = row.estimated_cost().filter(|_| seen.denied_before.is_some());
+                    (seen.is_estimate, seen.would_cost, seen.why) = (true, estimate, course.why);
+                }
             }
             return;
-        }
-        self.prefer(row, verdict.prefer.as_ref(), &mut ways);
-        let chosen = ways[0].target;
-        seen.from = first.map(|target| (target.provider, target.model));
-        seen.to = Some((chosen.provider, chosen.model));
-        if seen.from == seen.to || first.is_none() {
+        };
+        seen.to = Some(Arc::clone(&to));
+        let is_moved = seen.from.as_ref().is_none_or(|from| from.name() != to.name());
+        if !is_moved || (seen.from.is_none() && seen.denied_before.is_none()) {
             (seen.would_cost, seen.would_take_us) = (row.cost(), Some(row.latency_us()));
             return;
         }
-        let target = format!("{}/{}", chosen.provider, chosen.model);
+        seen.why = course.why;
         seen.is_estimate = true;
-        seen.would_take_us = self.history.of_target(&target).map(|seen| seen.latency_us);
-        seen.would_cost = match row.cost() {
-            // What cost nothing because it failed, or because nobody knows, is not priced elsewhere.
-            None => None,
-            Some(_) => self.trial.market.cost(chosen.provider, chosen.model, &row.usage(), row.started_at_us()),
-        };
-        seen.why = match &verdict.prefer {
-            Some(Prefer::Cheapest) => "the cheapest target is preferred".to_owned(),
-            Some(Prefer::Tag(tag)) => format!("targets tagged `{tag}` are preferred"),
-            None => excluded.first().map_or_else(String::new, |(rule, why)| format!("`{rule}`: {why}")),
-        };
-    }
-
-    fn prefer(&self, row: &Row<'_>, prefer: Option<&Prefer>, ways: &mut [Way<'_>]) {
-        match prefer {
-            None => {}
-            Some(Prefer::Tag(tag)) => ways.sort_by_key(|way| {
-                !way.whereabouts.as_ref().is_some_and(|whereabouts| whereabouts.tags.iter().any(|known| known == tag))
-            }),
-            Some(Prefer::Cheapest) => {
-                let usage = Usage {
-                    input_tokens: row.estimated_input_tokens(),
-                    output_tokens: row.estimated_output_tokens(),
-                    ..Usage::default()
-                };
-                ways.sort_by_cached_key(|way| {
-                    let LoggedTarget { provider, model, .. } = way.target;
-                    let known = row.target_estimate(provider, model);
-                    let cost = known.or_else(|| self.trial.market.cost(provider, model, &usage, row.started_at_us()));
-                    (cost.is_none(), cost.unwrap_or_default())
-                });
-            }
-        }
-    }
-
-    fn eligible(&self, facts: &Facts<'_>, target: &LoggedTarget<'_>, whereabouts: Option<&Whereabouts>) -> Eligibility {
-        let unknown = Whereabouts::default();
-        let Whereabouts { tags, places, self_hosted } = whereabouts.unwrap_or(&unknown);
-        let LoggedTarget { provider, model, .. } = *target;
-        residency::eligible(
-            &self.trial.bundle,
-            facts,
-            &TargetFacts { provider, model, tags, places, self_hosted: *self_hosted },
-        )
-    }
-
-    /// The rule by which the target that did serve the call was not to.
-    fn violation(&self, row: &Row<'_>, facts: &Facts<'_>) -> Option<String> {
-        let provider = row.provider().filter(|_| row.outcome() != "denied")?;
-        let served = row.targets().find(|target| target.provider == provider)?;
-        let whereabouts = self.trial.market.whereabouts(provider, served.model);
-        match self.eligible(facts, &served, whereabouts.as_deref()) {
-            Eligibility::Excluded { rule, .. } => Some(rule),
-            Eligibility::Eligible => None,
-        }
-    }
-
-    /// A call that was denied and would not have been: its target is what it asked for, if that names one.
-    fn estimate_unrouted(&self, row: &Row<'_>, seen: &mut Seen<'_>) {
-        seen.is_estimate = true;
-        let Some((provider, model)) = row.model().split_once('/') else {
-            seen.would_cost = row.estimated_cost();
-            return;
-        };
-        let did = self.history.of_target(row.model());
+        let did = self.history.of_target(to.name());
         seen.would_take_us = did.map(|did| did.latency_us);
-        let usage = Usage {
-            input_tokens: row.estimated_input_tokens(),
-            output_tokens: did.map(|did| did.output_tokens).or(row.estimated_output_tokens()),
-            ..Usage::default()
+        let facts = to.facts();
+        let cost = |usage: &Usage| self.trial.market.cost(facts.provider, facts.model, usage, row.started_at_us());
+        seen.would_cost = match seen.denied_before {
+            // What it would have answered nobody knows: as others there were, at most as long as it may be.
+            Some(_) => {
+                let output_tokens = did.map(|did| did.output_tokens).or(row.estimated_output_tokens());
+                let usage = Usage { input_tokens: row.estimated_input_tokens(), output_tokens, ..Usage::default() };
+                cost(&usage).or(row.estimated_cost())
+            }
+            // What cost nothing because it failed, or because nobody knows, is not priced elsewhere.
+            None => row.cost().and_then(|_| cost(&row.usage())),
         };
-        let cost = self.trial.market.cost(provider, model, &usage, row.started_at_us());
-        seen.would_cost = cost.or(row.estimated_cost());
     }
 }
 
 impl Scratch {
-    fn read(&mut self, row: &Row<'_>, trial: &Trial) {
+    pub(super) fn new(trial: &Trial) -> Scratch {
+        Scratch {
+            known: Known::new(&trial.market),
+            tags: Vec::new(),
+            capabilities: Vec::new(),
+            pii: Vec::new(),
+            principal: Principal::default(),
+        }
+    }
+
+    pub(super) fn read(&mut self, row: &Row<'_>, trial: &Trial) {
         row.tags(&mut self.tags);
         row.capabilities(&mut self.capabilities);
         row.pii(&mut self.pii);
@@ -320,13 +268,13 @@ impl Scratch {
 }
 
 /// `None` for a call that no bundle decided.
-fn logged<'a>(row: &Row<'a>) -> Option<Logged<'a>> {
+fn logged<'a>(row: &Row<'a>) -> Option<Before<'a>> {
     row.bundle()?;
     // What guardrails did is left as it was.
     let mut denials = row.reasons().filter(|(_, effect, _)| *effect == "deny" && !row.is_blocked());
     let denied_by = denials.next().map(|(rule, ..)| rule);
     let was_stopped = denied_by.is_none() && row.outcome() == "denied";
-    Some(Logged { denied_by, was_stopped })
+    Some(Before { denied_by, was_stopped })
 }
 
 fn amounts(row: &Row<'_>, is_admitted: bool) -> Amounts {
@@ -334,10 +282,14 @@ fn amounts(row: &Row<'_>, is_admitted: bool) -> Amounts {
     Amounts::of_row(is_admitted, row.cost(), usage.input_tokens, usage.output_tokens)
 }
 
-/// Whether a target was left out for what it is or how it was, which a bundle does not change. Those that a residency rule
-/// left out have the rule's id and a sentence there, all others a code.
-fn is_unfit(why: &str) -> bool {
-    why != NOT_NEEDED && !why.contains(": ")
+/// The rule by which the target that did serve the call was not to.
+fn violation(trial: &Trial, call: Call<'_, '_>, logged: &Logged<'_>) -> Option<String> {
+    let provider = call.row.provider().filter(|_| call.row.outcome() != "denied")?;
+    let served = logged.seats.iter().find(|seat| seat.target.facts().provider == provider)?;
+    match barred(&trial.bundle, call.facts, &served.target)? {
+        WhyNot::Barred { rule, .. } => Some(rule),
+        WhyNot::Unable | WhyNot::Lacks(_) | WhyNot::TooShort => None,
+    }
 }
 
 /// Whether the rules that had a part in the decision are the same, with the same effects; `excluded` are those by which
@@ -357,6 +309,28 @@ impl Seen<'_> {
         self.denied_after.is_some()
     }
 
+    fn deny(&mut self, rule: String, code: &'static str, why: String) {
+        self.denied_after = Some((rule, code));
+        self.why = why;
+        self.would_cost = Some(Usd::ZERO);
+    }
+
+    /// Whether it would go elsewhere.
+    pub(super) fn is_moved(&self) -> bool {
+        self.from.as_ref().zip(self.to.as_ref()).is_some_and(|(from, to)| from.name() != to.name())
+    }
+
+    /// Whether its target is the one it went to first, and its arm the one it was in.
+    pub(super) fn is_routed_alike(&self) -> bool {
+        let is_same_target = match (&self.from, &self.to) {
+            (Some(from), Some(to)) => from.name() == to.name(),
+            (None, None) => true,
+            _ => false,
+        };
+        let arm = self.arm_after.as_ref().map(|(experiment, arm)| (experiment.as_str(), arm.as_str()));
+        is_same_target && arm == self.arm_before
+    }
+
     /// Names what became of the call.
     fn settle(&mut self) {
         let after = self.denied_after.as_ref().map(|(rule, _)| rule.as_str());
@@ -365,7 +339,7 @@ impl Seen<'_> {
             (None, Some(_)) => Change::Denied,
             (Some(_), None) => Change::Allowed,
             (Some(before), Some(after)) if before != after => Change::OtherRule,
-            (None, None) if self.from.is_some() && self.to.is_some() && self.from != self.to => Change::Rerouted,
+            (None, None) if self.is_moved() => Change::Rerouted,
             _ => Change::Same,
         };
     }

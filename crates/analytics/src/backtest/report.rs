@@ -29,8 +29,12 @@ pub struct BacktestReport {
     pub kept: u64,
     /// Of the replayed calls, those the proposed bundle itself had decided.
     pub own: u64,
-    /// Of those, such as are decided the same again, by the same rules.
+    /// Of those, such as are decided the same again, by the same rules, and go to the same target first.
     pub own_agreed: u64,
+    /// Of the calls that the proposed bundle itself had decided, those that went to a target.
+    pub own_routed: u64,
+    /// Of those, such as go to the same target first, and are in the same arm.
+    pub own_routes_agreed: u64,
     /// What became of the calls, in the order of [`Change::ALL`].
     pub decisions: Vec<DecisionCount>,
     /// By rule that did or would deny.
@@ -39,6 +43,13 @@ pub struct BacktestReport {
     pub teams: Vec<TeamCount>,
     /// Targets that calls would have gone to instead, most calls first.
     pub routes: Vec<RouteCount>,
+    /// How the routes of calls were found.
+    pub routing: Routing,
+    /// What guardrails would have found, if they were tried again.
+    #[serde(default)]
+    pub guardrails: Option<GuardReplay>,
+    /// Arms of experiments that calls were in or would have been.
+    pub arms: Vec<ArmCount>,
     /// Calls that were served where the proposed bundle would not have let them go, by its rule.
     pub violations: Vec<(String, u64)>,
     /// What it would have cost.
@@ -121,6 +132,152 @@ pub struct RouteCount {
     pub calls: u64,
 }
 
+/// How the routes of the replayed calls were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routing {
+    /// Calls for which the bundle has a route or an experiment.
+    pub planned: u64,
+    /// Calls whose route was kept, since the choice rests on what the row does not tell.
+    pub kept: Vec<(Unlogged, u64)>,
+    /// Calls whose target is not known for that reason: the one they went to is not among those of the route.
+    pub unknown: Vec<(Unlogged, u64)>,
+    /// Calls for which a number was drawn anew, since none that was drawn then decides such a choice.
+    pub drawn_anew: u64,
+    /// Calls with targets that their rows do not speak of, which were taken to be ready.
+    pub assumed_ready: u64,
+    /// Calls routed by cost where that cost is by the prices in force now.
+    pub priced_now: u64,
+    /// Calls whose targets were taken from the row, since the configuration leads elsewhere now.
+    pub has_drifted: u64,
+    /// Names in the bundle that lead nowhere by the configuration as it is now.
+    pub unknown_targets: Vec<String>,
+}
+
+/// Guardrails tried again on the texts of some calls, as the log has them: what was taken out of them then is not found again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardReplay {
+    /// Calls that were chosen, by their ids alone.
+    pub chosen: u64,
+    /// Of those, calls whose texts were looked at.
+    pub looked_at: u64,
+    /// Of those, calls of which no text is kept.
+    pub without_texts: u64,
+    /// Of those, calls for which a condition of a guardrail could not be evaluated.
+    pub failed: u64,
+    /// Of the calls looked at, those that a guardrail did block.
+    pub blocked_before: u64,
+    /// Those that one would block.
+    pub blocked_after: u64,
+    /// Those of which a guardrail did redact something.
+    pub redacted_before: u64,
+    /// Those of which one would.
+    pub redacted_after: u64,
+    /// By rule that did or would find something.
+    pub rules: Vec<GuardCount>,
+    /// Whether rules of the bundle ask services, which were not asked again.
+    pub asks_services: bool,
+}
+
+impl GuardReplay {
+    /// How far it reaches, for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let GuardReplay { chosen, looked_at, without_texts, failed, .. } = self;
+        let services = if self.asks_services { "; services are not asked again" } else { "" };
+        let failed = if *failed > 0 { format!(", {failed} could not be evaluated") } else { String::new() };
+        format!(
+            "guardrails were tried again on the texts of {looked_at} of {chosen} calls ({without_texts} have none that are \
+             kept{failed}): they would block {} of these (did {}) and redact in {} (did {}). In all other calls what they did is \
+             left as it was, and what was taken out of a text then is not found again{services}",
+            self.blocked_after, self.blocked_before, self.redacted_after, self.redacted_before
+        )
+    }
+}
+
+/// Calls in which one guardrail finds what it looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardCount {
+    /// Its id.
+    pub rule: String,
+    /// What it does about it.
+    pub action: String,
+    /// Calls in which it did find something.
+    pub before: u64,
+    /// Calls in which it would.
+    pub after: u64,
+}
+
+/// What a choice of target can rest on that a row does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unlogged {
+    /// How busy and how quick a target was in the gateway's process.
+    LiveHealth,
+    /// Its median latency in the log.
+    Latency,
+    /// What its answers were judged.
+    Quality,
+    /// What its model stands for: nothing, by the configuration as it is now.
+    Name,
+}
+
+impl Routing {
+    /// What is to be known of how routes were found, a sentence each; none where every route was found from its row and the
+    /// bundle alone.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let calls = |count: u64| if count == 1 { "1 call".to_owned() } else { format!("{count} calls") };
+        let mut said = Vec::new();
+        for (unlogged, count) in &self.kept {
+            said.push(format!("{}: route kept as it was: {}", calls(*count), unlogged.sentence()));
+        }
+        for (unlogged, count) in &self.unknown {
+            said.push(format!("{}: target not known: {}", calls(*count), unlogged.sentence()));
+        }
+        for (count, what) in [
+            (self.drawn_anew, "a number was drawn anew for a choice by chance, since the row has none for it"),
+            (self.assumed_ready, "targets that the row does not speak of were taken to be ready"),
+            (self.priced_now, "routed by cost, at the prices in force now"),
+            (self.has_drifted, "the configuration leads elsewhere now than it did; the targets of the row were taken"),
+        ] {
+            if count > 0 {
+                said.push(format!("{}: {what}", calls(count)));
+            }
+        }
+        if !self.unknown_targets.is_empty() {
+            let names = self.unknown_targets.join("`, `");
+            said.push(format!("the bundle names `{names}`, which the configuration does not serve"));
+        }
+        said
+    }
+}
+
+impl Unlogged {
+    /// For people.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Unlogged::LiveHealth => "chosen by live health, of which the row does not tell",
+            Unlogged::Latency => "chosen by the latency of then, of which the row does not tell",
+            Unlogged::Quality => "chosen by the quality of then, of which the row does not tell",
+            Unlogged::Name => "its model stands for nothing by the configuration as it is now",
+        }
+    }
+}
+
+/// Calls in one arm of an experiment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmCount {
+    /// Its experiment.
+    pub experiment: String,
+    /// Its name.
+    pub arm: String,
+    /// Calls that were in it.
+    pub before: u64,
+    /// Calls that would be.
+    pub after: u64,
+}
+
 /// Cost before and after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostChange {
@@ -171,6 +328,8 @@ pub struct SampleRow {
     pub target_before: Option<String>,
     /// Where it would go first.
     pub target_after: Option<String>,
+    /// The arm it would be in, as `experiment/arm`.
+    pub arm_after: Option<String>,
     /// What it cost.
     pub cost_before: Option<Usd>,
     /// What it would cost.

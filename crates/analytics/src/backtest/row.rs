@@ -6,7 +6,8 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
-use tollgate_interaction::{BudgetReading, LimitReading, Usage, Usd};
+use tollgate_interaction::{BudgetReading, GuardOutcome, GuardPhase, LimitReading, Share, Usage, Usd};
+use tollgate_policy::route::{Rest, RestReason, Unit};
 
 use super::{REPORT, Trial};
 use crate::error::ReportError;
@@ -16,9 +17,13 @@ const COLUMNS: &str = "interaction_id, arrow_cast(started_at, 'Int64') AS starte
     model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, error_type, latency_us, \
     cost_usd, input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
     cache_write_1h_input_tokens, tags, pii_counts, capabilities, estimated_input_tokens, estimated_output_tokens, \
-    estimated_cost_usd, target_readings";
+    estimated_cost_usd, target_readings, experiment, arm, route_draw";
 /// Columns that only bundles with budgets or limits need.
 const READINGS: &str = ", budget_readings, limit_readings";
+/// The column that only bundles need which divide calls by it.
+const CONVERSATION: &str = ", conversation_id";
+/// The column that only bundles need whose conditions ask what guardrails found.
+const GUARDS: &str = ", guards";
 
 /// What the row of a call says that a guardrail stopped: the gateway's code.
 const GUARDRAIL_BLOCKED: &str = "guardrail_blocked";
@@ -42,9 +47,35 @@ fn condition(trial: &Trial, from_us: i64) -> String {
 
 /// The calls of a trial from `from_us` on, in the order they were decided if `in_order`.
 pub(super) fn query(trial: &Trial, from_us: i64, in_order: bool) -> String {
-    let readings = if trial.bundle.tallies().is_empty() { "" } else { READINGS };
+    let mut columns = COLUMNS.to_owned();
+    if !trial.bundle.tallies().is_empty() {
+        columns.push_str(READINGS);
+    }
+    if trial.bundle.experiments().iter().any(|experiment| experiment.unit == Unit::Conversation) {
+        columns.push_str(CONVERSATION);
+    }
+    if trial.bundle.asks_guards() {
+        columns.push_str(GUARDS);
+    }
     let order = if in_order { " ORDER BY coalesce(decided_at, started_at), interaction_id" } else { "" };
-    format!("SELECT {COLUMNS}{readings} FROM interactions WHERE {}{order}", condition(trial, from_us))
+    format!("SELECT {columns} FROM interactions WHERE {}{order}", condition(trial, from_us))
+}
+
+/// The calls of these ids.
+pub(super) fn of_calls(trial: &Trial, ids: &[String]) -> String {
+    let guards = if trial.bundle.asks_guards() { "" } else { GUARDS };
+    let query = query(trial, trial.range.from_us, false);
+    let query = query.replacen(" FROM interactions", &format!("{guards} FROM interactions"), 1);
+    format!("{query} AND interaction_id IN ({})", listed(ids))
+}
+
+/// Ids as SQL lists them. An id is hexadecimal digits and hyphens; whatever else is no id.
+pub(super) fn listed(ids: &[String]) -> String {
+    let quoted = ids.iter().map(|id| {
+        let id: String = id.chars().filter(|digit| digit.is_ascii_hexdigit() || *digit == '-').collect();
+        format!("'{id}'")
+    });
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 /// The bundles that decided them.
@@ -90,8 +121,13 @@ pub(super) struct Rows {
     estimated_output: Int64Array,
     estimated_cost: Decimal128Array,
     targets: Structs,
+    experiments: StringArray,
+    arms: StringArray,
+    draws: Decimal128Array,
     budgets: Option<Structs>,
     limits: Option<Structs>,
+    conversations: Option<StringArray>,
+    guards: Option<Structs>,
 }
 
 /// A list of structs, and which fields of it are read.
@@ -129,10 +165,27 @@ impl Structs {
         column.is_valid(at).then(|| u64::try_from(column.value(at)).unwrap_or(0))
     }
 
-    fn usd(&self, field: usize, at: usize) -> Option<Usd> {
+    fn decimal(&self, field: usize, at: usize) -> Option<i128> {
         let column = self.items.column(field).as_primitive_opt::<Decimal128Type>()?;
-        column.is_valid(at).then(|| Usd::new(column.value(at)))
+        column.is_valid(at).then(|| column.value(at))
     }
+
+    fn usd(&self, field: usize, at: usize) -> Option<Usd> {
+        self.decimal(field, at).map(Usd::new)
+    }
+
+    fn share(&self, field: usize, at: usize) -> Option<Share> {
+        self.decimal(field, at).map(millionths)
+    }
+
+    fn is_true(&self, field: usize, at: usize) -> bool {
+        let column = self.items.column(field).as_boolean_opt();
+        column.is_some_and(|column| column.is_valid(at) && column.value(at))
+    }
+}
+
+fn millionths(share: i128) -> Share {
+    Share::new(u32::try_from(share).unwrap_or(0))
 }
 
 fn unusable(name: &str) -> ReportError {
@@ -203,8 +256,16 @@ impl Rows {
             estimated_output: count(batch, "estimated_output_tokens")?,
             estimated_cost: dollars(batch, "estimated_cost_usd")?,
             targets: structs(batch, "target_readings")?,
+            experiments: text(batch, "experiment")?,
+            arms: text(batch, "arm")?,
+            draws: dollars(batch, "route_draw")?,
             budgets: optional("budget_readings")?,
             limits: optional("limit_readings")?,
+            conversations: batch
+                .column_by_name("conversation_id")
+                .map(|_| text(batch, "conversation_id"))
+                .transpose()?,
+            guards: optional("guards")?,
         })
     }
 
@@ -228,6 +289,33 @@ pub(super) struct LoggedTarget<'a> {
     pub(super) model: &'a str,
     /// `None` for one that was tried or stood ready.
     pub(super) rejected_because: Option<&'a str>,
+}
+
+/// What a target stood at when the call was routed.
+#[derive(Clone, Copy)]
+pub(super) struct LoggedReading<'a> {
+    pub(super) provider: &'a str,
+    pub(super) model: &'a str,
+    pub(super) rest: Rest,
+    pub(super) weight: u32,
+    pub(super) stands_by: bool,
+    pub(super) load_us: Option<u64>,
+    pub(super) p50_ms: Option<u64>,
+    pub(super) estimate: Option<Usd>,
+    pub(super) quality_lower: Option<Share>,
+}
+
+impl LoggedTarget<'_> {
+    /// Whether it was left alone for a while, as far as its why-not says.
+    pub(super) fn rest(&self) -> Rest {
+        match self.rejected_because {
+            Some(why) if why == RestReason::Throttled.code() => Rest::Strict,
+            Some(why) if [RestReason::Failures, RestReason::Credentials].iter().any(|reason| reason.code() == why) => {
+                Rest::Failing
+            }
+            _ => Rest::No,
+        }
+    }
 }
 
 fn known(column: &StringArray, at: usize) -> Option<&str> {
@@ -397,11 +485,55 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// What the call was likely to cost at a target, as its route knew it then.
-    pub(super) fn target_estimate(&self, provider: &str, model: &str) -> Option<Usd> {
+    /// What the targets stood at that the route went by, in the order of the route. Where there was one target, there was
+    /// no choice, and nothing is told of it.
+    pub(super) fn readings(&self) -> impl Iterator<Item = LoggedReading<'a>> {
         let targets = &self.rows.targets;
-        let is_it = |at: &usize| targets.text(0, *at) == provider && targets.text(1, *at) == model;
-        targets.places(self.at).find(is_it).and_then(|at| targets.usd(7, at))
+        targets.places(self.at).map(|at| LoggedReading {
+            provider: targets.text(0, at),
+            model: targets.text(1, at),
+            rest: match targets.text(2, at) {
+                "failing" => Rest::Failing,
+                "resting" => Rest::Strict,
+                _ => Rest::No,
+            },
+            weight: u32::try_from(targets.count(3, at).unwrap_or(1)).unwrap_or(u32::MAX),
+            stands_by: targets.is_true(4, at),
+            load_us: targets.count(5, at),
+            p50_ms: targets.count(6, at),
+            estimate: targets.usd(7, at),
+            quality_lower: targets.share(8, at),
+        })
+    }
+
+    /// The experiment it took part in, and its arm.
+    pub(super) fn arm(&self) -> Option<(&'a str, &'a str)> {
+        known(&self.rows.experiments, self.at).zip(known(&self.rows.arms, self.at))
+    }
+
+    /// The number that chance came in as, if it had a part in the route.
+    pub(super) fn draw(&self) -> Option<Share> {
+        let draws = &self.rows.draws;
+        draws.is_valid(self.at).then(|| millionths(draws.value(self.at)))
+    }
+
+    /// The conversation; `None` too if the bundle does not ask.
+    pub(super) fn conversation(&self) -> Option<&'a str> {
+        self.rows.conversations.as_ref().and_then(|column| known(column, self.at))
+    }
+
+    /// Rules of guardrails that found what they look for, each with what was done.
+    pub(super) fn guard_hits(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let guards = self.rows.guards.iter().flat_map(|guards| guards.places(self.at).map(move |at| (guards, at)));
+        let hits = guards.filter(|(guards, at)| guards.text(3, *at) == GuardOutcome::Hit.as_str());
+        hits.map(|(guards, at)| (guards.text(1, at), guards.text(4, at)))
+    }
+
+    /// Whether guardrails looked at the request before it was decided, so that what they found is known even if it is
+    /// nothing. False too if the bundle does not ask.
+    pub(super) fn is_looked_at(&self) -> bool {
+        let Some(guards) = &self.rows.guards else { return false };
+        guards.places(self.at).any(|at| guards.text(2, at) != GuardPhase::Output.as_str())
     }
 
     pub(super) fn budget_readings(&self) -> Vec<BudgetReading> {

@@ -59,7 +59,8 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
         "SELECT {} AS key, count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE {UNPRICED}) AS unpriced, \
          count(cost_usd) AS priced, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) \
          FILTER (WHERE cost_usd IS NOT NULL) AS priced_tokens, sum(input_tokens) AS input_tokens, sum(cache_read_input_tokens) AS cache_read_input_tokens, \
-         sum(output_tokens) AS output_tokens FROM costs WHERE {IN_RANGE} GROUP BY 1 ORDER BY {order}",
+         sum(output_tokens) AS output_tokens, count(cache_kind) AS cached, sum(cost_saved_usd) AS saved_usd \
+         FROM costs WHERE {IN_RANGE} GROUP BY 1 ORDER BY {order}",
         key(group_by)
     );
     let answer = Answer::new(REPORT, reading.ask(REPORT, Profile::Aggregate, sql, range_parameters(range)).await?);
@@ -67,6 +68,7 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
     let (priced, priced_tokens) = (answer.sums("priced")?, answer.sums("priced_tokens")?);
     let (unpriced, inputs) = (answer.sums("unpriced")?, answer.sums("input_tokens")?);
     let (cached, outputs) = (answer.sums("cache_read_input_tokens")?, answer.sums("output_tokens")?);
+    let (answered_again, saved) = (answer.sums("cached")?, answer.dollars("saved_usd")?);
     let row = |(at, key): (usize, String)| CostRow {
         key,
         calls: calls[at],
@@ -77,6 +79,8 @@ async fn groups(reading: &Reading, range: TimeRange, group_by: CostGroup) -> Res
         input_tokens: inputs[at],
         cache_read_input_tokens: cached[at],
         output_tokens: outputs[at],
+        cached: answered_again[at],
+        saved_usd: saved[at].unwrap_or_default(),
         ..CostRow::default()
     };
     Ok(keys.into_iter().enumerate().map(row).collect())
@@ -171,6 +175,8 @@ fn total(rows: &[CostRow], previous: &[CostRow]) -> CostRow {
         total.input_tokens += row.input_tokens;
         total.cache_read_input_tokens += row.cache_read_input_tokens;
         total.output_tokens += row.output_tokens;
+        total.cached += row.cached;
+        total.saved_usd += row.saved_usd;
     }
     total.previous_cost_usd = previous.iter().map(|row| row.cost_usd).sum();
     total.share_basis_points = total.cost_usd.basis_points_used(total.cost_usd).unwrap_or(0);

@@ -182,7 +182,7 @@ pub(super) async fn experiments(reading: &Reading, range: TimeRange) -> Result<E
     });
     Ok(Experiments {
         range,
-        experiments: experiments.collect(),
+        experiments: experiments.flatten().collect(),
         alpha: Confidence::default().alpha,
         min_units: MIN_UNITS,
         as_of: reading.as_of(),
@@ -267,8 +267,8 @@ async fn crossed(reading: &Reading, range: TimeRange) -> Result<BTreeMap<String,
     Ok(answer.texts_or_empty("experiment")?.into_iter().zip(answer.sums("crossed")?).collect())
 }
 
-/// What the sums of one experiment's arms mean.
-pub(crate) fn experiment(name: String, crossed_units: u64, mut arms: Vec<ArmSums>) -> Experiment {
+/// What the sums of one experiment's arms mean; `None` of no arms.
+pub(crate) fn experiment(name: String, crossed_units: u64, mut arms: Vec<ArmSums>) -> Option<Experiment> {
     let weight = |arm: &ArmSums| arm.propensity.map_or(0.0, |(_, most)| most);
     arms.sort_by(|one, other| {
         let key = |arm: &ArmSums| (arm.name != CONTROL, -weight(arm));
@@ -289,8 +289,8 @@ pub(crate) fn experiment(name: String, crossed_units: u64, mut arms: Vec<ArmSums
         }
         (None, Some(_)) => Some("only one arm has calls in this range"),
     };
-    let control = arms.first().cloned().unwrap_or_default();
-    Experiment {
+    let control = arms.first()?;
+    Some(Experiment {
         name,
         first_at_us: arms.iter().map(|arm| arm.first_at_us).min().unwrap_or(0),
         last_at_us: arms.iter().map(|arm| arm.last_at_us).max().unwrap_or(0),
@@ -307,10 +307,10 @@ pub(crate) fn experiment(name: String, crossed_units: u64, mut arms: Vec<ArmSums
                 units: arm.units,
                 expected_share: expected_share(arm),
                 share: if units == 0 { 0.0 } else { arm.units as f64 / units as f64 },
-                metrics: metrics(arm, &control),
+                metrics: metrics(arm, control),
             })
             .collect(),
-    }
+    })
 }
 
 /// The share an arm was to get, if it was the same all along.
@@ -344,6 +344,10 @@ fn metrics(arm: &ArmSums, control: &ArmSums) -> Vec<Metric> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn experiment(name: String, crossed_units: u64, arms: Vec<ArmSums>) -> Experiment {
+        super::experiment(name, crossed_units, arms).unwrap()
+    }
 
     fn arm(name: &str, share: f64, units: u64, error_rate: f64) -> ArmSums {
         let mut arm = ArmSums { name: name.into(), calls: units, units, ..ArmSums::default() };

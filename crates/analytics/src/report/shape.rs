@@ -533,6 +533,10 @@ pub struct CostRow {
     pub cache_read_input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// Calls answered from the cache, without a provider.
+    pub cached: u64,
+    /// What those would have cost, as far as that is known.
+    pub saved_usd: Usd,
     /// Sum of the known costs of the same group in the range before; zero when split by day.
     pub previous_cost_usd: Usd,
     /// Share of the total in parts per ten thousand, rounded down; 0 if nothing was spent.

@@ -1,25 +1,19 @@
-//! Rows folded into sums: spend by day and team, and calls by minute and target. Folds add up, in any order, to the same
+//! Rows folded into sums: attempts by minute and target. Folds add up, in any order, to the same
 //! as folding all rows at once. What a row adds depends on the row alone, so that it adds the same from memory, from the
 //! file it is written to, and from the file that one is merged into.
 
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray, StructArray};
-use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::DateTime;
 use serde_json::json;
-use tollgate_interaction::interaction::day_of;
-use tollgate_interaction::{Usd, schema};
-use tollgate_lake::day_text;
+use tollgate_interaction::Usd;
 use tollgate_policy::ledger::{Amounts, Sums};
 use tollgate_policy::signals::TargetSignals;
 
-/// Columns needed for spend.
-pub(super) const SPEND_COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY];
-/// Columns needed for everything.
-pub(super) const COLUMNS: &[&str] = &["team", "cost_usd", schema::DAY, "started_at", "attempts"];
-/// Columns needed of corrections of prices.
-pub(super) const CORRECTION_COLUMNS: &[&str] = &["team", "call_started_at", "old_cost_usd", "new_cost_usd"];
+/// Columns needed.
+pub(super) const COLUMNS: &[&str] = &["started_at", "attempts"];
 /// An attempt that ended longer than this after its call had started says nothing about its target. The bound makes it
 /// certain which files can hold attempts of a time, going by when their calls started.
 pub(super) const LONGEST_CALL_US: i64 = 60 * US_PER_MINUTE;
@@ -29,8 +23,6 @@ pub(super) const US_PER_MINUTE: i64 = 60_000_000;
 /// Sums over some rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fold {
-    /// Known cost by day and team.
-    spend: BTreeMap<i32, BTreeMap<String, Usd>>,
     /// Attempts by the minute they ended in, and target.
     minutes: BTreeMap<i64, BTreeMap<String, Target>>,
 }
@@ -52,42 +44,8 @@ impl Default for Target {
 }
 
 impl Fold {
-    /// Adds the rows of a batch that has (some of) [`COLUMNS`].
+    /// Adds the rows of a batch that has [`COLUMNS`].
     pub(super) fn rows(&mut self, batch: &RecordBatch) {
-        self.rows_spend(batch);
-        self.rows_targets(batch);
-    }
-
-    fn rows_spend(&mut self, batch: &RecordBatch) {
-        let teams = batch.column_by_name("team").and_then(|column| column.as_string_opt::<i32>());
-        let costs = batch.column_by_name("cost_usd").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
-        let days = batch.column_by_name(schema::DAY).and_then(|column| column.as_primitive_opt::<Date32Type>());
-        let (Some(teams), Some(costs), Some(days)) = (teams, costs, days) else { return };
-        for row in 0..batch.num_rows() {
-            if costs.is_valid(row) {
-                let spend = self.spend.entry(days.value(row)).or_default();
-                add(spend, teams.value(row), Usd::new(costs.value(row)));
-            }
-        }
-    }
-
-    /// Adds the rows of a batch of corrections: what each call costs more or less than what counted before, on the day of
-    /// the call. The sum of a call's cost and of all its corrections is what counts last.
-    pub(super) fn corrections(&mut self, batch: &RecordBatch) {
-        let dollars = |name| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Decimal128Type>());
-        let teams = batch.column_by_name("team").and_then(|column| column.as_string_opt::<i32>());
-        let started = batch.column_by_name("call_started_at").and_then(|column| column.as_primitive_opt());
-        let started: Option<&PrimitiveArray<TimestampMicrosecondType>> = started;
-        let (old, new) = (dollars("old_cost_usd"), dollars("new_cost_usd"));
-        let (Some(teams), Some(started), Some(old), Some(new)) = (teams, started, old, new) else { return };
-        for row in 0..batch.num_rows() {
-            let before = if old.is_valid(row) { Usd::new(old.value(row)) } else { Usd::ZERO };
-            let spend = self.spend.entry(day_of(started.value(row))).or_default();
-            add(spend, teams.value(row), Usd::new(new.value(row)) - before);
-        }
-    }
-
-    fn rows_targets(&mut self, batch: &RecordBatch) {
         let attempts = batch.column_by_name("attempts").and_then(|column| column.as_list_opt::<i32>());
         let calls_started = batch.column_by_name("started_at").and_then(|column| column.as_primitive_opt());
         let (Some(lists), Some(calls_started)) = (attempts, calls_started) else { return };
@@ -98,27 +56,6 @@ impl Fold {
             let latest_us = calls_started.value(row).saturating_add(LONGEST_CALL_US);
             for at in index(first)..index(last) {
                 attempts.fold_into(at, latest_us, self);
-            }
-        }
-    }
-
-    /// Adds another fold.
-    pub(super) fn add(&mut self, other: &Fold) {
-        self.add_spend(other);
-        self.add_targets(other, i64::MIN);
-    }
-
-    /// Adds the spend of another fold.
-    pub(super) fn add_spend(&mut self, other: &Fold) {
-        self.add_spend_since(other, i32::MIN);
-    }
-
-    /// Adds the spend of another fold from a day on.
-    pub(super) fn add_spend_since(&mut self, other: &Fold, first_day: i32) {
-        for (day, teams) in other.spend.range(first_day..) {
-            let spend = self.spend.entry(*day).or_default();
-            for (team, cost) in teams {
-                add(spend, team, *cost);
             }
         }
     }
@@ -142,10 +79,6 @@ impl Fold {
     /// same rows have the same lines.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (day, teams) in &self.spend {
-            let day = day_text(*day);
-            lines.extend(teams.iter().map(|(team, cost)| json!(["spend", day, team, cost.to_string()]).to_string()));
-        }
         for (minute, targets) in &self.minutes {
             let minute = minute_text(*minute);
             lines.extend(targets.iter().map(|(name, target)| {
@@ -155,15 +88,6 @@ impl Fold {
             }));
         }
         lines
-    }
-
-    /// Spend by team over all days.
-    pub(super) fn spend(&self) -> BTreeMap<String, Usd> {
-        let mut spend = BTreeMap::new();
-        for (team, cost) in self.spend.values().flatten() {
-            add(&mut spend, team, *cost);
-        }
-        spend
     }
 
     /// Targets over all minutes.
@@ -193,15 +117,6 @@ pub(super) fn budget_lines(sums: &Sums) -> Vec<String> {
 fn minute_text(minute: i64) -> String {
     let time = DateTime::from_timestamp(minute.saturating_mul(60), 0);
     time.map_or_else(|| minute.to_string(), |time| time.format("%Y-%m-%dT%H:%MZ").to_string())
-}
-
-fn add(spend: &mut BTreeMap<String, Usd>, team: &str, cost: Usd) {
-    match spend.get_mut(team) {
-        Some(sum) => *sum += cost,
-        None => {
-            spend.insert(team.to_owned(), cost);
-        }
-    }
 }
 
 fn index(offset: i32) -> usize {

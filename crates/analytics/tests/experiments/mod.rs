@@ -1,13 +1,16 @@
 //! Experiments, feedback and back-tests over a real lake with rows in memory beside it.
 
+mod routes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_analytics::backtest::{Change, Market, Trial, Whereabouts};
+use tollgate_analytics::backtest::{Change, Market, Trial};
 use tollgate_analytics::report::{MetricKind, TimeRange, Verdict};
 use tollgate_flush::hot::HotItem;
 use tollgate_interaction::{BudgetReading, Candidate, EventId, Feedback, Governance, Reason, Score, Share, Usage, Usd};
 use tollgate_policy::bundle;
+use tollgate_policy::route::{Offer, Way, WhenAllRest};
 
 use crate::support::{MORNING_US, TestLog, call, calls};
 use crate::{DAY_US, MINUTE_US, analytics, today};
@@ -98,8 +101,14 @@ impl Market for Flat {
     fn cost(&self, _: &str, _: &str, _: &Usage, _: i64) -> Option<Usd> {
         Some(Usd::new(1_000_000_000))
     }
-    fn whereabouts(&self, _: &str, _: &str) -> Option<Arc<Whereabouts>> {
+    fn offer(&self, _: &str, _: &str) -> Option<Arc<dyn Offer>> {
         None
+    }
+    fn stands_for(&self, _: &str) -> Option<Way<Arc<dyn Offer>>> {
+        None
+    }
+    fn when_all_rest(&self) -> WhenAllRest {
+        WhenAllRest::Try
     }
 }
 
@@ -122,6 +131,7 @@ fn trial(yaml: &str, range: TimeRange) -> Trial {
         range,
         decided_by: None,
         sample: 3,
+        guard_sample: 0,
         keys: Arc::default(),
         market: Arc::new(Flat),
     }

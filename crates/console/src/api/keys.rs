@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use tollgate_metastore::{CreatedKey, KeyListing, NewKey, RotatedKey};
+use tollgate_metastore::{CreatedKey, KeyListing, NewKey, Permission, RotatedKey};
 use tollgate_policy::key::KeyLimits;
 
 use crate::access::Reader;
@@ -58,8 +58,11 @@ struct RotateKey {
 ///
 /// # Errors
 /// `metastore_unavailable` if the control plane does not answer.
-pub async fn list(State(state): State<ConsoleState>) -> Result<Json<Keys>, ConsoleError> {
-    Ok(Json(Keys { keys: state.metastore.list_keys().await? }))
+pub async fn list(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+) -> Result<Json<Keys>, ConsoleError> {
+    Ok(Json(Keys { keys: reader.keys(&state).await? }))
 }
 
 /// Creates a key; its secret is in the answer, this once.
@@ -75,7 +78,7 @@ pub async fn create(
         message: format!("the body does not describe a key: {error}"),
         hint: "Send `{\"name\": \"…\", \"team\": \"…\"}`, and `project` if there is one.",
     })?;
-    let tenant = asked.tenant.unwrap_or_else(|| state.settings.tenant.clone());
+    let tenant = reader.organisation(&state, asked.tenant, Permission::ChangeKeys.words())?;
     let expires_at_us = asked.expires_at.map(|text| {
         parse_time_us(&text).ok_or_else(|| ConsoleError::Invalid {
             message: format!("`{text}` is not a usable `expires_at`"),
@@ -113,6 +116,7 @@ pub async fn rotate(
         })?,
     };
     let grace_us = grace_us(asked.grace_hours)?;
+    reader.must_know_key(&state, &id).await?;
     Ok(Json(state.metastore.rotate_key(&id, grace_us, &reader.author).await?))
 }
 
@@ -125,6 +129,7 @@ pub async fn revoke(
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
 ) -> Result<Json<Revoked>, ConsoleError> {
+    reader.must_know_key(&state, &id).await?;
     state.metastore.revoke_key_by(&id, &reader.author).await?;
     Ok(Json(Revoked { id, revoked: true }))
 }

@@ -244,6 +244,76 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/api/v1/people",
+        summary: "Who there is: people by name with role, reach, teams, last sign-in and keys; every team and project with its members, keys and budgets; every organisation. Whoever ends at an organisation is told of that one.",
+        role: "auditor",
+        parameters: &[
+            ("q", "Only people with this in their name."),
+            ("team", "Only members of this team: TEAM or ORGANISATION/TEAM."),
+            ("organisation", "Only people of this organisation."),
+            ("limit", "People wanted, at most 500."),
+            ("offset", "People to pass over."),
+        ],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/people",
+        summary: "Puts a person into the directory, with a role if one is given. Only an owner makes owners, and nobody gives more reach than they have.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/people/{id}",
+        summary: "One person with their keys, without secrets.",
+        role: "auditor",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "patch",
+        path: "/api/v1/people/{id}",
+        summary: "Changes a person's role, reach, teams, state or display name, all of it or nothing. The last owner stays one (`last_owner`).",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/people/{id}/sign-in-link",
+        summary: "Makes a link that signs a person in, once, within three days; it is in the answer, this once, and the one before it works no longer.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/organisations",
+        summary: "Makes an organisation, the tenant of calls. Not for whoever ends at one.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/teams",
+        summary: "Makes a team. Teams also come to be with the first key that names them.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/projects",
+        summary: "Makes a project. Projects also come to be with the first key that names them.",
+        role: "admin",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
         path: "/api/v1/derived",
         summary: "What this process has derived from the log, to be compared with a rebuild from the lake: sums of spend and targets, digests of the search index.",
         role: "auditor",
@@ -263,6 +333,22 @@ const OPERATIONS: &[Operation] = &[
         path: "/api/v1/control/prices",
         summary: "The price update in force, for sidecars; empty while the prices that come with the program are.",
         role: "sidecar",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/cache",
+        summary: "Answers that are kept to be given again: how many, what they take, and how often they were.",
+        role: "viewer",
+        parameters: &[],
+        content_types: &[JSON],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/cache/purge",
+        summary: "Forgets such answers. The body has `tenant`, `subject` (a `user_ref` or the id of a key) or `model`, or several of them, or `all`.",
+        role: "admin",
         parameters: &[],
         content_types: &[JSON],
     },
@@ -317,7 +403,10 @@ fn document() -> Value {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API token: `tollgate token create --role auditor`."},
                 "session": {"type": "apiKey", "in": "cookie", "name": crate::access::SESSION_COOKIE, "description": "Changes also need the header `x-csrf-token`."},
             },
-            "schemas": {"Error": error_schema(), "Query": query_schema(), "NewKey": key_schema()},
+            "schemas": {
+                "Error": error_schema(), "Query": query_schema(), "NewKey": key_schema(), "NewPerson": person_schema(),
+                "PersonChange": change_schema(), "NewOrganisation": organisation_schema(), "NewUnit": unit_schema(),
+            },
         },
     })
 }
@@ -340,6 +429,10 @@ fn describe(operation: &Operation) -> Value {
     let schema = match (operation.method, operation.path) {
         ("post", "/api/v1/sql") => Some("Query"),
         ("post", "/api/v1/keys") => Some("NewKey"),
+        ("post", "/api/v1/people") => Some("NewPerson"),
+        ("patch", "/api/v1/people/{id}") => Some("PersonChange"),
+        ("post", "/api/v1/organisations") => Some("NewOrganisation"),
+        ("post", "/api/v1/teams" | "/api/v1/projects") => Some("NewUnit"),
         _ => None,
     };
     if let Some(schema) = schema {
@@ -406,6 +499,66 @@ fn key_schema() -> Value {
             "team": {"type": "string"},
             "tenant": {"type": "string"},
             "project": {"type": "string"},
+        },
+        "additionalProperties": false,
+    })
+}
+
+/// Roles that people can have.
+const PEOPLES_ROLES: [&str; 6] = ["owner", "admin", "auditor", "finance", "developer", "viewer"];
+
+fn person_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["user_name"],
+        "properties": {
+            "user_name": {"type": "string", "description": "The name they sign in by; unique in the organisation, whatever its case."},
+            "organisation": {"type": "string", "description": "Default: the reader's own."},
+            "display_name": {"type": "string"},
+            "email": {"type": "string"},
+            "role": {"type": ["string", "null"], "enum": roles_or_none(), "description": "Without one, what their groups say."},
+            "reach": {"type": "string", "enum": ["installation", "organisation"], "description": "Default: as far as the reader's own."},
+            "teams": {"type": "array", "items": {"type": "string"}, "description": "TEAM or ORGANISATION/TEAM."},
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn change_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "What is not there stays as it is.",
+        "properties": {
+            "role": {"type": ["string", "null"], "enum": roles_or_none(), "description": "null: what their groups say."},
+            "reach": {"type": "string", "enum": ["installation", "organisation"]},
+            "teams": {"type": "array", "items": {"type": "string"}, "description": "These and no others."},
+            "active": {"type": "boolean", "description": "False: they are signed out, and their keys are refused."},
+            "display_name": {"type": "string"},
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn roles_or_none() -> Vec<Value> {
+    PEOPLES_ROLES.iter().map(|role| json!(role)).chain([Value::Null]).collect()
+}
+
+fn organisation_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}},
+        "additionalProperties": false,
+    })
+}
+
+fn unit_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["name"],
+        "properties": {
+            "name": {"type": "string"},
+            "organisation": {"type": "string", "description": "Default: the reader's own."},
         },
         "additionalProperties": false,
     })

@@ -1,14 +1,17 @@
 //! `GET /api/v1/policies` and `POST /api/v1/policies/simulate`.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use serde::Serialize;
 use tollgate_analytics::report::TimeRange;
 use tollgate_metastore::BundleRevision;
 
+use crate::access::Reader;
+use crate::access_log::purpose;
 use crate::error::ConsoleError;
-use crate::params::parse_time_us;
+use crate::params::{Params, parse_time_us};
 use crate::simulation::{Simulation, SimulationRequest, simulate};
 use crate::state::ConsoleState;
 
@@ -38,7 +41,12 @@ pub async fn show(State(state): State<ConsoleState>) -> Result<Json<Policies>, C
 ///
 /// # Errors
 /// `parameter_invalid` if the body or the bundle cannot be used; a report error if the log could not be read.
-pub async fn try_out(State(state): State<ConsoleState>, body: Bytes) -> Result<Json<Simulation>, ConsoleError> {
+pub async fn try_out(
+    State(state): State<ConsoleState>,
+    Extension(reader): Extension<Reader>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Simulation>, ConsoleError> {
     let invalid = |message: String| ConsoleError::Invalid { message, hint: BODY_HINT };
     let asked: SimulationRequest = serde_json::from_slice(&body)
         .map_err(|error| invalid(format!("the body does not say what to try: {error}")))?;
@@ -49,5 +57,6 @@ pub async fn try_out(State(state): State<ConsoleState>, body: Bytes) -> Result<J
     if range.length_us() == 0 {
         return Err(invalid(format!("`{}` is not a usable `to`: it must be after `from`", asked.to)));
     }
-    simulate(&state, &asked.bundle, range, asked.decided_by, &asked.limits).await.map(Json)
+    let asker = (&reader, purpose(&headers, &Params::default()));
+    simulate(&state, asker, &asked.bundle, range, asked.decided_by, &asked.limits).await.map(Json)
 }

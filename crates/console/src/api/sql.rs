@@ -41,7 +41,7 @@ pub async fn run(
     let format = format(&headers, asked.format.as_deref().or(params.get("format")))?;
     let max_rows = asked.max_rows.or(params.number("max_rows")?).unwrap_or(format.usual_rows());
     let limits = QueryLimits { max_rows: max_rows.min(MOST_ROWS), ..QueryLimits::default() };
-    let result = state.ledger.sql(&asked.query, limits).await?;
+    let result = reader.ledger(&state).sql(&asked.query, limits).await?;
     let rows = Some(result.rows as u64);
     state.record_access(&reader, "sql", asked.query, purpose(&headers, &params), rows).await?;
     let mut response = match (format, is_form(&headers)) {

@@ -26,7 +26,7 @@ pub async fn show(
     Extension(reader): Extension<Reader>,
 ) -> Result<Html<String>, ConsoleError> {
     let shell = reader.shell(&state, "Budgets", "/budgets");
-    Ok(Html(BudgetsPage::new(shell, state.instruments.budgets(), state.now_us()).render()?))
+    Ok(Html(BudgetsPage::new(shell, reader.budgets(&state), state.now_us()).render()?))
 }
 
 /// The page.

@@ -154,7 +154,7 @@ fn tiles(report: &Costs) -> Vec<Tile> {
         0 => None,
         input => Some(total.cache_read_input_tokens as f64 / input as f64),
     };
-    vec![
+    let mut tiles = vec![
         Tile {
             label: "Total",
             value: format::usd(total.cost_usd),
@@ -175,7 +175,12 @@ fn tiles(report: &Costs) -> Vec<Tile> {
             note: format!("{} tokens", format::compact(total.cache_read_input_tokens as f64)),
             ..Tile::default()
         },
-    ]
+    ];
+    if total.cached > 0 {
+        let note = format!("{} answered from the gateway's cache", format::counted(total.cached, "call"));
+        tiles.push(figure("Saved", Some(total.saved_usd), note));
+    }
+    tiles
 }
 
 /// What the cost per call is over. A refused call, a list of models or a count of tokens has no cost and is none of them.

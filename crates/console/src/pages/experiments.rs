@@ -26,7 +26,7 @@ pub async fn show(
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
     let range = params.range(Range::Month)?;
-    let report = state.ledger.experiments(range.at(state.now_us())).await?;
+    let report = reader.ledger(&state).experiments(range.at(state.now_us())).await?;
     let page = ExperimentsPage::new(reader.shell(&state, "Experiments", "/experiments"), range, report);
     Ok(Html(page.render()?))
 }
@@ -86,7 +86,8 @@ struct MetricLine {
     control: String,
     arm: String,
     difference: String,
-    bounds: String,
+    /// Both ends of it.
+    bounds: Option<(String, String)>,
     tone: &'static str,
     word: &'static str,
 }
@@ -116,7 +117,10 @@ fn sheet(experiment: &Experiment) -> Sheet {
         control: experiment.control.clone(),
         ratio: ratio(experiment),
         crossed: (experiment.crossed_units > 0).then(|| {
-            let units = format::counted(experiment.crossed_units, "user or conversation");
+            let units = match experiment.crossed_units {
+                1 => "One user or conversation".to_owned(),
+                units => format!("{} users or conversations", format::count(units)),
+            };
             format!("{units} met more than one arm: differences look smaller than they are.")
         }),
         arms: experiment.arms.iter().map(|arm| arm_line(arm, &experiment.control)).collect(),
@@ -226,10 +230,8 @@ fn difference(metric: &Metric) -> String {
     metric.difference.map_or_else(|| UNKNOWN.to_owned(), |interval| signed(metric.kind, interval.estimate))
 }
 
-fn bounds(kind: MetricKind, interval: Option<Interval>) -> String {
-    interval.map_or_else(String::new, |interval| {
-        format!("{} to {}", signed(kind, interval.lower), signed(kind, interval.upper))
-    })
+fn bounds(kind: MetricKind, interval: Option<Interval>) -> Option<(String, String)> {
+    interval.map(|interval| (signed(kind, interval.lower), signed(kind, interval.upper)))
 }
 
 #[cfg(test)]

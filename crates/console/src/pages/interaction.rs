@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tollgate_analytics::report::{
     AttemptView, Body, CandidateView, CorrectionView, InteractionDetail, InteractionRow, Message, ReasonView,
 };
-use tollgate_interaction::{InteractionId, Usd};
+use tollgate_interaction::{CacheKind, InteractionId, Usd};
 use tollgate_metastore::Permission;
 
 use crate::access::Reader;
@@ -338,6 +338,9 @@ fn entry(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<Fact> {
         plain("Format", text(columns, "dialect").map(|dialect| translation::format_name(&dialect).to_owned())),
         plain("Model asked for", Some(row.model_requested.clone()).filter(|model| !model.is_empty())),
         plain("Provider", row.provider.clone()),
+        plain("Answered from", cached(columns)),
+        first_given(columns),
+        plain("Saved", text(columns, "cost_saved_usd").and_then(|saved| saved.parse::<Usd>().ok()).map(format::exact)),
         plain("Region", text(columns, "region")),
         plain("Tier of service", text(columns, "service_tier")),
         fact("Price", text(columns, "price_id")),
@@ -347,6 +350,27 @@ fn entry(row: &InteractionRow, columns: &Map<String, Value>) -> Vec<Fact> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// How the call was answered without a provider, if it was.
+fn cached(columns: &Map<String, Value>) -> Option<String> {
+    let kind = text(columns, "cache_kind")?;
+    let similarity = text(columns, "cache_similarity").and_then(|text| text.parse::<f64>().ok());
+    Some(match (CacheKind::from_text(&kind), similarity) {
+        (Some(CacheKind::Semantic), Some(similarity)) => {
+            format!("the cache: the question was {similarity} near to another")
+        }
+        (Some(CacheKind::Semantic), None) => "the cache: the question was near to another".to_owned(),
+        (Some(CacheKind::Exact), _) => "the cache: the same had been asked".to_owned(),
+        (None, _) => format!("the cache ({kind})"),
+    })
+}
+
+/// The call whose answer was given again.
+fn first_given(columns: &Map<String, Value>) -> Option<Fact> {
+    let id = text(columns, "cached_from")?;
+    let href = Some(format!("/interactions/{id}"));
+    Some(Fact { name: "First given to", value: id, mono: true, href })
 }
 
 fn no_messages(detail: &InteractionDetail) -> &'static str {

@@ -7,9 +7,10 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
-use tollgate_metastore::{KeyListing, NewKey};
+use tollgate_metastore::{KeyListing, NewKey, Permission};
 use tollgate_policy::key::KeyLimits;
 
+use super::person::Shown;
 use crate::access::Reader;
 use crate::error::ConsoleError;
 use crate::format;
@@ -37,8 +38,22 @@ pub async fn create(
     Extension(reader): Extension<Reader>,
     form: Bytes,
 ) -> Result<Html<String>, ConsoleError> {
-    let created = create_key(&state, &reader, &Params::parse(&form)).await?;
-    render(&state, &reader, Some(created)).await
+    let form = Params::parse(&form);
+    let created = create_key(&state, &reader, &form).await?;
+    after(&state, &reader, &form, created).await
+}
+
+/// Shows a new secret where the form stood: among the keys, or on the page of a person.
+async fn after(
+    state: &ConsoleState,
+    reader: &Reader,
+    form: &Params,
+    created: CreatedKeyView,
+) -> Result<Html<String>, ConsoleError> {
+    match form.get("person") {
+        Some(person) => super::person::render(state, reader, person, Some(Shown::Key(created))).await,
+        None => render(state, reader, Some(created)).await,
+    }
 }
 
 /// Answers `POST /keys/{id}/revoke`.
@@ -49,9 +64,12 @@ pub async fn revoke(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
+    form: Bytes,
 ) -> Result<Redirect, ConsoleError> {
+    reader.must_know_key(&state, &id).await?;
     state.metastore.revoke_key_by(&id, &reader.author).await?;
-    Ok(Redirect::to("/keys"))
+    let person = Params::parse(&form).owned("person").filter(|id| !id.contains(['/', '\\', '\r', '\n']));
+    Ok(Redirect::to(&person.map_or_else(|| "/keys".to_owned(), |person| format!("/people/{person}"))))
 }
 
 /// Answers `POST /keys/{id}/rotate`: gives the key another secret and shows it, this once.
@@ -64,7 +82,9 @@ pub async fn rotate(
     Path(id): Path<String>,
     form: Bytes,
 ) -> Result<Html<String>, ConsoleError> {
-    let grace_us = grace_us(Params::parse(&form).number("grace_hours")?)?;
+    let form = Params::parse(&form);
+    let grace_us = grace_us(form.number("grace_hours")?)?;
+    reader.must_know_key(&state, &id).await?;
     let rotated = state.metastore.rotate_key(&id, grace_us, &reader.author).await?;
     let name = state.metastore.list_keys().await?.into_iter().find(|key| key.id == rotated.id);
     let view = CreatedKeyView {
@@ -73,7 +93,7 @@ pub async fn rotate(
         secret: rotated.secret,
         previous_until: Some(format::timestamp(rotated.previous_until_us)),
     };
-    render(&state, &reader, Some(view)).await
+    after(&state, &reader, &form, view).await
 }
 
 /// How long the secret before works: a day, unless something else is asked for.
@@ -121,7 +141,7 @@ pub async fn create_key(state: &ConsoleState, reader: &Reader, form: &Params) ->
     let name = form.text("name");
     let key = NewKey {
         name: name.clone(),
-        tenant: form.owned("tenant").unwrap_or_else(|| state.settings.tenant.clone()),
+        tenant: reader.organisation(state, form.owned("tenant"), Permission::ChangeKeys.words())?,
         project: form.owned("project"),
         team: form.text("team"),
         user: form.owned("user"),
@@ -142,7 +162,7 @@ async fn render(
     reader: &Reader,
     created: Option<CreatedKeyView>,
 ) -> Result<Html<String>, ConsoleError> {
-    let (keys, now_us) = (state.metastore.list_keys().await?, state.now_us());
+    let (keys, now_us) = (reader.keys(state).await?, state.now_us());
     // Newest first: the one just created is what the reader looks for.
     let lines = keys.into_iter().rev().map(|key| KeyLine::new(key, now_us)).collect();
     Ok(Html(KeysPage::new(reader.shell(state, "Keys", "/keys"), created, lines).render()?))
@@ -204,7 +224,7 @@ pub struct KeyLine {
 }
 
 impl KeyLine {
-    fn new(key: KeyListing, now_us: i64) -> Self {
+    pub(super) fn new(key: KeyListing, now_us: i64) -> Self {
         let is_expired = key.expires_at_us.is_some_and(|end_us| end_us <= now_us);
         let state = match (key.enabled, is_expired) {
             (false, _) => "revoked",

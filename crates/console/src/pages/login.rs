@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use tollgate_metastore::{MetastoreError, Role, Session, TokenHolder};
+use tollgate_metastore::{MetastoreError, Session, TokenHolder};
 
 use crate::access::{SESSION_COOKIE, is_from_elsewhere};
 use crate::error::ConsoleError;
@@ -198,9 +198,9 @@ fn next(params: &Params) -> &str {
 async fn session_for(state: &ConsoleState, token: &str) -> Result<Session, ConsoleError> {
     let store = &state.metastore;
     match store.api_token(token).await? {
-        Some(TokenHolder { role: Role::Sidecar, .. }) => Err(ConsoleError::LoginRefused),
-        Some(TokenHolder { id, role, teams }) => {
-            let link = store.create_login_link_for(role, &teams, &format!("console:{role}:{id}")).await?;
+        Some(TokenHolder { grant, .. }) if !grant.role.is_for_people() => Err(ConsoleError::LoginRefused),
+        Some(TokenHolder { id, grant }) => {
+            let link = store.create_login_link_for(&grant, &format!("console:{}:{id}", grant.role)).await?;
             Ok(store.redeem_login(&link).await?)
         }
         None => Ok(store.redeem_login(token).await?),

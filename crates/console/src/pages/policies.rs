@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Html;
 use tollgate_analytics::backtest::{BacktestReport, Change, Limits, Percent, SampleRow};
 use tollgate_metastore::{BundleRevision, Permission};
+use tollgate_policy::bundle::{self, ChangeKind, Detail};
 
 use super::Tile;
 use crate::access::Reader;
@@ -46,7 +47,7 @@ pub async fn try_out(
         max_denials: params.text("max_denials"),
         max_cost: params.text("max_cost"),
     };
-    let found = form.try_out(&state).await;
+    let found = form.try_out(&state, &reader).await;
     render(&state, &reader, Some(form), Some(found)).await
 }
 
@@ -92,13 +93,13 @@ impl Form {
         Form { yaml: yaml.to_owned(), ..Form::default() }
     }
 
-    async fn try_out(&self, state: &ConsoleState) -> Result<Simulation, ConsoleError> {
+    async fn try_out(&self, state: &ConsoleState, reader: &Reader) -> Result<Simulation, ConsoleError> {
         let limits = Limits {
             max_denials: percent(&self.max_denials)?,
             max_cost: percent(&self.max_cost)?,
             ..Limits::default()
         };
-        simulate(state, &self.yaml, self.range.at(state.now_us()), None, &limits).await
+        simulate(state, (reader, String::new()), &self.yaml, self.range.at(state.now_us()), None, &limits).await
     }
 }
 
@@ -146,6 +147,20 @@ struct Found {
     agreement: Option<String>,
     tiles: Vec<Tile>,
     sample: Vec<SampleLine>,
+    routing: Vec<String>,
+    changes: Vec<ChangeLine>,
+}
+
+/// One rule that says something else than in the active bundle.
+#[derive(Debug)]
+struct ChangeLine {
+    section: String,
+    rule: String,
+    tone: &'static str,
+    word: &'static str,
+    /// It says what it said, in another place.
+    is_move: bool,
+    details: Vec<Detail>,
 }
 
 #[derive(Debug)]
@@ -201,14 +216,37 @@ fn worded(simulation: Simulation) -> Found {
     let (from, to) = (format::minute(report.range.from_us), format::minute(report.range.to_us));
     let agreement = (report.own > 0).then(|| {
         let (agreed, own) = (format::count(report.own_agreed), format::counted(report.own, "call"));
-        format!("Of {own} that this very bundle had decided, {agreed} are decided the same again, by the same rules.")
+        let (alike, routed) = (format::count(report.own_routes_agreed), format::count(report.own_routed));
+        format!(
+            "Of {own} that this very bundle had decided, {agreed} are decided the same again, by the same rules; of {routed} \
+             that went to a target, {alike} go to the same one first."
+        )
     });
     Found {
         period: format!("{from} to {to}, UTC"),
         agreement,
         tiles: tiles(report),
         sample: report.sample.iter().map(sample_line).collect(),
+        routing: report.routing.sentences(),
+        changes: simulation.changes.iter().map(change_line).collect(),
         simulation,
+    }
+}
+
+fn change_line(change: &bundle::Change) -> ChangeLine {
+    let (tone, word) = match change.kind {
+        ChangeKind::Added => ("o-success", "New"),
+        ChangeKind::Removed => ("o-failed", "Gone"),
+        ChangeKind::Changed => ("o-denied", "Changed"),
+        ChangeKind::Moved => ("o-cancelled", "Moved"),
+    };
+    ChangeLine {
+        section: change.section.clone(),
+        rule: change.rule.clone(),
+        tone,
+        word,
+        is_move: change.kind == ChangeKind::Moved,
+        details: change.details.clone(),
     }
 }
 
@@ -260,7 +298,10 @@ fn sample_line(row: &SampleRow) -> SampleLine {
         format!("{} → {}", from.as_deref().unwrap_or("—"), to.as_deref().unwrap_or("—"))
     };
     let head = match row.change {
-        Change::Rerouted => from_to(&row.target_before, &row.target_after),
+        Change::Rerouted => {
+            let arm = row.arm_after.as_ref().map_or_else(String::new, |arm| format!(", arm {arm}"));
+            format!("{}{arm}", from_to(&row.target_before, &row.target_after))
+        }
         Change::OtherRule => from_to(&row.rule_before, &row.rule_after),
         Change::Allowed => format!("no longer by {}", row.rule_before.as_deref().unwrap_or("—")),
         _ => format!("by {}", row.rule_after.as_deref().unwrap_or("—")),

@@ -72,6 +72,7 @@ pub fn query(params: &Params) -> Result<SearchQuery, ConsoleError> {
         provider: params.owned("provider"),
         outcome: params.owned("outcome"),
         only_teams: None,
+        only_tenant: None,
         from_us: params.time_us("from")?,
         to_us,
         limit: params.number("limit")?.unwrap_or(HITS),

@@ -47,7 +47,7 @@ pub async fn run(
     let form = Params::parse(&form);
     let query = form.raw("query").unwrap_or_default().to_owned();
     let limits = QueryLimits { max_rows: SHOWN_ROWS, ..QueryLimits::default() };
-    let (problem, result) = match state.ledger.sql(&query, limits).await {
+    let (problem, result) = match reader.ledger(&state).sql(&query, limits).await {
         Ok(result) => {
             let rows = Some(result.rows as u64);
             state.record_access(&reader, "sql", query.clone(), purpose(&headers, &form), rows).await?;

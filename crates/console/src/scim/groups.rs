@@ -1,17 +1,13 @@
 //! `/scim/v2/Groups`.
 
-use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tollgate_metastore::{Group, GroupFacts, MetastoreError};
+use tollgate_metastore::{Group, GroupFacts, MetastoreError, Part, Reach};
 
-use super::{Asked, answer, body, created, gone, make_organisation, meta, organisation, patch};
+use super::resource::Kind;
+use super::{Asked, meta};
 use crate::access::Reader;
 use crate::error::ConsoleError;
-use crate::params::Params;
 use crate::state::ConsoleState;
 
 const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
@@ -19,7 +15,7 @@ const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// A group as a provider writes one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+pub struct Written {
     display_name: String,
     external_id: Option<String>,
     #[serde(default)]
@@ -41,98 +37,79 @@ impl From<Written> for GroupFacts {
     }
 }
 
-fn resource(group: &Group) -> Value {
-    let members: Vec<Value> = group.members.iter().map(|id| json!({"value": id})).collect();
-    let mut resource = json!({
-        "schemas": [SCHEMA], "id": group.id, "displayName": group.display_name, "members": members,
-        "meta": meta("Group", &group.id, group.created_at_us, group.changed_at_us),
-    });
-    if let Some(id) = &group.external_id {
-        resource["externalId"] = json!(id);
+/// Groups.
+#[derive(Debug)]
+pub enum Groups {}
+
+impl Kind for Groups {
+    const NOUN: &'static str = "group";
+    const FILTERS: &'static [&'static str] = &["displayName"];
+    type Written = Written;
+    type Facts = GroupFacts;
+    type Kept = Group;
+
+    fn facts(written: Written) -> Result<GroupFacts, ConsoleError> {
+        Ok(written.into())
     }
-    resource
-}
 
-/// Answers `GET /scim/v2/Groups`.
-///
-/// # Errors
-/// `parameter_invalid` for a filter that is not understood.
-pub async fn list(State(state): State<ConsoleState>, params: Params) -> Result<Response, ConsoleError> {
-    let asked = Asked::read(&params, &["displayName"])?;
-    let name = asked.filter.as_ref().map(|(_, value)| value.as_str());
-    let part = state.metastore.list_groups(organisation(&state), name, asked.offset, asked.count).await?;
-    Ok(super::list(part, &asked, resource))
-}
+    fn resource(group: &Group) -> Value {
+        let members: Vec<Value> = group.members.iter().map(|id| json!({"value": id})).collect();
+        let mut resource = json!({
+            "schemas": [SCHEMA], "id": group.id, "displayName": group.display_name, "members": members,
+            "meta": meta("Group", &group.id, group.created_at_us, group.changed_at_us),
+        });
+        if let Some(id) = &group.external_id {
+            resource["externalId"] = json!(id);
+        }
+        resource
+    }
 
-/// Answers `POST /scim/v2/Groups`.
-///
-/// # Errors
-/// `already_exists` if the name is taken; `not_found` for a member that there is not.
-pub async fn create(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    bytes: Bytes,
-) -> Result<Response, ConsoleError> {
-    let facts = body::<Written>(&bytes)?.into();
-    let organisation = make_organisation(&state, &reader.author).await?;
-    Ok(created(resource(&state.metastore.create_group(&organisation, facts, &reader.author).await?)))
-}
+    fn organisation(group: &Group) -> &str {
+        &group.organisation
+    }
 
-/// Answers `GET /scim/v2/Groups/{id}`.
-///
-/// # Errors
-/// `not_found` if there is none.
-pub async fn show(State(state): State<ConsoleState>, Path(id): Path<String>) -> Result<Response, ConsoleError> {
-    Ok(answer(resource(&find(&state, &id).await?)))
-}
+    /// A group may give its members a role: whoever ends at an organisation has none with members who reach beyond it.
+    async fn must_be_the_readers(
+        state: &ConsoleState,
+        reader: &Reader,
+        group: Option<&Group>,
+        facts: Option<&GroupFacts>,
+    ) -> Result<(), ConsoleError> {
+        if reader.reach == Reach::Installation {
+            return Ok(());
+        }
+        let before = group.into_iter().flat_map(|group| &group.members);
+        for id in before.chain(facts.into_iter().flat_map(|facts| &facts.members)) {
+            if let Some(user) = state.metastore.user(id).await? {
+                reader.must_be_able_to_give(None, &user.reach)?;
+            }
+        }
+        Ok(())
+    }
 
-/// Answers `PUT /scim/v2/Groups/{id}`.
-///
-/// # Errors
-/// As [`create`] and [`show`].
-pub async fn replace(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    Path(id): Path<String>,
-    bytes: Bytes,
-) -> Result<Response, ConsoleError> {
-    let facts = body::<Written>(&bytes)?.into();
-    Ok(answer(resource(&state.metastore.put_group(&id, facts, &reader.author).await?)))
-}
+    async fn list(state: &ConsoleState, organisation: &str, asked: &Asked) -> Result<Part<Group>, MetastoreError> {
+        let name = asked.filter.as_ref().map(|(_, value)| value.as_str());
+        state.metastore.list_groups(organisation, name, asked.offset, asked.count).await
+    }
 
-/// Answers `PATCH /scim/v2/Groups/{id}`.
-///
-/// # Errors
-/// As [`replace`].
-pub async fn modify(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    Path(id): Path<String>,
-    bytes: Bytes,
-) -> Result<Response, ConsoleError> {
-    let mut group = resource(&find(&state, &id).await?);
-    patch::apply(&mut group, body(&bytes)?)?;
-    let written: Written = serde_json::from_value(group).map_err(|error| ConsoleError::Invalid {
-        message: format!("after this change the group cannot be used: {error}"),
-        hint: "Look at the values of the operations.",
-    })?;
-    Ok(answer(resource(&state.metastore.put_group(&id, written.into(), &reader.author).await?)))
-}
+    async fn find(state: &ConsoleState, id: &str) -> Result<Option<Group>, MetastoreError> {
+        state.metastore.group(id).await
+    }
 
-/// Answers `DELETE /scim/v2/Groups/{id}`.
-///
-/// # Errors
-/// `not_found` if there is none.
-pub async fn delete(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    Path(id): Path<String>,
-) -> Result<Response, ConsoleError> {
-    state.metastore.delete_group(&id, &reader.author).await?;
-    Ok(gone())
-}
+    async fn create(
+        state: &ConsoleState,
+        reader: &Reader,
+        organisation: &str,
+        facts: GroupFacts,
+    ) -> Result<Group, MetastoreError> {
+        state.metastore.create_group(organisation, facts, &reader.author).await
+    }
 
-async fn find(state: &ConsoleState, id: &str) -> Result<Group, ConsoleError> {
-    let unknown = || MetastoreError::Unknown { what: "group", name: id.to_owned() };
-    Ok(state.metastore.group(id).await?.ok_or_else(unknown)?)
+    async fn put(state: &ConsoleState, reader: &Reader, id: &str, facts: GroupFacts) -> Result<Group, MetastoreError> {
+        state.metastore.put_group(id, facts, &reader.author).await
+    }
+
+    async fn delete(state: &ConsoleState, reader: &Reader, id: &str) -> Result<(), MetastoreError> {
+        state.metastore.delete_group(id, &reader.author).await
+    }
 }

@@ -1,17 +1,13 @@
 //! `/scim/v2/Users`.
 
-use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tollgate_metastore::{MetastoreError, Profile, User, UserFilter};
+use tollgate_metastore::{MetastoreError, NewUser, Part, Profile, User, UserFilter};
 
-use super::{Asked, answer, body, created, gone, make_organisation, meta, organisation, patch};
+use super::resource::Kind;
+use super::{Asked, meta, patch};
 use crate::access::Reader;
 use crate::error::ConsoleError;
-use crate::params::Params;
 use crate::state::ConsoleState;
 
 const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -19,7 +15,7 @@ const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 /// A user as a provider writes one. What is not kept here is not refused.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+pub struct Written {
     user_name: String,
     external_id: Option<String>,
     display_name: Option<String>,
@@ -61,107 +57,85 @@ impl Written {
     }
 }
 
-/// The resource of a user.
-fn resource(user: &User) -> Value {
-    let emails: Vec<Value> =
-        user.profile.emails.iter().enumerate().map(|(at, value)| json!({"value": value, "primary": at == 0})).collect();
-    let groups: Vec<Value> = user.groups.iter().map(|group| json!({"display": group})).collect();
-    let mut resource = json!({
-        "schemas": [SCHEMA], "id": user.id, "userName": user.profile.user_name,
-        "displayName": user.profile.display_name, "active": user.profile.active, "emails": emails, "groups": groups,
-        "meta": meta("User", &user.id, user.created_at_us, user.changed_at_us),
-    });
-    if let Some(id) = &user.profile.external_id {
-        resource["externalId"] = json!(id);
+/// Users.
+#[derive(Debug)]
+pub enum Users {}
+
+impl Kind for Users {
+    const NOUN: &'static str = "user";
+    const FILTERS: &'static [&'static str] = &["userName", "externalId"];
+    type Written = Written;
+    type Facts = Profile;
+    type Kept = User;
+
+    fn facts(written: Written) -> Result<Profile, ConsoleError> {
+        written.profile()
     }
-    resource
-}
 
-/// Answers `GET /scim/v2/Users`.
-///
-/// # Errors
-/// `parameter_invalid` for a filter that is not understood.
-pub async fn list(State(state): State<ConsoleState>, params: Params) -> Result<Response, ConsoleError> {
-    let asked = Asked::read(&params, &["userName", "externalId"])?;
-    let mut filter = UserFilter::default();
-    match &asked.filter {
-        Some((name, value)) if name == "userName" => filter.user_name = Some(value.clone()),
-        Some((_, value)) => filter.external_id = Some(value.clone()),
-        None => {}
+    fn resource(user: &User) -> Value {
+        let emails: Vec<Value> = user
+            .profile
+            .emails
+            .iter()
+            .enumerate()
+            .map(|(at, value)| json!({"value": value, "primary": at == 0}))
+            .collect();
+        let groups: Vec<Value> = user.groups.iter().map(|group| json!({"display": group})).collect();
+        let mut resource = json!({
+            "schemas": [SCHEMA], "id": user.id, "userName": user.profile.user_name,
+            "displayName": user.profile.display_name, "active": user.profile.active, "emails": emails, "groups": groups,
+            "meta": meta("User", &user.id, user.created_at_us, user.changed_at_us),
+        });
+        if let Some(id) = &user.profile.external_id {
+            resource["externalId"] = json!(id);
+        }
+        resource
     }
-    let part = state.metastore.list_users(organisation(&state), &filter, asked.offset, asked.count).await?;
-    Ok(super::list(part, &asked, resource))
-}
 
-/// Answers `POST /scim/v2/Users`.
-///
-/// # Errors
-/// `already_exists` if the name is taken; `parameter_invalid` or `change_refused` if it cannot be used.
-pub async fn create(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    bytes: Bytes,
-) -> Result<Response, ConsoleError> {
-    let profile = body::<Written>(&bytes)?.profile()?;
-    let organisation = make_organisation(&state, &reader.author).await?;
-    Ok(created(resource(&state.metastore.create_user(&organisation, profile, &reader.author).await?)))
-}
+    fn organisation(user: &User) -> &str {
+        &user.organisation
+    }
 
-/// Answers `GET /scim/v2/Users/{id}`.
-///
-/// # Errors
-/// `not_found` if there is none.
-pub async fn show(State(state): State<ConsoleState>, Path(id): Path<String>) -> Result<Response, ConsoleError> {
-    Ok(answer(resource(&find(&state, &id).await?)))
-}
+    async fn must_be_the_readers(
+        _: &ConsoleState,
+        reader: &Reader,
+        user: Option<&User>,
+        _: Option<&Profile>,
+    ) -> Result<(), ConsoleError> {
+        // Of the whole installation a provider keeps everybody, owners too: it is where they come from.
+        user.map_or(Ok(()), |user| reader.must_be_able_to_give(None, &user.reach))
+    }
 
-/// Answers `PUT /scim/v2/Users/{id}`.
-///
-/// # Errors
-/// As [`create`] and [`show`].
-pub async fn replace(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    Path(id): Path<String>,
-    bytes: Bytes,
-) -> Result<Response, ConsoleError> {
-    let profile = body::<Written>(&bytes)?.profile()?;
-    Ok(answer(resource(&state.metastore.put_user(&id, profile, &reader.author).await?)))
-}
+    async fn list(state: &ConsoleState, organisation: &str, asked: &Asked) -> Result<Part<User>, MetastoreError> {
+        let mut filter = UserFilter::default();
+        match &asked.filter {
+            Some((name, value)) if name == "userName" => filter.user_name = Some(value.clone()),
+            Some((_, value)) => filter.external_id = Some(value.clone()),
+            None => {}
+        }
+        state.metastore.list_users(Some(organisation), &filter, asked.offset, asked.count).await
+    }
 
-/// Answers `PATCH /scim/v2/Users/{id}`.
-///
-/// # Errors
-/// As [`replace`].
-pub async fn modify(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    Path(id): Path<String>,
-    bytes: Bytes,
-) -> Result<Response, ConsoleError> {
-    let mut user = resource(&find(&state, &id).await?);
-    patch::apply(&mut user, body(&bytes)?)?;
-    let written: Written = serde_json::from_value(user).map_err(|error| ConsoleError::Invalid {
-        message: format!("after this change the user cannot be used: {error}"),
-        hint: "Look at the values of the operations.",
-    })?;
-    Ok(answer(resource(&state.metastore.put_user(&id, written.profile()?, &reader.author).await?)))
-}
+    async fn find(state: &ConsoleState, id: &str) -> Result<Option<User>, MetastoreError> {
+        state.metastore.user(id).await
+    }
 
-/// Answers `DELETE /scim/v2/Users/{id}`.
-///
-/// # Errors
-/// `not_found` if there is none.
-pub async fn delete(
-    State(state): State<ConsoleState>,
-    Extension(reader): Extension<Reader>,
-    Path(id): Path<String>,
-) -> Result<Response, ConsoleError> {
-    state.metastore.delete_user(&id, &reader.author).await?;
-    Ok(gone())
-}
+    async fn create(
+        state: &ConsoleState,
+        reader: &Reader,
+        organisation: &str,
+        profile: Profile,
+    ) -> Result<User, MetastoreError> {
+        let (organisation, reach) = (organisation.to_owned(), reader.reach.clone());
+        let user = NewUser { organisation, profile, reach, ..NewUser::default() };
+        state.metastore.add_user(user, &reader.author).await
+    }
 
-async fn find(state: &ConsoleState, id: &str) -> Result<User, ConsoleError> {
-    let unknown = || MetastoreError::Unknown { what: "user", name: id.to_owned() };
-    Ok(state.metastore.user(id).await?.ok_or_else(unknown)?)
+    async fn put(state: &ConsoleState, reader: &Reader, id: &str, profile: Profile) -> Result<User, MetastoreError> {
+        state.metastore.put_user(id, profile, &reader.author).await
+    }
+
+    async fn delete(state: &ConsoleState, reader: &Reader, id: &str) -> Result<(), MetastoreError> {
+        state.metastore.delete_user(id, &reader.author).await
+    }
 }

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use tollgate_analytics::Visibility;
-use tollgate_metastore::{Role, TeamName};
+use tollgate_metastore::{Grant, Reach, Role, TeamName};
 use tower::ServiceExt;
 
 use super::{Console, console, csrf_in, location};
@@ -18,7 +18,7 @@ fn filled(path: &str) -> String {
     path.replace("{id}", &id).replace("{file_name}", "style.css")
 }
 
-fn request(route: &Route, token: Option<&str>) -> Request<Body> {
+pub(super) fn request(route: &Route, token: Option<&str>) -> Request<Body> {
     let mut request = Request::builder().method(route.method.clone()).uri(filled(route.path));
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -40,7 +40,14 @@ impl Console {
 
     async fn token_of(&self, role: Role) -> String {
         let teams = [TeamName { organisation: "acme".into(), team: "kyc".into() }];
-        self.metastore.create_api_token_by(role, &teams, "", "test").await.unwrap()
+        self.metastore.create_api_token_by(&Grant::of(role).in_teams(&teams), "", "test").await.unwrap()
+    }
+
+    /// The same for a role that ends at an organisation.
+    pub(super) async fn token_within(&self, role: Role, organisation: &str) -> String {
+        let teams = ["kyc", "red"].map(|team| TeamName { organisation: "acme".into(), team: team.into() });
+        let grant = Grant::of(role).in_teams(&teams).within(Reach::Organisation(organisation.into()));
+        self.metastore.create_api_token_by(&grant, "", "test").await.unwrap()
     }
 }
 
@@ -53,7 +60,7 @@ async fn every_address_opens_for_the_roles_that_may_and_for_no_other() {
         for route in table() {
             let (status, body) = console.opened(&route, Some(&token)).await;
             let (what, refused) = (format!("{role} {} {}", route.method, route.path), status == StatusCode::FORBIDDEN);
-            assert_eq!(!refused, route.access.admits(role), "{what}: {status} {body}");
+            assert_eq!(!refused, route.access.allows(role), "{what}: {status} {body}");
             // SCIM's errors have no codes.
             let is_said = body.contains("role_insufficient") || body.contains(&format!("the role `{role}` may not"));
             assert_eq!(refused, is_said, "{what}: {status} {body}");
@@ -123,7 +130,7 @@ async fn the_role_that_the_open_api_document_names_is_enough() {
     for (method, path, role) in crate::api::openapi::roles() {
         let route = table().into_iter().find(|route| route.path == path && route.method.as_str() == method);
         let access = route.map(|route| route.access);
-        assert!(access.is_some_and(|access| access.admits(role.parse().unwrap())), "{method} {path}: {role}");
+        assert!(access.is_some_and(|access| access.allows(role.parse().unwrap())), "{method} {path}: {role}");
     }
 }
 
@@ -132,7 +139,7 @@ async fn a_developer_is_answered_from_the_rows_of_their_teams_alone() {
     let console = console().await;
     let token = console.token_of(Role::Developer).await;
     let own = Visibility::of_teams([("acme".to_owned(), "kyc".to_owned())]);
-    for route in table().into_iter().filter(|route| route.access.admits(Role::Developer)) {
+    for route in table().into_iter().filter(|route| route.access.allows(Role::Developer)) {
         console.asked.lock().unwrap().clear();
         let mut request = request(&route, Some(&token));
         if route.path.ends_with("search") {
@@ -198,7 +205,9 @@ async fn the_navigation_shows_what_opens() {
     for role in Role::ALL.into_iter().filter(|role| role.is_for_people()) {
         let cookie = console.signed_in_as(role).await;
         let page = console.get("/", &cookie).await.text;
-        for path in ["/", "/interactions", "/costs", "/search", "/sql", "/reports", "/integrity", "/keys", "/setup"] {
+        for path in
+            ["/", "/interactions", "/costs", "/search", "/sql", "/reports", "/integrity", "/people", "/keys", "/setup"]
+        {
             let is_shown = page.contains(&format!("<li><a href=\"{path}\""));
             let opens = console.get(path, &cookie).await.status == StatusCode::OK;
             assert_eq!(is_shown, opens, "{role} {path}");

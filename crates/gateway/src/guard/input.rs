@@ -8,19 +8,19 @@ use tollgate_interaction::{GuardPhase, Operation};
 use tollgate_policy::control::Principal;
 use tollgate_policy::guard::KnownSecrets;
 use tollgate_policy::guard::redact::Vault;
-use tollgate_policy::guard::rule::Session;
+use tollgate_policy::guard::rule::{Adviser, Session};
 use tollgate_policy::residency::{Places, TargetFacts};
+use tollgate_policy::route::Offer as _;
 use tollgate_policy::{Bundle, Facts};
 use tollgate_provider::RequestHead;
 use tollgate_provider::texts::{self, Kind, Slot};
 
 use super::service::{self, Asker, Said};
 use super::{State, Watch, at_length, failed, microseconds, note, refusal};
+use crate::admission::{Asked, request_facts};
 use crate::call::Call;
 use crate::error::CallError;
 use crate::route::{Course, Target};
-
-const PRIORITY: &str = "priority";
 
 /// Looks at the texts of a request and returns its body as it goes on from here, which is also how it is logged. What blocks
 /// the call is noted, and said in [`consult`]: whoever may not make the call at all is told that first.
@@ -68,33 +68,9 @@ pub(crate) fn input(
     changed
 }
 
-/// What the head of a request says; nothing if it cannot be read.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Asked<'a> {
-    model: &'a str,
-    stream: bool,
-    estimated_input_tokens: Option<u64>,
-}
-
-impl<'a> From<&'a RequestHead> for Asked<'a> {
-    fn from(head: &'a RequestHead) -> Self {
-        let estimated_input_tokens = Some(head.estimated_input_tokens);
-        Asked { model: &head.model, stream: head.stream, estimated_input_tokens }
-    }
-}
-
 /// What is known of the call so far.
 fn facts<'a>(call: &'a Call, bundle: &'a Bundle, principal: &'a Principal, asked: Asked<'a>) -> Facts<'a> {
-    let record = &call.record;
-    let facts = Facts {
-        stream: asked.stream,
-        metadata: &record.tags,
-        user_ref: record.user_ref.as_deref(),
-        estimated_input_tokens: asked.estimated_input_tokens,
-        capabilities: &record.capabilities,
-        ..Facts::new(principal, record.operation, record.dialect, asked.model, record.started_at_us)
-    };
-    Facts { priority: facts.label(PRIORITY), data_class: bundle.data_class(&facts), ..facts }
+    request_facts(bundle, &call.record, principal, asked, call.record.started_at_us)
 }
 
 /// The guardrails of `phase` that apply to a call at these targets.
@@ -108,6 +84,13 @@ pub(super) fn session(
     let Some(principal) = &call.principal else { return Ok(None) };
     let rules = bundle.guardrails(phase, &facts(call, bundle, principal, asked), &[target.facts()])?;
     Ok((!rules.is_empty()).then(|| Session::new(rules, microseconds)))
+}
+
+/// Ids of the guardrails that apply to what `target` answers a call; `None` if that cannot be told.
+pub(crate) fn answer_rules(call: &Call, bundle: &Bundle, head: &RequestHead, target: &Target) -> Option<Vec<String>> {
+    let facts = facts(call, bundle, call.principal.as_ref()?, head.into());
+    let rules = bundle.guardrails(GuardPhase::Output, &facts, &[target.facts()]).ok()?;
+    Some(rules.iter().map(|rule| rule.id.clone()).collect())
 }
 
 /// The body as it should be; `None` if nothing changes.
@@ -189,7 +172,7 @@ pub(crate) async fn consult(call: &mut Call) -> Result<(), CallError> {
 
 fn replace_verdicts(call: &mut Call, told: &[tollgate_interaction::GuardVerdict], count: usize) {
     debug_assert_eq!(told.len(), count);
-    for verdict in told.iter().filter(|verdict| verdict.guard == service::NAME) {
+    for verdict in told.iter().filter(|verdict| Adviser::NAMES.contains(&verdict.guard.as_str())) {
         let is_it = |known: &&mut tollgate_interaction::GuardVerdict| {
             known.guard == verdict.guard && known.rule == verdict.rule && known.phase == verdict.phase
         };

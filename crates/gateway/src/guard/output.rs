@@ -122,6 +122,11 @@ impl Call {
         })
     }
 
+    /// Whether what was replaced in the request comes back in the answer.
+    pub(crate) fn has_values_to_restore(&self) -> bool {
+        self.guard.as_ref().is_some_and(|watch| !watch.state.lock().vault.is_empty())
+    }
+
     /// Why the answer ends here, if a guardrail has blocked it.
     pub(crate) fn blocked_answer(&mut self) -> Option<CallError> {
         let state = Arc::clone(&self.guard.as_ref()?.state);

@@ -1,5 +1,6 @@
-//! Guardrails behind HTTP. The gateway posts the texts as JSON and waits for a verdict, as long as the rule allows; what does
-//! not answer in time, or not as it should, counts as failed, and the rule says what that means for the call.
+//! Guardrails that take their time: the classifier of this process, see [`super::classifier`], and services behind HTTP. The
+//! gateway posts the texts as JSON and waits for a verdict, as long as the rule allows; what does not answer in time, or not
+//! as it should, counts as failed, and the rule says what that means for the call.
 //!
 //! Asked: `{"rule", "phase", "interaction_id", "tenant", "team", "model", "texts": [{"role", "text"}]}`.
 //! Answered, with status 200: `{"verdict": "pass" | "hit", "score": 0.93, "detail": "…"}`; `score` is 1 if it is missing, and a
@@ -15,16 +16,14 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tollgate_policy::guard::Score;
-use tollgate_policy::guard::rule::{Service, Session};
+use tollgate_policy::guard::rule::{Adviser, Session};
 
-use super::microseconds;
+use super::{classifier, microseconds};
 use crate::Gateway;
 use crate::call::Call;
 use crate::trust::TrustError;
 use crate::upstream::{self, Connector, ExchangeError, Pool};
 
-/// What the row calls such a guard.
-pub(super) const NAME: &str = "http";
 /// Longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Characters of a detail that are kept.
@@ -97,18 +96,18 @@ enum ServiceError {
 pub(crate) struct Adapters(Mutex<HashMap<String, Arc<Pool>>>);
 
 impl Adapters {
-    fn pool(&self, service: &Service) -> Result<(Arc<Pool>, Uri), ServiceError> {
-        let url = || service.url.clone();
+    fn pool(&self, address: &str) -> Result<(Arc<Pool>, Uri), ServiceError> {
+        let url = || address.to_owned();
         let unusable = |_| ServiceError::Address { url: url() };
-        let uri: Uri = service.url.parse().map_err(unusable)?;
+        let uri: Uri = address.parse().map_err(unusable)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(unusable)?;
         let mut pools = self.0.lock();
-        if let Some(pool) = pools.get(&service.url) {
+        if let Some(pool) = pools.get(address) {
             return Ok((Arc::clone(pool), path));
         }
         let connector = Connector::new(None).map_err(|cause| ServiceError::Trust { url: url(), cause })?;
         let pool = Arc::new(Pool::new(connector, uri, KEEP, KEEP_FOR));
-        pools.insert(service.url.clone(), Arc::clone(&pool));
+        pools.insert(url(), Arc::clone(&pool));
         Ok((pool, path))
     }
 }
@@ -155,19 +154,25 @@ pub(super) async fn ask_all(asker: &Asker, session: &mut Session, texts: &[&Said
                 texts,
             };
             let started = microseconds();
-            let told = ask(&asker.gateway.adapters, service, &question).await;
+            let told = match &service.adviser {
+                Adviser::Http { url } => {
+                    let told = ask(&asker.gateway.adapters, url, service.timeout, &question).await;
+                    told.map(Opinion::from).map_err(|error| error.to_string())
+                }
+                Adviser::Classifier(asked) => {
+                    let told = classifier::ask(asked, texts, service.timeout).await;
+                    told.map(Opinion::of_classifier).map_err(|error| error.to_string())
+                }
+            };
             let took = microseconds().saturating_sub(started);
             match told {
-                Ok(reply) => {
-                    // A share of one; what is out of range is cut.
-                    let score = Score::millionths((reply.score.clamp(0.0, 1.0) * 1_000_000.0) as u32);
-                    let is_hit = reply.verdict == Verdict::Hit && score >= rule.threshold;
-                    let detail = reply.detail.map(|detail| detail.chars().take(MAX_DETAIL_CHARS).collect());
+                Ok(Opinion { score, detail }) => {
+                    let is_hit = score.is_some_and(|score| score >= rule.threshold);
                     session.note_service((number, place), is_hit, took, detail);
                 }
-                Err(error) => {
-                    tracing::warn!(guardrail = %rule.id, %error, "guardrail `{}` could not be asked", rule.id);
-                    session.note_failure((number, place), took, error.to_string());
+                Err(why) => {
+                    tracing::warn!(guardrail = %rule.id, %why, "guardrail `{}` could not be asked", rule.id);
+                    session.note_failure((number, place), took, why);
                 }
             }
         }
@@ -175,21 +180,48 @@ pub(super) async fn ask_all(asker: &Asker, session: &mut Session, texts: &[&Said
     any
 }
 
-async fn ask(adapters: &Adapters, service: &Service, question: &Question<'_>) -> Result<Reply, ServiceError> {
-    let url = || service.url.clone();
-    let (pool, path) = adapters.pool(service)?;
+/// What somebody thinks of the texts: how sure they are that these are a hit, if they are one.
+struct Opinion {
+    score: Option<Score>,
+    detail: Option<String>,
+}
+
+impl From<Reply> for Opinion {
+    fn from(reply: Reply) -> Self {
+        // A share of one; what is out of range is cut.
+        let score = Score::millionths((reply.score.clamp(0.0, 1.0) * 1_000_000.0) as u32);
+        Opinion {
+            score: (reply.verdict == Verdict::Hit).then_some(score),
+            detail: reply.detail.map(|detail| detail.chars().take(MAX_DETAIL_CHARS).collect()),
+        }
+    }
+}
+
+impl Opinion {
+    fn of_classifier(score: Score) -> Self {
+        Opinion { score: Some(score), detail: Some(format!("the classifier gives it {score}")) }
+    }
+}
+
+async fn ask(
+    adapters: &Adapters,
+    address: &str,
+    timeout: Duration,
+    question: &Question<'_>,
+) -> Result<Reply, ServiceError> {
+    let url = || address.to_owned();
+    let (pool, path) = adapters.pool(address)?;
     let body: Bytes = serde_json::to_vec(question).map_err(|_| ServiceError::NoVerdict { url: url() })?.into();
-    let authority = service.url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
+    let authority = address.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
         headers.insert(header::HOST, host);
     }
-    let asked = post(&pool, path, headers, body, service);
-    let waited_ms = service.timeout.as_millis();
-    let answer = tokio::time::timeout(service.timeout, asked)
-        .await
-        .map_err(|_| ServiceError::Timeout { url: url(), waited_ms })??;
+    let asked = post(&pool, path, headers, body, address);
+    let waited_ms = timeout.as_millis();
+    let answer =
+        tokio::time::timeout(timeout, asked).await.map_err(|_| ServiceError::Timeout { url: url(), waited_ms })??;
     serde_json::from_slice(&answer).map_err(|_| ServiceError::NoVerdict { url: url() })
 }
 
@@ -198,9 +230,9 @@ async fn post(
     path: Uri,
     headers: HeaderMap,
     body: Bytes,
-    service: &Service,
+    address: &str,
 ) -> Result<Bytes, ServiceError> {
-    let url = || service.url.clone();
+    let url = || address.to_owned();
     let request = || upstream::request(Method::POST, path.clone(), headers.clone(), body.clone());
     let mut idle = pool.idle();
     loop {

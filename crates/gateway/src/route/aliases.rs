@@ -4,33 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use tollgate_policy::route::Layout;
 use tollgate_provider::ModelEntry;
 
 use super::{Resolved, RouteError, RouteTable, Target};
 use crate::settings::ModelRoute;
-
-/// Targets with their weights.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    pub(super) targets: Vec<Arc<Target>>,
-    pub(super) weights: Vec<u32>,
-    pub(super) unknown: Vec<String>,
-}
-
-impl Gathered {
-    /// Adds what one name stands for; its weight is divided among what that comes to. A target that is there already stays
-    /// where it is.
-    pub(super) fn add(&mut self, found: &[Arc<Target>], weight: u32) {
-        let share = weight / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
-        let share = if weight > 0 { share.max(1) } else { 0 };
-        for target in found {
-            if !self.targets.iter().any(|known| known.name == target.name) {
-                self.targets.push(Arc::clone(target));
-                self.weights.push(share);
-            }
-        }
-    }
-}
 
 impl RouteTable {
     pub(super) fn add_aliases(&mut self, routes: &[ModelRoute]) -> Result<(), RouteError> {
@@ -61,7 +39,7 @@ impl RouteTable {
         if path.iter().filter(|step| **step == alias).count() > 1 {
             return Err(RouteError::Circle { alias: alias.to_owned(), path: path.join(" → ") });
         }
-        let mut gathered = Gathered::default();
+        let mut layout = Layout::default();
         for (at, target) in route.targets.iter().enumerate() {
             if let Some(inner) = by_alias.get(target.as_str()) {
                 self.add_alias(inner, by_alias, path, done)?;
@@ -70,16 +48,16 @@ impl RouteTable {
                 let (alias, target) = (route.alias.clone(), target.clone());
                 RouteError::UnknownTarget { hint: self.hint(&target), alias, target }
             })?;
-            gathered.add(&found.targets, route.weights.get(at).copied().unwrap_or(1));
+            layout.add(&found.targets, route.weights.get(at).copied().unwrap_or(1));
         }
-        if gathered.targets.is_empty() {
+        if layout.targets.is_empty() {
             return Err(RouteError::NoTargets { alias: route.alias.clone() });
         }
         let resolved = Resolved {
             alias: Some(route.alias.clone()),
             rule: None,
-            targets: gathered.targets,
-            weights: gathered.weights,
+            targets: layout.targets,
+            weights: layout.weights,
             unknown: Vec::new(),
             conduct: route.conduct.clone(),
             shadow: None,

@@ -1,26 +1,21 @@
 //! The candidates of one call: which targets there are, which of them may not serve it and why, and in which order the others
-//! are tried. [`why_not`] is the only place that leaves a target out, so that no hop of a fallback, no second attempt and no
-//! copy escapes it.
+//! are tried. What leaves a target out is [`tollgate_policy::route`]'s, in one place, so that no hop of a fallback, no second
+//! attempt and no copy escapes it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tollgate_interaction::{Candidate, Operation, Share, TargetReading};
-use tollgate_policy::route::{self, Choice, Question, Rest, RestReason, Strategy, WhenAllRest};
+use tollgate_interaction::{Candidate, Share, TargetReading};
+use tollgate_policy::route::{
+    self, Choice, NOT_NEEDED, Offer, Question, Rest, RestReason, Seat, Strategy, UNKNOWN_TARGET, WhenAllRest, WhyNot,
+};
 use tollgate_policy::signals::{SignalsSnapshot, TargetSignals};
 use tollgate_policy::{Bundle, Facts, Prefer};
 
 use super::{Course, Resolved, Target};
-use crate::error::{CallError, NotServed, OPERATION_NOT_SUPPORTED};
-use crate::residency::{Exclusion, excluded};
-
-/// Why-not of a target that a bundle names and nobody here serves.
-const UNKNOWN_TARGET: &str = "unknown_target";
-/// Why-not of a target whose context the prompt exceeds.
-const CONTEXT_TOO_SHORT: &str = "context_too_short";
-/// An estimate of a prompt may be too high by so much: only beyond is it certain that a context is too short.
-const SURELY: u64 = 2;
+use crate::error::{CallError, NotServed};
+use crate::residency::Exclusion;
 
 /// What is asked of the candidates.
 #[derive(Clone, Copy)]
@@ -30,6 +25,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
     pub(crate) prefer: Option<&'a Prefer>,
+    pub(crate) min_quality: Option<Share>,
     pub(crate) signals: &'a SignalsSnapshot,
     pub(crate) when_all_rest: WhenAllRest,
     pub(crate) now_us: i64,
@@ -71,87 +67,31 @@ struct Place {
     resting: Option<(RestReason, i64)>,
 }
 
-/// Why `target` may not serve the call; the one place where that is decided. `factor` says how far an estimated prompt must
-/// exceed a context to count as too long.
-pub(crate) fn why_not(target: &Target, asking: &Asking<'_>, factor: u64) -> Option<WhyNot> {
-    if !target.has(asking.facts.dialect, asking.facts.operation) {
-        return Some(WhyNot::Unable);
-    }
-    if let Some(exclusion) = excluded(asking.bundle, &asking.facts, target) {
-        return Some(WhyNot::Barred(exclusion));
-    }
-    if let Some(capability) = target.lacks(asking.facts.capabilities) {
-        return Some(WhyNot::Lacks(capability.to_owned()));
-    }
-    is_too_long(target, asking, factor).then_some(WhyNot::TooShort)
-}
-
-/// Why a target may not serve a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum WhyNot {
-    /// Its provider does not have the operation.
-    Unable,
-    /// The bundle keeps such calls away from it.
-    Barred(Exclusion),
-    /// It does not have what the request needs.
-    Lacks(String),
-    /// The prompt exceeds its context.
-    TooShort,
-}
-
-impl WhyNot {
-    /// For the list of candidates.
-    fn text(&self) -> String {
-        match self {
-            WhyNot::Unable => OPERATION_NOT_SUPPORTED.to_owned(),
-            WhyNot::Barred(exclusion) => exclusion.why_not(),
-            WhyNot::Lacks(capability) => format!("no_{capability}"),
-            WhyNot::TooShort => CONTEXT_TOO_SHORT.to_owned(),
-        }
-    }
-}
-
-/// A prompt with pictures, sound or files is not estimated by its bytes.
-fn is_too_long(target: &Target, asking: &Asking<'_>, factor: u64) -> bool {
-    let is_text =
-        !asking.facts.capabilities.iter().any(|need| matches!(need.as_str(), "vision" | "audio" | "documents"));
-    if !is_text || !matches!(asking.facts.operation, Operation::Chat | Operation::Completions) {
-        return false;
-    }
-    let context = target.limits().context_tokens.map(u64::from);
-    context.is_some_and(|context| asking.input_tokens > context.saturating_mul(factor))
+/// Why `target` may not serve the call.
+pub(crate) fn why_not(target: &Target, asking: &Asking<'_>) -> Option<WhyNot> {
+    route::why_not(asking.bundle, &asking.facts, target)
 }
 
 impl Course {
     /// The targets in the order to try them, and that order for the record with why-not of those left out.
     pub(crate) fn order(&self, asking: &Asking<'_>) -> Ordered {
-        // What a budget prefers is no experiment's to divide.
-        let arm = self.arm.as_ref().filter(|_| asking.prefer.is_none());
+        let takes_part = route::takes_part(asking.prefer, asking.min_quality);
+        let arm = self.arm.as_ref().filter(|_| takes_part);
         let resolved = match arm {
             Some(arm) if arm.is_route => &arm.to,
             _ => &self.base,
         };
-        let mut places: Vec<Place> = Vec::with_capacity(resolved.targets.len() + 1);
-        let first = arm.filter(|arm| !arm.is_route).map(|arm| &arm.to);
-        for (from, stands_by) in first.map(|to| (to, false)).into_iter().chain([(resolved, first.is_some())]) {
-            for (at, target) in from.targets.iter().enumerate() {
-                if places.iter().any(|known| known.target.name == target.name) {
-                    continue;
-                }
-                let weight = from.weights.get(at).copied().unwrap_or(1);
-                let (rest, resting) = target.health.rest(asking.now_us);
-                let why_not = why_not(target, asking, 1);
-                let left_out = why_not.as_ref().map(WhyNot::text);
-                places.push(Place { target: Arc::clone(target), weight, stands_by, why_not, left_out, rest, resting });
-            }
-        }
-        if places.iter().all(|place| place.why_not.is_some()) {
-            // The estimate of the prompt is rough: where it alone leaves nobody, only what is certain counts.
-            for place in &mut places {
-                place.why_not = why_not(&place.target, asking, SURELY);
-                place.left_out = place.why_not.as_ref().map(WhyNot::text);
-            }
-        }
+        let first = arm.filter(|arm| !arm.is_route).map(|arm| arm.to.parts());
+        let seats = route::seats(first, resolved.parts());
+        let offers: Vec<&dyn Offer> = seats.iter().map(|seat| seat.target as &dyn Offer).collect();
+        let why_nots = route::why_nots(asking.bundle, &asking.facts, &offers);
+        let place = |(seat, why_not): (&Seat<'_, Arc<Target>>, Option<WhyNot>)| {
+            let (rest, resting) = seat.target.health.rest(asking.now_us);
+            let left_out = why_not.as_ref().map(WhyNot::text);
+            let (target, weight, stands_by) = (Arc::clone(seat.target), seat.weight, seat.stands_by);
+            Place { target, weight, stands_by, why_not, left_out, rest, resting }
+        };
+        let places: Vec<Place> = seats.iter().zip(why_nots).map(place).collect();
         let draw = turn_or_draw(resolved, asking.draw, &places);
         let choice = self.choose(resolved, arm.map(|arm| &arm.assignment), &places, asking, draw);
         arranged(resolved, &places, choice, draw, asking)
@@ -170,11 +110,13 @@ impl Course {
         let named = resolved.rule.as_deref().or(resolved.alias.as_deref());
         route::choose(&Question {
             route: named.unwrap_or_default(),
+            is_of_bundle: resolved.rule.is_some(),
             strategy: resolved.conduct.strategy,
             floor: resolved.conduct.floor,
             when_all_rest: resolved.conduct.when_all_rest.unwrap_or(asking.when_all_rest),
             candidates: &candidates,
             prefer: asking.prefer,
+            min_quality: asking.min_quality,
             assignment,
             draw,
         })
@@ -198,7 +140,7 @@ impl Place {
         let target = &self.target;
         let by_cost =
             matches!(strategy, Strategy::Cost | Strategy::Quality) || asking.prefer == Some(&Prefer::Cheapest);
-        let estimate = || target.known_estimate(asking.input_tokens, asking.output_tokens);
+        let estimate = || target.list_cost(asking.input_tokens, asking.output_tokens);
         let by_load = strategy == Strategy::Latency;
         let seen: Option<&TargetSignals> = asking.signals.targets.get(&target.name).filter(|seen| seen.calls > 0);
         let seed = seen.map(|seen| Duration::from_millis(seen.p50_ms));
@@ -243,7 +185,7 @@ impl Place {
     fn left_out_because(&self, choice: &Choice, at: usize) -> String {
         let by_strategy = choice.left_out.iter().find(|(out, _)| *out == at).map(|(_, why)| (*why).to_owned());
         let resting = || self.resting.map(|(why, _)| why.code().to_owned());
-        self.left_out.clone().or(by_strategy).or_else(resting).unwrap_or_else(|| "not_needed".to_owned())
+        self.left_out.clone().or(by_strategy).or_else(resting).unwrap_or_else(|| NOT_NEEDED.to_owned())
     }
 }
 
@@ -264,7 +206,9 @@ fn arranged(resolved: &Arc<Resolved>, places: &[Place], choice: Choice, draw: Sh
     let unable = unable.map(|place| place.target.provider.name.clone());
     let is_nobody_left = targets.is_empty() && places.iter().all(|place| place.why_not.is_some());
     let barred = places.iter().filter(|_| is_nobody_left).filter_map(|place| match &place.why_not {
-        Some(WhyNot::Barred(exclusion)) => Some((place.target.name.clone(), exclusion.clone())),
+        Some(WhyNot::Barred { rule, why }) => {
+            Some((place.target.name.clone(), Exclusion { rule: rule.clone(), why: why.clone() }))
+        }
         _ => None,
     });
     let barred: Vec<(String, Exclusion)> = barred.collect();

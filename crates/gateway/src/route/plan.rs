@@ -8,15 +8,11 @@ use std::sync::atomic::AtomicUsize;
 use tollgate_interaction::{Dialect, Operation, Reason};
 use tollgate_policy::Bundle;
 use tollgate_policy::bundle::BundleError;
-use tollgate_policy::route::{ArmTarget, Assignment, RouteFacts, plan};
+use tollgate_policy::route::{ArmTarget, Assignment, Layout, RouteFacts, plan};
 use tollgate_provider::translate::OnUnsupported;
 
-use super::aliases::Gathered;
-use super::{Resolved, RouteTable};
+use super::{Resolved, RouteTable, Target};
 use crate::error::CallError;
-
-/// Aliases that a target of a bundle may lead through.
-const MAX_DEPTH: usize = 16;
 
 /// Where one call can go.
 pub(crate) struct Course {
@@ -141,14 +137,9 @@ impl RouteTable {
 
     fn prepare_routes(&self, bundle: &Arc<Bundle>) -> BundleRoutes {
         let prepare = |alias: &str, rule: &str, conduct, names: &mut dyn Iterator<Item = (&str, u32)>| {
-            let mut gathered = Gathered::default();
-            for (name, weight) in names {
-                match self.named(bundle, name, MAX_DEPTH) {
-                    found if found.is_empty() => gathered.unknown.push(name.to_owned()),
-                    found => gathered.add(&found, weight),
-                }
-            }
-            self.resolved_of(alias, rule, conduct, gathered)
+            let stands_for = |name: &str| Some(self.resolve(name).ok()?.targets.clone());
+            let layout = Layout::of_bundle(bundle, names, &stands_for);
+            self.resolved_of(alias, rule, conduct, layout)
         };
         let routes = bundle.routes().iter().map(|route| {
             let mut names = route.targets.iter().map(|target| (target.name.as_str(), target.weight));
@@ -168,24 +159,13 @@ impl RouteTable {
         BundleRoutes { bundle: Arc::clone(bundle), routes: routes.collect(), arms: arms.collect() }
     }
 
-    /// What a name in a bundle stands for: what the configuration says or, of an alias that only the bundle has, the targets of
-    /// its routes.
-    fn named(&self, bundle: &Bundle, name: &str, depth: usize) -> Vec<Arc<super::Target>> {
-        if let Ok(known) = self.resolve(name) {
-            return known.targets.clone();
-        }
-        let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
-        let own = bundle.routes().iter().filter(|route| route.alias == name).flat_map(|route| &route.targets);
-        own.flat_map(|target| self.named(bundle, &target.name, depth)).collect()
-    }
-
     /// A route of the bundle. What bundles do not say is as the configuration says of the alias.
     fn resolved_of(
         &self,
         alias: &str,
         rule: &str,
         conduct: tollgate_policy::route::Conduct,
-        gathered: Gathered,
+        layout: Layout<Arc<Target>>,
     ) -> Resolved {
         let configured = self.known.get(alias);
         let shadow = conduct.shadow.as_ref().and_then(|shadow| Some((self.first_target(&shadow.to)?, shadow.share)));
@@ -199,9 +179,9 @@ impl RouteTable {
         Resolved {
             alias: Some(alias.to_owned()),
             rule: Some(rule.to_owned()),
-            targets: gathered.targets,
-            weights: gathered.weights,
-            unknown: gathered.unknown,
+            targets: layout.targets,
+            weights: layout.weights,
+            unknown: layout.unknown,
             conduct,
             shadow,
             ack: configured.and_then(|known| known.ack),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tollgate_interaction::{Candidate, Dialect, Operation, Usd};
 use tollgate_policy::residency::{Layer, Places, TargetFacts};
+use tollgate_policy::route::Offer;
 use tollgate_provider::price::Limits;
 
 use super::Prices;
@@ -35,17 +36,6 @@ impl Target {
         is_known.then(|| self.places.evidence.as_str().to_owned())
     }
 
-    /// As policy sees it.
-    pub(crate) fn facts(&self) -> TargetFacts<'_> {
-        TargetFacts {
-            provider: &self.provider.name,
-            model: &self.model,
-            tags: &self.provider.tags,
-            places: &self.places,
-            self_hosted: self.provider.self_hosted,
-        }
-    }
-
     pub(crate) fn candidate(&self, rejected_because: Option<String>) -> Candidate {
         Candidate { provider: self.provider.name.clone(), model: self.model.clone(), rejected_because }
     }
@@ -59,18 +49,6 @@ impl Target {
         Usd::new(input + part(output_tokens, catalog.output_price(list, &self.model)))
     }
 
-    /// Whether its provider can serve callers of `dialect` with an operation.
-    pub(crate) fn has(&self, dialect: Dialect, operation: Operation) -> bool {
-        self.provider.spoken(dialect, operation, &self.model).is_some()
-    }
-
-    /// As [`Target::estimate`]; `None` if a price that it rests on is not known.
-    pub(crate) fn known_estimate(&self, input_tokens: u64, output_tokens: u64) -> Option<Usd> {
-        let (catalog, list) = (self.prices.load(), &self.provider.price_name);
-        catalog.input_price(list, &self.model)?;
-        Some(self.estimate(input_tokens, output_tokens))
-    }
-
     /// What the catalogue knows of its sizes.
     pub(crate) fn limits(&self) -> Limits {
         self.prices.load().limits(&self.provider.price_name, &self.model).unwrap_or_default()
@@ -81,13 +59,44 @@ impl Target {
         let (catalog, list) = (self.prices.load(), &self.provider.price_name);
         (catalog.input_price(list, &self.model), catalog.output_price(list, &self.model))
     }
+}
 
-    /// The first of `capabilities` that the catalogue knows the model not to have.
-    pub(crate) fn lacks<'a>(&self, capabilities: &'a [String]) -> Option<&'a str> {
+impl Offer for Target {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn facts(&self) -> TargetFacts<'_> {
+        TargetFacts {
+            provider: &self.provider.name,
+            model: &self.model,
+            tags: &self.provider.tags,
+            places: &self.places,
+            self_hosted: self.provider.self_hosted,
+        }
+    }
+
+    fn has(&self, dialect: Dialect, operation: Operation) -> bool {
+        self.provider.spoken(dialect, operation, &self.model).is_some()
+    }
+
+    /// The first that the catalogue knows the model not to have.
+    fn lacks<'a>(&self, capabilities: &'a [String]) -> Option<&'a str> {
         let catalog = self.prices.load();
         let lacks = |capability: &&String| {
             catalog.has_capability(&self.provider.price_name, &self.model, capability) == Some(false)
         };
         capabilities.iter().find(lacks).map(String::as_str)
+    }
+
+    fn context_tokens(&self) -> Option<u64> {
+        self.limits().context_tokens.map(u64::from)
+    }
+
+    /// As [`Target::estimate`]; `None` if a price that it rests on is not known.
+    fn list_cost(&self, input_tokens: u64, output_tokens: u64) -> Option<Usd> {
+        let (catalog, list) = (self.prices.load(), &self.provider.price_name);
+        catalog.input_price(list, &self.model)?;
+        Some(self.estimate(input_tokens, output_tokens))
     }
 }

@@ -6,6 +6,7 @@ mod answers;
 mod bad_input;
 mod bad_requests;
 mod budget;
+mod cache;
 mod cap;
 mod compatible;
 mod counts;

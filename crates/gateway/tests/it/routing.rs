@@ -11,7 +11,7 @@ use tollgate_policy::route::{
     CircuitState, Conduct, Floor, Hedge, HedgeAfter, OnUnknown, RestReason, Retries, Shadow, Span, Strategy,
     TargetHealth, TimeLimits, WhenAllRest,
 };
-use tollgate_policy::signals::{SignalsSnapshot, TargetSignals, month_of};
+use tollgate_policy::signals::{SignalsSnapshot, TargetSignals};
 use tollgate_provider::Catalog;
 use tollgate_provider::price::CatalogDocument;
 
@@ -54,7 +54,6 @@ fn signals(bench: &Bench, targets: &[(&str, TargetSignals)]) {
     bench.signals.store(Arc::new(SignalsSnapshot {
         id: "sig-routing".into(),
         taken_at_us: now_us,
-        month: month_of(now_us),
         targets: targets.iter().map(|(name, seen)| ((*name).to_owned(), seen.clone())).collect(),
         budgets: Sums::of(bench.control.load().bundle.tallies()),
         ..SignalsSnapshot::default()
@@ -525,6 +524,30 @@ async fn the_cheapest_that_is_surely_good_enough_is_taken() {
     signals(&bench, &[("up/large", judged(900_000))]);
     let answer = bench.post(CHAT, &chat("assistant")).await;
     assert_eq!(candidates(&bench, &answer)[1], ("small".into(), Some("quality_unknown".into())));
+}
+
+/// The log knows nothing of the budget, which then prefers as if it were used up.
+const CAREFUL: &str = "budgets:\n  - {id: careful, scope: {team: \"*\"}, limit: {usd: 100, per: month}, \
+                       on_missing: conservative, steps: [{at: 0.5, min_quality: 0.92}]}\n";
+
+#[tokio::test]
+async fn a_budget_that_wants_quality_has_a_target_tried_first_that_surely_has_it() {
+    let up = Provider::answering(json(200, provider::CHAT)).await;
+    let bench = Bench::start(settings(up.address)).await;
+    let judged = |lower: u32| TargetSignals { quality_lower: Some(Share::new(lower)), ..TargetSignals::default() };
+    bench.put_policy(POLICY);
+    signals(&bench, &[("up/large", judged(700_000)), ("up/small", judged(950_000))]);
+    assert_eq!(bench.post(CHAT, &chat("assistant")).await.header("x-tollgate-model"), "large");
+    bench.put_policy(&format!("{POLICY}{CAREFUL}{TONE}"));
+    let answer = as_user(&bench, "user-1").await;
+    let record = bench.row(&answer).record;
+    assert_eq!(answer.header("x-tollgate-model"), "small", "{:?}", record.decision_reasons);
+    assert_eq!((record.experiment, record.arm), (None, None), "what a budget wants is no experiment's to divide");
+    let wanted = |reason: &tollgate_interaction::Reason| reason.detail.contains("with a quality of at least 0.92");
+    assert!(record.decision_reasons.iter().any(|reason| reason.effect == "route" && wanted(reason)));
+    signals(&bench, &[("up/large", judged(930_000)), ("up/small", judged(950_000))]);
+    bench.put_policy(&format!("{POLICY}{}", CAREFUL.replace("careful", "other")));
+    assert_eq!(bench.post(CHAT, &chat("assistant")).await.header("x-tollgate-model"), "large", "both are good enough");
 }
 
 const POLICY: &str = "apiVersion: tollgate/v1\nbundle: {name: t}\naccess: [{id: all, when: 'true', allow: {}}]\n";

@@ -4,11 +4,12 @@
 macro_rules! implement_directory {
     ($store:ident, $database:ty) => {
         use $crate::directory::{
-            Directory, Group, GroupFacts, Named, Part, Profile, SignIn, Unit, User, UserFilter,
+            Directory, Group, GroupFacts, Named, NewUser, Part, Profile, SignIn, Unit, User, UserChange, UserFilter,
+            check_role,
         };
 
         const USER_COLUMNS: &str = "SELECT id, organisation, user_name, external_id, display_name, emails, role, active, \
-                                    created_at_us, changed_at_us FROM users";
+                                    created_at_us, changed_at_us, bound_to FROM users";
         const GROUP_COLUMNS: &str = "SELECT id, organisation, display_name, external_id, created_at_us, changed_at_us \
                                      FROM user_groups";
 
@@ -25,8 +26,10 @@ macro_rules! implement_directory {
                     active: row.try_get::<i64, _>("active")? == 1,
                 },
                 role: None,
+                reach: Reach::of_column(row.try_get("bound_to")?),
                 teams: Vec::new(),
                 groups: Vec::new(),
+                signed_in_at_us: None,
                 created_at_us: row.try_get("created_at_us")?,
                 changed_at_us: row.try_get("changed_at_us")?,
             };
@@ -58,6 +61,8 @@ macro_rules! implement_directory {
             const TEAMS: &str = "SELECT organisation, team FROM memberships WHERE user_id = $1 ORDER BY 1, 2";
             const GROUPS: &str = "SELECT g.display_name FROM group_members m JOIN user_groups g ON g.id = m.group_id \
                                   WHERE m.user_id = $1 ORDER BY 1";
+            const SIGNED_IN: &str =
+                "SELECT MAX(at_us) FROM control_events WHERE subject = $1 AND action = 'user.signed_in'";
             let failed = failed("read a user");
             user.role = role.map(|role| role_of(&role, &user.id)).transpose()?;
             let teams = sqlx::query_as(TEAMS).bind(&user.id).fetch_all(&mut **transaction);
@@ -65,6 +70,8 @@ macro_rules! implement_directory {
             user.teams = teams.into_iter().map(|(organisation, team)| TeamName { organisation, team }).collect();
             let groups = sqlx::query_scalar(GROUPS).bind(&user.id).fetch_all(&mut **transaction);
             user.groups = groups.await.map_err(failed)?;
+            let signed_in = sqlx::query_scalar(SIGNED_IN).bind(&user.id).fetch_one(&mut **transaction);
+            user.signed_in_at_us = signed_in.await.map_err(failed)?;
             Ok(user)
         }
 
@@ -119,10 +126,12 @@ macro_rules! implement_directory {
                 }
             }
 
-            async fn insert_user(&mut self, organisation: &str, profile: &Profile) -> Result<String, Error> {
+            async fn insert_user(&mut self, user: &NewUser) -> Result<String, Error> {
                 const INSERT: &str = "INSERT INTO users (id, organisation, user_name, user_key, external_id, display_name, \
-                                      emails, active, created_at_us, changed_at_us) \
-                                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+                                      emails, active, created_at_us, changed_at_us, role, bound_to) \
+                                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                let NewUser { organisation, profile, role, reach, .. } = user;
+                check_role(organisation, *role, reach)?;
                 self.name_must_be_free(organisation, profile, "").await?;
                 let id = secret::new_id("user-")?;
                 let insert = sqlx::query(INSERT)
@@ -135,7 +144,9 @@ macro_rules! implement_directory {
                     .bind(to_json(&profile.emails)?)
                     .bind(i64::from(profile.active))
                     .bind(self.at_us)
-                    .bind(self.at_us);
+                    .bind(self.at_us)
+                    .bind(role.map(Role::as_str))
+                    .bind(reach.organisation());
                 insert.execute(&mut *self.transaction).await.map_err(failed(self.action))?;
                 Ok(id)
             }
@@ -160,15 +171,30 @@ macro_rules! implement_directory {
                 delete.execute(&mut *self.transaction).await.map(|_| ()).map_err(failed(self.action))
             }
 
+            async fn set_role(&mut self, user: &User) -> Result<(), Error> {
+                let update = sqlx::query("UPDATE users SET role = $1, bound_to = $2, changed_at_us = $3 WHERE id = $4")
+                    .bind(user.role.map(Role::as_str))
+                    .bind(user.reach.organisation())
+                    .bind(self.at_us)
+                    .bind(&user.id);
+                update.execute(&mut *self.transaction).await.map(|_| ()).map_err(failed(self.action))
+            }
+
             /// # Errors
-            /// [`Error::LastOwner`] if `id` is the only active owner among the users, and there is one.
-            async fn must_not_be_last_owner(&mut self, id: &str) -> Result<(), Error> {
-                const IS_OWNER: &str = "SELECT id FROM users WHERE id = $1 AND role = 'owner' AND active = 1";
-                const OTHER: &str = "SELECT id FROM users WHERE id <> $1 AND role = 'owner' AND active = 1";
-                if self.exists(IS_OWNER, &[id]).await? && !self.exists(OTHER, &[id]).await? {
-                    return Err(Error::LastOwner { id: id.to_owned() });
+            /// [`Error::LastOwner`] if `user` is an active owner, and there is no other who reaches as far.
+            async fn must_not_be_last_owner(&mut self, user: &User) -> Result<(), Error> {
+                const ANYWHERE: &str = "SELECT id FROM users WHERE id <> $1 AND role = 'owner' AND active = 1 \
+                                        AND bound_to IS NULL";
+                const WITHIN: &str = "SELECT id FROM users WHERE id <> $1 AND role = 'owner' AND active = 1 \
+                                      AND (bound_to IS NULL OR bound_to = $2)";
+                if user.role != Some(Role::Owner) || !user.profile.active {
+                    return Ok(());
                 }
-                Ok(())
+                let is_another = match user.reach.organisation() {
+                    None => self.exists(ANYWHERE, &[&user.id]).await?,
+                    Some(organisation) => self.exists(WITHIN, &[&user.id, organisation]).await?,
+                };
+                if is_another { Ok(()) } else { Err(Error::LastOwner { id: user.id.clone() }) }
             }
 
             async fn replace_teams(&mut self, id: &str, teams: &[TeamName]) -> Result<(), Error> {
@@ -269,15 +295,29 @@ macro_rules! implement_directory {
                 select.await.map_err(failed("list the projects"))
             }
 
-            async fn create_user(&self, organisation: &str, profile: Profile, author: &str) -> Result<User, Error> {
-                profile.check()?;
+            async fn team_sizes(&self) -> Result<Vec<(TeamName, u64)>, Error> {
+                const SELECT: &str = "SELECT organisation, team, COUNT(*) FROM memberships GROUP BY organisation, team \
+                                      ORDER BY organisation, team";
+                let select = sqlx::query_as(SELECT).fetch_all(&self.pool);
+                let sizes: Vec<(String, String, i64)> = select.await.map_err(failed("count the members of teams"))?;
+                let size = |(organisation, team, members): (String, String, i64)| {
+                    (TeamName { organisation, team }, members.unsigned_abs())
+                };
+                Ok(sizes.into_iter().map(size).collect())
+            }
+
+            async fn add_user(&self, user: NewUser, author: &str) -> Result<User, Error> {
+                user.profile.check()?;
                 let mut change = self.change("create a user").await?;
-                change.organisation_must_exist(organisation).await?;
-                let id = change.insert_user(organisation, &profile).await?;
-                let user = user_in(&mut change.transaction, "id = $1", &[&id]).await?;
-                let user = user.ok_or_else(|| Error::Unknown { what: "user", name: id.clone() })?;
-                self.commit(change, author, "user.created", &id, &format!("in `{organisation}`")).await?;
-                Ok(user)
+                change.organisation_must_exist(&user.organisation).await?;
+                let id = change.insert_user(&user).await?;
+                change.replace_teams(&id, &user.teams).await?;
+                let made = user_in(&mut change.transaction, "id = $1", &[&id]).await?;
+                let made = made.ok_or_else(|| Error::Unknown { what: "user", name: id.clone() })?;
+                let role = user.role.map(|role| format!(" as {role} of {}", user.reach)).unwrap_or_default();
+                let detail = format!("in `{}`{role}", user.organisation);
+                self.commit(change, author, "user.created", &id, &detail).await?;
+                Ok(made)
             }
 
             async fn put_user(&self, id: &str, profile: Profile, author: &str) -> Result<User, Error> {
@@ -290,7 +330,7 @@ macro_rules! implement_directory {
                 }
                 change.name_must_be_free(&before.organisation, &profile, id).await?;
                 if before.profile.active && !profile.active {
-                    change.must_not_be_last_owner(id).await?;
+                    change.must_not_be_last_owner(&before).await?;
                     change.end_sessions_of(id).await?;
                 }
                 change.update_user(id, &profile).await?;
@@ -310,7 +350,7 @@ macro_rules! implement_directory {
                 let mut change = self.change("remove a user").await?;
                 let user = user_in(&mut change.transaction, "id = $1", &[id]).await?;
                 let user = user.ok_or_else(|| Error::Unknown { what: "user", name: id.to_owned() })?;
-                change.must_not_be_last_owner(id).await?;
+                change.must_not_be_last_owner(&user).await?;
                 change.end_sessions_of(id).await?;
                 let keys = sqlx::query_scalar(KEYS)
                     .bind(change.at_us)
@@ -333,25 +373,17 @@ macro_rules! implement_directory {
 
             async fn list_users(
                 &self,
-                organisation: &str,
+                organisation: Option<&str>,
                 filter: &UserFilter,
                 offset: u32,
                 count: u32,
             ) -> Result<Part<User>, Error> {
                 let failed = failed("list the users");
-                let (mut condition, mut values) = ("organisation = $1".to_owned(), vec![organisation.to_owned()]);
-                if let Some(name) = &filter.user_name {
-                    values.push(name.to_lowercase());
-                    condition.push_str(&format!(" AND user_key = ${}", values.len()));
-                }
-                if let Some(id) = &filter.external_id {
-                    values.push(id.clone());
-                    condition.push_str(&format!(" AND external_id = ${}", values.len()));
-                }
+                let (condition, values) = $crate::sql::directory::user_condition(organisation, filter);
                 let mut transaction = self.pool.begin().await.map_err(failed)?;
                 let counting = format!("SELECT COUNT(*) FROM users WHERE {condition}");
                 let mut counting = sqlx::query_scalar(sqlx::AssertSqlSafe(counting));
-                let order = format!("ORDER BY user_key LIMIT {count} OFFSET {offset}");
+                let order = format!("ORDER BY organisation, user_key LIMIT {count} OFFSET {offset}");
                 let listing = format!("{USER_COLUMNS} WHERE {condition} {order}");
                 let mut listing = sqlx::query(sqlx::AssertSqlSafe(listing));
                 for value in values {
@@ -367,34 +399,38 @@ macro_rules! implement_directory {
                 Ok(Part { total: total.unsigned_abs(), items })
             }
 
-            async fn set_user_role(&self, id: &str, role: Option<Role>, author: &str) -> Result<(), Error> {
-                const UPDATE: &str = "UPDATE users SET role = $1, changed_at_us = $2 WHERE id = $3";
-                if let Some(role) = role.filter(|role| !role.is_for_people()) {
-                    return Err(Error::Unacceptable { what: "role of a user", value: role.to_string() });
+            async fn change_user(&self, id: &str, asked: &UserChange, author: &str) -> Result<User, Error> {
+                let unknown = || Error::Unknown { what: "user", name: id.to_owned() };
+                let mut change = self.change("change a user").await?;
+                let before = user_in(&mut change.transaction, "id = $1", &[id]).await?.ok_or_else(unknown)?;
+                let after = asked.applied_to(&before);
+                check_role(&after.organisation, after.role, &after.reach)?;
+                after.profile.check()?;
+                let events = after.differences_from(&before);
+                let Some(((last, detail), first)) = events.split_last() else { return Ok(before) };
+                let stays_owner =
+                    after.role == Some(Role::Owner) && after.profile.active && after.reach.includes(&before.reach);
+                if !stays_owner {
+                    change.must_not_be_last_owner(&before).await?;
                 }
-                let mut change = self.change("give a user a role").await?;
-                if role != Some(Role::Owner) {
-                    change.must_not_be_last_owner(id).await?;
+                if after.profile != before.profile {
+                    change.update_user(id, &after.profile).await?;
                 }
-                let update = sqlx::query(UPDATE).bind(role.map(Role::as_str)).bind(change.at_us).bind(id);
-                let updated = update.execute(&mut *change.transaction).await.map_err(failed(change.action))?;
-                if updated.rows_affected() == 0 {
-                    return Err(Error::Unknown { what: "user", name: id.to_owned() });
+                if (after.role, &after.reach) != (before.role, &before.reach) {
+                    change.set_role(&after).await?;
                 }
-                change.end_sessions_of(id).await?;
-                let detail = role.map_or("none", Role::as_str);
-                self.commit(change, author, "user.role_set", id, detail).await
-            }
-
-            async fn set_teams(&self, id: &str, teams: &[TeamName], author: &str) -> Result<(), Error> {
-                let mut change = self.change("set a user's teams").await?;
-                if !change.exists("SELECT id FROM users WHERE id = $1", &[id]).await? {
-                    return Err(Error::Unknown { what: "user", name: id.to_owned() });
+                if after.teams != before.teams {
+                    change.replace_teams(id, &after.teams).await?;
                 }
-                change.replace_teams(id, teams).await?;
-                change.end_sessions_of(id).await?;
-                let names: Vec<String> = teams.iter().map(TeamName::to_string).collect();
-                self.commit(change, author, "user.teams_set", id, &names.join(", ")).await
+                if after.may_do_other_things_than(&before) {
+                    change.end_sessions_of(id).await?;
+                }
+                for (event, detail) in first {
+                    change.also(author, event, id, detail).await?;
+                }
+                let made = user_in(&mut change.transaction, "id = $1", &[id]).await?.ok_or_else(unknown)?;
+                self.commit(change, author, last, id, detail).await?;
+                Ok(made)
             }
 
             async fn create_group(&self, organisation: &str, facts: GroupFacts, author: &str) -> Result<Group, Error> {
@@ -503,13 +539,10 @@ macro_rules! implement_directory {
             }
 
             async fn sign_in(&self, who: SignIn) -> Result<Session, Error> {
-                const INSERT: &str = "INSERT INTO sessions (hash, csrf, role, expires_at_us, teams, user_id) \
-                                      VALUES ($1, $2, $3, $4, $5, $6)";
                 const AUTHOR: &str = "oidc";
                 who.profile.check()?;
                 let (id, csrf) = (secret::new_secret(Purpose::Session)?, secret::new_secret(Purpose::Csrf)?);
                 let mut change = self.change("sign a user in").await?;
-                let failed = failed(change.action);
                 change.ensure(&who.organisation, None, None, AUTHOR).await?;
                 for name in &who.teams {
                     change.ensure(&name.organisation, Some(&name.team), None, AUTHOR).await?;
@@ -538,7 +571,13 @@ macro_rules! implement_directory {
                         user.id.clone()
                     }
                     None => {
-                        let user_id = change.insert_user(&who.organisation, &who.profile).await?;
+                        let new = NewUser {
+                            organisation: who.organisation.clone(),
+                            profile: who.profile.clone(),
+                            reach: who.reach.clone(),
+                            ..NewUser::default()
+                        };
+                        let user_id = change.insert_user(&new).await?;
                         let detail = format!("in `{}`", who.organisation);
                         change.also(AUTHOR, "user.created", &user_id, &detail).await?;
                         user_id
@@ -548,24 +587,18 @@ macro_rules! implement_directory {
                 let Some(role) = assigned.or(who.role) else {
                     return Err(Error::SignInRefused { why: "none of your groups has a role here" });
                 };
+                let reach = known.as_ref().map_or(who.reach, |user| user.reach.clone());
                 let mut teams = known.map(|user| user.teams).unwrap_or_default();
                 teams.extend(who.teams);
                 teams.sort();
                 teams.dedup();
                 let latest_us = change.at_us.saturating_add(SESSION_US);
                 let expires_at_us = who.until_us.map_or(latest_us, |until_us| until_us.min(latest_us));
-                let session = Session { id, csrf, role, teams, user_id: Some(user_id.clone()), expires_at_us };
-                let insert = sqlx::query(INSERT)
-                    .bind(secret::hash(&session.id))
-                    .bind(&session.csrf)
-                    .bind(role.as_str())
-                    .bind(expires_at_us)
-                    .bind(to_json(&session.teams)?)
-                    .bind(&user_id);
-                insert.execute(&mut *change.transaction).await.map_err(failed)?;
-                let delete = sqlx::query("DELETE FROM sessions WHERE expires_at_us <= $1").bind(change.at_us);
-                delete.execute(&mut *change.transaction).await.map_err(failed)?;
-                self.commit(change, &session.author(), "user.signed_in", &user_id, role.as_str()).await?;
+                let user_id = Some(user_id);
+                let session = Session { id, csrf, role, teams, reach, user_id, expires_at_us };
+                change.open_session(&session).await?;
+                let user_id = session.user_id.as_deref().unwrap_or_default();
+                self.commit(change, &session.author(), "user.signed_in", user_id, role.as_str()).await?;
                 Ok(session)
             }
         }
@@ -573,3 +606,36 @@ macro_rules! implement_directory {
 }
 
 pub(crate) use implement_directory;
+
+use crate::directory::UserFilter;
+
+/// The condition on `users` of those that are asked for, and its values.
+pub(crate) fn user_condition(organisation: Option<&str>, filter: &UserFilter) -> (String, Vec<String>) {
+    let (mut condition, mut values) = ("1 = 1".to_owned(), Vec::new());
+    let mut also = |text: &str, value: String| {
+        values.push(value);
+        condition.push_str(" AND ");
+        condition.push_str(&text.replace('?', &format!("${}", values.len())));
+    };
+    if let Some(organisation) = organisation {
+        also("organisation = ?", organisation.to_owned());
+    }
+    if let Some(name) = &filter.user_name {
+        also("user_key = ?", name.to_lowercase());
+    }
+    if let Some(id) = &filter.external_id {
+        also("external_id = ?", id.clone());
+    }
+    if let Some(part) = &filter.holds {
+        // `!` before what would stand for other letters.
+        let part = part.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        also("(user_key LIKE ? ESCAPE '!' OR LOWER(display_name) LIKE ? ESCAPE '!')", format!("%{part}%"));
+    }
+    if let Some(name) = &filter.team {
+        // No name of an organisation or a team holds a line break, so that the two of them can be one value.
+        let within = "EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = users.id \
+                      AND m.organisation || '\n' || m.team = ?)";
+        also(within, format!("{}\n{}", name.organisation, name.team));
+    }
+    (condition, values)
+}

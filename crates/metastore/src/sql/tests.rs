@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tollgate_policy::bundle::DEFAULT_YAML;
 use tollgate_policy::control::{ControlSnapshot, hash_key};
 
-use crate::{LOCAL_AUTHOR, Metastore, MetastoreError, NewKey, Role, TokenHolder, open, open_with_clock};
+use crate::{Grant, LOCAL_AUTHOR, Metastore, MetastoreError, NewKey, Role, TokenHolder, open, open_with_clock};
 
+mod invited;
 mod people;
 mod transfer;
 
@@ -252,9 +253,9 @@ async fn links_and_sessions_end() {
 #[tokio::test]
 async fn an_api_token_has_its_role_until_it_is_revoked() {
     on_each(|store| async move {
-        let token = store.create_api_token_by(Role::Auditor, &[], "quarterly review", "ada").await.unwrap();
+        let token = store.create_api_token_by(&Grant::of(Role::Auditor), "quarterly review", "ada").await.unwrap();
         let listed = store.list_api_tokens().await.unwrap();
-        let holder = TokenHolder { id: listed[0].id.clone(), role: Role::Auditor, teams: vec![] };
+        let holder = TokenHolder { id: listed[0].id.clone(), grant: Grant::of(Role::Auditor) };
         assert_eq!(store.api_token(&token).await.unwrap(), Some(holder));
         assert_eq!(store.api_token("tgt-guess").await.unwrap(), None);
         assert_eq!((listed[0].role, listed[0].name.as_str()), (Role::Auditor, "quarterly review"));

@@ -56,6 +56,7 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         routes,
         experiments,
         tests,
+        asks_guards: yaml.contains("guard."),
         env,
     })
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::BundleError;
 
 /// How a rule changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// It is new.
@@ -24,7 +24,7 @@ pub enum ChangeKind {
 }
 
 /// One rule, class, test or setting that is not as it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Section of the bundle.
     pub section: String,
@@ -32,8 +32,35 @@ pub struct Change {
     pub rule: String,
     /// What happened to it.
     pub kind: ChangeKind,
-    /// What it says: each field on its own, and how it was before it where it changed.
-    pub details: Vec<String>,
+    /// What it says: each field on its own.
+    pub details: Vec<Detail>,
+}
+
+/// One field of what changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// Its name; empty for what has no fields.
+    pub field: String,
+    /// What it said, as one line of YAML; `None` if it was not there.
+    pub before: Option<String>,
+    /// What it says; `None` if it is gone.
+    pub after: Option<String>,
+}
+
+impl Change {
+    /// Each field as a line: what it says or, of a rule that changed, what it said and says.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let is_changed = matches!(self.kind, ChangeKind::Changed | ChangeKind::Moved);
+        self.details.iter().map(move |detail| {
+            let name = if detail.field.is_empty() { String::new() } else { format!("{}: ", detail.field) };
+            let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+            let value = match (is_changed, &detail.before, &detail.after) {
+                (true, before, after) => format!("{} → {}", said(before), said(after)),
+                (false, before, after) => said(if after.is_some() { after } else { before }),
+            };
+            format!("{name}{value}")
+        })
+    }
 }
 
 /// Sections in which an earlier entry comes before a later one.
@@ -78,8 +105,9 @@ fn setting(section: &str, old: Option<&Node>, new: Option<&Node>, changes: &mut 
     }
     let (kind, details) = match (old, new) {
         (Some(old), Some(new)) => (ChangeKind::Changed, differences(old, new)),
-        (Some(old), None) => (ChangeKind::Removed, fields(old)),
-        (None, new) => (ChangeKind::Added, new.map(fields).unwrap_or_default()),
+        (Some(old), None) => (ChangeKind::Removed, fields(old, Detail::gone)),
+        (None, Some(new)) => (ChangeKind::Added, fields(new, Detail::new)),
+        (None, None) => return,
     };
     changes.push(Change { section: section.to_owned(), rule: String::new(), kind, details });
 }
@@ -97,12 +125,12 @@ fn entries(section: &str, old: &[Node], new: &[Node], changes: &mut Vec<Change>)
     };
     for (name, entry) in &old {
         if !new.iter().any(|(known, _)| known == name) {
-            push(name, ChangeKind::Removed, fields(entry));
+            push(name, ChangeKind::Removed, fields(entry, Detail::gone));
         }
     }
     for (name, entry) in &new {
         let Some((_, was)) = old.iter().find(|(known, _)| known == name) else {
-            push(name, ChangeKind::Added, fields(entry));
+            push(name, ChangeKind::Added, fields(entry, Detail::new));
             continue;
         };
         if was != entry {
@@ -112,7 +140,9 @@ fn entries(section: &str, old: &[Node], new: &[Node], changes: &mut Vec<Change>)
         if let (true, Some(was), Some(is)) =
             (is_ordered && place(&before) != place(&after), place(&before), place(&after))
         {
-            push(name, ChangeKind::Moved, vec![format!("from place {} to {}", was + 1, is + 1)]);
+            let place = |at: usize| Some(format!("place {}", at + 1));
+            let moved = Detail { field: String::new(), before: place(was), after: place(is) };
+            push(name, ChangeKind::Moved, vec![moved]);
         }
     }
 }
@@ -130,29 +160,40 @@ fn named(entries: &[Node]) -> Vec<(String, &Node)> {
     entries.iter().enumerate().map(|(place, entry)| (name((place, entry)), entry)).collect()
 }
 
-fn fields(node: &Node) -> Vec<String> {
-    match node {
-        Node::Map(map) => map
-            .iter()
-            .filter(|(field, _)| !NAMES.contains(&field.as_str()))
-            .map(|(field, value)| format!("{field}: {value}"))
-            .collect(),
-        other => vec![other.to_string()],
+impl Detail {
+    fn new(field: &str, value: String) -> Detail {
+        Detail { field: field.to_owned(), before: None, after: Some(value) }
+    }
+
+    fn gone(field: &str, value: String) -> Detail {
+        Detail { field: field.to_owned(), before: Some(value), after: None }
     }
 }
 
-fn differences(old: &Node, new: &Node) -> Vec<String> {
-    let (Node::Map(old), Node::Map(new)) = (old, new) else { return vec![format!("{old} → {new}")] };
+fn fields(node: &Node, detail: fn(&str, String) -> Detail) -> Vec<Detail> {
+    match node {
+        Node::Map(map) => {
+            let fields = map.iter().filter(|(field, _)| !NAMES.contains(&field.as_str()));
+            fields.map(|(field, value)| detail(field, value.to_string())).collect()
+        }
+        other => vec![detail("", other.to_string())],
+    }
+}
+
+fn differences(old: &Node, new: &Node) -> Vec<Detail> {
+    let (Node::Map(old), Node::Map(new)) = (old, new) else {
+        return vec![Detail { field: String::new(), before: Some(old.to_string()), after: Some(new.to_string()) }];
+    };
     let mut fields: Vec<&String> = old.keys().chain(new.keys()).collect();
     fields.sort_unstable();
     fields.dedup();
-    let line = |field: &String| match (old.get(field), new.get(field)) {
-        (Some(old), Some(new)) if old == new => None,
-        (Some(old), Some(new)) => Some(format!("{field}: {old} → {new}")),
-        (Some(old), None) => Some(format!("{field}: {old} → nothing")),
-        (None, new) => Some(format!("{field}: nothing → {}", new.map(Node::to_string).unwrap_or_default())),
+    let changed = fields.into_iter().filter(|field| old.get(*field) != new.get(*field));
+    let detail = |field: &String| Detail {
+        field: field.clone(),
+        before: old.get(field).map(Node::to_string),
+        after: new.get(field).map(Node::to_string),
     };
-    fields.into_iter().filter_map(line).collect()
+    changed.map(detail).collect()
 }
 
 /// Any YAML.
@@ -259,15 +300,21 @@ data_classes:
             .unwrap()
             .iter()
             .map(|change| {
-                format!("{} {} {:?}: {}", change.section, change.rule, change.kind, change.details.join("; "))
+                format!(
+                    "{} {} {:?}: {}",
+                    change.section,
+                    change.rule,
+                    change.kind,
+                    change.lines().collect::<Vec<_>>().join("; ")
+                )
             })
             .collect();
         assert_eq!(
             shown,
             [
                 "bundle  Changed: version: 1 → 2",
-                "data_classes public Moved: from place 2 to 1",
-                "data_classes personal Moved: from place 1 to 2",
+                "data_classes public Moved: place 2 → place 1",
+                "data_classes personal Moved: place 1 → place 2",
                 "access gone Removed: deny: never; when: request.stream",
                 "access new Added: deny: later; when: [request.hour < 8]",
                 "access all Changed: allow: {} → {models: [gpt]}",

@@ -18,7 +18,7 @@ use crate::condition::{EvaluationError, Scope};
 use crate::facts::Facts;
 use crate::guard::injection::{self, Heuristic};
 use crate::guard::redact::Vault;
-use crate::guard::rule::{GuardRule, Item, OnError, Service, Session, Work};
+use crate::guard::rule::{Adviser, GuardRule, Item, OnError, Service, Session, Work};
 use crate::guard::{
     Entities, Keywords, Languages, OutputSchema, Pattern, PatternError, PiiDetector, Score, SecretDetector, Topics,
 };
@@ -331,12 +331,17 @@ fn add_entry(
                 "secrets" => item("secrets", Work::Find(Box::new(SecretDetector))),
                 "injection.heuristic" => item("injection.heuristic", Work::Judge(Box::new(Heuristic))),
                 "injection.onnx" | "injection.onnx?" => match injection::installed() {
-                    Some(classifier) => item("injection.onnx", Work::Judge(Box::new(classifier))),
+                    Some(classifier) => {
+                        refuse_redaction(rule, "injection.onnx", entry)?;
+                        let timeout = classifier.patience();
+                        rule.services.push(Service { adviser: Adviser::Classifier(classifier), timeout, on_error });
+                        return Ok(false);
+                    }
                     None if word.ends_with('?') => return Ok(false),
                     None => {
                         return Err(wrong(
-                            "no classifier is installed, so `injection.onnx` cannot be enforced; write `injection.onnx?` if \
-                             it may be left out, or `injection.heuristic`"
+                            "no classifier is installed, so `injection.onnx` cannot be enforced; name one under `classifier` \
+                             in the configuration, or write `injection.onnx?` if it may be left out, or `injection.heuristic`"
                                 .to_owned(),
                         ));
                     }
@@ -416,7 +421,8 @@ fn service(source: &HttpSource, on_error: OnError, entry: &Spanned<RunSource>) -
         return Err(BundleError::new(place, message));
     }
     let timeout = source.timeout.as_ref().map_or(Ok(DEFAULT_TIMEOUT), duration)?;
-    Ok(Service { url: url.value.clone(), timeout, on_error: source.on_error.map_or(on_error, OnError::from) })
+    let adviser = Adviser::Http { url: url.value.clone() };
+    Ok(Service { adviser, timeout, on_error: source.on_error.map_or(on_error, OnError::from) })
 }
 
 /// `500ms` or `2s`.
@@ -502,6 +508,12 @@ impl Bundle {
     #[must_use]
     pub fn has_guardrails(&self, phase: GuardPhase) -> bool {
         self.guardrails.iter().any(|rule| rule.phase == phase)
+    }
+
+    /// Whether a guardrail asks a service.
+    #[must_use]
+    pub fn asks_guard_services(&self) -> bool {
+        self.guardrails.iter().any(|rule| !rule.services.is_empty())
     }
 
     /// The guardrails of `phase` that apply to a call which may go to any of `targets`: those whose condition holds for one of

@@ -14,6 +14,7 @@ use tollgate_interaction::Share;
 use super::compile::Compiler;
 use super::source::WhenSource;
 use super::{BundleError, Fraction};
+use crate::cache::CacheRule;
 use crate::route::{
     Arm, ArmTarget, Conduct, Experiment, Floor, Hedge, NamedTarget, OnUnknown, Retries, Route, Shadow, Strategy,
     TimeLimits, Unit, WhenAllRest,
@@ -62,6 +63,8 @@ pub(super) struct RouteSource {
     timeouts: TimeLimits,
     #[serde(default)]
     when_all_rest: Option<WhenAllRest>,
+    #[serde(default)]
+    cache: Option<CacheRule>,
     #[serde(default, rename = "description")]
     _description: Option<String>,
 }
@@ -200,6 +203,7 @@ impl RouteSource {
             retries: self.retries.as_ref().map(|retries| retries.value),
             timeouts: self.timeouts,
             when_all_rest: self.when_all_rest,
+            cache: self.cache.clone(),
         })
     }
 

@@ -3,11 +3,12 @@
 //! past it. No filter of inputs does; what the model may do with its tools is the wall.
 //!
 //! A classifier can stand beside it: whoever links a runtime and has the weights calls [`install`] before bundles are loaded.
-//! None is built in, since no package with weights could be had and ONNX's runtime is a binary that `ort` downloads; until one
-//! is installed, a bundle that names `injection.onnx` is refused and one that names `injection.onnx?` does without.
+//! Until one is installed, a bundle that names `injection.onnx` is refused and one that names `injection.onnx?` does without.
+//! It is asked as a service is, not as a heuristic: it takes its time, and it may fail.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
@@ -20,11 +21,23 @@ use super::normalise::Normalised;
 
 mod phrases;
 
-/// A model that says how likely a text is an injection: what `injection.onnx` stands for.
+/// A model that says how likely a text is an injection: what `injection.onnx` stands for. Whoever asks it does so where
+/// waiting stops nothing else.
 pub trait Classifier: fmt::Debug + Send + Sync {
-    /// How likely.
-    fn score(&self, text: &str) -> Score;
+    /// How likely, of the most suspicious part of the text. Ends early once nobody waits any more.
+    ///
+    /// # Errors
+    /// [`ClassifierError`] says why there is no answer.
+    fn score(&self, text: &str, nobody_waits: &dyn Fn() -> bool) -> Result<Score, ClassifierError>;
+
+    /// How long all the texts of a call may take together.
+    fn patience(&self) -> Duration;
 }
+
+/// Why a classifier gave no score, for an operator; it quotes no text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the classifier gave no score: {0}")]
+pub struct ClassifierError(pub String);
 
 static CLASSIFIER: OnceLock<Arc<dyn Classifier>> = OnceLock::new();
 
@@ -34,23 +47,8 @@ pub fn install(classifier: Arc<dyn Classifier>) -> bool {
 }
 
 /// The classifier that was installed.
-pub(crate) fn installed() -> Option<Installed> {
-    CLASSIFIER.get().map(|classifier| Installed(Arc::clone(classifier)))
-}
-
-/// A classifier as a guard.
-#[derive(Debug)]
-pub(crate) struct Installed(Arc<dyn Classifier>);
-
-impl Judge for Installed {
-    fn judge(&self, text: &str) -> Option<Judgement> {
-        let score = self.0.score(text);
-        (score > Score::default()).then(|| Judgement {
-            entity: "INJECTION".into(),
-            score,
-            detail: format!("the classifier gives it {score}"),
-        })
-    }
+pub(crate) fn installed() -> Option<Arc<dyn Classifier>> {
+    CLASSIFIER.get().map(Arc::clone)
 }
 
 /// What a phrase is a sign of. Phrases of one kind do not add up without end: see [`Kind::most`].

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::injection::Classifier;
 use super::judge::{Judge, Judgement};
 use super::redact::{Vault, placeholder};
 use super::{Detector, Finding, Score};
@@ -59,15 +60,41 @@ pub(crate) enum Work {
     Judge(Box<dyn Judge>),
 }
 
-/// A guardrail behind HTTP: the gateway asks it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A guardrail that takes its time and may fail: the gateway asks it.
+#[derive(Clone, Debug)]
 pub struct Service {
-    /// Where the texts are posted to.
-    pub url: String,
+    /// Who is asked.
+    pub adviser: Adviser,
     /// How long it may take.
     pub timeout: Duration,
     /// What becomes of the call if it does not answer, or not as it should.
     pub on_error: OnError,
+}
+
+/// Who is asked about texts.
+#[derive(Clone, Debug)]
+pub enum Adviser {
+    /// Somebody behind HTTP.
+    Http {
+        /// Where the texts are posted to.
+        url: String,
+    },
+    /// The classifier of this process.
+    Classifier(Arc<dyn Classifier>),
+}
+
+impl Adviser {
+    /// Every name that rows have for one.
+    pub const NAMES: [&str; 2] = ["http", "injection.onnx"];
+
+    /// As the row names it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Adviser::Http { .. } => "http",
+            Adviser::Classifier(_) => "injection.onnx",
+        }
+    }
 }
 
 impl GuardRule {
@@ -295,7 +322,8 @@ impl Session {
     pub fn verdicts(&self) -> Vec<GuardVerdict> {
         let mut verdicts = Vec::new();
         for (rule, tallies) in self.rules.iter().zip(&self.tallies) {
-            let names = rule.items.iter().map(|item| item.name.as_str()).chain(rule.services.iter().map(|_| "http"));
+            let services = rule.services.iter().map(|service| service.adviser.name());
+            let names = rule.items.iter().map(|item| item.name.as_str()).chain(services);
             for (name, tally) in names.zip(tallies) {
                 let (verdict, action) = match (tally.is_error, tally.matches) {
                     (true, _) => (GuardOutcome::Error, tally.action.unwrap_or(GuardAction::None)),

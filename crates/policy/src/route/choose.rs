@@ -11,12 +11,19 @@ use crate::decide::Prefer;
 /// Why-not of a target whose quality is not known, where the route wants it known.
 const QUALITY_UNKNOWN: &str = "quality_unknown";
 const MILLION: u64 = 1_000_000;
+/// Parts of the sentence that the record has of a choice.
+const FIRST_OF: &str = "` first of ";
+const BY: &str = " by `";
+const OF_BUNDLE: &str = " of the bundle";
+const THEN: &str = ", then ";
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// Whose route it is, for reasons: the id of a bundle's, or else the alias.
     pub route: &'a str,
+    /// Whether it is a bundle's: then it is noted even where there was no choice.
+    pub is_of_bundle: bool,
     /// How the candidates are ordered.
     pub strategy: Strategy,
     /// Least quality, for [`Strategy::Quality`].
@@ -27,6 +34,9 @@ pub struct Question<'a> {
     pub candidates: &'a [Candidate<'a>],
     /// What a budget prefers.
     pub prefer: Option<&'a Prefer>,
+    /// Quality that a budget wants of a target, by the lower bound of what its feedback says; a route by
+    /// [`Strategy::Quality`] goes by the higher of this and its own floor.
+    pub min_quality: Option<Share>,
     /// The arm the call is in.
     pub assignment: Option<&'a Assignment>,
     /// A number from 0 up to, not including, 1. For [`Strategy::RoundRobin`] the turn, as a part of a whole round.
@@ -89,6 +99,19 @@ pub struct Choice {
     pub reasons: Vec<Reason>,
 }
 
+/// What the record's sentence on a choice says: what it went by is not stored elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// How the candidates were ordered.
+    pub strategy: Strategy,
+    /// How many there were to order.
+    pub among: usize,
+    /// Whether the route was a bundle's. Records of before 2026-11-26 do not say: then it is false.
+    pub is_of_bundle: bool,
+    /// Whether a budget's preference had a part in it.
+    pub has_preference: bool,
+}
+
 /// Orders the candidates.
 #[must_use]
 pub fn choose(question: &Question<'_>) -> Choice {
@@ -112,6 +135,10 @@ pub fn choose(question: &Question<'_>) -> Choice {
     question.sort(&mut order, &mut choice);
     order.extend(standing_by);
     question.apply_preference(&mut order);
+    if question.prefer.is_some() || question.min_quality.is_some() {
+        // What a budget wants is no chance.
+        choice.propensity = None;
+    }
     if question.strategy == Strategy::Single {
         order.truncate(1);
     }
@@ -122,9 +149,15 @@ pub fn choose(question: &Question<'_>) -> Choice {
 
 impl Question<'_> {
     fn unfit(&self, candidate: &Candidate<'_>) -> Option<&'static str> {
-        let floor = self.floor.filter(|_| self.strategy == Strategy::Quality)?;
+        let floor = self.floor()?;
         let is_unknown = candidate.quality_lower.is_none() && floor.on_unknown == OnUnknown::Exclude;
         is_unknown.then_some(QUALITY_UNKNOWN)
+    }
+
+    /// What a strategy by quality goes by.
+    fn floor(&self) -> Option<Floor> {
+        let floor = self.floor.filter(|_| self.strategy == Strategy::Quality)?;
+        Some(Floor { at: self.min_quality.map_or(floor.at, |least| least.max(floor.at)), ..floor })
     }
 
     fn sort(&self, order: &mut [usize], choice: &mut Choice) {
@@ -185,7 +218,7 @@ impl Question<'_> {
     }
 
     fn by_quality(&self, candidate: &Candidate<'_>) -> (u8, Reverse<Option<Share>>, (bool, Usd)) {
-        let floor = self.floor.map(|floor| (floor.at, floor.on_unknown));
+        let floor = self.floor().map(|floor| (floor.at, floor.on_unknown));
         let class = match (candidate.quality_lower, floor) {
             (_, None) => 0,
             (Some(lower), Some((at, _))) if lower >= at => 0,
@@ -204,6 +237,16 @@ impl Question<'_> {
             Some(Prefer::Tag(_)) => order.sort_by_key(|at| !self.candidates[*at].has_preferred_tag),
             None => {}
         }
+        let is_sorted_by_it = self.strategy == Strategy::Quality && self.prefer.is_none();
+        let Some(least) = self.min_quality.filter(|_| !is_sorted_by_it) else { return };
+        let least = self.floor().map_or(least, |floor| floor.at);
+        // Known to be good enough, not known, known not to be: each in the order they have, so that the cheapest of the first
+        // comes first where a budget wants both.
+        order.sort_by_key(|at| match self.candidates[*at].quality_lower {
+            Some(lower) if lower >= least => 0,
+            None => 1,
+            Some(_) => 2,
+        });
     }
 
     fn note(&self, choice: &mut Choice, among: usize) {
@@ -217,18 +260,35 @@ impl Question<'_> {
                 detail: assignment.detail(),
             });
         }
-        let Some(first) = choice.order.first().filter(|_| self.candidates.len() > 1) else { return };
+        let is_noted = self.candidates.len() > 1 || self.is_of_bundle;
+        let Some(first) = choice.order.first().filter(|_| is_noted) else { return };
         let target = self.candidates[*first].target;
         let drawn = if choice.used_draw { format!(", {} drawn", self.draw) } else { String::new() };
-        let preferred = match self.prefer {
-            Some(prefer) => format!(", then {}", prefer.phrase()),
+        let mut preferred = match self.prefer {
+            Some(prefer) => format!("{THEN}{}", prefer.phrase()),
             None => String::new(),
         };
+        if let Some(least) = self.min_quality {
+            preferred.push_str(&format!("{THEN}with a quality of at least {least}"));
+        }
+        let whose = if self.is_of_bundle { OF_BUNDLE } else { "" };
         choice.reasons.push(Reason {
             rule: self.route.to_owned(),
             effect: "route".to_owned(),
-            detail: format!("`{target}` first of {among} by `{}`{drawn}{preferred}", self.strategy.as_str()),
+            detail: format!("`{target}{FIRST_OF}{among}{BY}{}`{whose}{drawn}{preferred}", self.strategy.as_str()),
         });
+    }
+}
+
+impl Noted {
+    /// Reads the detail of a reason with the effect `route`; `None` of what [`choose`] did not write.
+    #[must_use]
+    pub fn read(detail: &str) -> Option<Noted> {
+        let (among, rest) = detail.split_once(FIRST_OF)?.1.split_once(BY)?;
+        let (strategy, rest) = rest.split_once('`')?;
+        let strategy = Strategy::ALL.into_iter().find(|known| known.as_str() == strategy)?;
+        let (among, is_of_bundle) = (among.parse().ok()?, rest.starts_with(OF_BUNDLE));
+        Some(Noted { strategy, among, is_of_bundle, has_preference: rest.contains(THEN) })
     }
 }
 

@@ -34,6 +34,18 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// All of them.
+    pub const ALL: [Strategy; 8] = [
+        Strategy::Single,
+        Strategy::Fallback,
+        Strategy::RoundRobin,
+        Strategy::Weighted,
+        Strategy::Cost,
+        Strategy::Latency,
+        Strategy::Fastest,
+        Strategy::Quality,
+    ];
+
     /// Its word in bundles, in the configuration and on pages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -28,11 +28,13 @@ fn candidate(at: usize) -> Candidate<'static> {
 fn question<'a>(strategy: Strategy, candidates: &'a [Candidate<'a>], draw: u32) -> Question<'a> {
     Question {
         route: "assistant",
+        is_of_bundle: false,
         strategy,
         floor: None,
         when_all_rest: WhenAllRest::Try,
         candidates,
         prefer: None,
+        min_quality: None,
         assignment: None,
         draw: Share::new(draw),
     }
@@ -136,6 +138,65 @@ fn the_cheapest_of_those_good_enough_comes_before_what_is_cheaper_and_worse() {
     assert_eq!(names(&asked(OnUnknown::Accept)), ["d/4", "c/3", "b/2", "a/1"]);
     assert_eq!(names(&asked(OnUnknown::Exclude)), ["c/3", "b/2", "a/1"]);
     assert_eq!(choose(&asked(OnUnknown::Exclude)).left_out, [(3, "quality_unknown")]);
+}
+
+/// Cost in dollars, and the lower bound of the quality.
+fn judged(known: [(i64, Option<u32>); 3]) -> [Candidate<'static>; 3] {
+    std::array::from_fn(|at| {
+        let (dollars, lower) = known[at];
+        Candidate { cost: Some(Usd::from_dollars(dollars)), quality_lower: lower.map(Share::new), ..candidate(at) }
+    })
+}
+
+#[test]
+fn a_budget_that_wants_quality_has_the_good_tried_first_whatever_the_strategy() {
+    let candidates = judged([(1, Some(300_000)), (5, None), (9, Some(950_000))]);
+    let asked = |strategy| Question { min_quality: quality(920_000), ..question(strategy, &candidates, 0) };
+    for strategy in [Strategy::Fallback, Strategy::Cost, Strategy::Weighted, Strategy::RoundRobin] {
+        assert_eq!(
+            names(&asked(strategy)),
+            ["c/3", "b/2", "a/1"],
+            "{strategy:?}: who is known to fall short comes last"
+        );
+    }
+    let choice = choose(&asked(Strategy::Weighted));
+    assert_eq!(choice.propensity, None, "no chance put it first");
+    assert!(choice.reasons[0].detail.ends_with(", then with a quality of at least 0.92"), "{:?}", choice.reasons);
+    let unknown = judged([(1, None), (5, None), (9, None)]);
+    let asked = Question { min_quality: quality(920_000), ..question(Strategy::Fallback, &unknown, 0) };
+    assert_eq!(names(&asked), ["a/1", "b/2", "c/3"], "where nothing is known it changes nothing");
+}
+
+#[test]
+fn a_budget_that_wants_quality_and_the_cheapest_gets_the_cheapest_of_the_good() {
+    let candidates = judged([(9, Some(950_000)), (5, Some(930_000)), (1, Some(300_000))]);
+    let (prefer, min_quality) = (Some(&Prefer::Cheapest), quality(920_000));
+    let asked = Question { prefer, min_quality, ..question(Strategy::Fallback, &candidates, 0) };
+    assert_eq!(names(&asked), ["b/2", "a/1", "c/3"]);
+    // A route that goes by quality itself: the higher floor holds.
+    let floor = Some(Floor { at: Share::new(200_000), on_unknown: OnUnknown::Last });
+    let route = Question { floor, ..question(Strategy::Quality, &candidates, 0) };
+    assert_eq!(names(&route), ["c/3", "b/2", "a/1"]);
+    assert_eq!(names(&Question { min_quality, ..route }), ["b/2", "a/1", "c/3"]);
+    assert_eq!(names(&Question { min_quality: quality(100_000), ..route }), ["c/3", "b/2", "a/1"]);
+}
+
+#[test]
+fn the_sentence_on_a_choice_reads_back() {
+    let candidates = [candidate(0), candidate(1), candidate(2)];
+    for strategy in Strategy::ALL {
+        for (is_of_bundle, prefer) in [(false, None), (true, None), (true, Some(Prefer::Tag("by `cost`".into())))] {
+            let asked = Question { is_of_bundle, prefer: prefer.as_ref(), ..question(strategy, &candidates, 500_000) };
+            let detail = choose(&asked).reasons.remove(0).detail;
+            let expected = Noted { strategy, among: 3, is_of_bundle, has_preference: prefer.is_some() };
+            assert_eq!(Noted::read(&detail), Some(expected), "{detail}");
+        }
+    }
+    let alone = [candidate(0)];
+    assert_eq!(choose(&question(Strategy::Fallback, &alone, 0)).reasons, []);
+    let of_bundle = Question { is_of_bundle: true, ..question(Strategy::Single, &alone, 0) };
+    assert_eq!(choose(&of_bundle).reasons[0].detail, "`a/1` first of 1 by `single` of the bundle");
+    assert_eq!(Noted::read("access rule `all` allows the call"), None);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `tollgate user` and `tollgate team`: who there is and what they may do. Works beside a running server.
 
-use clap::Subcommand;
-use tollgate_metastore::{LOCAL_AUTHOR, Metastore, Profile, Role, TeamName, User, UserFilter};
+use anyhow::Context as _;
+use clap::{Subcommand, ValueEnum};
+use tollgate_metastore::{LOCAL_AUTHOR, Metastore, Profile, Reach, Role, TeamName, User, UserChange, UserFilter};
 
 use crate::cli::Common;
 use crate::data_dir::DataDir;
@@ -36,6 +37,13 @@ pub(crate) enum UserCommand {
         /// owner, admin, auditor, finance, developer or viewer; without it, what their groups say.
         role: Option<Role>,
     },
+    /// Says how far a person's role reaches; they sign in again.
+    Reach {
+        /// Their id, as listed.
+        user: String,
+        /// The whole installation, or their organisation alone.
+        reach: ReachArg,
+    },
     /// Makes a person a member of these teams and no others.
     Teams {
         /// Their id, as listed.
@@ -49,6 +57,15 @@ pub(crate) enum UserCommand {
         /// Their id, as listed.
         user: String,
     },
+}
+
+/// How far a role reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReachArg {
+    /// Everywhere.
+    Installation,
+    /// The person's organisation.
+    Organisation,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,7 +84,7 @@ pub(crate) async fn user(common: Common, command: UserCommand) -> anyhow::Result
     let metastore = open(&common).await?;
     match command {
         UserCommand::List { organisation } => {
-            let people = metastore.list_users(&organisation, &UserFilter::default(), 0, MAX_LISTED).await?;
+            let people = metastore.list_users(Some(&organisation), &UserFilter::default(), 0, MAX_LISTED).await?;
             if common.json {
                 terminal::line(&serde_json::to_string(&people.items)?);
             } else {
@@ -83,6 +100,17 @@ pub(crate) async fn user(common: Common, command: UserCommand) -> anyhow::Result
             metastore.set_user_role(&user, role, LOCAL_AUTHOR).await?;
             let role = role.map_or("what their groups say", Role::as_str);
             terminal::note(&format!("user `{user}` is {role} from the next sign-in on"));
+        }
+        UserCommand::Reach { user: id, reach } => {
+            let unknown = || format!("there is no user `{id}`; `tollgate user list` shows their ids");
+            let user = metastore.user(&id).await?.with_context(unknown)?;
+            let reach = match reach {
+                ReachArg::Installation => Reach::Installation,
+                ReachArg::Organisation => Reach::Organisation(user.organisation),
+            };
+            terminal::note(&format!("what user `{id}` may do reaches {reach} from the next sign-in on"));
+            let change = UserChange { reach: Some(reach), ..UserChange::default() };
+            metastore.change_user(&id, &change, LOCAL_AUTHOR).await?;
         }
         UserCommand::Teams { user, teams } => {
             metastore.set_teams(&user, &teams, LOCAL_AUTHOR).await?;
@@ -124,8 +152,9 @@ async fn open(common: &Common) -> anyhow::Result<std::sync::Arc<dyn Metastore>> 
 fn as_line(user: &User) -> String {
     let role = user.role.map_or("(by groups)", Role::as_str);
     let teams: Vec<&str> = user.teams.iter().map(|name| name.team.as_str()).collect();
+    let reach = user.reach.organisation().map(|name| format!(" of {name}")).unwrap_or_default();
     let state = if user.profile.active { "" } else { "  (not active)" };
-    format!("{}  {}  {role}  {}{state}", user.id, user.profile.user_name, teams.join(", "))
+    format!("{}  {}  {role}{reach}  {}{state}", user.id, user.profile.user_name, teams.join(", "))
 }
 
 /// Reads `TEAM` or `ORGANISATION/TEAM`.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use fs_err as fs;
+use tollgate_config::Config;
 use tollgate_policy::bundle::{self, Bundle, Change, ChangeKind};
 
 use crate::cli::Common;
@@ -84,6 +85,10 @@ impl Signed {
 }
 
 pub(crate) async fn run(common: Common, command: PolicyCommand) -> anyhow::Result<()> {
+    if common.config.is_some() {
+        // A bundle may want the classifier that the configuration names.
+        Config::load(common.config.as_deref())?.install_classifier()?;
+    }
     match command {
         PolicyCommand::Check { file } => check::run(&common, &file),
         PolicyCommand::Test { file } => test(&load(&file)?.1, common.json),
@@ -165,7 +170,7 @@ fn show(change: &Change) {
         ChangeKind::Moved => '↕',
     };
     terminal::line(format!("  {sign} {}", change.rule).trim_end());
-    for detail in &change.details {
-        terminal::line(&format!("      {detail}"));
+    for line in change.lines() {
+        terminal::line(&format!("      {line}"));
     }
 }

@@ -101,6 +101,7 @@ impl NodeInstruments {
             "Copies of calls that were not made because too many were under way",
             stats.shadows_left_out,
         ));
+        samples.extend(self.cache_samples());
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
         samples.push(gauge(
             "tollgate_sidecars_on_another_bundle",
@@ -114,6 +115,43 @@ impl NodeInstruments {
             u64::from(self.gateway.ledger_trouble().is_some()),
         ));
         samples.push(gauge("tollgate_gateway_connections", "Connections of clients", stats.connections));
+        samples
+    }
+
+    fn cache_samples(&self) -> Vec<Sample> {
+        let cache = self.gateway.cache_stats();
+        let asked = [
+            ("hit", cache.exact_hits),
+            ("semantic", cache.semantic_hits),
+            ("miss", cache.misses),
+            ("bypass", cache.bypassed),
+        ];
+        let mut samples: Vec<Sample> = asked
+            .into_iter()
+            .map(|(result, calls)| Sample {
+                labels: vec![("result", result.to_owned())],
+                ..counter("tollgate_cache_calls_total", "Calls whose route keeps answers, by what they found", calls)
+            })
+            .collect();
+        samples.extend([
+            gauge("tollgate_cache_answers", "Answers kept to be given again", cache.entries),
+            gauge("tollgate_cache_taken_bytes", "What they take, as counted against the bound", cache.taken_bytes),
+            gauge("tollgate_cache_max_bytes", "The bound", cache.max_bytes),
+            counter("tollgate_cache_stored_total", "Answers written down", cache.stored),
+            counter("tollgate_cache_evicted_total", "Answers that made room for others", cache.evicted),
+            counter(
+                "tollgate_cache_not_stored_total",
+                "Answers that could not be kept because the disk did not keep up or could not be used",
+                cache.not_stored,
+            ),
+            counter("tollgate_cache_damaged_total", "Answers and files found damaged", cache.damaged),
+            counter("tollgate_cache_failures_total", "Times that the disk failed or took too long", cache.failures),
+            counter(
+                "tollgate_cache_embedding_failures_total",
+                "Questions whose meaning could not be had from the embedding model",
+                cache.embedding_failures,
+            ),
+        ]);
         samples
     }
 

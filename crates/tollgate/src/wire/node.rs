@@ -17,7 +17,7 @@ use tollgate_console::ledger::LiveLedger;
 use tollgate_console::state::{ConsoleSettings, ConsoleState};
 use tollgate_flush::Watermarks;
 use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
-use tollgate_gateway::Gateway;
+use tollgate_gateway::{Gateway, GatewaySettings};
 use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::control::ControlSnapshot;
@@ -25,6 +25,7 @@ use tollgate_provider::transcript::of_call;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
+use super::answers::NodeAnswers;
 use super::budgets::BudgetWatch;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
@@ -90,6 +91,8 @@ impl Node {
     /// # Errors
     /// If any part cannot be started.
     pub(crate) async fn start(config: &Config, data: DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+        // Before any bundle is loaded: one may want it.
+        config.install_classifier()?;
         let policy = PolicyFile::read(config)?;
         let witness_policy = super::read_witness_policy(config)?;
         let book = config.price_book(data.path())?;
@@ -148,8 +151,12 @@ impl Node {
         analytics.follow_budgets(control.load().bundle.tallies());
         let signals = analytics.signals(chrono::Utc::now().timestamp_micros()).await.context("reading spend")?;
         let signals = Arc::new(ArcSwap::from_pointee(signals));
+        let position = format!("{}/{}", wal.writer(), wal.epoch());
         let gateway = Gateway::new(
-            config.gateway_settings(data.secret("user-hash-key")?, format!("{}/{}", wal.writer(), wal.epoch())),
+            GatewaySettings {
+                cache: Some(config.cache_settings(data.path())),
+                ..config.gateway_settings(data.secret("user-hash-key")?, position)
+            },
             wal.appender(),
             Arc::clone(&control),
             Arc::clone(&signals),
@@ -235,13 +242,11 @@ impl Node {
             access_log: Arc::new(WalAccessLog { appender: wal.appender() }),
             integrity,
             metastore: Arc::clone(&metastore),
-            market: {
-                let gateway = Arc::clone(&gateway);
-                super::ConfiguredMarket::new(config, move || gateway.prices())
-            },
+            market: Arc::new(super::ConfiguredMarket(gateway.route_book())),
             standing: Arc::default(),
             sso,
             replicas,
+            answers: Arc::new(NodeAnswers { gateway: Arc::clone(&gateway), appender: wal.appender() }),
             prices,
             instruments: Arc::new(instruments),
             settings: Arc::new(ConsoleSettings {

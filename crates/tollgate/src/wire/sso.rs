@@ -12,10 +12,10 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tollgate_config::{Config, Oidc};
+use tollgate_config::{Config, Oidc, OidcReach};
 use tollgate_console::sso::{Http, Sso, SsoSettings};
 use tollgate_identity::oidc;
-use tollgate_metastore::TeamName;
+use tollgate_metastore::{Reach, TeamName};
 
 /// For one exchange.
 const WAIT: Duration = Duration::from_secs(5);
@@ -54,6 +54,10 @@ fn settings(written: &Oidc, console_url: &str) -> anyhow::Result<SsoSettings> {
         scopes: written.scopes.clone(),
         groups_claim: written.groups_claim.clone(),
         organisation: written.organisation.clone(),
+        reach: match written.reach {
+            OidcReach::Installation => Reach::Installation,
+            OidcReach::Organisation => Reach::Organisation(written.organisation.clone()),
+        },
         roles,
         teams,
         default_role: default_role.transpose().context("reading `auth.oidc.default_role`")?,

@@ -52,6 +52,12 @@ pub(super) fn cost_note(detail: &InteractionDetail, why: Option<&Why>) -> String
         },
         (None, _) => why.map_or("unknown, which is not zero", |why| why.label).to_owned(),
         (Some(_), Some("provider")) => "as the provider stated".to_owned(),
+        (Some(_), Some("cache")) => {
+            match text(&detail.columns, "cost_saved_usd").and_then(|saved| saved.parse::<Usd>().ok()) {
+                Some(saved) => format!("answered from the cache, which saved {}", format::usd(saved)),
+                None => "answered from the cache".to_owned(),
+            }
+        }
         (Some(cost), Some("catalog")) => match stated {
             Some(stated) if stated == cost => "by the price catalogue; the provider says the same".to_owned(),
             Some(stated) => format!("by the price catalogue; the provider says {}", format::usd(stated)),

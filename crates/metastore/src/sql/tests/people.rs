@@ -7,10 +7,10 @@ use tollgate_policy::key::KeyLimits;
 
 use super::{START_US, new_key, on_each};
 use crate::{
-    GroupFacts, Metastore, MetastoreError, NewKey, Profile, Role, SignIn, TeamName, UserFilter, open_with_clock,
+    GroupFacts, Metastore, MetastoreError, NewKey, Profile, Reach, Role, SignIn, TeamName, UserFilter, open_with_clock,
 };
 
-fn person(name: &str) -> Profile {
+pub(super) fn person(name: &str) -> Profile {
     Profile {
         user_name: name.into(),
         external_id: Some(format!("sub-{name}")),
@@ -20,16 +20,17 @@ fn person(name: &str) -> Profile {
     }
 }
 
-fn team(name: &str) -> TeamName {
+pub(super) fn team(name: &str) -> TeamName {
     TeamName { organisation: "acme".into(), team: name.into() }
 }
 
-fn comes_in(name: &str, role: Option<Role>, teams: &[&str]) -> SignIn {
+pub(super) fn comes_in(name: &str, role: Option<Role>, teams: &[&str]) -> SignIn {
     let teams = teams.iter().map(|name| team(name)).collect();
-    SignIn { organisation: "acme".into(), profile: person(name), role, teams, until_us: None }
+    let reach = Reach::Installation;
+    SignIn { organisation: "acme".into(), profile: person(name), role, reach, teams, until_us: None }
 }
 
-async fn actions(store: &dyn Metastore) -> Vec<String> {
+pub(super) async fn actions(store: &dyn Metastore) -> Vec<String> {
     store.control_events(50).await.unwrap().into_iter().rev().map(|event| event.action).collect()
 }
 
@@ -67,10 +68,10 @@ async fn a_person_is_found_by_name_whatever_its_case_and_changed_as_a_whole() {
         store.create_user("acme", person("bob"), "scim").await.unwrap();
         let twice = store.create_user("acme", person("ÄNN"), "scim").await.unwrap_err();
         assert!(matches!(twice, MetastoreError::Exists { what: "user", .. }), "{twice}");
-        let filter = UserFilter { user_name: Some("äNN".into()), external_id: None };
-        let found = store.list_users("acme", &filter, 0, 10).await.unwrap();
+        let filter = UserFilter { user_name: Some("äNN".into()), ..UserFilter::default() };
+        let found = store.list_users(Some("acme"), &filter, 0, 10).await.unwrap();
         assert_eq!((found.total, &found.items[0]), (1, &ann));
-        let page = store.list_users("acme", &UserFilter::default(), 1, 1).await.unwrap();
+        let page = store.list_users(Some("acme"), &UserFilter::default(), 1, 1).await.unwrap();
         assert_eq!((page.total, page.items.len()), (2, 1));
 
         let renamed = Profile { user_name: "anna".into(), ..person("Änn") };

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 
 use super::{new_key, new_postgres};
 use crate::transfer::{Cell, TABLES};
-use crate::{GroupFacts, Metastore, MetastoreError, NewKey, Profile, Role, SignIn, TeamName, open};
+use crate::{GroupFacts, Metastore, MetastoreError, NewKey, Profile, Reach, Role, SignIn, TeamName, open};
 
 /// Something in every table.
 async fn fill(store: &dyn Metastore) -> String {
@@ -18,8 +18,15 @@ async fn fill(store: &dyn Metastore) -> String {
     let team = TeamName { organisation: "acme".into(), team: "kyc".into() };
     let profile =
         Profile { user_name: "ann".into(), external_id: Some("s".into()), active: true, ..Profile::default() };
-    let who =
-        SignIn { organisation: "acme".into(), profile, role: Some(Role::Developer), teams: vec![], until_us: None };
+    let reach = Reach::Organisation("acme".into());
+    let who = SignIn {
+        organisation: "acme".into(),
+        profile,
+        role: Some(Role::Developer),
+        reach,
+        teams: vec![],
+        until_us: None,
+    };
     let user = store.sign_in(who).await.unwrap().user_id.unwrap();
     let session = {
         store.set_teams(&user, &[team], "ada").await.unwrap();

@@ -42,14 +42,18 @@ fn cycle(route: &Route, target: &NamedTarget) -> BundleError {
 }
 
 impl Bundle {
-    /// Every target that a route, a shadow or an arm names, with its place.
+    /// Every target that a route, the cache of one, or an arm names, with its place.
     pub fn named_targets(&self) -> impl Iterator<Item = &NamedTarget> {
         let of_arms = self.experiments.iter().flat_map(|experiment| &experiment.arms);
         let of_arms = of_arms.filter_map(|arm| match &arm.to {
             ArmTarget::Target(target) => Some(target),
             ArmTarget::Route(_) => None,
         });
-        self.routes.iter().flat_map(|route| &route.targets).chain(of_arms)
+        let of_routes = self.routes.iter().flat_map(|route| {
+            let semantic = route.conduct.cache.as_ref().and_then(|cache| cache.semantic.as_ref());
+            route.targets.iter().chain(semantic.map(|semantic| &semantic.model))
+        });
+        of_routes.chain(of_arms)
     }
 
     /// Checks the targets against a configuration: `known` says whether it has one of this name, `names` are those that may

@@ -6,8 +6,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tollgate_interaction::event::{Payload, Settled};
 use tollgate_interaction::{
-    Attempt, Candidate, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Operation, Outcome, Reason,
-    Source, Usage, UsageSource,
+    Attempt, CacheKind, Candidate, CostSource, Decision, Dialect, Event, Interaction, InteractionId, Operation,
+    Outcome, Reason, Share, Source, Usage, UsageSource, Usd,
 };
 use tollgate_provider::price::{self, Catalog};
 use tollgate_provider::sandbox::{self, Script};
@@ -107,7 +107,8 @@ impl Call {
         });
         let billed = self.outcome != Outcome::Cached;
         let latency_us = self.latency_us(random, usage.and_then(|usage| usage.output_tokens));
-        let cost_usd = if billed { priced.as_ref().map(|priced| priced.cost) } else { None };
+        let worth = priced.as_ref().map(|priced| priced.cost);
+        let cost_usd = if billed { worth } else { Some(Usd::ZERO) };
         let called = matches!(self.outcome, Outcome::Success | Outcome::Cancelled | Outcome::Failed);
         let http_status = match self.outcome {
             Outcome::Failed => Some(502),
@@ -163,7 +164,14 @@ impl Call {
                 _ => UsageSource::None,
             },
             cost_usd,
-            cost_source: if cost_usd.is_some() { CostSource::Catalog } else { CostSource::None },
+            cost_source: match cost_usd {
+                _ if !billed => CostSource::Cache,
+                Some(_) => CostSource::Catalog,
+                None => CostSource::None,
+            },
+            cache_kind: (!billed).then_some(CacheKind::Exact),
+            cache_similarity: (!billed).then_some(Share::ONE),
+            cost_saved_usd: worth.filter(|_| !billed),
             price_id: priced.filter(|_| billed).map(|priced| priced.price_id),
             request_bytes: request.len() as u64,
             response_bytes: response.len() as u64,

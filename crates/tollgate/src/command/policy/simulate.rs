@@ -8,10 +8,13 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use fs_err as fs;
-use tollgate_analytics::backtest::{BacktestReport, Change, Limits, Percent, SampleRow, Trial};
+use tollgate_analytics::backtest::{
+    ArmCount, BacktestReport, Change, GuardCount, GuardReplay, Limits, Percent, SampleRow, Trial,
+};
 use tollgate_analytics::report::TimeRange;
 use tollgate_config::Config;
-use tollgate_console::simulation::{SAMPLE_ROWS, Simulation, SimulationRequest, keys_of};
+use tollgate_console::simulation::{SAMPLE_ROWS, Simulation, SimulationRequest, guard_sample, keys_of};
+use tollgate_gateway::RouteBook;
 use tollgate_policy::bundle;
 
 use crate::cli::Common;
@@ -84,7 +87,7 @@ pub(super) async fn run(common: &Common, args: SimulateArgs) -> anyhow::Result<(
         }
         None => {
             let range = TimeRange::new(args.from.timestamp_micros(), to.timestamp_micros());
-            from_lake(common, &data, proposed, range, decided_by, &limits).await?
+            from_lake(common, &data, (proposed, &yaml), range, decided_by, &limits).await?
         }
     };
     if common.json {
@@ -107,7 +110,7 @@ pub(super) async fn run(common: &Common, args: SimulateArgs) -> anyhow::Result<(
 async fn from_lake(
     common: &Common,
     data: &DataDir,
-    proposed: bundle::Bundle,
+    (proposed, yaml): (bundle::Bundle, &str),
     range: TimeRange,
     decided_by: Option<String>,
     limits: &Limits,
@@ -119,15 +122,20 @@ async fn from_lake(
     let analytics = wire::read_only_analytics(&config, data).await?;
     let document = wire::open_metastore(&config, data).await?.control_document().await?;
     let catalog = config.price_book(data.path())?.catalog;
+    // Asking where calls go makes none: no key is needed, and users are not hashed.
+    let settings = config.gateway_settings([0; 32], String::new());
+    let book = RouteBook::new(&settings, catalog).context("the configured providers and models")?;
+    let changes = bundle::diff(&document.bundle_yaml, yaml)?;
     let trial = Trial {
         bundle: Arc::new(proposed),
         range,
         decided_by,
         sample: SAMPLE_ROWS,
+        guard_sample: guard_sample(&changes),
         keys: keys_of(&document)?,
-        market: ConfiguredMarket::new(&config, move || Arc::clone(&catalog)),
+        market: Arc::new(ConfiguredMarket(book)),
     };
-    Ok(Simulation::of(analytics.reading().backtest(trial).await?, limits))
+    Ok(Simulation::of(analytics.reading().backtest(trial).await?, limits, changes))
 }
 
 fn show(simulation: &Simulation) {
@@ -140,8 +148,9 @@ fn show(simulation: &Simulation) {
     ));
     if report.own > 0 {
         terminal::line(&format!(
-            "of {} calls that it had decided itself, {} are decided the same again, by the same rules",
-            report.own, report.own_agreed
+            "of {} calls that it had decided itself, {} are decided the same again, by the same rules; of {} that went to a \
+             target, {} go to the same one first",
+            report.own, report.own_agreed, report.own_routed, report.own_routes_agreed
         ));
     }
     for count in &report.decisions {
@@ -152,6 +161,16 @@ fn show(simulation: &Simulation) {
     }
     for route in &report.routes {
         terminal::line(&format!("{} calls would go to `{}` instead of `{}`", route.calls, route.to, route.from));
+    }
+    for arm in &report.arms {
+        let ArmCount { experiment, arm, before, after } = arm;
+        terminal::line(&format!("arm `{arm}` of `{experiment}` had {before} calls and would have {after}"));
+    }
+    for sentence in report.routing.sentences() {
+        terminal::line(&sentence);
+    }
+    if let Some(guards) = &report.guardrails {
+        show_guards(guards);
     }
     for (rule, calls) in &report.violations {
         terminal::line(&format!("{calls} calls were served where `{rule}` would not have let them go"));
@@ -169,6 +188,13 @@ fn show(simulation: &Simulation) {
     for finding in &simulation.findings {
         let word = if finding.is_kept { "kept" } else { "NOT KEPT" };
         terminal::line(&format!("--{} {}: {} ({word})", finding.limit, finding.at_most, finding.found));
+    }
+}
+
+fn show_guards(guards: &GuardReplay) {
+    terminal::line(&guards.sentence());
+    for GuardCount { rule, action, before, after } in &guards.rules {
+        terminal::line(&format!("  guardrail `{rule}` ({action}) did find something in {before} and would in {after}"));
     }
 }
 

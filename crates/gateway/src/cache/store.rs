@@ -1,0 +1,230 @@
+//! Answers by their keys: an index in memory, the shelf on the disk, and a thread of its own that writes to it. A call asks the
+//! index; only an answer that is there is read from the disk, in a thread that may wait, and not for long. Whatever goes wrong
+//! with the disk is counted, and the call goes on as if there had been no answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::entry::Entry;
+use super::index::{Index, Place};
+use super::key::Key;
+use super::shelf::{Shelf, ShelfError};
+use super::vector::{Near, Vector};
+use super::{CacheSettings, Purge, worker};
+
+/// Answers that wait for the disk at most, in bytes; beyond that none is taken in.
+const WAITING_BYTES: u64 = 64 * 1024 * 1024;
+/// How long a call waits for the disk before it goes on without.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the first calls wait for the file to be opened, which takes long only after a crash.
+const OPENING: Duration = Duration::from_secs(2);
+
+/// What the store is asked to do with the file.
+pub(super) enum Job {
+    Put {
+        key: Key,
+        entry: Arc<Entry>,
+        vector: Option<(Key, Vector)>,
+    },
+    Remove {
+        key: Key,
+    },
+    Purge {
+        purge: Purge,
+        done: oneshot::Sender<Result<u64, ShelfError>>,
+    },
+    /// A reader met something that must not be: the file is opened anew.
+    Doubt {
+        trouble: ShelfError,
+    },
+}
+
+/// Whether the file can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Opening,
+    Open,
+    /// It is tried again later.
+    Away,
+}
+
+/// What happened to the store since the start.
+#[derive(Debug, Default)]
+pub(super) struct Tallies {
+    pub(super) stored: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    /// Not taken in because the disk did not keep up or could not be used.
+    pub(super) not_stored: AtomicU64,
+    pub(super) damaged: AtomicU64,
+    pub(super) failures: AtomicU64,
+}
+
+/// What the calls and the thread that writes have in common.
+pub(super) struct Shared {
+    pub(super) folder: PathBuf,
+    pub(super) index: Mutex<Index>,
+    pub(super) shelf: ArcSwapOption<Shelf>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) waiting_bytes: AtomicU64,
+    pub(super) tallies: Tallies,
+}
+
+/// The store.
+pub(super) struct Store {
+    shared: Arc<Shared>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Begins to open the file.
+    pub(super) fn start(settings: &CacheSettings) -> Store {
+        let shared = Arc::new(Shared {
+            folder: settings.folder.clone(),
+            index: Mutex::new(Index::new(settings.max_bytes)),
+            shelf: ArcSwapOption::empty(),
+            state: watch::Sender::new(State::Opening),
+            waiting_bytes: AtomicU64::new(0),
+            tallies: Tallies::default(),
+        });
+        let (jobs, received) = mpsc::channel();
+        let worker = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("answer-cache".to_owned())
+            .spawn(move || worker::run(&worker, &received))
+            .inspect_err(|error| tracing::error!(%error, "the cache has no thread to write in: nothing is kept"))
+            .ok();
+        if thread.is_none() {
+            shared.state.send_replace(State::Away);
+        }
+        Store { shared, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(thread) }
+    }
+
+    /// The answer that `key` names, as far as there is one.
+    pub(super) async fn get(&self, key: &Key, now_us: i64) -> Option<Arc<Entry>> {
+        self.opened().await;
+        let place = self.shared.index.lock().find(key, now_us);
+        match place? {
+            Place::Memory(entry) => Some(entry),
+            Place::Disk => self.read(*key).await,
+        }
+    }
+
+    async fn read(&self, key: Key) -> Option<Arc<Entry>> {
+        let shelf = self.shared.shelf.load_full()?;
+        let found = self.at_the_shelf(move || shelf.get(&key)).await?;
+        if found.is_none() && self.shared.index.lock().has(&key) {
+            self.shared.tallies.damaged.fetch_add(1, Ordering::Relaxed);
+            self.remove(key);
+        }
+        found.map(Arc::new)
+    }
+
+    /// The questions in `surroundings` nearest to `asked`, nearest first.
+    pub(super) async fn nearest(&self, surroundings: Key, asked: Vector) -> Vec<Near> {
+        let Some(shelf) = self.shared.shelf.load_full() else { return Vec::new() };
+        self.at_the_shelf(move || shelf.nearest(&surroundings, &asked)).await.unwrap_or_default()
+    }
+
+    /// Reads in a thread that may wait for the disk; `None` if that took too long or failed, which is counted.
+    async fn at_the_shelf<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, ShelfError> + Send + 'static,
+    ) -> Option<T> {
+        let trouble = match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(read)).await {
+            Ok(Ok(Ok(read))) => return Some(read),
+            Ok(Ok(Err(trouble))) => trouble,
+            Ok(Err(_)) => ShelfError::BrokeOff,
+            Err(_) => {
+                self.shared.tallies.failures.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+        };
+        self.send(Job::Doubt { trouble });
+        None
+    }
+
+    /// Keeps an answer. It can be had at once, and is on the disk soon.
+    pub(super) fn put(&self, key: Key, entry: Entry, vector: Option<(Key, Vector)>) {
+        let (shared, bytes) = (&self.shared, entry.body.len() as u64);
+        let is_away = *shared.state.borrow() == State::Away;
+        if is_away || shared.waiting_bytes.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
+            shared.tallies.not_stored.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let entry = Arc::new(entry);
+        let Some(gone) = shared.index.lock().put(key, &entry) else {
+            shared.tallies.not_stored.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.send(Job::Put { key, entry, vector });
+        shared.tallies.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
+        gone.into_iter().for_each(|key| self.send(Job::Remove { key }));
+    }
+
+    /// Forgets an answer.
+    pub(super) fn remove(&self, key: Key) {
+        self.shared.index.lock().remove(&key);
+        self.send(Job::Remove { key });
+    }
+
+    /// Forgets all answers that `purge` is about, and leaves no byte of them; returns how many there were.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the file cannot be rewritten: then they may still be there.
+    pub(super) async fn purge(&self, purge: Purge) -> Result<u64, ShelfError> {
+        self.opened().await;
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Purge { purge, done });
+        answer.await.unwrap_or(Err(ShelfError::BrokeOff))
+    }
+
+    /// Writes what waits, and closes the file. Waits for the disk.
+    pub(super) fn stop(&self) {
+        self.jobs.lock().take();
+        if let Some(thread) = self.thread.lock().take() {
+            // A thread that broke off has said so.
+            let _ = thread.join();
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(jobs) = self.jobs.lock().as_ref() {
+            // Without a thread there is no file either, and nothing in it.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Waits until the file has been opened, or could not be, and not for long.
+    async fn opened(&self) {
+        if *self.shared.state.borrow() != State::Opening {
+            return;
+        }
+        let mut state = self.shared.state.subscribe();
+        let _ = tokio::time::timeout(OPENING, state.wait_for(|state| *state != State::Opening)).await;
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.jobs.lock().take();
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("folder", &self.shared.folder).finish_non_exhaustive()
+    }
+}
