@@ -14,6 +14,7 @@ pub(crate) mod markers;
 pub(crate) mod search;
 mod soundness;
 mod stream;
+pub(crate) mod thinking;
 
 use bytes::Bytes;
 use call_ids::CallIds;
