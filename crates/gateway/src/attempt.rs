@@ -15,7 +15,7 @@ use tollgate_provider::chat;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::sandbox::Sent;
 use tollgate_provider::translate::{
-    self, Address, OnUnsupported, TranslateError, Translated, Unsupported, UnsupportedField,
+    self, Address, OnUnsupported, Remedy, TranslateError, Translated, Unsupported, UnsupportedField,
 };
 use tollgate_provider::{RequestError, RequestHead, failure};
 
@@ -330,7 +330,8 @@ fn word(
     let translated = if Reading::serves(outbound.endpoint) {
         let request = reading.take(outbound, is_last).map_err(TranslateError::from);
         request.and_then(|request| {
-            Ok(translate::write(&provider.quirks, spoken, request, &target.model, outbound.on_unsupported)?)
+            let (quirks, caller) = (&provider.quirks, call.dialect);
+            translate::write(quirks, caller, spoken, request, &target.model, outbound.on_unsupported)
         })
     } else {
         let (model, stream) = (&target.model, outbound.head.stream);
@@ -384,7 +385,7 @@ fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, U
     }
     let what = "a guardrail of Amazon's".to_owned();
     let fields = guardrails.into_iter().map(|field| UnsupportedField { field, what: what.clone() }).collect();
-    Err(Unsupported { fields, target: spoken })
+    Err(Unsupported { fields, target: spoken, remedy: Remedy::default() })
 }
 
 /// Whether the path names the model of a request of the Messages API, which otherwise does itself.

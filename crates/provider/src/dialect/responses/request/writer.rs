@@ -484,10 +484,10 @@ fn write_content(role: Role, content: Content, at: &str, losses: &mut Losses) ->
         Content::Image { source, detail } if !is_models => write_image(source, detail),
         Content::Document { source, name, context, citations } if !is_models => {
             if context.is_some() {
-                losses.lose(at, "what is said about a document beside its content")?;
+                losses.lose_beside(at, "what is said about a document beside its content")?;
             }
             if citations {
-                losses.lose(at, "citations of a document")?;
+                losses.lose_beside(at, "citations of a document")?;
             }
             write_file(source, name)
         }
