@@ -345,15 +345,18 @@ fn word(
                 if is_claude_on_vertex(provider, spoken) { rewritten(&body, operation, &target.model)? } else { body };
             Ok(Worded { spoken, path, body, betas })
         }
-        Err(error) => Err(untold(error, target)),
+        Err(error) => Err(untold(call, error, target)),
     }
 }
 
 /// Why a request was not put into the words of `target`'s provider.
-fn untold(error: TranslateError, target: &Target) -> CallError {
+fn untold(call: &Call, error: TranslateError, target: &Target) -> CallError {
     match error {
         TranslateError::Request(error) => CallError::Request(error),
-        TranslateError::Unsupported(source) => {
+        TranslateError::Unsupported(mut source) => {
+            if call.record.route_id.is_none() && source.remedy == Remedy::Route {
+                source.remedy = Remedy::Alias;
+            }
             let (model, provider) = (target.model.clone(), target.provider.name.clone());
             CallError::Unsupported { model, provider, source }
         }
@@ -368,7 +371,7 @@ fn embeddings_at_vertex(
     spoken: Dialect,
 ) -> Result<Worded, CallError> {
     let told = translate::vertex_embeddings(call.dialect, &outbound.body, &target.model, outbound.on_unsupported);
-    let (Translated { body, dropped, betas }, method) = told.map_err(|error| untold(error, target))?;
+    let (Translated { body, dropped, betas }, method) = told.map_err(|error| untold(call, error, target))?;
     call.record.dropped = dropped;
     let path = target.provider.path(spoken, &target.model, method, false)?;
     Ok(Worded { spoken, path, body, betas })

@@ -10,6 +10,7 @@ mod count;
 mod embeddings;
 mod emptied;
 mod fields;
+mod foreign;
 mod losses;
 pub(crate) mod markers;
 pub(crate) mod search;

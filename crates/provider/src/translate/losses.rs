@@ -1,7 +1,11 @@
 //! What the provider's dialect cannot express: refused with the field's path or, where the operator allows it, dropped and
 //! listed. Hints are listed alone.
 
+use serde_json::Value;
 use tollgate_interaction::Dialect;
+
+use super::foreign;
+use crate::chat::Said;
 
 /// What becomes of a field that the provider's dialect cannot express.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -136,6 +140,14 @@ impl Losses {
                 Ok(())
             }
         }
+    }
+
+    /// As [`Losses::lose`], for a field that no reader took.
+    ///
+    /// # Errors
+    /// As [`Losses::lose`].
+    pub(crate) fn lose_other(&mut self, other: &Said<Value>) -> Result<(), Unsupported> {
+        self.lose(&other.at, foreign::described(other))
     }
 
     /// Whether what cannot be expressed may be dropped.

@@ -48,7 +48,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         others,
     } = request;
     for other in &others {
-        losses.lose(&other.at, "it has no counterpart")?;
+        losses.lose_other(other)?;
     }
     hints.iter().for_each(|hint| losses.note(&hint.at));
     if let Some(user) = &user {

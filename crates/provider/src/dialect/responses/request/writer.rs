@@ -76,7 +76,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     options.logprobs(request.logprobs, &mut put, losses)?;
     options.reasoning(request.reasoning, never_thinks, losses)?;
     for other in request.others {
-        losses.lose(&other.at, "it has no counterpart in the Responses API")?;
+        losses.lose_other(&other)?;
     }
     // A seed asks for the same answer again as far as it can be had, and is promised by nobody.
     request.seed.iter().for_each(|seed| losses.note(&seed.at));
