@@ -25,7 +25,10 @@ impl Scene {
     fn with_one_mock() -> Scene {
         let mock = Mock::start(&["--chunk-delay-ms", "20"]);
         let provider = |dialect: &str| {
-            format!("  mock-{dialect}: {{dialect: {dialect}, base_url: \"{}\", api_key: none}}\n", mock.url)
+            format!(
+                "  mock-{dialect}: {{dialect: {dialect}, base_url: \"{}\", api_key: none, price_as: {dialect}}}\n",
+                mock.url
+            )
         };
         let providers: String = ["openai", "anthropic", "gemini", "bedrock"].map(provider).concat();
         Scene::new(&providers, vec![mock], String::new())
@@ -38,7 +41,9 @@ impl Scene {
         let mut upstreams = json!({});
         for ((dialect, model, provider, usd_per_mtok), mock) in UPSTREAMS.iter().zip(&mocks) {
             let url = &mock.url;
-            providers.push_str(&format!("  {provider}: {{dialect: {dialect}, base_url: \"{url}\", api_key: none}}\n"));
+            providers.push_str(&format!(
+                "  {provider}: {{dialect: {dialect}, base_url: \"{url}\", api_key: none, price_as: {dialect}}}\n"
+            ));
             let name = format!("{provider}/{model}");
             upstreams[dialect] = json!({
                 "name": name, "model": model, "provider": provider, "url": url, "usd_per_mtok": usd_per_mtok,
@@ -93,7 +98,7 @@ fn the_openai_client_holds_a_conversation_over_a_websocket() {
     // The script itself plays the provider, at a port that is free now.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
-        "log: {{flush_seconds: 1}}\nproviders:\n  voice: {{dialect: openai, base_url: \"http://127.0.0.1:{port}\", api_key: sk-voice}}\n"
+        "log: {{flush_seconds: 1}}\nproviders:\n  voice: {{dialect: openai, base_url: \"http://127.0.0.1:{port}\", api_key: sk-voice, price_as: openai}}\n"
     );
     let tollgate = Tollgate::with_config(&config);
     let token = std::fs::read_to_string(tollgate.data().join("api-token")).unwrap();

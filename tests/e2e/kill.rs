@@ -37,7 +37,7 @@ fn a_killed_gateway_has_every_answered_call_once_and_every_other_as_interrupted(
     // The provider takes its time, so that calls are in flight whenever the process dies.
     let mock = Mock::start(&["--latency-ms", "20", "--chunk-delay-ms", "3"]);
     let config = format!(
-        "log: {{flush_seconds: 1}}\nproviders:\n  mock: {{dialect: openai, base_url: \"{}/v1\", api_key: none}}\n",
+        "log: {{flush_seconds: 1}}\nproviders:\n  mock: {{dialect: openai, base_url: \"{}/v1\", api_key: none, price_as: openai}}\n",
         mock.url
     );
     let mut tollgate = Tollgate::with_config(&config);

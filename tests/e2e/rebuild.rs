@@ -13,7 +13,7 @@ use crate::support::{Api, Mock, Tollgate, chat_request};
 fn what_the_server_lived_through_equals_what_the_lake_gives() {
     let mock = Mock::start(&["--latency-ms", "20", "--chunk-delay-ms", "5"]);
     let config = format!(
-        "log: {{flush_seconds: 1}}\nserver: {{first_byte_seconds: 2, idle_stream_seconds: 2}}\nproviders:\n  mock: {{dialect: openai, base_url: \"{0}/v1\", api_key: none}}\n  claude: {{dialect: anthropic, base_url: \"{0}/v1\", api_key: none}}\n",
+        "log: {{flush_seconds: 1}}\nserver: {{first_byte_seconds: 2, idle_stream_seconds: 2}}\nproviders:\n  mock: {{dialect: openai, base_url: \"{0}/v1\", api_key: none, price_as: openai}}\n  claude: {{dialect: anthropic, base_url: \"{0}/v1\", api_key: none, price_as: anthropic}}\n",
         mock.url
     );
     let mut tollgate = Tollgate::with_history(&config, 3);

@@ -59,7 +59,7 @@ fn everything_on_the_setup_page_works_as_it_is_told() {
     let mock = Mock::start(&[]);
     let model = "mock/claude-sonnet-4-5";
     let config = format!(
-        "log: {{flush_seconds: 1}}\nproviders:\n  mock: {{dialect: anthropic, base_url: \"{}\", api_key: none}}\n",
+        "log: {{flush_seconds: 1}}\nproviders:\n  mock: {{dialect: anthropic, base_url: \"{}\", api_key: none, price_as: anthropic}}\n",
         mock.url
     );
     let tollgate = Tollgate::with_config(&config);

@@ -145,7 +145,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// A header and the rows as CSV (RFC 4180, lines end with CRLF).
+/// A header and the rows as CSV (RFC 4180, but lines end as on Unix, with LF).
 #[must_use]
 pub fn to_csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<u8> {
     let mut text = csv_header(schema);
@@ -159,7 +159,7 @@ pub fn to_csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<u8> {
 #[must_use]
 pub fn csv_header(schema: &SchemaRef) -> String {
     let names: Vec<String> = schema.fields().iter().map(|field| csv_field(field.name())).collect();
-    format!("{}\r\n", names.join(","))
+    format!("{}\n", names.join(","))
 }
 
 /// Appends the rows of a batch as [`to_csv`] writes them.
@@ -176,7 +176,7 @@ pub fn csv_rows(batch: &RecordBatch, text: &mut String) {
                 other => text.push_str(&csv_field(&other.to_string())),
             }
         }
-        text.push_str("\r\n");
+        text.push('\n');
     }
 }
 
@@ -288,9 +288,9 @@ mod tests {
         let text = String::from_utf8(to_csv(&batch.schema(), &[batch])).unwrap();
         assert_eq!(
             text,
-            "cost_usd,at,day,text,hash,items,seq,share\r\n\
-             0.000000037500,2026-11-18T11:06:40.123456Z,2026-11-18,\"a \"\"b\"\", c\nd\",de0a,\"[1,2]\",9223372036854775807,0.5\r\n\
-             ,1970-01-01T00:00:00.000000Z,1970-01-01,\"\",\"\",[],1,NaN\r\n"
+            "cost_usd,at,day,text,hash,items,seq,share\n\
+             0.000000037500,2026-11-18T11:06:40.123456Z,2026-11-18,\"a \"\"b\"\", c\nd\",de0a,\"[1,2]\",9223372036854775807,0.5\n\
+             ,1970-01-01T00:00:00.000000Z,1970-01-01,\"\",\"\",[],1,NaN\n"
         );
     }
 

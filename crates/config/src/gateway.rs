@@ -12,7 +12,7 @@ use tollgate_provider::sandbox;
 use tollgate_wal::{OnFull, WalSettings};
 
 use crate::known::Known;
-use crate::{Acknowledge, Confidential, Config, Model, PlacesWritten, Provider, ProviderDialect, places};
+use crate::{Acknowledge, Confidential, Config, Model, PlacesWritten, Provider, ProviderDialect, places, priced};
 
 impl Config {
     /// How to reach the store named by [`crate::Log::store`].
@@ -121,7 +121,7 @@ fn provider_settings(name: &str, provider: &Provider) -> ProviderSettings {
         project,
         tags: provider.tags.clone(),
         models: offered(provider, dialect),
-        price_as: provider.price_as.clone().or_else(|| Some(preset?.priced_as().to_owned())),
+        price_as: priced::list(name, provider),
     }
 }
 

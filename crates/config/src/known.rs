@@ -47,6 +47,9 @@ impl Known {
         environment: &impl Fn(&str) -> Option<String>,
     ) -> Result<Known, SourceError> {
         let filling = Filling { provider, name, folder, environment: &|name: &str| environment(name) };
+        if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
+            return filling.refuse("cannot be told from a model; a provider's name is not empty and holds no `/`");
+        }
         let (dialect, preset) = filling.kind(presets)?;
         let region = filling.region(dialect)?;
         let (credentials, project) = filling.credentials(dialect, preset.as_ref())?;
@@ -218,6 +221,13 @@ impl Filling<'_> {
             return refuse(format!("provider `{name}` is the built-in sandbox, which has no address; drop `base_url`"));
         }
         match url::Url::parse(&written.value) {
+            // As the gateway takes addresses.
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => refuse(format!(
+                "the `base_url` of provider `{name}` ends in a query; write it up to and without the `?` or `#`"
+            )),
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => refuse(format!(
+                "the `base_url` of provider `{name}` holds a name or password; write the key as `api_key`"
+            )),
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(written.value.clone()),
             _ => refuse(format!("`{}` is not an http or https URL, which provider `{name}` needs", written.value)),
         }
@@ -230,6 +240,13 @@ impl Filling<'_> {
         preset: Option<&Preset>,
     ) -> Result<(Credentials, Option<String>), SourceError> {
         if let Some(key) = &self.provider.api_key {
+            if !key.value.chars().all(|character| character == ' ' || character.is_ascii_graphic()) {
+                let message = format!(
+                    "the `api_key` of provider `{}` holds a character that no header may hold; look for a line break at its end",
+                    self.name
+                );
+                return Err(mistake(key.referenced, message));
+            }
             return Ok((Credentials::Key(Secret::new(key.value.clone())), None));
         }
         let key = |names: &[&str]| self.first_variable(names).map(|key| Credentials::Key(Secret::new(key)));

@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod model;
 mod places;
+mod priced;
 mod prices;
 mod provider;
 mod routing;

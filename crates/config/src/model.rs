@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use tollgate_gateway::OnDisconnect;
@@ -24,7 +24,8 @@ use super::{Acknowledge, Provider, mistake, shown, unwritten};
 pub struct Model {
     /// Targets as `PROVIDER/MODEL`, in order of preference; another alias stands for its targets. For `strategy: weighted`
     /// each as `{target: PROVIDER/MODEL, weight: 80}`.
-    #[schemars(with = "Vec<shown::Target>")]
+    #[schemars(with = "Vec<shown::Target>", length(min = 1))]
+    #[serde(deserialize_with = "some_targets")]
     pub targets: Vec<Spanned<WeightedTarget>>,
     /// How one is chosen.
     #[serde(default)]
@@ -229,6 +230,15 @@ fn path_back(name: &str, alias: &str, models: &BTreeMap<String, Model>) -> Optio
     None
 }
 
+/// Reads the targets; an alias that leads nowhere is a mistake.
+fn some_targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Spanned<WeightedTarget>>, D::Error> {
+    let targets = Vec::<Spanned<WeightedTarget>>::deserialize(deserializer)?;
+    if targets.is_empty() {
+        return Err(D::Error::custom("an alias without targets leads nowhere; name at least one as `PROVIDER/MODEL`"));
+    }
+    Ok(targets)
+}
+
 impl<'de> Deserialize<'de> for WeightedTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -312,6 +322,7 @@ mod tests {
             ("  m: {targets: [up/a, {target: up/b, weight: 2}]}\n", "has weights"),
             ("  m: {targets: [up/a, up/b], strategy: single}\n", "has 2 targets"),
             ("  m: {targets: [up/a], strategy: quality}\n", "no `floor`"),
+            ("  m: {targets: []}\n", "at least one as `PROVIDER/MODEL`"),
             ("  m: {targets: [up/a], floor: 0.5}\n", "`strategy: quality` alone"),
             ("  m: {targets: [up/a], hedge: {after: soon}}\n", "`soon` is not when to hedge"),
             ("  m: {targets: [up/a], shadow: {to: dwon/b, share: 0.1}}\n", "`dwon`, which is not configured"),

@@ -19,7 +19,8 @@ pub const PRICES_FILE: &str = "prices.json";
 #[serde(deny_unknown_fields, default)]
 pub struct PriceSettings {
     /// Your own prices: a YAML file of the catalogue's form, or a folder of such files; a path relative to this file.
-    /// Their rows come before those of the same provider and model. Read at start.
+    /// Their rows come before those of the same provider and model. A running
+    /// server takes up a change of them within seconds; a sidecar reads them at start.
     #[schemars(with = "Option<String>")]
     pub prices: Option<Spanned<String>>,
 }
@@ -109,6 +110,12 @@ impl Config {
         self.price_book_with(kept_prices(data)?, &data.join(PRICES_FILE))
     }
 
+    /// The file or folder that `catalog.prices` names.
+    #[must_use]
+    pub fn own_prices(&self) -> Option<PathBuf> {
+        self.catalog.prices.as_ref().map(|written| self.folder.join(&written.value))
+    }
+
     /// What is wrong with the file or folder that `catalog.prices` names, at the place where it does.
     fn named_prices(&self, error: PricesError) -> PricesError {
         let cause = match &error {
@@ -135,8 +142,7 @@ impl Config {
             catalog = catalog.with_documents(documents).map_err(unusable)?;
         }
         let mut own = None;
-        if let Some(written) = &self.catalog.prices {
-            let path = self.folder.join(&written.value);
+        if let Some(path) = self.own_prices() {
             let files = read_prices(&path).map_err(|error| self.named_prices(error))?;
             let unusable = |source| PricesError::Own { path: path.clone(), source };
             for document in files.documents().map_err(unusable)? {
@@ -144,6 +150,7 @@ impl Config {
             }
             own = Some(files);
         }
+        self.check_price_lists(&catalog)?;
         Ok(PriceBook { catalog: Arc::new(catalog), update, own })
     }
 }

@@ -66,8 +66,10 @@ pub struct Provider {
     pub tags: Vec<String>,
     /// Models it offers, for `/v1/models` and for calls that name no provider.
     pub models: Vec<String>,
-    /// Provider of the price catalogue whose prices apply; default: the preset's or the dialect's own.
-    pub price_as: Option<String>,
+    /// Provider of the price catalogue whose prices apply. Default: the preset's; or the dialect's own where `base_url` is the
+    /// vendor's; or else those that `catalog.prices` has under the name of this entry, and without them none.
+    #[schemars(with = "Option<String>")]
+    pub price_as: Option<Spanned<String>>,
     /// Where the entry stands.
     #[serde(skip)]
     #[schemars(skip)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tollgate_policy::route::{ModelsSnapshot, RouteLook, TargetLook};
+use tollgate_policy::route::{CircuitState, ModelsSnapshot, RouteLook, TargetLook};
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::Gateway;
@@ -24,6 +24,13 @@ pub(crate) fn look(gateway: &Gateway, now_us: i64) -> ModelsSnapshot {
     for (name, resolved) in aliases.into_iter().chain(models) {
         routes.push(route(resolved, Some(name), &signals, now_us));
     }
+    for (name, resolved) in gateway.routes.named_by_callers() {
+        let look = route(&resolved, Some(&name), &signals, now_us);
+        // A name that was asked for and never called, as where a policy refused it, says nothing.
+        if look.targets.iter().any(was_called) {
+            routes.push(look);
+        }
+    }
     let has_signals = !signals.id.is_empty();
     let age_ms = u64::try_from(now_us.saturating_sub(signals.taken_at_us) / 1_000).unwrap_or(0);
     ModelsSnapshot {
@@ -33,6 +40,12 @@ pub(crate) fn look(gateway: &Gateway, now_us: i64) -> ModelsSnapshot {
         bundle_hash: bundle.hash.clone(),
         routes,
     }
+}
+
+fn was_called(target: &TargetLook) -> bool {
+    let health = &target.health;
+    let is_known_here = health.in_flight > 0 || health.window_calls > 0 || health.latency_us.is_some();
+    target.calls > 0 || is_known_here || health.circuit != CircuitState::Closed || health.resting_because.is_some()
 }
 
 fn route(resolved: &Resolved, name: Option<&String>, signals: &SignalsSnapshot, now_us: i64) -> RouteLook {

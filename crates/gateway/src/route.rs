@@ -130,6 +130,11 @@ impl RouteTable {
         self.known.iter()
     }
 
+    /// Models that callers named as `provider/model` where the provider lists none, by name.
+    pub(crate) fn named_by_callers(&self) -> BTreeMap<String, Arc<Resolved>> {
+        self.remembered.read().iter().map(|(name, resolved)| (name.clone(), Arc::clone(resolved))).collect()
+    }
+
     /// Whether there is any provider at all.
     pub(crate) fn has_providers(&self) -> bool {
         !self.providers.is_empty()

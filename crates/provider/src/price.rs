@@ -14,6 +14,7 @@ mod explain;
 mod files;
 mod provider;
 mod rates;
+mod wording;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

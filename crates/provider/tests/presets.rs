@@ -28,6 +28,15 @@ Providers that speak OpenAI's API, known by name. `providers: {groq: {}}` is a w
 `{fast: {preset: groq, api_key: …}}` gives one another name. What is written in an entry comes before what stands here; a key
 from the environment is sent to the provider's own address and nowhere else.
 
+What its calls cost. An entry whose address is the vendor's own is priced by the vendor's list, and so is one that is a preset
+or is called as a vendor is (`openai: {base_url: …}` for a proxy before OpenAI). Any other address is nobody's that has a price
+list here: the calls of `mine: {dialect: openai, base_url: \"http://10.0.0.7:8000/v1\"}` have no cost (NULL, counted as unknown on
+every page) until the file says one:
+
+- `price_as: openai` in the entry: by the prices of another list, as those of a vendor whose models it serves; the lists are
+  what `tollgate prices explain` and `crates/provider/catalog` name;
+- or rows of its own: a file with `provider: mine` that `catalog: {prices: FILE}` names ([prices](prices.md)).
+
 ";
 
 fn table() -> String {

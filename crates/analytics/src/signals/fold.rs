@@ -145,6 +145,9 @@ impl Target {
     }
 }
 
+/// Error classes of attempts that this side ended: the caller hung up, its request broke off, or the gateway stopped.
+const ENDED_HERE: [&str; 4] = ["client_disconnected", "body_incomplete", "interrupted", "cancelled"];
+
 /// The columns of the `attempts` of many rows.
 struct Attempts<'a> {
     providers: &'a StringArray,
@@ -189,14 +192,18 @@ impl<'a> Attempts<'a> {
     /// A refusal of the request itself (400, 404, 422, …) says nothing about the target's health; being turned away or
     /// not answered does.
     fn is_the_targets_fault(&self, at: usize) -> bool {
+        let is_failed = self.error_classes.is_valid(at);
+        if is_failed && ENDED_HERE.contains(&self.error_classes.value(at)) {
+            return false;
+        }
         const TURNED_AWAY: &[i32] = &[401, 403, 408, 429];
         if self.statuses.is_valid(at) {
             let status = self.statuses.value(at);
             let refused = (400..500).contains(&status) && !TURNED_AWAY.contains(&status);
-            return !refused && (status >= 400 || self.error_classes.is_valid(at));
+            return !refused && (status >= 400 || is_failed);
         }
-        // Without a status the target gave no answer, unless the caller hung up first.
-        self.error_classes.is_valid(at) && !self.error_classes.value(at).contains("cancel")
+        // Without a status the target gave no answer.
+        is_failed
     }
 }
 

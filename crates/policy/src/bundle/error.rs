@@ -43,7 +43,29 @@ fn message_of(error: &serde_saphyr::Error) -> String {
         Error::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
         Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
         Error::SerdeMissingField { field, .. } => format!("the field `{field}` is missing"),
-        other => other.render_with_formatter(&serde_saphyr::UserMessageFormatter).trim_end_matches('.').to_owned(),
+        Error::Unexpected { expected, .. } => format!("expected {}", in_yaml(expected)),
+        other => {
+            let text = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            without_place(text.trim_end_matches('.')).to_owned()
+        }
+    }
+}
+
+/// The parser's words for parts of YAML, as they are written.
+fn in_yaml(part: &str) -> &str {
+    match part {
+        "sequence start" => "a list: `[…]`, or lines that begin with `- `",
+        "mapping start" => "fields: `{name: value}`, or lines of `name: value`",
+        "scalar" | "string scalar" => "one value, not a list or fields",
+        other => other,
+    }
+}
+
+/// A text without ` at line 3, column 3` at its end: the place is told before it.
+fn without_place(text: &str) -> &str {
+    match text.rsplit_once(" at line ") {
+        Some((before, place)) if place.chars().all(|c| c.is_ascii_digit() || ", column".contains(c)) => before,
+        _ => text,
     }
 }
 

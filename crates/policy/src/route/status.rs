@@ -17,7 +17,8 @@ pub struct ModelsSnapshot {
     pub signals_id: Option<String>,
     /// Hash of the bundle in force.
     pub bundle_hash: String,
-    /// Routes of the bundle first, in its order; then the aliases of the configuration and the models that providers list.
+    /// Routes of the bundle first, in its order; then the aliases of the configuration, the models that providers list, and
+    /// those that callers named themselves and that were called.
     pub routes: Vec<RouteLook>,
 }
 

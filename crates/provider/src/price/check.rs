@@ -49,6 +49,10 @@ impl fmt::Display for Finding {
             Severity::Suspicious => "suspicious",
             Severity::Wrong => "wrong",
         };
+        if self.provider.is_empty() {
+            // The file could not be read; what is wrong with it names it.
+            return write!(f, "{severity}: {}", self.what);
+        }
         let model = self.model.as_deref().map(|model| format!("/{model}")).unwrap_or_default();
         write!(f, "{severity}: {}: {}{model}: {}", self.file, self.provider, self.what)
     }

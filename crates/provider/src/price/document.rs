@@ -10,6 +10,7 @@ use tollgate_interaction::Usd;
 
 use super::calendar::{Hours, days_since_1970, in_the_calendar};
 use super::rates::{Class, Rates};
+use super::wording;
 
 /// A document that is no catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +130,11 @@ impl CatalogDocument {
 fn syntax(name: &str, error: &serde_saphyr::Error) -> CatalogError {
     let error = error.without_snippet();
     let place = error.location();
-    let what = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
     CatalogError::Syntax {
         name: name.to_owned(),
         line: place.as_ref().map_or(1, |place| place.line().max(1)),
         column: place.as_ref().map_or(1, |place| place.column().max(1)),
-        what: what.trim_end_matches('.').to_owned(),
+        what: wording::of(error),
     }
 }
 
@@ -215,7 +215,10 @@ impl PriceRow {
 fn read_class<'de, A: MapAccess<'de>>(rates: &mut Rates, key: &str, map: &mut A) -> Result<(), A::Error> {
     let Some(class) = Class::from_name(key) else {
         map.next_value::<IgnoredAny>()?;
-        return Err(A::Error::custom(format_args!("unknown field `{key}` of a price")));
+        return Err(A::Error::custom(format_args!(
+            "unknown field `{key}` of a price; {}",
+            wording::fields_of_a_price()
+        )));
     };
     let amount: Usd = map.next_value()?;
     if rates.set(class, amount) {

@@ -255,7 +255,7 @@ fn greeting(address: SocketAddr) -> String {
     format!(
         "The mock provider listens on http://{address} and answers in the format it is asked in: OpenAI's (Chat and\n\
          Responses), Anthropic's, Google's and Amazon's. What it was asked is counted at http://{address}/mock/stats.\n\n\
-         In tollgate.yaml:\n\n  providers:\n    mock: {{dialect: openai, base_url: \"http://{address}/v1\", api_key: any}}\n"
+         In tollgate.yaml:\n\n  providers:\n    mock: {{dialect: openai, base_url: \"http://{address}/v1\", api_key: any, price_as: openai}}\n"
     )
 }
 

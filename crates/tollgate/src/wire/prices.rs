@@ -1,4 +1,5 @@
-//! The prices of a running node: taken from the data directory, replaced when an update is put there, and applied again to
+//! The prices of a running node: taken from the data directory and from what `catalog.prices` names, replaced when an update
+//! is put there or the operator's own file changes, and applied again to
 //! what was recorded when somebody asks.
 
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use tollgate_wal::Wal;
 use super::feedback::pause;
 use super::reprice::PriceAgain;
 
-/// How often the data directory is looked at for an update.
+/// How often the data directory and the operator's own files are looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How long it may take until appended corrections can be read.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
@@ -48,10 +49,10 @@ pub(super) struct PastPrices {
 }
 
 /// Tells one state of a file from another without reading it.
-type Stamp = Option<(std::time::SystemTime, u64, u64)>;
+type Stamp = (PathBuf, std::time::SystemTime, u64, u64);
 
 impl NodePrices {
-    /// Takes up what `tollgate prices update` puts into the data directory.
+    /// Takes up what `tollgate prices update` puts into the data directory, and what changes in the operator's own files.
     pub(super) async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         let mut seen = self.stamp();
         while pause(INTERVAL, &shutdown).await {
@@ -64,9 +65,12 @@ impl NodePrices {
             match tokio::task::spawn_blocking(move || prices.take_up()).await {
                 Ok(Ok(id)) => tracing::info!(catalog.id = id, "calls are priced by another catalogue from now on"),
                 Ok(Err(error)) => {
-                    tracing::error!(error = format!("{error:#}"), "the price update is not used; the last prices stay");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the changed prices are not used; the last ones stay"
+                    );
                 }
-                Err(error) => tracing::error!(%error, "reading the price update was abandoned; the last prices stay"),
+                Err(error) => tracing::error!(%error, "reading the changed prices was abandoned; the last ones stay"),
             }
         }
     }
@@ -79,11 +83,26 @@ impl NodePrices {
         Ok(id)
     }
 
-    fn stamp(&self) -> Stamp {
-        use std::os::unix::fs::MetadataExt as _;
-        let found = fs::metadata(self.data.join(PRICES_FILE)).ok()?;
-        Some((found.modified().ok()?, found.len(), found.ino()))
+    /// The update's, then those of the operator's own file or of the folder and what is in it.
+    fn stamp(&self) -> Vec<Stamp> {
+        let mut paths = vec![self.data.join(PRICES_FILE)];
+        if let Some(own) = self.config.own_prices() {
+            let within =
+                fs::read_dir(&own).map(|entries| entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>());
+            paths.push(own);
+            paths.extend(within.unwrap_or_else(|_| Vec::new()));
+        }
+        paths.sort();
+        paths.into_iter().filter_map(stamp_of).collect()
     }
+}
+
+/// `None` where there is no such file.
+fn stamp_of(path: PathBuf) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::metadata(&path).ok()?;
+    let changed = found.modified().ok()?;
+    Some((path, changed, found.len(), found.ino()))
 }
 
 impl Prices for NodePrices {
@@ -125,7 +144,8 @@ impl PastPrices {
             let subject = format!("from={} to={}", moment(order.from_us), moment(order.to_us));
             let Repricing { appended, old_usd, new_usd, catalog_id, .. } = &repricing;
             let detail = format!(
-                "{appended} corrections by catalogue {catalog_id}: {old_usd} USD became {new_usd} USD; {}",
+                "{appended} {} by catalogue {catalog_id}: {old_usd} USD became {new_usd} USD; {}",
+                if *appended == 1 { "correction" } else { "corrections" },
                 order.reason
             );
             self.metastore.record_change("prices.reapplied", &subject, &detail, &order.actor).await?;

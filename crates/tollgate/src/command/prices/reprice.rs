@@ -42,7 +42,13 @@ pub(super) async fn run(common: &Common, config: &Config, args: RepriceArgs) -> 
     let data = DataDir::of_command(&common.data)?;
     let mode = if args.dry_run { RepriceMode::DryRun } else { RepriceMode::Append };
     let repricing = match Remote::find(args.url.as_deref(), &data)? {
-        Some(remote) => ask_server(&remote, &args, mode).await?,
+        Some(remote) => {
+            let repricing = ask_server(&remote, &args, mode).await?;
+            if common.config.is_some() && args.url.is_none() {
+                compare(config, &data, &repricing)?;
+            }
+            repricing
+        }
         None if args.dry_run => from_lake(config, &data, &args).await?,
         None => bail!(
             "no server runs on this data directory, and corrections go through its log; start `tollgate serve`, or look with --dry-run"
@@ -65,6 +71,19 @@ async fn ask_server(remote: &Remote, args: &RepriceArgs, mode: RepriceMode) -> a
     });
     let answer = remote.post("/api/v1/prices/reprice", &order, "application/json").await?;
     serde_json::from_slice(&answer).context("the server's answer is not a repricing")
+}
+
+/// Says so where the server prices by another catalogue than the configuration at hand would make.
+fn compare(config: &Config, data: &DataDir, repricing: &Repricing) -> anyhow::Result<()> {
+    let here = config.price_book(data.path())?.id();
+    if here != repricing.catalog_id {
+        terminal::note(&format!(
+            "the running server priced by its catalogue {}, this configuration makes {here}: a server takes up a changed file of \
+             `catalog.prices` within seconds, but a changed line `catalog.prices` only when it is restarted",
+            repricing.catalog_id
+        ));
+    }
+    Ok(())
 }
 
 async fn from_lake(config: &Config, data: &DataDir, args: &RepriceArgs) -> anyhow::Result<Repricing> {
@@ -104,8 +123,12 @@ fn show(repricing: &Repricing) {
         "{calls} calls: {unchanged} stay, {changed} change, {newly_priced} get a cost, {still_unpriced} still have none, \
          {no_longer_priced} keep a cost that this catalogue does not know"
     ));
+    let newly = match newly_priced {
+        0 => String::new(),
+        some => format!(" (nothing for the {some} without a cost)"),
+    };
     terminal::line(&format!(
-        "what changes: {} USD before, {} USD now, {} USD difference",
+        "what changes: {} USD before{newly}, {} USD now, {} USD difference",
         repricing.old_usd,
         repricing.new_usd,
         signed(repricing.new_usd - repricing.old_usd)
@@ -113,8 +136,8 @@ fn show(repricing: &Repricing) {
     match repricing.mode {
         RepriceMode::DryRun => terminal::note("this was a dry run: nothing was appended"),
         RepriceMode::Append => terminal::note(&format!(
-            "{} corrections appended to `price_corrections`; `costs` counts with them, `interactions` stays as recorded",
-            repricing.appended
+            "{} appended to `price_corrections`; `costs` counts with them, `interactions` stays as recorded",
+            super::counted(usize::try_from(repricing.appended).unwrap_or(usize::MAX), "correction")
         )),
     }
 }
