@@ -57,6 +57,11 @@ impl Written {
     }
 }
 
+/// By what a person is found at a sign-in.
+fn signs_in_by(profile: &Profile) -> (&str, Option<&str>, &[String]) {
+    (&profile.user_name, profile.external_id.as_deref(), &profile.emails)
+}
+
 /// Users.
 #[derive(Debug)]
 pub enum Users {}
@@ -100,10 +105,13 @@ impl Kind for Users {
         _: &ConsoleState,
         reader: &Reader,
         user: Option<&User>,
-        _: Option<&Profile>,
+        facts: Option<&Profile>,
     ) -> Result<(), ConsoleError> {
-        // Of the whole installation a provider keeps everybody, owners too: it is where they come from.
-        user.map_or(Ok(()), |user| reader.must_be_able_to_give(None, &user.reach))
+        // Of the whole installation a provider keeps everybody, owners too: it is where they come from. But by what somebody
+        // is known there they sign in here, so whoever may make no owner may make no owner of somebody else either.
+        let Some(user) = user else { return Ok(()) };
+        let becomes_another = facts.is_some_and(|facts| signs_in_by(facts) != signs_in_by(&user.profile));
+        reader.must_be_able_to_give(user.role.filter(|_| becomes_another), &user.reach)
     }
 
     async fn list(state: &ConsoleState, organisation: &str, asked: &Asked) -> Result<Part<User>, MetastoreError> {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use tollgate_metastore::Role;
+use tollgate_metastore::{NewUser, Profile, Role};
 
 use super::{Console, console};
 
@@ -57,6 +57,37 @@ async fn a_person_is_created_found_changed_deactivated_and_removed() {
     assert_eq!(scim(Method::DELETE, &path, Value::Null).await.0, StatusCode::NO_CONTENT);
     let (status, error) = scim(Method::GET, &path, Value::Null).await;
     assert!(status == StatusCode::NOT_FOUND && error["detail"].as_str().unwrap().contains(&id), "{error}");
+}
+
+#[tokio::test]
+async fn an_administrator_s_provider_makes_an_owner_inactive_and_nobody_else_of_them() {
+    let console = console().await;
+    console.metastore.create_organisation("acme", "test").await.unwrap();
+    let owners = [("olga", "00o"), ("otto", "00p")].map(|(user_name, external_id)| NewUser {
+        organisation: "acme".to_owned(),
+        profile: Profile {
+            user_name: user_name.to_owned(),
+            external_id: Some(external_id.to_owned()),
+            active: true,
+            ..Profile::default()
+        },
+        role: Some(Role::Owner),
+        ..NewUser::default()
+    });
+    let [olga, otto] = owners.map(|owner| console.metastore.add_user(owner, "test"));
+    let (olga, _) = (olga.await.unwrap(), otto.await.unwrap());
+    let path = format!("/Users/{}", olga.id);
+    let replace = |path: &str, value: Value| json!({"Operations": [{"op": "replace", "path": path, "value": value}]});
+    let admin = console.metastore.create_api_token(Role::Admin).await.unwrap();
+    for (what, value) in [("externalId", json!("mine")), ("userName", json!("me"))] {
+        let (status, refused) = console.scim(&admin, Method::PATCH, &path, &replace(what, value)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{refused}");
+    }
+    let (status, changed) = console.scim(&admin, Method::PATCH, &path, &replace("active", json!(false))).await;
+    assert_eq!((status, &changed["active"], &changed["externalId"]), (StatusCode::OK, &json!(false), &json!("00o")));
+    let owner = console.metastore.create_api_token(Role::Owner).await.unwrap();
+    let (status, changed) = console.scim(&owner, Method::PATCH, &path, &replace("externalId", json!("new"))).await;
+    assert_eq!((status, &changed["externalId"]), (StatusCode::OK, &json!("new")), "{changed}");
 }
 
 #[tokio::test]
