@@ -25,6 +25,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
+const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -121,6 +122,27 @@ fn mark(headers: &mut HeaderMap, call: &Call, attempts: usize) {
     if let Some(label) = call.cache_label {
         headers.insert(CACHE, label.header());
     }
+    if let Some(dropped) = call.dropped.clone().or_else(|| dropped_value(&call.record.dropped)) {
+        headers.insert(DROPPED, dropped);
+    }
+}
+
+/// The first paths of what was left out, separated by commas; `None` if that is nothing. Names are the caller's, so a letter
+/// that a header cannot hold, or a comma, is written as `?`; the row has all of them as they are.
+pub(crate) fn dropped_value(paths: &[String]) -> Option<HeaderValue> {
+    const MAX_PATHS: usize = 10;
+    const MAX_PATH_CHARS: usize = 100;
+    if paths.is_empty() {
+        return None;
+    }
+    let plain = |letter: char| if (letter == ' ' || letter.is_ascii_graphic()) && letter != ',' { letter } else { '?' };
+    let path = |path: &String| path.chars().take(MAX_PATH_CHARS).map(plain).collect::<String>();
+    let mut listed = paths.iter().take(MAX_PATHS).map(path).collect::<Vec<_>>().join(", ");
+    if paths.len() > MAX_PATHS {
+        // In letters that every client reads.
+        listed.push_str(", ...");
+    }
+    HeaderValue::try_from(listed).ok()
 }
 
 fn id_value(id: InteractionId) -> HeaderValue {

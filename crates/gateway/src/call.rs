@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tollgate_interaction::{Attempt, Dialect, Event, Interaction, InteractionId, Opened, Operation, Payload};
 use tollgate_policy::control::Principal;
 use tollgate_policy::route::TimeLimits;
@@ -92,6 +93,8 @@ pub(crate) struct Call {
     /// Whether the answer is not for reading: sound, or a file.
     pub(crate) is_opaque: bool,
     pub(crate) recording: Recording,
+    /// What was left out, for the answer's head, once the record is gone.
+    pub(crate) dropped: Option<HeaderValue>,
     pub(crate) response_type: String,
     patience: Patience,
     /// How long to wait from the next time on that there is nothing.
@@ -172,6 +175,7 @@ impl Call {
             is_sent: false,
             observer: None,
             is_opaque: false,
+            dropped: None,
             recording: Recording::new(gateway.settings.limits.recorded_response_bytes),
             response_type: String::new(),
             patience: Patience::since(now, gateway.settings.timeouts.total),
@@ -231,18 +235,23 @@ impl Call {
 
     /// Takes over what the body said.
     pub(crate) fn read(&mut self, head: &RequestHead) {
-        if head.model.len() <= MAX_MODEL_CHARS {
-            self.record.model_requested.clone_from(&head.model);
-        } else {
-            self.record.model_requested = head.model.chars().take(MAX_MODEL_CHARS).collect();
-            let kept = format!("first {} of {} bytes", self.record.model_requested.len(), head.model.len());
-            settle::label(&mut self.record, "model_requested", kept);
-        }
+        self.name_model(&head.model);
         self.record.stream = head.stream;
         self.estimated_input_tokens = head.estimated_input_tokens;
         self.record.estimated_input_tokens = Some(head.estimated_input_tokens);
         if self.record.user_ref.is_none() {
             self.name_user(head.user.as_deref());
+        }
+    }
+
+    /// Enters the model that the caller asked for, as far as it is of any use to read.
+    pub(crate) fn name_model(&mut self, model: &str) {
+        if model.len() <= MAX_MODEL_CHARS {
+            model.clone_into(&mut self.record.model_requested);
+        } else {
+            self.record.model_requested = model.chars().take(MAX_MODEL_CHARS).collect();
+            let kept = format!("first {} of {} bytes", self.record.model_requested.len(), model.len());
+            settle::label(&mut self.record, "model_requested", kept);
         }
     }
 

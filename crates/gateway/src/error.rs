@@ -17,7 +17,9 @@ use crate::token::TokenError;
 /// Why a call ended without the answer it asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    #[error("no key was sent; send a virtual key as `authorization: Bearer tg-…` or in `x-api-key`")]
+    #[error(
+        "no key was sent; send a virtual key as `authorization: Bearer tg-…`, in `x-api-key`, in `x-goog-api-key`, or to `/v1beta/…` as `?key=`"
+    )]
     KeyMissing,
     #[error("the key is unknown or revoked; ask for a new one (`tollgate key create NAME`)")]
     KeyUnknown,
@@ -75,8 +77,10 @@ pub(crate) enum CallError {
     UpstreamReset { provider: String },
     #[error("provider `{provider}` broke off in the middle of its answer; retry")]
     UpstreamIncomplete { provider: String },
-    #[error("provider `{provider}` answered with something that is not {expected}; report this to whoever runs it")]
-    UpstreamInvalid { provider: String, expected: &'static str },
+    #[error(
+        "provider `{provider}` answered with something that is not {expected}{came}; look at its `base_url`, or report this to whoever runs it"
+    )]
+    UpstreamInvalid { provider: String, expected: &'static str, came: String },
     #[error(
         "provider `{provider}` refused the gateway's own credentials; correct its credentials in the configuration"
     )]
@@ -85,7 +89,7 @@ pub(crate) enum CallError {
         "provider `{provider}` wants an access token, and `{authority}` gave none: {source}; retry, or correct the provider's credentials"
     )]
     UpstreamToken { provider: String, authority: String, source: TokenError },
-    #[error("provider `{provider}` answered with status {status} and no readable reason; retry")]
+    #[error("provider `{provider}` answered with status {status} and no readable reason; {advice}", advice = of_status(*status))]
     UpstreamStatus { provider: String, status: u16, retry_after: Option<Duration> },
     #[error(
         "provider `{provider}` answered with a redirect (status {status}), which is not followed; correct its `base_url`"
@@ -330,6 +334,14 @@ impl CallError {
         let (status, kind) = self.answer();
         let (code, message, param) = (self.code().to_owned(), self.message(), self.param());
         ErrorShape { code, message, param, kind, http_status: status.as_u16(), interaction_id }
+    }
+}
+
+/// What to do about a status that comes without a reason.
+fn of_status(status: u16) -> &'static str {
+    match status {
+        404 => "check the provider's `base_url` and the name of the model",
+        _ => "retry",
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -83,6 +83,13 @@ pub(crate) fn read_headers(headers: &HeaderMap, limit: usize) -> Result<Intake<'
         return Err(CallError::HeadersTooLarge { bytes, limit });
     }
     Ok(intake)
+}
+
+/// The key in the query, where clients of Google's API put it. The query of these paths is read here and for `alt` only: it is
+/// neither logged nor recorded nor sent on.
+pub(crate) fn google_key(uri: &Uri) -> Option<&str> {
+    let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/"))?;
+    query.split('&').find_map(|part| part.strip_prefix("key=")).filter(|key| !key.is_empty())
 }
 
 /// Whether a provider has a use for a header of the caller. A closed list: everything else, the caller's key first of all,

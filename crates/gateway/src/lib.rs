@@ -11,6 +11,7 @@ mod attempt;
 mod auth;
 pub mod cache;
 mod call;
+mod came;
 mod charge;
 mod clock;
 mod dispatch;

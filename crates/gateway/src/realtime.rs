@@ -113,7 +113,7 @@ async fn join(call: &mut Call, parts: &Parts) -> Result<Joined, Failure> {
     let provider = call.provider_name();
     switched
         .map(|switched| Joined { answer, switched })
-        .ok_or_else(|| CallError::UpstreamInvalid { provider, expected: "a WebSocket" }.into())
+        .ok_or_else(|| CallError::UpstreamInvalid { provider, expected: "a WebSocket", came: String::new() }.into())
 }
 
 /// Headers to pass on, less those that only say how to send a body twice.

@@ -254,7 +254,7 @@ impl Relay {
     /// Why nothing more of the answer can go out, if that is so.
     fn fault(&mut self) -> Option<CallError> {
         if let Some(expected) = self.rewording.broken() {
-            return Some(CallError::UpstreamInvalid { provider: self.provider.clone(), expected });
+            return Some(CallError::UpstreamInvalid { provider: self.provider.clone(), expected, came: String::new() });
         }
         self.call.as_mut()?.blocked_answer()
     }
@@ -326,7 +326,11 @@ impl Relay {
         match (is_whole || observation.error.is_some(), self.is_stream()) {
             (true, _) => None,
             (false, true) => Some(CallError::UpstreamIncomplete { provider }),
-            (false, false) => Some(CallError::UpstreamInvalid { provider, expected: media::expected(self.operation) }),
+            (false, false) => Some(CallError::UpstreamInvalid {
+                provider,
+                expected: media::expected(self.operation),
+                came: String::new(),
+            }),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::call::Call;
 use crate::charge;
 use crate::error::{CallError, UpstreamVerdict};
 use crate::intake::OWN_LABELS;
-use crate::{clock, guard, random, shadow};
+use crate::{answer, clock, guard, random, shadow};
 
 /// How a call ended.
 pub(crate) struct Ending {
@@ -103,6 +103,7 @@ fn close(call: &mut Call, mut ending: Ending) -> Closing {
     let received = ending.response.body.clone();
     guard::finish(call, &mut ending.response);
     let ended_in_us = clock::elapsed_us(call.started);
+    call.dropped = answer::dropped_value(&call.record.dropped);
     let mut record = std::mem::replace(&mut call.record, Interaction::blank());
     record.outcome = ending.outcome;
     if ending.outcome == Outcome::Denied {

@@ -30,7 +30,7 @@ use crate::relay::{Body, Form, Relay, Rewording};
 use crate::settings::AckMode;
 use crate::settle::{self, Ending, Settlement};
 use crate::upstream::AnswerHead;
-use crate::{Gateway, admission, auth, cache, dispatch, guard, media, shadow};
+use crate::{Gateway, admission, auth, cache, came, dispatch, guard, media, shadow};
 
 /// Body of a refused request that is read from callers who have not shown a valid key.
 const DISCARD_FROM_STRANGERS_BYTES: usize = 1024 * 1024;
@@ -118,6 +118,7 @@ async fn serve(call: &mut Call, known: Known<'_>, body: Bytes) -> Result<Reply, 
     let content_type = known.content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let head = dialect::parse(endpoint, content_type, &body).map_err(|error| {
         guard::unreadable(call, &control.bundle, principal);
+        call.name_model(&dialect::model_of(endpoint, &body).unwrap_or_default());
         CallError::Request(error)
     })?;
     call.read(&head);
@@ -231,7 +232,9 @@ pub(crate) fn ask_aside<'a>(
 }
 
 pub(crate) fn read_headers<'a>(call: &mut Call, parts: &'a Parts) -> Result<Intake<'a>, CallError> {
-    intake::read_headers(&parts.headers, call.gateway.settings.limits.header_bytes)
+    let mut intake = intake::read_headers(&parts.headers, call.gateway.settings.limits.header_bytes)?;
+    intake.key = intake.key.or_else(|| intake::google_key(&parts.uri));
+    Ok(intake)
 }
 
 async fn read_body(call: &mut Call, body: &mut Incoming) -> Result<Bytes, CallError> {
@@ -300,7 +303,9 @@ fn asks_for_usage(call: &Call) -> bool {
 async fn whole(call: &mut Call, outbound: &Outbound<'_>, answer: AnswerHead) -> Result<Reply, CallError> {
     let observation = call.observation(true);
     if !observation.terminated && observation.error.is_none() {
-        return Err(invalid(call, media::expected(call.record.operation)));
+        let came = came::described(&call.response_type, call.recording.as_slice());
+        let (provider, expected) = (call.provider_name(), media::expected(call.record.operation));
+        return Err(CallError::UpstreamInvalid { provider, expected, came });
     }
     let asked = call.is_translated().then(|| call.asked(outbound.head, outbound.endpoint.events));
     let media_type = asked.as_ref().map(|asked| answer::content_type(call.dialect, false, asked.events));
@@ -419,7 +424,7 @@ async fn held(
 }
 
 fn invalid(call: &Call, expected: &'static str) -> CallError {
-    CallError::UpstreamInvalid { provider: call.provider_name(), expected }
+    CallError::UpstreamInvalid { provider: call.provider_name(), expected, came: String::new() }
 }
 
 async fn list_models(call: &mut Call, name: &str, parts: &Parts) -> Result<Reply, CallError> {
@@ -465,6 +470,12 @@ pub(crate) async fn refuse(call: &mut Call, error: CallError) -> Response<Body> 
         // The answer that went wrong may have been paid for.
         call.note_attempt(None, error.of_provider());
         ending.observation = Some(call.observation(false));
+        if matches!(error, CallError::UpstreamInvalid { .. }) && call.recording.received_bytes() > 0 {
+            // As received, whatever it is: the caller's copy of the refusal says less than the row should.
+            ending.received_bytes = call.recording.received_bytes();
+            let content_type = std::mem::take(&mut call.response_type);
+            ending.response = Payload { content_type, body: call.recording.take() };
+        }
     }
     let settled = settle_as_set(call, ending).await;
     match (settled, &error) {

@@ -374,7 +374,7 @@ impl Session {
             End::Gone(Side::Provider) => CallError::UpstreamIncomplete { provider },
             End::Unreadable(Side::Caller, why) => CallError::FramesUnreadable { why: *why },
             End::Unreadable(Side::Provider, _) => {
-                CallError::UpstreamInvalid { provider, expected: "a readable WebSocket frame" }
+                CallError::UpstreamInvalid { provider, expected: "a readable WebSocket frame", came: String::new() }
             }
             End::Idle => CallError::SessionIdle { waited_ms: timeouts.session_idle.as_millis() },
             End::TooLong => CallError::SessionTooLong { waited_ms: timeouts.session_total.as_millis() },

@@ -6,6 +6,7 @@ use tollgate_interaction::{Dialect, Outcome};
 
 use crate::golden::{self, CALLERS, Caller};
 use crate::harness::{Bench, settings};
+use crate::provider::{self, Provider};
 
 /// A gateway whose providers must not be called.
 async fn bench() -> Bench {
@@ -149,4 +150,49 @@ async fn a_field_of_the_wrong_type_is_refused_with_its_place() {
         let message = refused(&bench, caller, &path, &body.to_string(), 400, "invalid_field").await;
         assert!(message.contains(place), "{caller:?}: {message}");
     }
+}
+
+#[tokio::test]
+async fn the_model_is_on_the_row_of_a_body_that_is_wrong_elsewhere() {
+    let bench = bench().await;
+    for body in [
+        r#"{"model":"up/small"}"#,
+        r#"{"model":"up/small","max_tokens":"many","messages":[]}"#,
+        r#"{"max_tokens":"many","model":"up/small","messages":[]}"#,
+        r#"{"model":"up/small","messages":["#,
+    ] {
+        let answer = bench.post("/v1/chat/completions", body).await;
+        assert_eq!(answer.status.as_u16(), 400, "{body}: {}", answer.body);
+        assert_eq!(bench.row(&answer).record.model_requested, "up/small", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn google_s_way_to_send_a_key_is_taken_and_leaves_no_trace() {
+    let up = Provider::answering(provider::json(200, &golden::answer(Dialect::Gemini, "text"))).await;
+    let bench = Bench::start(settings(up.address)).await;
+    let ask = |path: &str| {
+        let body = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}).to_string();
+        let mut request = bench.request(path, body);
+        request.headers_mut().remove(http::header::AUTHORIZATION);
+        request
+    };
+    let (path, key) = ("/v1beta/models/google%2Fsmall:generateContent", crate::harness::KEY);
+    let answer = bench.send(ask(&format!("{path}?alt=json&key={key}"))).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+    let received = up.received().pop().unwrap();
+    assert!(!received.head.contains(key) && !received.body.contains(key), "{}", received.head);
+    assert!(!format!("{:?}{:?}", bench.row(&answer), bench.events()).contains(key));
+    // Other formats have no such place, and a wrong key there is wrong.
+    for (path, expected) in [
+        (format!("{path}?key=tg-other"), "key_unknown"),
+        (path.to_owned(), "key_missing"),
+        (format!("/v1/chat/completions?key={key}"), "key_missing"),
+    ] {
+        let answer = bench.send(ask(&path)).await;
+        assert_eq!(answer.status.as_u16(), 401, "{path}: {}", answer.body);
+        assert!(answer.body.contains(expected), "{path}: {}", answer.body);
+    }
+    let missing = bench.send(ask(path)).await;
+    assert!(missing.body.contains("`x-goog-api-key`"), "{}", missing.body);
 }

@@ -90,6 +90,8 @@ async fn what_a_provider_cannot_express_is_refused_by_path_or_dropped_by_name() 
     let told = answer.json();
     let message = told["error"]["message"].as_str().unwrap();
     assert!(message.contains("`presence_penalty`") && message.contains("`logprobs`"), "every field is named: {told}");
+    assert!(message.contains("give the model an alias under `models` with `on_unsupported: drop`"), "{message}");
+    assert_eq!(answer.header("x-tollgate-dropped"), "");
     let param = told["error"]["param"].as_str().unwrap();
     assert!(message.find(&format!("`{param}`")) < message.find(','), "the first is the parameter: {told}");
     let record = bench.row(&answer).record;
@@ -98,6 +100,7 @@ async fn what_a_provider_cannot_express_is_refused_by_path_or_dropped_by_name() 
     let answer = bench.post(CHAT, &body("lenient")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let mut dropped = bench.row(&answer).record.dropped;
+    assert_eq!(answer.header("x-tollgate-dropped"), dropped.join(", "));
     dropped.sort();
     assert_eq!(dropped, ["logprobs", "presence_penalty", "seed"]);
     // A target that can say it is called in place of one that cannot.
@@ -259,4 +262,30 @@ async fn azure_is_called_at_its_deployments_and_amazon_with_a_signature() {
     assert!(head.starts_with("post /model/eu.claude-v1%3a0/converse "), "{head}");
     assert!(head.contains("authorization: aws4-hmac-sha256 credential=akid/"), "{head}");
     assert!(head.contains("/eu/bedrock/aws4_request") && head.contains("x-amz-date: 20"), "{head}");
+}
+
+/// Sends a conversation of one message with `content` to Chat Completions, by a route that drops.
+async fn leniently(bench: &Bench, content: &str) -> Answer {
+    bench.post(CHAT, &format!(r#"{{"model":"lenient","messages":[{{"role":"user","content":{content}}}]}}"#)).await
+}
+
+#[tokio::test]
+async fn nothing_is_paid_for_a_message_of_which_nothing_would_be_left() {
+    let up = Provider::answering(json(200, provider::MESSAGE)).await;
+    let bench = Bench::start(settings(up.address)).await;
+    let sound = r#"{"type":"input_audio","input_audio":{"data":"UklGRg==","format":"wav"}}"#;
+    let refused = leniently(&bench, &format!("[{sound}]")).await;
+    assert_eq!((refused.status.as_u16(), code(&refused)), (400, "unsupported_field".into()), "{}", refused.body);
+    assert_eq!(refused.json()["error"]["param"], "messages[0].content[0]");
+    let empty = leniently(&bench, r#""""#).await;
+    assert_eq!((empty.status.as_u16(), empty.json()["error"]["param"].clone()), (400, "messages".into()));
+    assert!(up.received().is_empty(), "nobody was called");
+    let beside = leniently(&bench, &format!(r#"[{sound},{{"type":"text","text":"What is said?"}}]"#)).await;
+    assert_eq!((beside.status.as_u16(), beside.header("x-tollgate-dropped")), (200, "messages[0].content[0]"));
+    // The header is bounded; the row is not.
+    let sounds = [sound; 12].join(",");
+    let many = leniently(&bench, &format!(r#"[{sounds},{{"type":"text","text":"What is said?"}}]"#)).await;
+    let listed = many.header("x-tollgate-dropped");
+    assert!(listed.ends_with("messages[0].content[9], ...") && listed.matches(", ").count() == 10, "{listed}");
+    assert_eq!(bench.row(&many).record.dropped.len(), 12);
 }

@@ -44,8 +44,14 @@ async fn a_provider_that_breaks_the_connection_is_reported() {
 #[tokio::test]
 async fn an_answer_that_is_not_json_does_not_reach_the_caller() {
     let row =
-        fails(respond(200, "content-type: text/html\r\n", "<h1>welcome</h1>"), 502, "upstream_invalid_response").await;
+        fails(respond(200, "content-type: text/html\r\n", "<title>Sign in</title>"), 502, "upstream_invalid_response")
+            .await;
     assert_eq!(row.record.attempts[0].http_status, Some(200));
+    // The row holds what came, and the message says in short what that is.
+    assert_eq!(row.settled.response.content_type, "text/html");
+    assert_eq!(row.settled.response.body, "<title>Sign in</title>");
+    let message = row.record.error_message.unwrap();
+    assert!(message.contains("not JSON, but came as `text/html`, a page with the title `Sign in`"), "{message}");
     fails(json(200, r#"{"id":"c","choi"#), 502, "upstream_invalid_response").await;
     let zipped = respond(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", "xx");
     fails(zipped, 502, "upstream_invalid_response").await;
@@ -185,6 +191,9 @@ async fn an_unreadable_error_is_put_into_words() {
     let (answer, row, _up) = call(respond(503, "content-type: text/html\r\n", "<h1>busy</h1>"), "up/small").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (502, &"upstream_error".into()));
     assert_eq!(row.record.attempts[0].http_status, Some(503));
+    assert!(answer.body.contains("no readable reason; retry"), "{}", answer.body);
+    let (answer, _row, _up) = call(respond(404, "content-type: text/html\r\n", "<h1>none</h1>"), "up/small").await;
+    assert!(answer.body.contains("check the provider's `base_url` and the name of the model"), "{}", answer.body);
 }
 
 #[tokio::test]
