@@ -223,6 +223,9 @@ impl StepView {
     }
 }
 
+/// After how many seconds it is worth asking again where calls under way are in the way.
+const HELD_BACK_WAIT_S: u64 = 5;
+
 /// Smallest whole amount that is at least the share `at` of `limit`. Nothing is rounded: the comparison is exact.
 pub(crate) fn threshold(at: Usd, limit: i128) -> i128 {
     let whole = Usd::from_dollars(1).get();
@@ -276,11 +279,27 @@ impl Standing<'_> {
         format!("{who} has {verb} {used} of {of} {name} {window}{}{source}", share.unwrap_or_default())
     }
 
-    /// ``team `kyc` has spent 100.00 of its 100.00 USD for this month``.
-    pub(crate) fn refusal(&self) -> String {
+    /// Whether the estimates of calls under way are in the way, and not what was spent, which is below `ceiling`: when these
+    /// calls end, there may be room.
+    pub(crate) fn is_held_back(&self, ceiling: i128) -> bool {
+        let unit = self.allowance.unit;
+        let is_estimate = matches!(unit, Unit::Usd | Unit::Tokens);
+        is_estimate && self.reading.settled.get(unit) < ceiling && self.reading.reserved.get(unit) > 0
+    }
+
+    /// ``team `kyc` has spent 100.00 of its 100.00 USD for this month``; what is held back apart, where it is that.
+    pub(crate) fn refusal(&self, ceiling: i128) -> String {
         let Allowance { unit, limit, .. } = *self.allowance;
-        let (used, of) = (readable(unit, self.used(), limit), readable(unit, limit, limit));
-        let (who, verb, name) = (self.who(), verb(unit), unit_name(unit));
+        let amount = |amount| readable(unit, amount, limit);
+        let (who, verb, name, of) = (self.who(), verb(unit), unit_name(unit), amount(limit));
+        if self.is_held_back(ceiling) {
+            let (spent, held) = (amount(self.reading.settled.get(unit)), amount(self.reading.reserved.get(unit)));
+            let window = self.tally.window.phrase();
+            return format!(
+                "{who} has {verb} {spent} of its {of} {name} {window}, and {held} are held back for calls under way"
+            );
+        }
+        let used = amount(self.used());
         match self.tally.window {
             Window::Calendar { .. } => {
                 format!("{who} has {verb} {used} of its {of} {name} for {}", self.tally.window.phrase())
@@ -310,7 +329,10 @@ impl Standing<'_> {
     }
 
     /// Seconds until asking again may help, at least one.
-    pub(crate) fn retry_after_s(&self, now_us: i64) -> u64 {
+    pub(crate) fn retry_after_s(&self, now_us: i64, ceiling: i128) -> u64 {
+        if self.is_held_back(ceiling) {
+            return HELD_BACK_WAIT_S;
+        }
         let frees_at_us = match self.tally.window {
             Window::Calendar { .. } => self.tally.window.at(now_us).to_us,
             Window::Rolling { .. } => self.reading.frees_at_us.unwrap_or(now_us),

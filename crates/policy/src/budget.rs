@@ -71,7 +71,7 @@ fn apply_one(
             continue;
         }
         let Wall::Unless(conditions) = wall else {
-            return Some(denial(standing, facts, wall, reached));
+            return Some(denial(standing, facts, (wall, ceiling), reached));
         };
         let (spent, limit) = (Usd::new(standing.used_in_trillionths()), Usd::new(standing.limit_in_trillionths()));
         let known = BudgetFacts { spent, limit, certain: uncertain.is_none() };
@@ -82,7 +82,7 @@ fn apply_one(
                     if reached { standing.figures(facts.signals_id) } else { "the spend is uncertain".to_owned() };
                 verdict.explain(id, "allow", format!("{basis}; the call may go ahead because {conditions} holds"));
             }
-            Ok(false) => return Some(denial(standing, facts, wall, reached)),
+            Ok(false) => return Some(denial(standing, facts, (wall, ceiling), reached)),
         }
     }
     None
@@ -113,11 +113,11 @@ fn prefer(step: &Step, share: i64, verdict: &mut Verdict, wanted: &mut Wanted) -
     (!changes.is_empty()).then(|| changes.join(", "))
 }
 
-fn denial(standing: &Standing<'_>, facts: &Facts<'_>, wall: &Wall, reached: bool) -> Denial {
+fn denial(standing: &Standing<'_>, facts: &Facts<'_>, wall: (&Wall, i128), reached: bool) -> Denial {
     if reached { exceeded(standing, facts, wall) } else { unknown_spend(standing) }
 }
 
-fn exceeded(standing: &Standing<'_>, facts: &Facts<'_>, wall: &Wall) -> Denial {
+fn exceeded(standing: &Standing<'_>, facts: &Facts<'_>, (wall, ceiling): (&Wall, i128)) -> Denial {
     let (id, figures) = (&standing.allowance.id, standing.figures(facts.signals_id));
     let (message, detail) = match wall {
         Wall::Unless(conditions) => (String::new(), format!("{figures}; budget `{id}` then allows only {conditions}")),
@@ -125,16 +125,17 @@ fn exceeded(standing: &Standing<'_>, facts: &Facts<'_>, wall: &Wall) -> Denial {
     };
     let said = if message.is_empty() { String::new() } else { format!(": {message}") };
     let wait = match standing.tally.window {
+        _ if standing.is_held_back(ceiling) => "wait for calls under way to end".to_owned(),
         crate::window::Window::Rolling { .. } => format!("wait until {}", standing.next_text(facts.now_us)),
         _ => format!("wait for {}", standing.next_text(facts.now_us)),
     };
     Denial {
         rule: id.clone(),
         code: code::BUDGET_EXCEEDED,
-        message: format!("{} (budget `{id}`){said}", standing.refusal()),
+        message: format!("{} (budget `{id}`){said}", standing.refusal(ceiling)),
         hint: format!("{wait} or ask for a larger budget"),
         detail,
-        retry_after_s: Some(standing.retry_after_s(facts.now_us)),
+        retry_after_s: Some(standing.retry_after_s(facts.now_us, ceiling)),
     }
 }
 

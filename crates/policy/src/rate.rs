@@ -55,7 +55,9 @@ fn over(standing: &Standing<'_>, facts: &Facts<'_>) -> Denial {
             retry_after_s: None,
         };
     }
-    let retry_after_s = standing.retry_after_s(facts.now_us);
+    // What was spent must leave room for all of the call.
+    let ceiling = limit - own + 1;
+    let retry_after_s = standing.retry_after_s(facts.now_us, ceiling);
     let hint = match unit {
         Unit::Concurrency => "wait for a call to end, or ask for a higher limit".to_owned(),
         _ => format!("try again in {retry_after_s} s, or ask for a higher limit"),
@@ -63,7 +65,7 @@ fn over(standing: &Standing<'_>, facts: &Facts<'_>) -> Denial {
     Denial {
         rule: id.clone(),
         code: code::RATE_LIMITED,
-        message: format!("{}{own_text} (limit `{id}`)", standing.refusal()),
+        message: format!("{}{own_text} (limit `{id}`)", standing.refusal(ceiling)),
         detail: format!("{figures}{own_text}; limit `{id}` turns the call away"),
         hint,
         retry_after_s: Some(retry_after_s),

@@ -134,7 +134,7 @@ pub(crate) static VARIABLES: [Variable; 38] = [
     perhaps("principal.project", Kind::String),
     always("principal.team", Kind::String),
     perhaps("principal.user", Kind::String),
-    perhaps("principal.role", Kind::String),
+    perhaps("principal.role", Kind::String).one_of(role_names),
     always("principal.scopes", Kind::Strings),
     always("principal.tags", Kind::Map),
     always("request.operation", Kind::String).one_of(operation_names),
@@ -178,6 +178,11 @@ pub(crate) static VARIABLES: [Variable; 38] = [
     // False if the spend is unknown or older than the budget accepts.
     always("budget.certain", Kind::Bool).only_in(AT_BUDGET),
 ];
+
+/// Roles that a person can have.
+fn role_names() -> Vec<&'static str> {
+    vec!["owner", "admin", "auditor", "finance", "developer", "viewer"]
+}
 
 fn operation_names() -> Vec<&'static str> {
     Operation::ALL.iter().map(|operation| operation.as_str()).collect()

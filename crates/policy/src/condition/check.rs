@@ -154,8 +154,8 @@ impl Checker<'_> {
             );
             return Err(self.problem(at, message));
         }
-        // `null` fits everything at load; where it does not fit a call, evaluation fails and the call is denied.
-        Ok(if known.optional { Type::Any } else { known.kind.as_type() })
+        // Where `null` does not fit a call, evaluation fails and the call is denied.
+        Ok(known.kind.as_type())
     }
 
     fn unknown_variable(&self, at: &IdedExpr, name: &str) -> ConditionError {
@@ -196,6 +196,9 @@ impl Checker<'_> {
         let mut arguments = Vec::with_capacity(call.args.len());
         for argument in &call.args {
             arguments.push(self.expression(argument)?);
+        }
+        if is_question_of_presence(call, &arguments) {
+            return Ok(Type::Bool);
         }
         if target.is_none()
             && let Some(result) = operator(&call.func_name, &arguments)
@@ -290,6 +293,19 @@ impl Checker<'_> {
         self.locals.truncate(outside);
         self.loop_depth -= 1;
         Ok(result)
+    }
+}
+
+/// `request.priority == null`, of a variable that may be that.
+fn is_question_of_presence(call: &CallExpr, types: &[Type]) -> bool {
+    let may_be_null = |expression: &IdedExpr| {
+        let known = segments(expression).and_then(|segments| variable::find(&segments.join(".")));
+        known.is_some_and(|known| known.optional)
+    };
+    match (call.func_name.as_str(), call.args.as_slice(), types) {
+        (operators::EQUALS | operators::NOT_EQUALS, [left, _], [_, Type::Null]) => may_be_null(left),
+        (operators::EQUALS | operators::NOT_EQUALS, [_, right], [Type::Null, _]) => may_be_null(right),
+        _ => false,
     }
 }
 

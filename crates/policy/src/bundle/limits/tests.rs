@@ -100,6 +100,27 @@ fn every_budget_of_the_hierarchy_applies_and_a_user_who_is_not_named_has_none() 
 }
 
 #[test]
+fn what_is_held_back_for_others_is_told_from_what_was_spent_and_passes_soon() {
+    let bundle = bundle(HIERARCHY);
+    let year = |spent: i64, held: i64| {
+        decided(&bundle, one_call(), move |tally| {
+            let reserved = Amounts { usd: Usd::from_dollars(held), ..Amounts::ZERO };
+            if tally.contains("year") { Reading { reserved, ..used(spent, 0, 0) } } else { used(0, 0, 0) }
+        })
+    };
+    let held = year(700, 300);
+    let message = "organisation `acme` has spent 700.00 of its 1000.00 USD this year (Europe/Berlin), and 300.00 are held back \
+                   for calls under way (budget `org`): the year is over";
+    assert_eq!((held.code, held.message.as_str()), (code::BUDGET_EXCEEDED, message));
+    assert_eq!(
+        (held.hint.as_str(), held.retry_after_s),
+        ("wait for calls under way to end or ask for a larger budget", Some(5))
+    );
+    let spent = year(1_000, 300);
+    assert!(spent.retry_after_s.is_some_and(|wait| wait > 86_400), "{:?}", spent.retry_after_s);
+}
+
+#[test]
 fn of_two_preferences_that_of_the_budget_nearer_to_its_end_holds() {
     let bundle = bundle(HIERARCHY);
     let spent = |team: i64, project: i64| {
