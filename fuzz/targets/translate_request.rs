@@ -1,12 +1,13 @@
-//! Requests from every dialect to every other: none panics, what may be dropped is not refused, what is not refused is
-//! the same with and without leave to drop, and what was written is a request of the target's.
+//! Requests from every dialect to every other: none panics, what may be dropped is not refused unless a message would be
+//! empty without it, what is not refused is the same with and without leave to drop, and what was written is a request of
+//! the target's.
 #![no_main]
 
 use libfuzzer_sys::{fuzz_crossover, fuzz_mutator, fuzz_target};
 use tollgate_fuzz::{Form, address, chosen, cross, mutate};
 use tollgate_interaction::{Dialect, Operation};
 use tollgate_provider::dialect::parse_head_at;
-use tollgate_provider::translate::{self, OnUnsupported, TranslateError, read_request};
+use tollgate_provider::translate::{self, OnUnsupported, Remedy, TranslateError, read_request};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     mutate(Form::Json, data, size, max_size, seed)
@@ -19,7 +20,8 @@ fuzz_target!(|input: &[u8]| {
         let ask = |on| translate::request(from, to, body, address(), "m", on);
         let dropping = match ask(OnUnsupported::Drop) {
             Ok(dropping) => dropping,
-            Err(TranslateError::Request(_)) => return,
+            Err(TranslateError::Request(_)) => continue,
+            Err(TranslateError::Unsupported(error)) if error.remedy == Remedy::Nothing => continue,
             Err(TranslateError::Unsupported(error)) => panic!("refused where it may be dropped: {error}"),
         };
         if let Ok(whole) = ask(OnUnsupported::Refuse) {

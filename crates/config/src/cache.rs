@@ -101,26 +101,27 @@ mod tests {
     }
 
     fn alias(cache: &str) -> Result<Config, SourceError> {
-        let providers = "providers:\n  up: {dialect: openai, base_url: 'http://127.0.0.1:1/v1', models: [a, embed]}\n";
-        parsed(&format!("{providers}models:\n  faq:\n    targets: [up/a]\n    cache: {cache}\n"))
+        let providers =
+            "providers:\n  upstream: {dialect: openai, base_url: 'http://127.0.0.1:1/v1', models: [a, embed]}\n";
+        parsed(&format!("{providers}models:\n  faq:\n    targets: [upstream/a]\n    cache: {cache}\n"))
     }
 
     #[test]
     fn an_alias_says_for_whom_and_how_long_answers_are_kept() {
         let config =
-            alias("{ttl: 10m, per: user, coalesce: true, semantic: {model: up/embed, threshold: 0.9}}").unwrap();
+            alias("{ttl: 10m, per: user, coalesce: true, semantic: {model: upstream/embed, threshold: 0.9}}").unwrap();
         let settings = config.gateway_settings([0; 32], String::new());
         let rule = settings.models[0].conduct.cache.as_ref().unwrap();
         assert_eq!((rule.ttl.duration(), rule.per, rule.coalesce), (Duration::from_secs(600), Per::User, true));
-        assert_eq!(rule.semantic.as_ref().unwrap().model.name, "up/embed");
+        assert_eq!(rule.semantic.as_ref().unwrap().model.name, "upstream/embed");
     }
 
     #[test]
     fn what_an_alias_cannot_mean_is_refused_with_its_place() {
         for (cache, column, message) in [
             ("{ttl: 0s}", 18, "`0s` is not how long"),
-            ("{ttl: 1h, semantic: {model: up/embed, threshold: 1.1}}", 0, "is not a share"),
-            ("{ttl: 1h, semantic: {model: upp/embed, threshold: 0.9}}", 40, "did you mean `up`?"),
+            ("{ttl: 1h, semantic: {model: upstream/embed, threshold: 1.1}}", 0, "is not a share"),
+            ("{ttl: 1h, semantic: {model: upstrem/embed, threshold: 0.9}}", 40, "did you mean `upstream`?"),
             ("{ttl: 1h, semantic: {model: faqq, threshold: 0.9}}", 40, "did you mean `faq`?"),
             ("{ttl: 1h, semantc: {}}", 0, "did you mean `semantic`?"),
         ] {
@@ -131,5 +132,19 @@ mod tests {
                 assert_eq!(error.column, column, "{cache}: {error}");
             }
         }
+    }
+    #[test]
+    fn a_route_of_a_bundle_names_an_embedding_model_that_is_served_here() {
+        let config = alias("{ttl: 1h}").unwrap();
+        let check = |model: &str| {
+            let head = "apiVersion: tollgate/v1\nbundle: {name: t}\naccess: [{id: all, when: 'true', allow: {}}]\n";
+            let cache = format!("cache: {{ttl: 1h, semantic: {{model: {model}, threshold: 0.9}}}}");
+            let yaml = format!("{head}routes:\n  - {{id: r, alias: fast, targets: [upstream/a], {cache}}}\n");
+            config.check_routes(&tollgate_policy::bundle::load(&yaml).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("upstream/embed"), Ok(()));
+        let error = check("upstream/embd").unwrap_err();
+        assert!(error.starts_with("line 5, column 84: `upstream/embd`"), "{error}");
+        assert!(error.contains("did you mean `upstream/embed`?"), "{error}");
     }
 }

@@ -15,7 +15,7 @@ use tollgate_provider::chat;
 use tollgate_provider::dialect::{self, Endpoint};
 use tollgate_provider::sandbox::Sent;
 use tollgate_provider::translate::{
-    self, Address, OnUnsupported, TranslateError, Translated, Unsupported, UnsupportedField,
+    self, Address, OnUnsupported, Remedy, TranslateError, Translated, Unsupported, UnsupportedField,
 };
 use tollgate_provider::{RequestError, RequestHead, failure};
 
@@ -330,7 +330,8 @@ fn word(
     let translated = if Reading::serves(outbound.endpoint) {
         let request = reading.take(outbound, is_last).map_err(TranslateError::from);
         request.and_then(|request| {
-            Ok(translate::write(&provider.quirks, spoken, request, &target.model, outbound.on_unsupported)?)
+            let (quirks, caller) = (&provider.quirks, call.dialect);
+            translate::write(quirks, caller, spoken, request, &target.model, outbound.on_unsupported)
         })
     } else {
         let (model, stream) = (&target.model, outbound.head.stream);
@@ -344,15 +345,18 @@ fn word(
                 if is_claude_on_vertex(provider, spoken) { rewritten(&body, operation, &target.model)? } else { body };
             Ok(Worded { spoken, path, body, betas })
         }
-        Err(error) => Err(untold(error, target)),
+        Err(error) => Err(untold(call, error, target)),
     }
 }
 
 /// Why a request was not put into the words of `target`'s provider.
-fn untold(error: TranslateError, target: &Target) -> CallError {
+fn untold(call: &Call, error: TranslateError, target: &Target) -> CallError {
     match error {
         TranslateError::Request(error) => CallError::Request(error),
-        TranslateError::Unsupported(source) => {
+        TranslateError::Unsupported(mut source) => {
+            if call.record.route_id.is_none() && source.remedy == Remedy::Route {
+                source.remedy = Remedy::Alias;
+            }
             let (model, provider) = (target.model.clone(), target.provider.name.clone());
             CallError::Unsupported { model, provider, source }
         }
@@ -367,7 +371,7 @@ fn embeddings_at_vertex(
     spoken: Dialect,
 ) -> Result<Worded, CallError> {
     let told = translate::vertex_embeddings(call.dialect, &outbound.body, &target.model, outbound.on_unsupported);
-    let (Translated { body, dropped, betas }, method) = told.map_err(|error| untold(error, target))?;
+    let (Translated { body, dropped, betas }, method) = told.map_err(|error| untold(call, error, target))?;
     call.record.dropped = dropped;
     let path = target.provider.path(spoken, &target.model, method, false)?;
     Ok(Worded { spoken, path, body, betas })
@@ -384,7 +388,7 @@ fn guardrails(outbound: &Outbound<'_>, spoken: Dialect) -> Result<Vec<String>, U
     }
     let what = "a guardrail of Amazon's".to_owned();
     let fields = guardrails.into_iter().map(|field| UnsupportedField { field, what: what.clone() }).collect();
-    Err(Unsupported { fields, target: spoken })
+    Err(Unsupported { fields, target: spoken, remedy: Remedy::default() })
 }
 
 /// Whether the path names the model of a request of the Messages API, which otherwise does itself.

@@ -45,7 +45,7 @@ impl<'a> Canonical<'a> {
         let tree = Tree::read(body).ok()?;
         tree.fields().map(drop)?;
         let is_set = |name: &&str| tree.get(name).is_some_and(|value| !matches!(&*value.raw(), "null" | "false"));
-        if STATEFUL.iter().any(|name| is_set(&name)) || holds_half_a_character(body) {
+        if STATEFUL.iter().any(is_set) || holds_half_a_character(body) {
             return None;
         }
         Some(Canonical { body, tree, stream })

@@ -444,6 +444,13 @@ impl Effort {
         }
     }
 
+    /// Whether [`Effort::budget_tokens`] is its own, so that nothing is lost where a dialect counts. The others take the
+    /// number of their neighbour.
+    #[must_use]
+    pub fn is_counted(self) -> bool {
+        Effort::of_budget(self.budget_tokens()) == self
+    }
+
     /// The word that stands for a number of tokens where a dialect has words.
     #[must_use]
     pub fn of_budget(tokens: u64) -> Effort {

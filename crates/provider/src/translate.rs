@@ -8,12 +8,15 @@ mod call_ids;
 pub(crate) mod called;
 mod count;
 mod embeddings;
+mod emptied;
 mod fields;
+mod foreign;
 mod losses;
 pub(crate) mod markers;
 pub(crate) mod search;
 mod soundness;
 mod stream;
+pub(crate) mod thinking;
 
 use bytes::Bytes;
 use call_ids::CallIds;
@@ -23,7 +26,7 @@ use tollgate_interaction::Dialect;
 pub use call::{AnswerStream, answer_at, request_at};
 pub use embeddings::vertex::request as vertex_embeddings;
 pub(crate) use fields::{Fields, read_said, read_text};
-pub use losses::{Losses, MAX_NAMED, OnUnsupported, Unsupported, UnsupportedField};
+pub use losses::{Losses, MAX_NAMED, OnUnsupported, Remedy, Unsupported, UnsupportedField};
 pub use stream::{EditEvents, StreamTranslator};
 pub(crate) use stream::{ReadStream, WriteStream};
 
@@ -103,7 +106,7 @@ pub fn request(
     model: &str,
     on_unsupported: OnUnsupported,
 ) -> Result<Translated, TranslateError> {
-    Ok(write(&Quirks::default(), to, read(from, body, address)?, model, on_unsupported)?)
+    write(&Quirks::default(), from, to, read(from, body, address)?, model, on_unsupported)
 }
 
 /// Reads the body of a request: the first half of its translation, which is the same whoever it is written for.
@@ -118,20 +121,23 @@ pub fn read(from: Dialect, body: &[u8], address: Address<'_>) -> Result<Request,
     Ok(request)
 }
 
-/// Writes what [`read`] has read for a provider of dialect `to` with `quirks`, which knows the model as `model`.
+/// Writes what [`read`] has read of a caller of dialect `from` for a provider of dialect `to` with `quirks`, which knows the
+/// model as `model`.
 ///
 /// # Errors
-/// [`Unsupported`] names the fields of the caller's that the dialect cannot express.
+/// [`TranslateError`] names the fields of the caller's that the dialect cannot express, or the one that holds no message.
 pub fn write(
     quirks: &Quirks,
+    from: Dialect,
     to: Dialect,
     mut request: Request,
     model: &str,
     on_unsupported: OnUnsupported,
-) -> Result<Translated, Unsupported> {
+) -> Result<Translated, TranslateError> {
     model.clone_into(&mut request.model);
     let mut losses = Losses::new(to, on_unsupported);
     let mut body = write_request(to, request, &mut losses)?;
+    emptied::check_written(from, to, &body)?;
     if to == Dialect::Openai {
         quirks.adapt(&mut body);
     }
@@ -173,6 +179,7 @@ fn check_schemas(request: &Request) -> Result<(), RequestError> {
 /// # Errors
 /// [`Unsupported`] names the fields of the caller's that the dialect cannot express.
 pub fn write_request(dialect: Dialect, request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+    let sayings = losses.may_drop().then(|| emptied::Sayings::of(&request.messages));
     let written = match dialect {
         Dialect::Openai => openai::request::write(request, losses),
         Dialect::Anthropic => anthropic::request::write(request, losses),
@@ -181,6 +188,7 @@ pub fn write_request(dialect: Dialect, request: Request, losses: &mut Losses) ->
         Dialect::Bedrock => bedrock::request::write(request, losses),
     }?;
     losses.check()?;
+    sayings.map_or(Ok(()), |sayings| sayings.check(losses))?;
     Ok(written)
 }
 

@@ -1,7 +1,7 @@
 //! Writes `docs/translation.md`: what of each dialect reaches a provider of each other one, and what of its answers comes
 //! back. Every cell is read from the golden folder or found by translating its answers, so the table says what the code
 //! does. The test fails when the file is stale; `TOLLGATE_BLESS=1` writes it anew.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -79,7 +79,19 @@ A row is a request of the golden folder, a column the dialect of the provider it
 - **yes, without** `x`: the call is made, and its row lists `x`, which is left out or said in the nearest way there is. It
   changes nothing about the answer, or less than a refusal would.
 - **refused** `x`: the call is refused with the path `x`. Where the route says `on_unsupported: drop`, `x` is left out
-  instead and the row lists it.
+  instead and the row lists it. **refused** `x`, without `y`: even alone `y` would be left out and listed.
+
+### Limits and thinking
+
+- The caller's limit (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`) reaches every provider as
+  it is. It holds for thoughts and words together, as in every one of these APIs.
+- Messages must have a limit. Where the caller gave none, `max_tokens` is 8,192, or what the model can write if that is less;
+  where the caller asks the model to think, what stands for that comes on top, as far as the model can write so much.
+- Where a model is told in tokens how hard to think (Claude up to 4.5, others behind Messages, Gemini 2.5), `low` stands for
+  1,024 tokens, `medium` for 8,192 and `high` for 24,576. `minimal` is taken as `low`, `xhigh` and `max` as `high`, and listed.
+- Such a budget shrinks to fit the limit, below it for Claude and within it for Gemini, and is listed where it did. Where not
+  even the least fits (1,024 for Claude; 128 for Gemini 2.5 Pro, 512 for Flash-Lite), the call is refused, or made without
+  thinking where the route drops.
 ";
 
 const ANSWERS: &str = "
@@ -122,17 +134,18 @@ fn group(scenario: &str) -> usize {
 
 /// What becomes of a request, as the golden files beside it say.
 fn fate(folder: &Path) -> String {
-    let paths = |file: &str| {
-        let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
-        text.lines().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
-    };
-    let (noted, dropped) = (paths("noted.txt"), paths("dropped.txt"));
-    match (folder.join("upstream_request.json").exists(), noted.is_empty()) {
-        (true, true) => "yes".to_owned(),
-        (true, false) => format!("yes, without {noted}"),
-        (false, _) if !dropped.is_empty() => format!("refused {dropped}"),
-        (false, _) => panic!("`{}` holds neither a request nor a refusal", folder.display()),
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
+    let quoted = |paths: Vec<&str>| paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    let (noted, dropped, refused) = (read("noted.txt"), read("dropped.txt"), read("refused.txt"));
+    if folder.join("upstream_request.json").exists() {
+        let noted = quoted(noted.lines().collect());
+        return if noted.is_empty() { "yes".to_owned() } else { format!("yes, without {noted}") };
     }
+    // Of what is dropped, the refusal names what it is for.
+    let (refused, beside) = dropped.lines().partition::<Vec<_>, _>(|path| refused.contains(&format!("`{path}` (")));
+    assert!(!refused.is_empty(), "`{}` holds neither a request nor a refusal", folder.display());
+    let beside = if beside.is_empty() { String::new() } else { format!(", without {}", quoted(beside)) };
+    format!("refused {}{beside}", quoted(refused))
 }
 
 fn requests(out: &mut String) {

@@ -14,7 +14,7 @@ use clap::Parser;
 use crate::shell::{cargo, root, run};
 
 /// Benchmarks of one function, with Criterion; all others are suites of the load generator.
-const CRITERION_BENCHES: &[&str] = &["translate", "sse", "pricing", "policy", "guardrails"];
+const CRITERION_BENCHES: &[&str] = &["translate", "sse", "pricing", "policy", "canonical", "guardrails"];
 /// Enough to notice what the next change breaks; a search takes `cargo xtask fuzz --seconds 600`.
 const FUZZ_SECONDS_IN_CI: u64 = 5;
 

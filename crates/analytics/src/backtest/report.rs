@@ -186,7 +186,7 @@ impl GuardReplay {
         let services = if self.asks_services { "; services are not asked again" } else { "" };
         let failed = if *failed > 0 { format!(", {failed} could not be evaluated") } else { String::new() };
         format!(
-            "guardrails were tried again on the texts of {looked_at} of {chosen} calls ({without_texts} have none that are \
+            "Guardrails were tried again on the texts of {looked_at} of {chosen} calls ({without_texts} have none that are \
              kept{failed}): they would block {} of these (did {}) and redact in {} (did {}). In all other calls what they did is \
              left as it was, and what was taken out of a text then is not found again{services}",
             self.blocked_after, self.blocked_before, self.redacted_after, self.redacted_before

@@ -1,5 +1,7 @@
 //! Experiments, feedback and back-tests over a real lake with rows in memory beside it.
 
+mod routes;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -187,7 +187,7 @@ impl Shelf {
                 near.push(Near { key, similarity });
             }
         }
-        near.sort_by(|one, other| other.similarity.cmp(&one.similarity));
+        near.sort_by_key(|near| std::cmp::Reverse(near.similarity));
         Ok(near)
     }
 

@@ -486,6 +486,22 @@ async fn a_damaged_cache_is_a_miss_and_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_cache_that_cannot_be_used_costs_no_call() {
+    let up = counting().await;
+    let dir = tempfile::tempdir().unwrap();
+    // A file where the directory should be.
+    std::fs::write(dir.path().join("cache"), b"in the way").unwrap();
+    let bench = Bench::start(caching(&up, dir.path(), &hours(Per::Tenant))).await;
+    for _ in 0..2 {
+        let answer = bench.post(CHAT, &chat("assistant")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-cache")), (200, "miss"));
+    }
+    let stats = bench.gateway.cache_stats();
+    assert!(!stats.is_usable && stats.failures > 0 && stats.not_stored > 0, "{stats:?}");
+    assert!(bench.gateway.purge_cache(Purge::default()).await.is_err(), "nobody knows what is there");
+}
+
+#[tokio::test]
 async fn the_store_keeps_its_bound_and_forgets_what_is_asked_least() {
     let up = Provider::start(|request| {
         let asked = request.body.len();

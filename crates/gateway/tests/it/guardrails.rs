@@ -14,24 +14,24 @@ use crate::provider::{self, Provider, Step, bytes, json};
 const MAIL: &str = "ada@example.org";
 const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 
-fn bundle(guardrails: &str) -> String {
+pub(crate) fn bundle(guardrails: &str) -> String {
     format!(
         "apiVersion: tollgate/v1\nbundle: {{name: g}}\naccess: [{{id: all, when: \"true\", allow: {{}}}}]\nguardrails:\n{guardrails}"
     )
 }
 
-async fn bench(up: &Provider, guardrails: &str) -> Bench {
+pub(crate) async fn bench(up: &Provider, guardrails: &str) -> Bench {
     let bench = Bench::start(settings(up.address)).await;
     bench.put_policy(&bundle(guardrails));
     bench
 }
 
-fn ask(model: &str, text: &str, stream: bool) -> String {
+pub(crate) fn ask(model: &str, text: &str, stream: bool) -> String {
     serde_json::json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": text}]}).to_string()
 }
 
 /// A whole answer of a provider of `dialect` that says `text`.
-fn saying(dialect: Dialect, text: &str) -> Vec<Step> {
+pub(crate) fn saying(dialect: Dialect, text: &str) -> Vec<Step> {
     let body = serde_json::json!({"id": "c", "object": "chat.completion", "model": "small",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}})
@@ -41,7 +41,7 @@ fn saying(dialect: Dialect, text: &str) -> Vec<Step> {
 }
 
 /// The stream of a provider of `dialect` that says `text` in pieces of `size` characters.
-fn streaming(dialect: Dialect, text: &str, size: usize) -> Vec<Step> {
+pub(crate) fn streaming(dialect: Dialect, text: &str, size: usize) -> Vec<Step> {
     let asked = Asked { include_usage: true, events: true, ..Asked::default() };
     let mut translator = StreamTranslator::new(Dialect::Openai, dialect, asked);
     let letters: Vec<char> = text.chars().collect();

@@ -8,6 +8,7 @@ mod bad_requests;
 mod budget;
 mod cache;
 mod cap;
+mod classifier;
 mod compatible;
 mod counts;
 mod disconnect;

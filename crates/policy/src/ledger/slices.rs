@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 use super::lease::{Grant, LeaseAnswer, LeaseRequest, Lot, Spent, Want};
 use super::{Account, Amounts, Cap, Posting, Reading, Tally};
 
-/// Spent amounts that the log does not hold yet, remembered one by one; beyond that, those of one bucket are merged.
-const MAX_UNLOGGED: usize = 65_536;
+/// Spent amounts remembered one by one; beyond that, those of one bucket are merged: the process that lends may be away for long.
+const MAX_ENTRIES: usize = 65_536;
 
 /// The slices of one process.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub struct Slices {
     number: u64,
     is_open: bool,
     slices: HashMap<String, HashMap<String, Slice>>,
-    unsent: Vec<Entry>,
+    unsent: Entries,
     /// Sent, and not counted by the log: what the next session begins with.
-    unlogged: Vec<Entry>,
+    unlogged: Entries,
     /// Sent, and not answered.
     pending: Option<LeaseRequest>,
 }
@@ -54,6 +54,28 @@ struct Entry {
     seq: u64,
     amounts: Amounts,
     taken: Amounts,
+}
+
+/// What was spent, in the order in which it was.
+#[derive(Debug, Default)]
+struct Entries {
+    list: Vec<Entry>,
+    /// Merging is of no use below this length.
+    merged_to: usize,
+}
+
+impl Entries {
+    fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.list.extend(entries);
+        if self.list.len() > MAX_ENTRIES.max(self.merged_to.saturating_mul(2)) {
+            self.merge();
+        }
+    }
+
+    fn merge(&mut self) {
+        self.list = merged(std::mem::take(&mut self.list));
+        self.merged_to = self.list.len();
+    }
 }
 
 impl Slice {
@@ -92,7 +114,7 @@ impl Slices {
     #[must_use]
     pub fn new(position: String) -> Slices {
         let slices = HashMap::new();
-        let (unsent, unlogged) = (Vec::new(), Vec::new());
+        let (unsent, unlogged) = (Entries::default(), Entries::default());
         Slices { position, session: 1, number: 0, is_open: false, slices, unsent, unlogged, pending: None }
     }
 
@@ -151,7 +173,7 @@ impl Slices {
             let is_held = accounts.iter().any(|account| account.tally == place && account.scope == scope);
             let taken = if is_held { held.least(&posting.amounts) } else { Amounts::ZERO };
             let (tally, amounts) = (tally.clone(), posting.amounts);
-            self.unsent.push(Entry { tally, scope, bucket_us, seq, amounts, taken });
+            self.unsent.add([Entry { tally, scope, bucket_us, seq, amounts, taken }]);
         }
     }
 
@@ -200,12 +222,9 @@ impl Slices {
         if request.opening {
             self.say_everything(&mut request);
         } else {
-            let sent = merged(std::mem::take(&mut self.unsent));
-            write(&mut request, &sent);
-            self.unlogged.extend(sent);
-            if self.unlogged.len() > MAX_UNLOGGED {
-                self.unlogged = merged(std::mem::take(&mut self.unlogged));
-            }
+            self.unsent.merge();
+            write(&mut request, &self.unsent.list);
+            self.unlogged.add(self.unsent.list.drain(..));
         }
         for slice in self.slices.values_mut().flat_map(HashMap::values_mut) {
             (slice.unsent_spent, slice.unsent_taken) = (Amounts::ZERO, Amounts::ZERO);
@@ -223,7 +242,7 @@ impl Slices {
         let Some(request) = self.pending.take() else { return Vec::new() };
         self.number = request.number;
         self.is_open = true;
-        self.unlogged.retain(|entry| entry.seq > answer.watermark);
+        self.unlogged.list.retain(|entry| entry.seq > answer.watermark);
         for (account, reading) in &answer.readings {
             let Some(tally) = request.tallies.get(account.tally) else { continue };
             let slices = self.slices.get_mut(&tally.id);
@@ -278,12 +297,12 @@ impl Slices {
     }
 
     fn say_everything(&mut self, request: &mut LeaseRequest) {
-        self.unlogged.append(&mut self.unsent);
-        self.unlogged = merged(std::mem::take(&mut self.unlogged));
-        for entry in &mut self.unlogged {
+        self.unlogged.add(self.unsent.list.drain(..));
+        self.unlogged.merge();
+        for entry in &mut self.unlogged.list {
             entry.taken = Amounts::ZERO;
         }
-        write(request, &self.unlogged);
+        write(request, &self.unlogged.list);
         request.returned.clear();
         for slices in self.slices.values() {
             for (scope, slice) in slices {

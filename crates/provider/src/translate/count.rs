@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tollgate_interaction::Dialect;
 
-use super::{Address, AnswerError, Fields, Losses, TranslateError, Unsupported, read_request, write_request};
+use super::{Address, AnswerError, Fields, Losses, TranslateError, Unsupported, emptied, read_request, write_request};
 use crate::chat::Request;
 use crate::dialect::RequestError;
 
@@ -36,6 +36,10 @@ pub(super) fn request(
     losses: &mut Losses,
 ) -> Result<Value, TranslateError> {
     let mut request = read(from, body, address)?;
+    if to == Dialect::Openai {
+        // Chat Completions has no such thing: the gateway sends no such call there.
+        return Err(Unsupported::one("body", "a count of tokens", to).into());
+    }
     model.clone_into(&mut request.model);
     // Nothing is written.
     (request.stream, request.max_output_tokens) = (false, None);
@@ -46,23 +50,17 @@ pub(super) fn request(
         }
         other => other,
     };
+    let mut whole = write_request(to, request, losses)?;
+    emptied::check_written(from, to, &whole)?;
     Ok(match to {
-        Dialect::Anthropic => keep(write_request(to, request, losses)?, &ANTHROPICS),
-        Dialect::Responses => keep(write_request(to, request, losses)?, &OPENAIS),
-        Dialect::Bedrock => {
-            let converse = keep(write_request(to, request, losses)?, &AMAZONS);
-            json!({ "input": { "converse": converse } })
-        }
+        Dialect::Anthropic => keep(whole, &ANTHROPICS),
+        Dialect::Responses | Dialect::Openai => keep(whole, &OPENAIS),
+        Dialect::Bedrock => json!({ "input": { "converse": keep(whole, &AMAZONS) } }),
         Dialect::Gemini => {
-            let mut whole = write_request(to, request, losses)?;
             if let Some(fields) = whole.as_object_mut() {
                 fields.insert("model".to_owned(), format!("models/{model}").into());
             }
             json!({ "generateContentRequest": whole })
-        }
-        // Chat Completions has no such thing: the gateway sends no such call there.
-        Dialect::Openai => {
-            return Err(Unsupported::one("body", "a count of tokens", to).into());
         }
     })
 }

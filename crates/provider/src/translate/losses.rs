@@ -1,7 +1,11 @@
 //! What the provider's dialect cannot express: refused with the field's path or, where the operator allows it, dropped and
 //! listed. Hints are listed alone.
 
+use serde_json::Value;
 use tollgate_interaction::Dialect;
+
+use super::foreign;
+use crate::chat::Said;
 
 /// What becomes of a field that the provider's dialect cannot express.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,17 +20,26 @@ pub enum OnUnsupported {
 
 /// Fields that the provider's dialect cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{} cannot be expressed in the dialect `{target}` of the provider; leave {them} out, choose a model of another \
-     provider, or let the route drop {them} (`on_unsupported: drop`)",
-    self.named(),
-    them = if self.fields.len() == 1 { "it" } else { "them" }
-)]
+#[error("{} cannot be expressed in the dialect `{target}` of the provider{}", self.named(), self.advice())]
 pub struct Unsupported {
     /// In the order in which they were found; never empty. With [`MAX_NAMED`] of them, there may be more.
     pub fields: Vec<UnsupportedField>,
     /// The provider's dialect.
     pub target: Dialect,
+    /// What can be done about it.
+    pub remedy: Remedy,
+}
+
+/// What can be done about a refusal, beside sending something else or choosing another model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remedy {
+    /// The route that the caller named can drop it.
+    #[default]
+    Route,
+    /// The caller named a model by its provider: only an alias has a say in that.
+    Alias,
+    /// Nothing: without it a message would say nothing.
+    Nothing,
 }
 
 /// One of them.
@@ -45,7 +58,26 @@ impl Unsupported {
     /// A refusal of one field.
     #[must_use]
     pub fn one(field: impl Into<String>, what: impl Into<String>, target: Dialect) -> Self {
-        Unsupported { fields: vec![UnsupportedField { field: field.into(), what: what.into() }], target }
+        let fields = vec![UnsupportedField { field: field.into(), what: what.into() }];
+        Unsupported { fields, target, remedy: Remedy::default() }
+    }
+
+    fn advice(&self) -> String {
+        let them = if self.fields.len() == 1 { "it" } else { "them" };
+        match self.remedy {
+            Remedy::Route => format!(
+                "; leave {them} out, choose a model of another provider, or let the route drop {them} \
+                 (`on_unsupported: drop`)"
+            ),
+            Remedy::Alias => format!(
+                "; leave {them} out, choose a model of another provider, or give the model an alias under `models` with \
+                 `on_unsupported: drop`"
+            ),
+            Remedy::Nothing => format!(
+                ", and nothing else of its message is left, so that the route may not drop {them}; say it in another form, \
+                 or choose a model of another provider"
+            ),
+        }
     }
 
     fn named(&self) -> String {
@@ -62,13 +94,15 @@ pub struct Losses {
     on_unsupported: OnUnsupported,
     dropped: Vec<String>,
     refused: Vec<UnsupportedField>,
+    /// Of what was dropped, what is gone as a whole; with what it is.
+    lost: Vec<UnsupportedField>,
 }
 
 impl Losses {
     /// For a request to a provider of dialect `target`.
     #[must_use]
     pub fn new(target: Dialect, on_unsupported: OnUnsupported) -> Self {
-        Losses { target, on_unsupported, dropped: Vec::new(), refused: Vec::new() }
+        Losses { target, on_unsupported, dropped: Vec::new(), refused: Vec::new(), lost: Vec::new() }
     }
 
     /// The field at `at`, which changes the answer, cannot be expressed. Unless the operator allows to drop it, the request
@@ -88,9 +122,49 @@ impl Losses {
             }
             OnUnsupported::Drop => {
                 self.note(at);
+                self.lost.push(UnsupportedField { field: at.to_owned(), what: what.into() });
                 Ok(())
             }
         }
+    }
+
+    /// As [`Losses::lose`], but the part at `at` itself goes on, without something that was said about it.
+    ///
+    /// # Errors
+    /// As [`Losses::lose`].
+    pub fn lose_beside(&mut self, at: &str, what: impl Into<String>) -> Result<(), Unsupported> {
+        match self.on_unsupported {
+            OnUnsupported::Refuse => self.lose(at, what),
+            OnUnsupported::Drop => {
+                self.note(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Losses::lose`], for a field that no reader took.
+    ///
+    /// # Errors
+    /// As [`Losses::lose`].
+    pub(crate) fn lose_other(&mut self, other: &Said<Value>) -> Result<(), Unsupported> {
+        self.lose(&other.at, foreign::described(other))
+    }
+
+    /// Whether what cannot be expressed may be dropped.
+    pub(super) fn may_drop(&self) -> bool {
+        self.on_unsupported == OnUnsupported::Drop
+    }
+
+    /// Paths of what was dropped as a whole.
+    pub(super) fn lost(&self) -> impl Iterator<Item = &str> {
+        self.lost.iter().map(|lost| lost.field.as_str())
+    }
+
+    /// The refusal of what may not be dropped: the parts at `paths`, all that messages said.
+    pub(super) fn emptied(&self, paths: &[&String]) -> Unsupported {
+        let is_one = |lost: &&UnsupportedField| paths.iter().any(|path| **path == lost.field);
+        let fields = self.lost.iter().filter(is_one).take(MAX_NAMED).cloned().collect();
+        Unsupported { fields, target: self.target, remedy: Remedy::Nothing }
     }
 
     /// Whether nothing was lost that the operator does not allow to drop.
@@ -101,7 +175,7 @@ impl Losses {
         if self.refused.is_empty() {
             return Ok(());
         }
-        Err(Unsupported { fields: self.refused.clone(), target: self.target })
+        Err(Unsupported { fields: self.refused.clone(), target: self.target, remedy: Remedy::default() })
     }
 
     /// The field at `at` is a hint, which changes nothing about the answer or which nobody promises to grant (ADR 0007), and

@@ -373,6 +373,37 @@ fn a_call_that_costs_more_than_its_estimate_is_entered_in_full() {
 }
 
 #[test]
+fn ten_thousand_accounts_cost_a_gateway_those_that_it_uses() {
+    let team = || Tally::new(vec![Dimension::Team], Window::UTC_MONTH);
+    let mut books = Books::new("lender/1".into());
+    let known: Arc<[Tally]> = Arc::new([team()]);
+    books.follow(&known);
+    let mut slices = Slices::new("g/1".into());
+    for at in [7, 4_711, 9_999] {
+        let accounts = vec![Account { tally: 0, scope: format!("team-{at}") }];
+        let caps = vec![cap(0, Unit::Calls, 100)];
+        let want = Want { accounts, floors: Vec::new(), amounts: dollars(1), caps: caps.clone(), steps: caps };
+        let request = slices.request(&[team()], vec![want], false);
+        slices.accept(&books.lease(&request, NOW_US, 0).unwrap(), NOW_US);
+    }
+    assert_eq!((slices.len(), books.holders()[0].accounts), (3, 3));
+}
+
+#[test]
+fn while_nobody_listens_what_was_spent_is_summed_up_and_not_heaped_up() {
+    let mut slices = Slices::new("g/1".into());
+    for seq in 0..150_000 {
+        let posting = Posting { at_us: NOW_US, attributes: &Kyc, amounts: dollars(1) };
+        slices.end(&tallies(), &[], &Amounts::ZERO, Some((seq, &posting)));
+    }
+    assert!(slices.unsent.list.len() <= MAX_ENTRIES, "{}", slices.unsent.list.len());
+    let request = slices.request(&[], Vec::new(), true);
+    let sums: Vec<u64> = request.spent.iter().map(|spent| spent.amounts.calls).collect();
+    assert_eq!(sums, [150_000, 150_000]);
+    assert_eq!(request.spent[0].seq, 149_999);
+}
+
+#[test]
 fn exchanges_survive_the_wire() {
     let mut world = World::new();
     let big = Cap { ceiling: i128::from(u64::MAX) * 1_000, ..cap(0, Unit::Usd, 0) };

@@ -9,7 +9,11 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{CacheFor, Effort, Reasoning, Request, Said, ToolChoice};
 use crate::dialect::RequestError;
+use crate::translate::thinking::budget;
 use crate::translate::{Fields, Losses, Unsupported, markers};
+
+/// The least that Claude may spend on thinking where it is counted.
+const MIN_BUDGET_TOKENS: u64 = 1_024;
 
 /// Whose words a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,10 +324,8 @@ fn write_claude(
     if by_effort {
         thinking.insert("type".to_owned(), "adaptive".into());
     } else {
-        let Some(budget) = budget(budget_tokens, effort, max_tokens) else {
-            losses.lose(at, "thinking within fewer tokens than Claude thinks at least (1,024)")?;
-            return Ok(None);
-        };
+        let most = max_tokens.map(|limit| limit.saturating_sub(1));
+        let Some(budget) = budget(&reasoning, at, MIN_BUDGET_TOKENS, most, losses)? else { return Ok(None) };
         thinking.insert("type".to_owned(), "enabled".into());
         thinking.insert("budget_tokens".to_owned(), budget.into());
     }
@@ -337,18 +339,6 @@ fn write_claude(
     }
     // Claude's least word.
     Ok(Some(effort.max(Effort::Low)))
-}
-
-/// Tokens to think with, which must be fewer than the answer may have in all. A number of the caller's own is not
-/// changed; one that stands for a word is.
-fn budget(said: Option<u64>, effort: Option<Effort>, max_tokens: Option<u64>) -> Option<u64> {
-    const LEAST: u64 = 1_024;
-    if said.is_some() {
-        return said;
-    }
-    let wanted = effort.unwrap_or(Effort::Medium).budget_tokens();
-    let budget = max_tokens.map_or(wanted, |most| wanted.min(most.saturating_sub(1)));
-    Some(budget).filter(|budget| *budget >= LEAST)
 }
 
 #[cfg(test)]
@@ -406,8 +396,10 @@ mod tests {
     fn thinking_is_turned_off_or_bounded() {
         let off = written(reasoning(Some(Effort::None), None), "m", None).unwrap();
         assert_eq!(off, (json!({"thinking": {"type": "disabled"}}), None));
-        let budget = written(reasoning(None, Some(2_000)), "m", Some(1_000)).unwrap();
+        let budget = written(reasoning(None, Some(2_000)), "m", Some(2_500)).unwrap();
         assert_eq!(budget.0, json!({"thinking": {"type": "enabled", "budget_tokens": 2_000}}));
+        let fitted = written(reasoning(None, Some(2_000)), "m", Some(1_500)).unwrap();
+        assert_eq!(fitted.0, json!({"thinking": {"type": "enabled", "budget_tokens": 1_499}}));
         let low = reasoning(Some(Effort::Low), None);
         assert_eq!(written(low, "anthropic.claude-haiku-4-5", Some(500)), Err("reasoning_effort".to_owned()));
     }

@@ -1,10 +1,9 @@
 //! How hard the model thinks: `thinking` and `output_config.effort`, read and written. Which of the two a model understands
 //! is in the table of models.
 //!
-//! **Limits.** Thinking counts towards `max_tokens`, as it does towards the limit of every other dialect. Where an effort has
-//! to become a budget of tokens, which must be below `max_tokens`, the budget is added to the caller's limit, so that the
-//! limit holds for what is seen; it is not added where the model is told the effort itself. Where the caller gave no limit
-//! at all, it is [`DEFAULT_MAX_TOKENS`] and what stands for the effort on top.
+//! **Limits.** Thinking counts towards `max_tokens`, as it does towards the limit of every other dialect, so the caller's
+//! limit stands and a budget of thinking is fitted below it ([`crate::translate::thinking`]). Where the caller gave no limit
+//! at all, it is [`DEFAULT_MAX_TOKENS`] and what stands for the effort on top, as far as the model can write so much.
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +12,7 @@ use super::super::object;
 use super::read_content::Seen;
 use crate::chat::{Effort, Reasoning, Request, Said};
 use crate::dialect::RequestError;
+use crate::translate::thinking::budget;
 use crate::translate::{Fields, Losses, Unsupported};
 
 /// Tokens an answer may have where the caller gave no limit: this dialect must have one.
@@ -127,25 +127,21 @@ fn write_budget(
     plain: Written,
     losses: &mut Losses,
 ) -> Result<Written, Unsupported> {
-    let (budget, max_tokens) = match reasoning.budget_tokens {
-        Some(budget) => (budget, limit.unwrap_or(budget.saturating_add(plain.max_tokens))),
+    let (most, max_tokens) = match limit {
+        Some(limit) => (limit.saturating_sub(1), limit),
         None => {
-            let wanted = reasoning.effort.unwrap_or(Effort::Medium).budget_tokens();
-            let limit = plain.max_tokens;
-            let max_tokens = limit.saturating_add(wanted).min(model.max_output_tokens.max(limit));
+            let wanted = match reasoning.budget_tokens {
+                Some(tokens) => tokens,
+                None => reasoning.effort.unwrap_or(Effort::Medium).budget_tokens(),
+            };
+            let whole = plain.max_tokens.saturating_add(wanted).min(model.max_output_tokens);
             // A model that cannot write so much shares what it can.
-            let above = max_tokens - limit;
-            (wanted.min(if above < MIN_BUDGET_TOKENS { max_tokens / 2 } else { above }), max_tokens)
+            let above = whole - plain.max_tokens;
+            (if above < MIN_BUDGET_TOKENS { whole / 2 } else { above }, whole)
         }
     };
-    if budget < MIN_BUDGET_TOKENS {
-        losses.lose(at, format!("a thinking budget below {MIN_BUDGET_TOKENS} tokens"))?;
-        return Ok(plain);
-    }
-    if budget >= max_tokens {
-        losses.lose(at, "a thinking budget that is not below the limit of the answer's tokens")?;
-        return Ok(plain);
-    }
+    let budget = budget(reasoning, at, MIN_BUDGET_TOKENS, Some(most), losses)?;
+    let Some(budget) = budget else { return Ok(plain) };
     let thinking = with_display(json!({ "type": "enabled", "budget_tokens": budget }), reasoning.shown);
     Ok(Written { thinking: Some(thinking), effort: None, max_tokens, budget: true, on: true })
 }

@@ -119,7 +119,7 @@ fn lose_unknown(request: &Request, losses: &mut Losses) -> Result<(), Unsupporte
         losses.lose(&logprobs.at, "log probabilities")?;
     }
     for other in &request.others {
-        losses.lose(&other.at, "a field that only the caller's dialect has")?;
+        losses.lose_other(other)?;
     }
     for hint in &request.hints {
         losses.note(&hint.at);

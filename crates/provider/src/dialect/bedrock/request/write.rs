@@ -62,7 +62,7 @@ pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, 
     lose(logprobs, "log probabilities", losses)?;
     lose(choices.filter(|choices| choices.value != 1), "more than one answer", losses)?;
     for other in others {
-        losses.lose(&other.at, "a field of another dialect")?;
+        losses.lose_other(&other)?;
     }
     if let Some(user) = user {
         losses.note(&user.at);

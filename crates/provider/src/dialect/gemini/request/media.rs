@@ -171,12 +171,12 @@ pub(super) fn write_part(
                 Some("high") => Some("MEDIA_RESOLUTION_HIGH"),
                 Some("auto") | None => None,
                 Some(other) => {
-                    losses.lose(&at, format!("the detail `{other}`"))?;
+                    losses.lose_beside(&at, format!("the detail `{other}`"))?;
                     None
                 }
             };
             if resolution.is_some() && !third_generation {
-                losses.lose(&at, "a picture's detail, which only Gemini 3 can be told")?;
+                losses.lose_beside(&at, "a picture's detail, which only Gemini 3 can be told")?;
                 resolution = None;
             }
             write(source, None, &at, losses)?
@@ -184,10 +184,10 @@ pub(super) fn write_part(
         Content::Audio(source) | Content::Video(source) => write(source, None, &at, losses)?,
         Content::Document { source, name, context, citations } => {
             if context.is_some() {
-                losses.lose(&at, "the context of a document")?;
+                losses.lose_beside(&at, "the context of a document")?;
             }
             if citations {
-                losses.lose(&at, "citations of a document")?;
+                losses.lose_beside(&at, "citations of a document")?;
             }
             write(source, name, &at, losses)?
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{MAX_STOP_TEXTS, no_parameters, turns};
 use crate::chat::{Content, Effort, Format, Part, Reasoning, Request, Said, Tier, Tool, ToolChoice, WebSearch};
 use crate::dialect::gemini::{is_third_generation, object};
+use crate::translate::thinking::budget;
 use crate::translate::{Losses, Unsupported};
 
 /// Answers to one request, at most.
@@ -47,7 +48,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         others,
     } = request;
     for other in &others {
-        losses.lose(&other.at, "it has no counterpart")?;
+        losses.lose_other(other)?;
     }
     hints.iter().for_each(|hint| losses.note(&hint.at));
     if let Some(user) = &user {
@@ -68,6 +69,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     if let Some(search) = web_search {
         write_search(search, has_functions, &mut body, losses)?;
     }
+    let limit = max_output_tokens.as_ref().map(|limit| limit.value);
     let mut config = Config { fields: Map::new(), losses };
     config.whole("maxOutputTokens", max_output_tokens, i64::from(i32::MAX))?;
     config.number("temperature", temperature, 0.0, 2.0)?;
@@ -82,7 +84,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     config.logprobs(logprobs)?;
     config.format(format);
     if let Some(reasoning) = reasoning {
-        config.thinking(reasoning, &model, third_generation)?;
+        config.thinking(reasoning, &model, third_generation, limit)?;
     }
     let Config { fields, losses } = config;
     if !fields.is_empty() {
@@ -274,7 +276,13 @@ impl Config<'_> {
         self.put("responseJsonSchema", schema);
     }
 
-    fn thinking(&mut self, said: Said<Reasoning>, model: &str, third_generation: bool) -> Result<(), Unsupported> {
+    fn thinking(
+        &mut self,
+        said: Said<Reasoning>,
+        model: &str,
+        third_generation: bool,
+        limit: Option<u64>,
+    ) -> Result<(), Unsupported> {
         let Said { value: reasoning, at } = said;
         let mut thinking = Map::new();
         let off = reasoning.enabled == Some(false) || reasoning.effort == Some(Effort::None);
@@ -282,7 +290,7 @@ impl Config<'_> {
             if let Some(level) = self.level(&reasoning, off, model, &at)? {
                 thinking.insert("thinkingLevel".to_owned(), level.into());
             }
-        } else if let Some(budget) = self.budget(&reasoning, off, model, &at)? {
+        } else if let Some(budget) = self.budget(&reasoning, off, model, limit, &at)? {
             thinking.insert("thinkingBudget".to_owned(), budget.into());
         }
         if reasoning.shown == Some(true) && !off {
@@ -329,25 +337,43 @@ impl Config<'_> {
     }
 
     /// Gemini 2.5 thinks by tokens; -1 leaves the number to it, 0 switches it off where it can be.
-    fn budget(&mut self, reasoning: &Reasoning, off: bool, model: &str, at: &str) -> Result<Option<i64>, Unsupported> {
+    fn budget(
+        &mut self,
+        reasoning: &Reasoning,
+        off: bool,
+        model: &str,
+        limit: Option<u64>,
+        at: &str,
+    ) -> Result<Option<i64>, Unsupported> {
         let always_thinks = model.contains("pro");
-        let most: u64 = if always_thinks { 32_768 } else { 24_576 };
-        if off {
+        if off || reasoning.budget_tokens == Some(0) {
             if always_thinks {
                 self.losses.lose(at, "no thinking, which this model cannot do without")?;
                 return Ok(None);
             }
             return Ok(Some(0));
         }
-        let tokens = match (reasoning.budget_tokens, reasoning.effort) {
-            (Some(tokens), _) => tokens,
-            (None, Some(effort)) => effort.budget_tokens(),
-            (None, None) if reasoning.enabled == Some(true) => return Ok(Some(-1)),
-            (None, None) => return Ok(None),
-        };
-        if tokens > most {
-            self.losses.lose(at, format!("more than {most} tokens of thinking"))?;
+        if reasoning.budget_tokens.is_none() && reasoning.effort.is_none() {
+            return Ok((reasoning.enabled == Some(true)).then_some(-1));
         }
-        Ok(i64::try_from(tokens.min(most)).ok())
+        let (least, most) = thinks_within(model);
+        if let Some(tokens) = reasoning.budget_tokens.filter(|tokens| *tokens > most) {
+            self.losses.lose(at, format!("more than {most} tokens of thinking, of which {tokens} were asked for"))?;
+        }
+        let most = limit.map_or(most, |limit| limit.min(most));
+        let tokens = budget(reasoning, at, least, Some(most), self.losses)?;
+        Ok(tokens.and_then(|tokens| i64::try_from(tokens).ok()))
+    }
+}
+
+/// The least and the most tokens that a model of Gemini 2.5 thinks with.
+/// <https://ai.google.dev/gemini-api/docs/thinking#set-budget> (2026-11-26).
+fn thinks_within(model: &str) -> (u64, u64) {
+    if model.contains("pro") {
+        (128, 32_768)
+    } else if model.contains("flash-lite") {
+        (512, 24_576)
+    } else {
+        (1, 24_576)
     }
 }

@@ -232,7 +232,7 @@ fn what_cannot_be_said_is_refused_by_its_path() {
         ),
         (
             Request { others: vec![Said::new(json!(1), "context_management")], ..asking(Vec::new()) },
-            "`context_management` (a field of the caller's dialect alone)",
+            "`context_management` (a field that only the caller's API has)",
         ),
     ];
     for (request, expected) in cases {

@@ -275,10 +275,10 @@ fn write_others(
     others: Vec<Said<Value>>,
     losses: &mut Losses,
 ) -> Result<(), Unsupported> {
-    for Said { value, at } in others {
-        match OWN.contains(&at.as_str()) {
-            true => drop(body.insert(at, value)),
-            false => losses.lose(&at, "a field of the caller's dialect alone")?,
+    for other in others {
+        match OWN.contains(&other.at.as_str()) {
+            true => drop(body.insert(other.at, other.value)),
+            false => losses.lose_other(&other)?,
         }
     }
     Ok(())

@@ -76,7 +76,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     options.logprobs(request.logprobs, &mut put, losses)?;
     options.reasoning(request.reasoning, never_thinks, losses)?;
     for other in request.others {
-        losses.lose(&other.at, "it has no counterpart in the Responses API")?;
+        losses.lose_other(&other)?;
     }
     // A seed asks for the same answer again as far as it can be had, and is promised by nobody.
     request.seed.iter().for_each(|seed| losses.note(&seed.at));
@@ -484,10 +484,10 @@ fn write_content(role: Role, content: Content, at: &str, losses: &mut Losses) ->
         Content::Image { source, detail } if !is_models => write_image(source, detail),
         Content::Document { source, name, context, citations } if !is_models => {
             if context.is_some() {
-                losses.lose(at, "what is said about a document beside its content")?;
+                losses.lose_beside(at, "what is said about a document beside its content")?;
             }
             if citations {
-                losses.lose(at, "citations of a document")?;
+                losses.lose_beside(at, "citations of a document")?;
             }
             write_file(source, name)
         }

@@ -145,7 +145,7 @@ impl Writer<'_> {
             Content::Audio(source) => self.audio(source, at),
             Content::Document { source, name, context, citations } => {
                 if citations {
-                    self.losses.lose(at, "citations of a document")?;
+                    self.losses.lose_beside(at, "citations of a document")?;
                 }
                 self.document(source, name, context, at)
             }
@@ -217,7 +217,7 @@ impl Writer<'_> {
             }
         };
         if context.is_some() {
-            self.losses.lose(at, "what is said about a document")?;
+            self.losses.lose_beside(at, "what is said about a document")?;
         }
         let mut file = Map::new();
         // A file without a name is refused; one that OpenAI knows has its name already.
