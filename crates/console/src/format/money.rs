@@ -25,7 +25,7 @@ pub fn usd(amount: impl Borrow<Usd>) -> String {
         _ if units >= UNITS_PER_USD => decimal(units, 2),
         _ if units >= UNITS_PER_USD / 100 => decimal(units, 4),
         _ if units >= LEAST_OF_TWO => decimal(units, significant_places(units)),
-        _ => decimal(units, significant_places(units).saturating_sub(1)),
+        _ => decimal(units, 12 - units.checked_ilog10().unwrap_or(0).min(12)),
     };
     signed(amount, &digits)
 }
