@@ -42,8 +42,9 @@ impl Config {
             if catalog.models(&written.value).next().is_some() {
                 continue;
             }
-            let lists: Vec<&str> = catalog.providers().map(|(list, _)| list).collect();
-            let meant = suggestion::phrase(&written.value, lists.iter().copied());
+            // Some vendors' lists are called otherwise than their dialects, and answer to both names.
+            let dialects = ProviderDialect::ALL.iter().map(|(dialect, _)| *dialect);
+            let meant = suggestion::phrase(&written.value, dialects.chain(catalog.providers().map(|(list, _)| list)));
             let message = format!(
                 "there are no prices of `{}`, by which provider `{name}` is to be priced{meant}; correct \
                  it, or add a file with `provider: {}` to `catalog.prices`",

@@ -265,7 +265,7 @@ fn access() -> Vec<(&'static str, String)> {
     let setup = |created, client: &str, models| {
         let choice = Choice { client: Some(client.to_owned()), model: None };
         let frame = shell("Setup", "/setup");
-        let offer = Offer { models, open_providers: vec!["llama-home".to_owned()] };
+        let offer = Offer { models, tolerant: Vec::new(), open_providers: vec!["llama-home".to_owned()] };
         SetupPage::new(frame, created, "http://127.0.0.1:8080", offer, choice).render().unwrap()
     };
     let problem = ProblemPage {

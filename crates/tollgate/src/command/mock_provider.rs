@@ -35,8 +35,14 @@ const DEFAULT_OUTPUT_TOKENS: u64 = 32;
 /// What a fixed answer answers.
 const CANNED_PROMPT: &str = "Summarise the quarterly report for the supervisory board in three sentences.";
 
+const PLAYS: &str = "It answers chat (also streamed, with tools, and with JSON that fits a schema), completions, embeddings, \
+    rerankings, moderations, pictures, speech and transcriptions with made-up content. An answer that the request's limit cuts \
+    short says so. It does not play: keys (any is taken), batches that come to an end (they stay in progress), files that \
+    are kept, realtime sessions, and lists of models.";
+
 /// Flags of `tollgate mock-provider`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = PLAYS)]
 pub(crate) struct MockProviderArgs {
     /// Address to listen on; port 0 picks a free port.
     #[arg(long, default_value = "127.0.0.1:9090")]
@@ -180,6 +186,8 @@ struct PreparedKey {
     stream: bool,
     wants_usage: bool,
     output_tokens: u64,
+    /// The request's own limit, where it cuts the answer short.
+    limit: Option<u64>,
     chunk_tokens: u64,
     cached_tokens: u64,
     timing_ms: (u64, u64),
@@ -369,7 +377,8 @@ impl Mock {
         let is_native = matches!(dialect, Dialect::Openai | Dialect::Anthropic);
         let fixed = is_native && operation == Operation::Chat && !behaviour.echo;
         let head = fixed.then(|| parse_head(dialect, operation, body)).and_then(Result::ok);
-        let Some(head) = head.filter(|head| !head.tools && head.choices == 1) else {
+        let is_plain = |head: &RequestHead| !head.tools && head.choices == 1 && !wants_json(body);
+        let Some(head) = head.filter(is_plain) else {
             return fresh(behaviour, body);
         };
         let key = PreparedKey::new(dialect, &head, behaviour);
@@ -501,7 +510,8 @@ impl PreparedKey {
             model: head.model.clone(),
             stream: head.stream,
             wants_usage: !head.hides_usage(),
-            output_tokens: head.max_output_tokens.map_or(wanted, |limit| limit.min(wanted)),
+            output_tokens: wanted,
+            limit: head.max_output_tokens.filter(|limit| *limit < wanted),
             chunk_tokens: behaviour.chunk_tokens,
             cached_tokens: behaviour.cached_tokens,
             timing_ms: (behaviour.latency_ms, behaviour.chunk_delay_ms),
@@ -511,12 +521,19 @@ impl PreparedKey {
     }
 }
 
+/// Whether a request says that its answer is to fit a schema, in OpenAI's words or Anthropic's. One that only mentions the
+/// field is answered by its prompt, too, which costs time and nothing else.
+fn wants_json(body: &[u8]) -> bool {
+    const FIELDS: [&str; 3] = ["\"response_format\"", "\"output_config\"", "\"output_format\""];
+    std::str::from_utf8(body).is_ok_and(|text| FIELDS.iter().any(|field| text.contains(field)))
+}
+
 /// A request that a fixed answer answers.
 fn canned(key: &PreparedKey) -> Vec<u8> {
     let mut body = serde_json::json!({
         "model": key.model,
         "stream": key.stream,
-        "max_tokens": key.output_tokens,
+        "max_tokens": key.limit.unwrap_or(key.output_tokens),
         "messages": [{ "role": "user", "content": CANNED_PROMPT }],
     });
     if key.dialect == Dialect::Openai && key.stream {
@@ -696,5 +713,64 @@ impl Body for MockBody {
 
     fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answer(path: &str, body: &Value) -> Value {
+        let behaviour = Behaviour { chunk_tokens: 1, seed: 1, ..Behaviour::default() };
+        let mock = Mock {
+            behaviour: behaviour.clone(),
+            started_at_s: 0,
+            counters: Counters::default(),
+            prepared: RwLock::default(),
+        };
+        let endpoint = Endpoint::of_post(path, "").unwrap();
+        let body = body.to_string();
+        let sent = Sent::to(&endpoint, "POST", "application/json", body.as_bytes());
+        let prepared = mock.prepared(&sent, &behaviour);
+        let bytes: Vec<u8> = prepared.frames.iter().flat_map(|(_, frame)| frame.to_vec()).collect();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    fn request(more: &Value) -> Value {
+        let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hi" }] });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        body
+    }
+
+    #[test]
+    fn what_is_to_fit_a_schema_fits_it_in_both_formats() {
+        let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+        let format = json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": schema } });
+        let openai = answer("/v1/chat/completions", &request(&json!({ "response_format": format })));
+        let text = openai["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(serde_json::from_str::<Value>(text).unwrap()["n"].is_i64(), "{text}");
+        let format = json!({ "format": { "type": "json_schema", "schema": schema } });
+        let body = request(&json!({ "max_tokens": 400, "output_config": format }));
+        let anthropic = answer("/v1/messages", &body);
+        let text = anthropic["content"][0]["text"].as_str().unwrap();
+        assert!(serde_json::from_str::<Value>(text).unwrap()["n"].is_i64(), "{text}");
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_at_the_limit_says_so() {
+        let cut = answer("/v1/chat/completions", &request(&json!({ "max_tokens": 5 })));
+        assert_eq!(
+            (&cut["choices"][0]["finish_reason"], &cut["usage"]["completion_tokens"]),
+            (&json!("length"), &json!(5))
+        );
+        let whole = answer("/v1/chat/completions", &request(&json!({ "max_tokens": 500 })));
+        assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+        assert_eq!(whole["usage"]["completion_tokens"], DEFAULT_OUTPUT_TOKENS);
+        let cut = answer("/v1/messages", &request(&json!({ "max_tokens": 5 })));
+        assert_eq!(cut["stop_reason"], "max_tokens");
     }
 }

@@ -16,9 +16,25 @@ use tollgate_provider::price::{CatalogDocument, CatalogFiles, Finding, Severity,
 use crate::cli::Common;
 use crate::terminal;
 
+/// A file of the catalogue's form; docs/prices.md says what else it can hold.
+const EXAMPLE: &str = "A file of prices; dollars per million tokens, as numbers or, to be exact, as text:
+
+  provider: mine              # the name of an entry of `providers`, or a list that `price_as` names
+  source: contract 4711       # where the prices are from
+  checked: 2026-11-26         # when somebody last looked
+  models:
+    - id: my-model
+      prices:
+        - {from: 2026-11-01, input: \"0.4\", output: \"1.6\", cache_read: \"0.1\",
+           above: [{input_tokens: 200000, input: \"0.8\", output: \"2.4\"}]}
+
+Name it in the configuration (`catalog: {prices: FILE}`): a running server takes up each change of it within seconds. Calls that
+were recorded before keep their cost until `tollgate prices reprice`.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
     /// Looks for mistakes in a catalogue, or says what the one in use holds.
+    #[command(after_help = EXAMPLE)]
     Check {
         /// A YAML file of the catalogue's form, or a folder of them; without it, the catalogue in use.
         path: Option<PathBuf>,

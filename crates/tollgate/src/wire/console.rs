@@ -33,6 +33,8 @@ pub(super) struct NodeInstruments {
     pub(super) replicas: Arc<NodeReplicas>,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
+    /// Of these, aliases that leave out what a format cannot express.
+    pub(super) tolerant_models: Vec<String>,
     /// Providers that list no models.
     pub(super) open_providers: Vec<String>,
 }
@@ -60,6 +62,10 @@ impl Instruments for NodeInstruments {
 
     fn routing(&self) -> Option<ModelsSnapshot> {
         Some(self.gateway.models())
+    }
+
+    fn tolerant_models(&self) -> Vec<String> {
+        self.tolerant_models.clone()
     }
 
     fn models(&self) -> Vec<String> {

@@ -22,6 +22,7 @@ use tollgate_lake::{Lake, LakeSnapshot, ProofSettings};
 use tollgate_metastore::{Metastore, NewKey, Role};
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_provider::transcript::of_call;
+use tollgate_provider::translate::OnUnsupported;
 use tollgate_search::Search;
 use tollgate_wal::{Appender, Wal};
 
@@ -209,6 +210,7 @@ impl Node {
             search: Arc::clone(&search),
             signals,
             models: model_names(config),
+            tolerant_models: tolerant_models(config),
             open_providers: open_providers(config),
         };
         let maintenance = Maintenance {
@@ -348,6 +350,12 @@ fn model_names(config: &Config) -> Vec<String> {
     let mut names: Vec<String> = config.models.keys().cloned().chain(listed).collect();
     names.extend(tollgate_provider::sandbox::MODELS.iter().map(|model| format!("sandbox/{model}")));
     names
+}
+
+/// Aliases that leave out what a target's format cannot express.
+fn tolerant_models(config: &Config) -> Vec<String> {
+    let is_tolerant = |model: &tollgate_config::Model| model.on_unsupported == OnUnsupported::Drop;
+    config.models.iter().filter(|(_, model)| is_tolerant(model)).map(|(alias, _)| alias.clone()).collect()
 }
 
 /// Providers whose models are not listed anywhere: they are asked for any.

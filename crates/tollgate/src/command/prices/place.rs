@@ -163,7 +163,7 @@ mod tests {
         let error = find("{}", "gpt-5").unwrap_err();
         assert!(error.starts_with("`gpt-5` has prices at ") && error.contains("openai"), "{error}");
         assert!(error.contains("with --provider"), "{error}");
-        let two = "providers: {a: {dialect: openai, api_key: k}, b: {dialect: azure, base_url: \"http://127.0.0.1:1\", \
+        let two = "providers: {a: {dialect: openai, api_key: k}, b: {dialect: azure, base_url: \"https://a.openai.azure.com\", \
                    api_key: k}}";
         let listed = two.replace("openai, api", "openai, models: [gpt-5], api");
         assert_eq!(find(&listed, "gpt-5"), at("openai", "gpt-5"), "the other has it, but only one says so");
