@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Api, Python, Tollgate, chat_request, eventually, program};
+use crate::support::{Api, Browser, Python, Tollgate, chat_request, eventually, program};
 
 /// A bundle whose only rule is called as the bundle is, so that a row shows which one decided.
 fn bundle(name: &str) -> String {
@@ -136,6 +136,11 @@ fn the_configured_file_is_taken_up_when_it_changes_and_kept_out_when_it_is_bad()
     assert_eq!(status(), 200, "the bundle that was in force still is");
     let said = tollgate.console().rows("select detail from control_events where action = 'bundle.refused'").remove(0);
     assert!(said["detail"].as_str().unwrap().contains("line 3, column 1: unknown field `acess`"), "{said}");
+    let mut browser = Browser::new();
+    let home = format!("{}/", tollgate.console_url);
+    assert_eq!(browser.get(&tollgate.login_url).status, 303);
+    let page = browser.get(&home).text;
+    assert!(page.contains("role=\"alert\"") && page.contains("is not in force"), "every page says so: {page}");
 
     std::fs::write(&path, bundle("two").replace("\"true\"", "\"principal.team == 'nobody'\"")).unwrap();
     eventually("the new bundle denies", Duration::from_secs(10), || (status() == 403).then_some(()));

@@ -18,6 +18,7 @@ use tollgate_search::Search;
 use tollgate_wal::Wal;
 
 use super::budgets::BudgetWatch;
+use super::policy_file::Refusal;
 use super::replicas::NodeReplicas;
 
 /// The instruments of a running node.
@@ -31,6 +32,7 @@ pub(super) struct NodeInstruments {
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(super) budgets: Arc<BudgetWatch>,
     pub(super) replicas: Arc<NodeReplicas>,
+    pub(super) policy_refusal: Refusal,
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
     /// Of these, aliases that leave out what a format cannot express.
@@ -81,7 +83,7 @@ impl Instruments for NodeInstruments {
     }
 
     fn alarms(&self) -> Vec<String> {
-        self.replicas.alarms()
+        self.replicas.alarms().into_iter().chain(self.policy_refusal.lock().clone()).collect()
     }
 
     fn open_providers(&self) -> Vec<String> {

@@ -165,6 +165,7 @@ impl Node {
         )?;
         let replicas = NodeReplicas::open(Arc::clone(&gateway), wal.appender(), data.join("lease-holders.json"))?;
         tasks.spawn(Arc::clone(&replicas).run(reading.clone()));
+        let policy_refusal = policy.as_ref().map(PolicyFile::refusal).unwrap_or_default();
         if let Some(policy) = policy {
             tasks.spawn(policy.follow(config.clone(), Arc::clone(&metastore), reading.clone()));
         }
@@ -202,6 +203,7 @@ impl Node {
         let instruments = NodeInstruments {
             budgets,
             replicas: Arc::clone(&replicas),
+            policy_refusal,
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tollgate_config::{Config, ConfigError};
 use tollgate_metastore::Metastore;
@@ -24,7 +25,11 @@ const AUTHOR: &str = "configuration";
 pub(crate) struct PolicyFile {
     path: PathBuf,
     yaml: String,
+    refusal: Refusal,
 }
+
+/// Why the file as it stands is not in force; `None` while it is.
+pub(super) type Refusal = Arc<Mutex<Option<String>>>;
 
 impl PolicyFile {
     /// The configured bundle, checked before anything is started; `None` if none is configured.
@@ -37,7 +42,7 @@ impl PolicyFile {
         let bundle = bundle::load(&yaml).map_err(mistake)?;
         config.check_routes(&bundle).map_err(mistake)?;
         warn_of_nowhere(config, &bundle);
-        Ok(Some(PolicyFile { path, yaml }))
+        Ok(Some(PolicyFile { path, yaml, refusal: Refusal::default() }))
     }
 
     /// Makes it the active bundle if it is not already.
@@ -50,6 +55,11 @@ impl PolicyFile {
             metastore.put_bundle(&self.yaml, AUTHOR, &reason).await?;
         }
         Ok(())
+    }
+
+    /// Where it is said from now on that the file is not in force.
+    pub(super) fn refusal(&self) -> Refusal {
+        Arc::clone(&self.refusal)
     }
 
     /// Puts it in force again whenever its text changes.
@@ -70,6 +80,7 @@ impl PolicyFile {
             }
             match metastore.put_bundle(&self.yaml, AUTHOR, &reason).await {
                 Ok(revision) => {
+                    *self.refusal.lock() = None;
                     tracing::info!(policy.hash = revision.hash, "{reason}; it is in force from now on");
                     if let Ok(bundle) = bundle::load(&self.yaml) {
                         warn_of_nowhere(&config, &bundle);
@@ -83,6 +94,7 @@ impl PolicyFile {
     async fn refuse(&self, metastore: &dyn Metastore, error: anyhow::Error) {
         let (path, why) = (self.path.display().to_string(), format!("{error:#}"));
         tracing::error!(error = why, "`{path}` changed and is not put in force; the last bundle stays");
+        *self.refusal.lock() = Some(format!("{path} changed and is not in force, the last bundle is: {why}"));
         if let Err(error) = metastore.record_change("bundle.refused", &path, &why, AUTHOR).await {
             tracing::warn!(%error, "that `{path}` was refused could not be noted");
         }
