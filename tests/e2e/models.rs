@@ -35,7 +35,7 @@ fn the_page_and_the_api_say_why_a_target_rests_and_how_old_the_signals_are() {
     assert_eq!(target(&models, "assistant", "small")["health"]["circuit"], "closed");
     assert!(models["signals_age_ms"].as_u64().unwrap() <= 5_000, "{}", models["signals_age_ms"]);
     let page = console.get("/models").text();
-    assert!(page.contains("failed too often; for ") && page.contains("gone/big"), "{page}");
+    assert!(page.contains("failed too often; for ") && page.contains("gone/<wbr>big"), "{page}");
     // The third call did not go there, and says so.
     let sql = "select candidates from interactions order by started_at desc limit 1";
     let candidates = console.rows(sql)[0]["candidates"].to_string();

@@ -61,11 +61,11 @@ fn a_catalogue_is_checked_with_every_mistake_named_by_file_and_row() {
     let said = prices(&tollgate, &["check", &folder]);
     assert!(!said.success);
     for expected in [
-        "wrong: broken.yaml: ",
+        "wrong: the price catalogue `broken.yaml`, line 6, column 5: ",
         "`prise`",
         "wrong: dates.yaml: y: `checked` is `soon`",
         "wrong: dates.yaml: y/a: from 2026-02-30: `from` is neither",
-        "wrong: signs.yaml: ",
+        "wrong: the price catalogue `signs.yaml`, line 5, column 22: ",
         "negative",
         "wrong: twice.yaml: sandbox: the name `sandbox` is also that of",
     ] {

@@ -109,7 +109,8 @@ fn a_classifier_that_this_build_cannot_load_is_refused_before_anything_listens()
     let tollgate = Tollgate::at_rest(&[("tollgate.yaml", section)], &[]);
     let said = tollgate.refused();
     assert!(
-        said.contains("tollgate.yaml:2:") && (said.contains("--features onnx") || said.contains("lib.so")),
+        said.contains("tollgate.yaml:line 2, column 12: ")
+            && (said.contains("--features onnx") || said.contains("lib.so")),
         "{said}"
     );
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, StructArray};
 use arrow::datatypes::Int64Type;
-use deltalake_core::kernel::{Action, Add, CommitInfo, LogicalFileView, Metadata};
+use deltalake_core::kernel::{Action, Add, CommitInfo, LogicalFileView, Metadata, Protocol};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -40,6 +40,8 @@ pub(crate) struct TableLog {
     pub(crate) checkpointed: u64,
     /// What the commits say of the proof's log.
     pub(crate) proof: LogPosition,
+    /// What the table asks of those who read and write it.
+    protocol: Protocol,
 }
 
 /// How far the proof's log has come, as the commits of the facts tell.
@@ -121,6 +123,7 @@ impl TableLog {
             watermarks: Watermarks::new(),
             checkpointed: checkpointed.unwrap_or(0),
             proof: LogPosition::default(),
+            protocol: state.protocol().clone(),
             delta,
         };
         for add in &adds {
@@ -199,6 +202,8 @@ impl TableLog {
                     self.files.files.retain(|file| file.path != path);
                 }
                 Action::Txn(transaction) => self.transaction(&transaction.app_id, transaction.version),
+                // Of two that create a table at once, the later one says again in the next version what the first one said.
+                Action::Protocol(protocol) if *protocol == self.protocol => {}
                 Action::Protocol(_) => {
                     return Err(LakeError::Unsupported {
                         table: self.delta.table.folder(),

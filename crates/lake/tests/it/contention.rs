@@ -16,7 +16,7 @@ use tollgate_flush::flusher::{Committed, FlushSettings, Flusher};
 use tollgate_flush::store::Store;
 use tollgate_flush::{Watermarks, error_chain};
 use tollgate_interaction::Outcome;
-use tollgate_lake::{CommitReport, Lake, Mode};
+use tollgate_lake::{CommitReport, Lake, LakeError, Mode};
 
 use crate::buckets::Server;
 use crate::weather::{Dice, Mishap, Versions, Weather, with_weather};
@@ -156,7 +156,7 @@ async fn commit_until(store: Store, weather: Arc<Weather>, mut dice: Dice, stop:
     }
 }
 
-async fn commit_once(store: &Store, lake: &mut Option<Arc<Lake>>) -> Result<CommitReport, tollgate_lake::LakeError> {
+async fn commit_once(store: &Store, lake: &mut Option<Arc<Lake>>) -> Result<CommitReport, LakeError> {
     let open = match lake {
         Some(open) => Arc::clone(open),
         None => Lake::open(store.clone(), Mode::Committer).await?,
@@ -180,4 +180,23 @@ async fn await_rows(store: &Store, when: &str) {
         assert!(started.elapsed() < PATIENCE, "{rows} of {CALLS} calls are committed after {PATIENCE:?} {when}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Of two processes that create a table at once, the library lets the later one say all of it again in the next version.
+#[tokio::test]
+async fn a_table_created_twice_is_no_upgrade_and_one_that_asks_for_more_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(folder.path());
+    let lake = Lake::open(store, Mode::Committer).await.unwrap();
+    let log = folder.path().join("feedback/_delta_log");
+    let version = |number: u64| log.join(format!("{number:020}.json"));
+    let created = std::fs::read_to_string(version(0)).unwrap();
+    std::fs::write(version(1), &created).unwrap();
+    lake.refresh().await.unwrap();
+    let protocol = created.lines().find(|line| line.contains("\"protocol\"")).unwrap();
+    let more = protocol.replace("\"minWriterVersion\":2", "\"minWriterVersion\":6");
+    assert_ne!(more, protocol);
+    std::fs::write(version(2), more).unwrap();
+    let refused = lake.refresh().await.unwrap_err();
+    assert!(matches!(refused, LakeError::Unsupported { table: "feedback", .. }), "{refused}");
 }
