@@ -193,7 +193,7 @@ async fn a_table_created_twice_is_no_upgrade_and_one_that_asks_for_more_is() {
     let created = std::fs::read_to_string(version(0)).unwrap();
     std::fs::write(version(1), &created).unwrap();
     lake.refresh().await.unwrap();
-    let protocol = created.lines().find(|line| line.contains("\"protocol\"")).unwrap();
+    let protocol = created.lines().find(|line| line.starts_with("{\"protocol\"")).unwrap();
     let more = protocol.replace("\"minWriterVersion\":2", "\"minWriterVersion\":6");
     assert_ne!(more, protocol);
     std::fs::write(version(2), more).unwrap();
