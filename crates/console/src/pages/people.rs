@@ -293,7 +293,7 @@ pub(super) fn team_names(user: &User) -> String {
 }
 
 pub(super) fn ago(at_us: i64, now_us: i64) -> String {
-    format!("{} ago", format::age((now_us - at_us).max(0)))
+    format::age((now_us - at_us).max(0))
 }
 
 fn unit_row(line: UnitLine, is_team: bool) -> UnitRow {

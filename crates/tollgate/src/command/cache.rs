@@ -83,7 +83,8 @@ pub(crate) async fn run(common: Common, command: CacheCommand) -> anyhow::Result
             if common.json {
                 terminal::line(&serde_json::to_string(&purged)?);
             } else {
-                terminal::line(&format!("{} answers are forgotten: {}", purged.answers, wire::about(&order)));
+                let answers = if purged.answers == 1 { "answer is" } else { "answers are" };
+                terminal::line(&format!("{} {answers} forgotten: {}", purged.answers, wire::about(&order)));
             }
         }
     }
