@@ -153,6 +153,21 @@ impl Call {
         Box::new(Call::new(Arc::clone(gateway), record))
     }
 
+    /// A call that is made because of `original`: for the same caller, in the same conversation and trace.
+    pub(crate) fn because_of(original: &Interaction, gateway: &Arc<Gateway>, kind: (Dialect, Operation)) -> Box<Call> {
+        let mut call = Call::begin(gateway, kind.0, kind.1);
+        let record = &mut call.record;
+        record.tenant.clone_from(&original.tenant);
+        record.project.clone_from(&original.project);
+        record.team.clone_from(&original.team);
+        record.user_ref.clone_from(&original.user_ref);
+        record.api_key_id.clone_from(&original.api_key_id);
+        record.conversation_id.clone_from(&original.conversation_id);
+        (record.trace_id, record.span_id) = (original.trace_id.clone(), original.span_id.clone());
+        record.tags.clone_from(&original.tags);
+        call
+    }
+
     fn new(gateway: Arc<Gateway>, record: Interaction) -> Call {
         let now = Instant::now();
         Call {

@@ -261,7 +261,7 @@ impl Issuer {
         };
         let project = names.project.as_deref().filter(|claim| claims.get(claim).is_some());
         Ok(Principal {
-            key_id: format!("jwt:{issuer}"),
+            key_id: format!("{KEY_ID_PREFIX}{issuer}"),
             tenant: optional(&names.tenant)?.unwrap_or_else(|| tenant.clone()),
             project: project.map(read).transpose()?,
             team,
@@ -271,6 +271,14 @@ impl Issuer {
             ..Principal::default()
         })
     }
+}
+
+/// How the key's id of whoever comes with a token begins; the issuer follows, so all its bearers have the same.
+const KEY_ID_PREFIX: &str = "jwt:";
+
+/// Whether a key's id stands for the bearers of an issuer's tokens and not for one key.
+pub(crate) fn is_of_issuer(key_id: &str) -> bool {
+    key_id.starts_with(KEY_ID_PREFIX)
 }
 
 /// Names stand in rows, in paths and on pages.

@@ -43,17 +43,8 @@ pub(super) async fn vector_of(call: &mut Call, asked: &Asked<'_>, semantic: &Sem
 
 /// A call of its own that is made for `call`.
 fn beside(call: &Call) -> Box<Call> {
-    let mut aside = Call::begin(&call.gateway, Dialect::Openai, Operation::Embeddings);
-    let (record, original) = (&mut aside.record, &call.record);
-    record.tenant.clone_from(&original.tenant);
-    record.project.clone_from(&original.project);
-    record.team.clone_from(&original.team);
-    record.user_ref.clone_from(&original.user_ref);
-    record.api_key_id.clone_from(&original.api_key_id);
-    record.conversation_id.clone_from(&original.conversation_id);
-    (record.trace_id, record.span_id) = (original.trace_id.clone(), original.span_id.clone());
-    record.tags.clone_from(&original.tags);
-    settle::label(record, LABEL, call.public_id.to_string());
+    let mut aside = Call::because_of(&call.record, &call.gateway, (Dialect::Openai, Operation::Embeddings));
+    settle::label(&mut aside.record, LABEL, call.public_id.to_string());
     aside.principal.clone_from(&call.principal);
     aside
 }

@@ -26,6 +26,7 @@ use crate::admission::Admitted;
 use crate::call::Call;
 use crate::dispatch;
 use crate::guard;
+use crate::jwt;
 use crate::route::{Course, Ordered, why_not};
 
 /// Headers that go on to a provider and change nothing about its answer.
@@ -182,8 +183,8 @@ fn identify(call: &Call, asked: &Asked<'_>, rule: &CacheRule) -> Option<Identity
     let mut parts = surroundings(call, asked, rule)?;
     let question = match &rule.semantic {
         Some(semantic) if call.record.operation == Operation::Chat => {
-            canonical.question(call.dialect).map(|question| {
-                let own = parts.clone().with("question").with(subject(call)).with(&semantic.model.name);
+            canonical.question(call.dialect).zip(subject(call)).map(|(question, subject)| {
+                let own = parts.clone().with("question").with(subject).with(&semantic.model.name);
                 (question.text, own.with(question.rest).key())
             })
         }
@@ -194,14 +195,14 @@ fn identify(call: &Call, asked: &Asked<'_>, rule: &CacheRule) -> Option<Identity
     Some(Identity { exact: parts.key(), question })
 }
 
-/// Everything an answer depends on beside the body; `None` if a guardrail's condition fails.
+/// Everything an answer depends on beside the body; `None` if a guardrail's condition fails, or if it cannot be told who asks.
 fn surroundings(call: &Call, asked: &Asked<'_>, rule: &CacheRule) -> Option<Parts> {
     let (record, head, endpoint) = (&call.record, asked.head, asked.endpoint);
     let scope = match rule.per {
         Per::Tenant => String::new(),
         Per::Team => record.team.clone(),
-        Per::Key => record.api_key_id.clone().unwrap_or_default(),
-        Per::User => subject(call),
+        Per::Key => key_of(call)?.to_owned(),
+        Per::User => subject(call)?,
     };
     let form = [u8::from(head.stream), u8::from(head.hides_usage()), u8::from(endpoint.events)];
     let mut parts = Parts::of_tenant(&record.tenant)
@@ -241,10 +242,15 @@ fn surroundings(call: &Call, asked: &Asked<'_>, rule: &CacheRule) -> Option<Part
     Some(parts)
 }
 
-/// The end user or, where the call names none, the virtual key.
-fn subject(call: &Call) -> String {
-    match (&call.record.user_ref, &call.record.api_key_id) {
-        (Some(user), _) => format!("user {user}"),
-        (None, key) => format!("key {}", key.as_deref().unwrap_or_default()),
+/// The end user or, where the call names none, the virtual key; `None` where many may be behind it.
+fn subject(call: &Call) -> Option<String> {
+    match &call.record.user_ref {
+        Some(user) => Some(format!("user {user}")),
+        None => key_of(call).map(|key| format!("key {key}")),
     }
+}
+
+/// The virtual key; `None` for the bearer of a token, whose issuer's name is all that stands in its place.
+fn key_of(call: &Call) -> Option<&str> {
+    call.record.api_key_id.as_deref().filter(|key| !jwt::is_of_issuer(key))
 }
