@@ -18,12 +18,12 @@ use tollgate_policy::route::{NamedTarget, Span};
 use crate::harness::{Answer, Bench, CHAT, MESSAGES, chat, chat_stream, key, settings};
 use crate::provider::{self, Provider, Received, Step, chunk, end, json, respond, stream_head};
 
-fn hours(per: Per) -> CacheRule {
+pub(crate) fn hours(per: Per) -> CacheRule {
     CacheRule { ttl: Lifetime::parse("1h").unwrap(), per, semantic: None, coalesce: false }
 }
 
 /// Settings whose aliases keep answers in `folder`.
-fn caching(up: &Provider, folder: &Path, rule: &CacheRule) -> GatewaySettings {
+pub(crate) fn caching(up: &Provider, folder: &Path, rule: &CacheRule) -> GatewaySettings {
     let mut settings = settings(up.address);
     settings.models.iter_mut().for_each(|route| route.conduct.cache = Some(rule.clone()));
     settings.cache =
@@ -32,7 +32,7 @@ fn caching(up: &Provider, folder: &Path, rule: &CacheRule) -> GatewaySettings {
 }
 
 /// Answers each call another way, so that one that is given again is told from a new one.
-async fn counting() -> Provider {
+pub(crate) async fn counting() -> Provider {
     let count = AtomicUsize::new(0);
     Provider::start(move |request| {
         let said = format!("hello {}", count.fetch_add(1, Ordering::Relaxed));

@@ -14,8 +14,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tollgate_gateway::{GatewaySettings, JwtClaims, JwtIssuer, JwtKeys};
 use tollgate_interaction::Outcome;
+use tollgate_policy::cache::Per;
 use tollgate_policy::key::KeyLimits;
 
+use crate::cache;
 use crate::harness::{Answer, Bench, chat, now_us, settings};
 
 const ISSUER: &str = "https://id.acme.test";
@@ -230,4 +232,24 @@ async fn tokens_of_an_issuer_are_for_what_the_operator_says() {
     let answer = call(&bench, &signer.token(&[])).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (403, &json!("key_model_not_allowed")));
     assert_eq!(bench.row(&answer).record.team, "red");
+}
+
+#[tokio::test]
+async fn bearers_who_are_not_told_apart_are_given_no_answer_of_one_another() {
+    let signer = Signer::new("now", 1);
+    let (up, folder) = (cache::counting().await, tempfile::tempdir().unwrap());
+    for (user, expected) in [(Some("email".to_owned()), ["miss", "hit"]), (None, ["bypass", "bypass"])] {
+        let server = KeyServer::start(&[&signer]).await;
+        let mut issuer = issuer(JwtKeys::Url(server.url.clone()));
+        issuer.claims.user = user;
+        let settings = cache::caching(&up, folder.path(), &cache::hours(Per::User));
+        let alias = settings.models[0].alias.clone();
+        let bench = Bench::start(GatewaySettings { jwt: vec![issuer], ..settings }).await;
+        for expected in expected {
+            let mut request = bench.request("/v1/chat/completions", chat(&alias));
+            let token = format!("Bearer {}", signer.token(&[]));
+            request.headers_mut().insert("authorization", HeaderValue::try_from(token).unwrap());
+            assert_eq!(bench.send(request).await.header("x-tollgate-cache"), expected);
+        }
+    }
 }
