@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 
 /// Why the engine could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -171,12 +173,26 @@ impl SqlError {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => SqlError::Memory { source: error },
             DataFusionError::ArrowError(arrow, _) => SqlError::Value { message: arrow.to_string() },
+            // A condition that is evaluated while a file is read fails in the reader's name.
+            DataFusionError::ParquetError(parquet) => match of_condition(parquet) {
+                Some(message) => SqlError::Value { message },
+                None => SqlError::Unavailable { source: error },
+            },
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
                 SqlError::of_planning(error)
             }
             DataFusionError::Execution(message) => SqlError::Value { message: message.clone() },
             _ => SqlError::Unavailable { source: error },
         }
+    }
+}
+
+/// What is wrong with a value, where a file could be read and the statement's own condition could not be computed for a row.
+fn of_condition(error: &ParquetError) -> Option<String> {
+    let ParquetError::External(cause) = error else { return None };
+    match cause.downcast_ref::<ArrowError>()? {
+        ArrowError::ComputeError(message) => Some(message.clone()),
+        _ => None,
     }
 }
 

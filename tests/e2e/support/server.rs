@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Api;
-use super::{eventually, free_port, program};
+use super::{PATIENCE, eventually, free_port, program};
 
 /// A child process that is killed when dropped.
 struct Process(Child);
@@ -247,7 +247,7 @@ impl Tollgate {
     pub(crate) fn await_count(&self, sql: &str, expected: i64) {
         let console = self.console();
         let mut last = -1;
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20) * PATIENCE;
         while std::time::Instant::now() < deadline {
             last = console.number(sql);
             if last == expected {

@@ -62,6 +62,20 @@ struct Alert {
     text: String,
 }
 
+/// When forecasts were made last, and of what.
+struct Made {
+    at: Instant,
+    bundle: String,
+    /// The tallies that had been read from the log by then: a bundle's are read some time after it becomes active.
+    read: HashSet<usize>,
+}
+
+impl Made {
+    fn is_stale(&self, bundle: &Bundle, read: &HashSet<usize>) -> bool {
+        self.at.elapsed() >= FORECAST_INTERVAL || self.bundle != bundle.hash || !read.is_subset(&self.read)
+    }
+}
+
 impl BudgetWatch {
     pub(super) fn new(
         config: &Config,
@@ -105,15 +119,15 @@ impl BudgetWatch {
     /// Watches until it is time to stop.
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut told = None;
-        let mut forecast_at: Option<(Instant, String)> = None;
+        let mut last: Option<Made> = None;
         while pause(INTERVAL, &shutdown).await {
             let bundle = self.gateway.bundle();
             let readings = self.gateway.readings();
-            let is_due =
-                forecast_at.as_ref().is_none_or(|(at, hash)| at.elapsed() >= FORECAST_INTERVAL || *hash != bundle.hash);
-            if is_due {
+            let is_read = |(account, reading): &(Account, Reading)| reading.age_s.map(|_| account.tally);
+            let read: HashSet<usize> = readings.iter().filter_map(is_read).collect();
+            if last.as_ref().is_none_or(|made| made.is_stale(&bundle, &read)) {
                 self.forecast(&bundle, &readings).await;
-                forecast_at = Some((Instant::now(), bundle.hash.clone()));
+                last = Some(Made { at: Instant::now(), bundle: bundle.hash.clone(), read });
             }
             let known = match &mut told {
                 Some(known) => known,
