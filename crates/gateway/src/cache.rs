@@ -5,8 +5,10 @@
 //! the route is taken: whoever may not make a call gets no answer either. The store may be deleted at any time; nothing is
 //! known only there (ADR 0014).
 
+mod disk;
 mod entry;
 mod flight;
+mod forgotten;
 mod index;
 mod keep;
 mod key;
@@ -15,6 +17,7 @@ mod semantic;
 mod shelf;
 mod stage;
 mod store;
+mod trouble;
 mod vector;
 mod wish;
 mod worker;
@@ -35,6 +38,8 @@ use flight::Flights;
 use shelf::Shelf;
 use store::{State, Store};
 
+use crate::clock;
+
 /// Where answers are kept, and how many.
 #[derive(Clone, Debug)]
 pub struct CacheSettings {
@@ -52,28 +57,41 @@ pub struct CacheSettings {
 pub struct Purge {
     /// Of this tenant.
     pub tenant: Option<String>,
+    /// First given to a call of this team.
+    pub team: Option<String>,
     /// First given to this end user (by the reference that stands in the log) or this virtual key (by its id).
     pub subject: Option<String>,
     /// Asked for under this name of a model or alias.
     pub model: Option<String>,
+    /// First given to the call with this id (`cached_from` of those who got it again).
+    pub interaction: Option<String>,
 }
 
 impl Purge {
     fn is_about(&self, card: &Card) -> bool {
         let holds = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+        // What cannot be told to be another's goes as well.
+        let is_call = |wanted: &String| card.from.is_none_or(|from| from.to_string() == *wanted);
         let is_subjects =
             |wanted: &String| card.user_ref.as_ref() == Some(wanted) || (card.key_id == *wanted && !wanted.is_empty());
         holds(&self.tenant, &card.tenant)
+            && holds(&self.team, &card.team)
             && holds(&self.model, &card.model)
+            && self.interaction.as_ref().is_none_or(is_call)
             && self.subject.as_ref().is_none_or(is_subjects)
     }
 }
 
 /// How the cache stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CacheStats {
-    /// Whether answers can be given again and kept just now.
+    /// Whether answers can be given again just now.
     pub is_usable: bool,
+    /// Whether the disk has no room: what is there is given again, and nothing is added.
+    pub is_full: bool,
+    /// What went wrong, in words, until it is over: the file can be opened again or, where it could not be written, an answer
+    /// has been.
+    pub trouble: Option<String>,
     /// Answers there are.
     pub entries: u64,
     /// What they take, as it is counted against the bound. In bytes.
@@ -157,7 +175,7 @@ impl Cache {
         let has_file = self.settings.as_ref().is_some_and(|settings| Shelf::exists(&settings.folder));
         let store = self.store.lock().clone();
         match store.or_else(|| if has_file { self.store() } else { None }) {
-            Some(store) => store.purge(purge).await,
+            Some(store) => store.purge(purge, clock::now_us()).await,
             None => Ok(0),
         }
     }
@@ -181,7 +199,9 @@ impl Cache {
                 (stats.entries, stats.taken_bytes) = (index.len() as u64, index.taken());
             }
             let tallies = &shared.tallies;
-            stats.is_usable = *shared.state.borrow() != State::Away;
+            let state = *shared.state.borrow();
+            (stats.is_usable, stats.is_full) = (state != State::Away, state == State::Full);
+            stats.trouble = shared.trouble();
             stats.file_bytes = Shelf::file_bytes(&shared.folder);
             stats.stored = count(&tallies.stored);
             stats.evicted = count(&tallies.evicted);
@@ -211,17 +231,27 @@ pub fn look_at(folder: &std::path::Path) -> Result<CacheStats, ShelfError> {
     Ok(stats)
 }
 
-/// Forgets answers of a cache in `folder` that no gateway has open, and returns how many there were.
+/// Forgets answers of a cache in `folder` that no gateway has open, and returns how many there were. If the file cannot be
+/// rewritten without them, as on a full disk, all answers are forgotten.
 ///
 /// # Errors
-/// [`ShelfError`] if it cannot be rewritten, as while a gateway has it open.
+/// [`ShelfError`] if it can neither be rewritten nor removed, as while a gateway has it open.
 pub fn purge_at(folder: &std::path::Path, purge: &Purge) -> Result<u64, ShelfError> {
     if !Shelf::exists(folder) {
         return Ok(0);
     }
     let shelf = Shelf::open(folder)?;
-    let mut purged = 0;
-    shelf.cards(|_, card| purged += u64::from(card.is_none_or(|card| purge.is_about(&card))))?;
-    shelf.rewritten(folder, |card| !purge.is_about(card))?;
-    Ok(purged)
+    let (mut purged, mut all) = (0, 0);
+    shelf.cards(|_, card| {
+        all += 1;
+        purged += u64::from(card.is_none_or(|card| purge.is_about(&card)));
+    })?;
+    let Err(trouble) = shelf.rewritten(folder, |card| !purge.is_about(card)) else { return Ok(purged) };
+    // What has to be forgotten goes all the same.
+    Shelf::discard(folder)?;
+    tracing::warn!(
+        error = &trouble as &dyn std::error::Error,
+        "the cache could not be rewritten: all of it is forgotten"
+    );
+    Ok(all)
 }

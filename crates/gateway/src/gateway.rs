@@ -295,10 +295,10 @@ impl Gateway {
     }
 
     /// Forgets answers that are kept to be given again, and returns how many there were. Those of calls that are under way are
-    /// kept when these end.
+    /// not kept when these end. Where the file cannot be rewritten, as on a full disk, all answers are forgotten.
     ///
     /// # Errors
-    /// [`ShelfError`] if the file cannot be rewritten: then they may still be there.
+    /// [`ShelfError`] if the file can neither be rewritten nor removed: then they may still be there.
     pub async fn purge_cache(&self, purge: Purge) -> Result<u64, ShelfError> {
         self.cache.purge(purge).await
     }

@@ -31,7 +31,7 @@ use tollgate_provider::transcript::of_call;
 
 use crate::data_dir::DataDir;
 
-pub(crate) use answers::about;
+pub(crate) use answers::{about, which};
 pub(crate) use maintenance::{retention_classes, retention_policy};
 pub(crate) use market::ConfiguredMarket;
 pub(crate) use node::{Node, NodeOptions};

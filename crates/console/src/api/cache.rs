@@ -10,8 +10,8 @@ use crate::answers::{PurgeOrder, Purged};
 use crate::error::ConsoleError;
 use crate::state::ConsoleState;
 
-const BODY_HINT: &str = "Send `{\"tenant\": \"acme\"}`, `{\"subject\": \"USER_REF or KEY_ID\"}`, `{\"model\": \"assistant\"}`, \
-                         several of them together, or `{\"all\": true}`.";
+const BODY_HINT: &str = "Send `{\"tenant\": \"acme\"}`, `{\"team\": \"core\"}`, `{\"subject\": \"USER_REF or KEY_ID\"}`, \
+                         `{\"model\": \"assistant\"}`, `{\"interaction\": \"ID\"}`, several of them together, or `{\"all\": true}`.";
 
 /// How the answers stand that are kept to be given again.
 pub async fn show(State(state): State<ConsoleState>) -> Json<Value> {
@@ -30,8 +30,7 @@ pub async fn purge(
     let invalid = |message: String| ConsoleError::Invalid { message, hint: BODY_HINT };
     let order: PurgeOrder = serde_json::from_slice(&body)
         .map_err(|error| invalid(format!("the body does not say which answers to forget: {error}")))?;
-    let names_some = order.tenant.is_some() || order.subject.is_some() || order.model.is_some();
-    if names_some == order.all {
+    if order.names_some() == order.all {
         return Err(invalid("the body says either which answers to forget, or `all`".to_owned()));
     }
     let purged = state.answers.purge(PurgeOrder { actor: reader.author, ..order }).await;

@@ -347,7 +347,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
         path: "/api/v1/cache/purge",
-        summary: "Forgets such answers. The body has `tenant`, `subject` (a `user_ref` or the id of a key) or `model`, or several of them, or `all`.",
+        summary: "Forgets such answers. The body has `tenant`, `team`, `subject` (a `user_ref` or the id of a key), `model` or `interaction`, or several of them, or `all`.",
         role: "admin",
         parameters: &[],
         content_types: &[JSON],

@@ -39,6 +39,9 @@ pub(super) struct Card {
     /// What it takes in the store.
     #[n(8)]
     pub(super) footprint: u64,
+    /// The call that was answered; `None` on cards that were written before it was noted.
+    #[n(9)]
+    pub(super) from: Option<InteractionId>,
 }
 
 /// An answer and where it came from.
@@ -121,6 +124,7 @@ pub(super) mod tests {
                 expires_at_us: i64::MAX,
                 surroundings: None,
                 footprint: footprint(body.len()),
+                from: Some(InteractionId::new(1_795_000_000_000, &[4; 10])),
             },
             content_type: "application/json".to_owned(),
             body: body.to_vec(),

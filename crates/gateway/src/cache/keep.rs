@@ -26,6 +26,8 @@ pub(crate) struct Keeping {
     limit: usize,
     vector: Option<(Key, Vector)>,
     from: InteractionId,
+    /// When the call began.
+    began_us: i64,
     body: Vec<u8>,
     /// Its media type; there once it has begun, with the status that a good one has.
     content_type: Option<String>,
@@ -63,6 +65,7 @@ impl Keeping {
             limit,
             vector,
             from: call.public_id,
+            began_us: call.record.started_at_us,
             body: Vec::new(),
             content_type: None,
             success: None,
@@ -98,6 +101,7 @@ impl Keeping {
                 key_id: record.api_key_id.clone().unwrap_or_default(),
                 user_ref: record.user_ref.clone(),
                 model: record.model_requested.clone(),
+                from: Some(self.from),
                 kept_at_us: 0,
                 expires_at_us: 0,
                 surroundings: self.vector.as_ref().map(|(surroundings, _)| surroundings.bytes().to_vec()),
@@ -113,7 +117,7 @@ impl Keeping {
 
     /// Keeps the copy, unless the answer is not whole, is none, or holds what must not be written down.
     pub(crate) fn keep(self) {
-        let Keeping { store, key, ttl, vector, from, body, content_type, success, is_given_up, .. } = self;
+        let Keeping { store, key, ttl, vector, from, began_us, body, content_type, success, is_given_up, .. } = self;
         let (Some(content_type), Some(success), false) = (content_type, success, is_given_up) else { return };
         if body.is_empty() || KnownSecrets.redact(&body).is_some() {
             return;
@@ -127,7 +131,7 @@ impl Keeping {
             ..card
         };
         let entry = Entry { card, content_type, body, is_stream, from, target, model_served, finish_reasons, cost_usd };
-        store.put(key, entry, vector);
+        store.put(key, entry, vector, began_us);
     }
 }
 

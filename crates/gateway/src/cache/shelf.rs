@@ -5,9 +5,11 @@
 //! order of their surroundings, so that those of one set stand together.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use super::disk::{Disk, LocalDisk, forget_probe, is_full};
 use super::entry::{Card, Entry, seal, unseal};
 use super::key::Key;
 use super::vector::{self, Near, Vector};
@@ -24,14 +26,13 @@ const FILE: &str = "answers.redb";
 const NEW_FILE: &str = "answers.redb.new";
 /// Answers that are copied in one go.
 const COPIED_AT_ONCE: usize = 256;
-/// Memory that the library keeps pages in.
-const PAGES_BYTES: usize = 16 * 1024 * 1024;
 /// Vectors that a question is compared with at most. One of 1,536 numbers is compared in a microsecond.
 pub(super) const MOST_COMPARED: usize = 2_000;
 
 /// The open file.
 pub(super) struct Shelf {
     database: Database,
+    disk: Arc<dyn Disk>,
 }
 
 /// Why the file gave nothing, or took nothing.
@@ -46,6 +47,9 @@ pub enum ShelfError {
     /// What it holds is no cache, or no longer one.
     #[error("the cache is damaged")]
     Damaged(#[source] Box<redb::Error>),
+    /// The disk has no room.
+    #[error("the disk has no room for the cache")]
+    Full(#[source] Box<redb::Error>),
     /// The disk, or what is on it, does not let it be used.
     #[error("the cache cannot be read or written")]
     Failed(#[source] Box<redb::Error>),
@@ -57,6 +61,12 @@ pub enum ShelfError {
         /// What the system said.
         #[source]
         source: std::io::Error,
+    },
+    /// What is on the disk cannot be reached just now.
+    #[error("the cache cannot be used just now; end the process and delete `{}` to forget all that is in it", path.display())]
+    Away {
+        /// The file.
+        path: PathBuf,
     },
     /// The library gave up in a way of its own.
     #[error("the cache's library broke off")]
@@ -76,23 +86,47 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`]; what is damaged stays as it is.
     pub(super) fn open(folder: &Path) -> Result<Shelf, ShelfError> {
-        Shelf::open_file(folder, FILE)
+        Shelf::open_on(Arc::new(LocalDisk), folder)
     }
 
-    fn open_file(folder: &Path, file: &str) -> Result<Shelf, ShelfError> {
+    /// The same on a disk of one's own.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; what is damaged stays as it is.
+    pub(super) fn open_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Shelf, ShelfError> {
+        let shelf = Shelf::open_file(disk, folder, FILE)?;
+        // What a process left that ended while it forgot something, or tried for room. Nobody else is at it now.
+        remove_file(folder.join(NEW_FILE))?;
+        forget_probe(folder);
+        Ok(shelf)
+    }
+
+    fn open_file(disk: Arc<dyn Disk>, folder: &Path, file: &str) -> Result<Shelf, ShelfError> {
         let path = folder.join(file);
         make(folder).map_err(|source| ShelfError::Place { path: folder.to_owned(), source })?;
-        let mut builder = Database::builder();
-        builder.set_cache_size(PAGES_BYTES);
-        let database = match builder.create(&path) {
+        let database = match disk.open(&path) {
             Ok(database) => database,
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(ShelfError::InUse { path }),
             Err(error) => return Err(error.into()),
         };
-        let shelf = Shelf { database };
-        // Reading finds no table that nobody has made.
-        shelf.apply(&[])?;
+        let shelf = Shelf { database, disk };
+        // Reading finds no table that nobody has made. One that is there is not made again: a full disk can be read.
+        if !shelf.has_tables()? {
+            shelf.apply(&[])?;
+        }
         Ok(shelf)
+    }
+
+    fn has_tables(&self) -> Result<bool, ShelfError> {
+        let reading = self.database.begin_read()?;
+        for table in [CARDS, ANSWERS, VECTORS] {
+            match reading.open_table(table) {
+                Ok(_) => {}
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
     }
 
     /// Takes the file away. What it held is forgotten.
@@ -100,7 +134,13 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError::Place`] if it cannot be removed.
     pub(super) fn discard(folder: &Path) -> Result<(), ShelfError> {
-        remove_file(folder.join(FILE))
+        remove_file(folder.join(FILE))?;
+        sync(folder).map_err(|source| ShelfError::Place { path: folder.to_owned(), source })
+    }
+
+    /// Where the file in `folder` is.
+    pub(super) fn path(folder: &Path) -> PathBuf {
+        folder.join(FILE)
     }
 
     /// A new file in the place of this one, with the answers that `keeps` holds for: of the others no byte is left, as there
@@ -109,8 +149,17 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`] if either file cannot be used; then this one stays.
     pub(super) fn rewritten(&self, folder: &Path, keeps: impl Fn(&Card) -> bool) -> Result<Shelf, ShelfError> {
+        let rewritten = self.rewrite(folder, keeps);
+        if rewritten.is_err() {
+            // The rest of it takes room, and holds what was said.
+            remove_file(folder.join(NEW_FILE))?;
+        }
+        rewritten
+    }
+
+    fn rewrite(&self, folder: &Path, keeps: impl Fn(&Card) -> bool) -> Result<Shelf, ShelfError> {
         remove_file(folder.join(NEW_FILE))?;
-        let new = Shelf::open_file(folder, NEW_FILE)?;
+        let new = Shelf::open_file(Arc::clone(&self.disk), folder, NEW_FILE)?;
         let mut kept = Vec::new();
         self.cards(|key, card| kept.extend(card.filter(&keeps).map(|card| (key, card))))?;
         for some in kept.chunks(COPIED_AT_ONCE) {
@@ -118,7 +167,8 @@ impl Shelf {
             new.apply(&copies.into_iter().flatten().collect::<Vec<_>>())?;
         }
         let (from, path) = (folder.join(NEW_FILE), folder.join(FILE));
-        std::fs::rename(from, &path).map_err(|source| ShelfError::Place { path, source })?;
+        let renamed = std::fs::rename(from, &path).and_then(|()| sync(folder));
+        renamed.map_err(|source| ShelfError::Place { path, source })?;
         Ok(new)
     }
 
@@ -246,6 +296,7 @@ impl From<redb::Error> for ShelfError {
             redb::Error::Io(ref io) if matches!(io.kind(), InvalidData | UnexpectedEof) => {
                 ShelfError::Damaged(Box::new(error))
             }
+            redb::Error::Io(ref io) if is_full(io) => ShelfError::Full(Box::new(error)),
             error => ShelfError::Failed(Box::new(error)),
         }
     }
@@ -268,6 +319,11 @@ fn remove_file(path: PathBuf) -> Result<(), ShelfError> {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(ShelfError::Place { path, source }),
         _ => Ok(()),
     }
+}
+
+/// Makes it last that a file of `folder` has gone, or has taken another's place.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// A directory that only its owner can read: it holds what was said.

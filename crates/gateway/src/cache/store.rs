@@ -3,19 +3,22 @@
 //! with the disk is counted, and the call goes on as if there had been no answer.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
+use super::disk::{Disk, LocalDisk};
 use super::entry::Entry;
+use super::forgotten::Forgotten;
 use super::index::{Index, Place};
 use super::key::Key;
 use super::shelf::{Shelf, ShelfError};
+use super::trouble::Trouble;
 use super::vector::{Near, Vector};
 use super::{CacheSettings, Purge, worker};
 
@@ -40,8 +43,9 @@ pub(super) enum Job {
         purge: Purge,
         done: oneshot::Sender<Result<u64, ShelfError>>,
     },
-    /// A reader met something that must not be: the file is opened anew.
+    /// A reader met something that must not be: the file is opened anew, if it is this one still.
     Doubt {
+        shelf: Weak<Shelf>,
         trouble: ShelfError,
     },
 }
@@ -51,6 +55,8 @@ pub(super) enum Job {
 pub(super) enum State {
     Opening,
     Open,
+    /// What is in it is given; there is no room for more.
+    Full,
     /// It is tried again later.
     Away,
 }
@@ -66,12 +72,33 @@ pub(super) struct Tallies {
     pub(super) failures: AtomicU64,
 }
 
+/// How often something is done that nobody asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Answers that are too old are removed.
+    pub(super) sweep: Duration,
+    /// A file that cannot be used is tried again; the wait doubles up to `longest_pause` where that does not help.
+    pub(super) pause: Duration,
+    pub(super) longest_pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        let seconds = Duration::from_secs;
+        Pace { sweep: seconds(300), pause: seconds(10), longest_pause: seconds(300) }
+    }
+}
+
 /// What the calls and the thread that writes have in common.
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
     pub(super) index: Mutex<Index>,
     pub(super) shelf: ArcSwapOption<Shelf>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) pace: Pace,
     pub(super) state: watch::Sender<State>,
+    /// What went wrong, until an answer has been written down again.
+    pub(super) trouble: Mutex<Option<Trouble>>,
     pub(super) waiting_bytes: AtomicU64,
     pub(super) tallies: Tallies,
 }
@@ -81,16 +108,25 @@ pub(super) struct Store {
     shared: Arc<Shared>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// What was purged lately: calls that began before are not kept when they end.
+    forgotten: Mutex<Forgotten>,
 }
 
 impl Store {
     /// Begins to open the file.
     pub(super) fn start(settings: &CacheSettings) -> Store {
+        Store::start_on(Arc::new(LocalDisk), settings, Pace::default())
+    }
+
+    pub(super) fn start_on(disk: Arc<dyn Disk>, settings: &CacheSettings, pace: Pace) -> Store {
         let shared = Arc::new(Shared {
             folder: settings.folder.clone(),
             index: Mutex::new(Index::new(settings.max_bytes)),
             shelf: ArcSwapOption::empty(),
+            disk,
+            pace,
             state: watch::Sender::new(State::Opening),
+            trouble: Mutex::new(None),
             waiting_bytes: AtomicU64::new(0),
             tallies: Tallies::default(),
         });
@@ -104,7 +140,8 @@ impl Store {
         if thread.is_none() {
             shared.state.send_replace(State::Away);
         }
-        Store { shared, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(thread) }
+        let forgotten = Mutex::new(Forgotten::default());
+        Store { shared, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(thread), forgotten }
     }
 
     /// The answer that `key` names, as far as there is one.
@@ -119,7 +156,7 @@ impl Store {
 
     async fn read(&self, key: Key) -> Option<Arc<Entry>> {
         let shelf = self.shared.shelf.load_full()?;
-        let found = self.at_the_shelf(move || shelf.get(&key)).await?;
+        let found = self.at_the_shelf(shelf, move |shelf| shelf.get(&key)).await?;
         if found.is_none() && self.shared.index.lock().has(&key) {
             self.shared.tallies.damaged.fetch_add(1, Ordering::Relaxed);
             self.remove(key);
@@ -130,15 +167,18 @@ impl Store {
     /// The questions in `surroundings` nearest to `asked`, nearest first.
     pub(super) async fn nearest(&self, surroundings: Key, asked: Vector) -> Vec<Near> {
         let Some(shelf) = self.shared.shelf.load_full() else { return Vec::new() };
-        self.at_the_shelf(move || shelf.nearest(&surroundings, &asked)).await.unwrap_or_default()
+        self.at_the_shelf(shelf, move |shelf| shelf.nearest(&surroundings, &asked)).await.unwrap_or_default()
     }
 
     /// Reads in a thread that may wait for the disk; `None` if that took too long or failed, which is counted.
     async fn at_the_shelf<T: Send + 'static>(
         &self,
-        read: impl FnOnce() -> Result<T, ShelfError> + Send + 'static,
+        shelf: Arc<Shelf>,
+        read: impl FnOnce(&Shelf) -> Result<T, ShelfError> + Send + 'static,
     ) -> Option<T> {
-        let trouble = match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(read)).await {
+        let of = Arc::downgrade(&shelf);
+        let reading = tokio::task::spawn_blocking(move || read(&shelf));
+        let trouble = match tokio::time::timeout(PATIENCE, reading).await {
             Ok(Ok(Ok(read))) => return Some(read),
             Ok(Ok(Err(trouble))) => trouble,
             Ok(Err(_)) => ShelfError::BrokeOff,
@@ -147,14 +187,19 @@ impl Store {
                 return None;
             }
         };
-        self.send(Job::Doubt { trouble });
+        self.send(Job::Doubt { shelf: of, trouble });
         None
     }
 
-    /// Keeps an answer. It can be had at once, and is on the disk soon.
-    pub(super) fn put(&self, key: Key, entry: Entry, vector: Option<(Key, Vector)>) {
+    /// Keeps the answer to a call that began at `began_us`. It can be had at once, and is on the disk soon.
+    pub(super) fn put(&self, key: Key, entry: Entry, vector: Option<(Key, Vector)>, began_us: i64) {
         let (shared, bytes) = (&self.shared, entry.body.len() as u64);
-        let is_away = *shared.state.borrow() == State::Away;
+        // Held until the job is sent: a purge comes before it, and is known here, or after it, and finds the answer.
+        let forgotten = self.forgotten.lock();
+        if forgotten.is_about(&entry.card, began_us) {
+            return;
+        }
+        let is_away = matches!(*shared.state.borrow(), State::Away | State::Full);
         if is_away || shared.waiting_bytes.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
             shared.tallies.not_stored.fetch_add(1, Ordering::Relaxed);
             return;
@@ -180,10 +225,14 @@ impl Store {
     ///
     /// # Errors
     /// [`ShelfError`] if the file cannot be rewritten: then they may still be there.
-    pub(super) async fn purge(&self, purge: Purge) -> Result<u64, ShelfError> {
+    pub(super) async fn purge(&self, purge: Purge, now_us: i64) -> Result<u64, ShelfError> {
         self.opened().await;
         let (done, answer) = oneshot::channel();
-        self.send(Job::Purge { purge, done });
+        {
+            let mut forgotten = self.forgotten.lock();
+            forgotten.add(purge.clone(), now_us);
+            self.send(Job::Purge { purge, done });
+        }
         answer.await.unwrap_or(Err(ShelfError::BrokeOff))
     }
 
@@ -200,7 +249,7 @@ impl Store {
         &self.shared
     }
 
-    fn send(&self, job: Job) {
+    pub(super) fn send(&self, job: Job) {
         if let Some(jobs) = self.jobs.lock().as_ref() {
             // Without a thread there is no file either, and nothing in it.
             let _ = jobs.send(job);

@@ -502,6 +502,28 @@ async fn a_cache_that_cannot_be_used_costs_no_call() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_under_way_when_it_was_to_be_forgotten_is_not_kept() {
+    let up = Provider::answering(
+        [
+            vec![stream_head(), chunk(provider::CHUNKS[0]), Step::Pause],
+            provider::CHUNKS[1..].iter().map(chunk).collect(),
+            vec![end()],
+        ]
+        .concat(),
+    )
+    .await;
+    let scene = Scene::of(up, hours(Per::Tenant)).await;
+    let answer = scene.bench.open(request(&scene.bench, &chat_stream("assistant"), &[])).await;
+    scene.up.until(|progress| progress.pauses == 1).await;
+    let purge = Purge { model: Some("assistant".into()), ..Purge::default() };
+    assert_eq!(scene.bench.gateway.purge_cache(purge).await.unwrap(), 0);
+    scene.up.go_on();
+    http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+    assert_eq!(scene.bench.only_row().await.record.outcome, Outcome::Success);
+    assert_eq!(scene.bench.gateway.cache_stats().entries, 0);
+}
+
+#[tokio::test]
 async fn the_store_keeps_its_bound_and_forgets_what_is_asked_least() {
     let up = Provider::start(|request| {
         let asked = request.body.len();
@@ -571,9 +593,13 @@ async fn where_the_route_says_so_the_first_asks_for_all() {
 }
 
 #[tokio::test]
-async fn answers_are_purged_by_tenant_subject_and_model() {
+async fn answers_are_purged_by_tenant_team_subject_model_and_call() {
     let scene = Scene::new(Per::Tenant).await;
-    scene.bench.use_keys(vec![key(), other_key("elsewhere", |key| key.tenant = "globex".into())]);
+    scene.bench.use_keys(vec![
+        key(),
+        other_key("elsewhere", |key| key.tenant = "globex".into()),
+        other_key("fraud", |key| key.team = "fraud".into()),
+    ]);
     let ask = |secret: &'static str, user: Option<&'static str>, model: &'static str| {
         let body = chat(model).replace("hi", user.unwrap_or("nobody"));
         let bench = &scene.bench;
@@ -584,6 +610,7 @@ async fn answers_are_purged_by_tenant_subject_and_model() {
         (crate::harness::KEY, None, "assistant"),
         (crate::harness::KEY, None, "resilient"),
         ("elsewhere", None, "assistant"),
+        ("fraud", Some("bob"), "assistant"),
     ];
     let mut rows = Vec::new();
     for (secret, user, model) in all {
@@ -598,11 +625,20 @@ async fn answers_are_purged_by_tenant_subject_and_model() {
         }
         labels
     };
-    assert_eq!(labels().await, ["miss", "hit", "hit", "hit"]);
+    assert_eq!(labels().await, ["miss", "hit", "hit", "hit", "hit"]);
     assert_eq!(purge(Purge { model: Some("resilient".into()), ..Purge::default() }).await.unwrap(), 1);
     assert_eq!(purge(Purge { tenant: Some("globex".into()), ..Purge::default() }).await.unwrap(), 1);
-    assert_eq!(labels().await, ["hit", "hit", "miss", "miss"]);
+    assert_eq!(labels().await, ["hit", "hit", "miss", "miss", "hit"]);
+    assert_eq!(purge(Purge { team: Some("fraud".into()), ..Purge::default() }).await.unwrap(), 1);
+    let call = Some(rows[1].interaction_id.to_string());
+    assert_eq!(purge(Purge { interaction: call.clone(), ..Purge::default() }).await.unwrap(), 1);
+    assert_eq!(labels().await, ["hit", "miss", "hit", "hit", "miss"]);
+    assert_eq!(purge(Purge { interaction: call, ..Purge::default() }).await.unwrap(), 0, "it is another call's now");
+    let key = Some(format!("id-{}", "elsewhere"));
+    assert_eq!(purge(Purge { subject: key, ..Purge::default() }).await.unwrap(), 1, "a key, by its id");
     assert_eq!(purge(Purge { tenant: Some("nobody".into()), ..Purge::default() }).await.unwrap(), 0);
+    let both = Purge { tenant: rows[0].tenant.clone().into(), model: Some("nobody".into()), ..Purge::default() };
+    assert_eq!(purge(both).await.unwrap(), 0, "all that is said must hold");
     assert_eq!(purge(Purge::default()).await.unwrap(), 4);
     assert_eq!(scene.bench.gateway.cache_stats().entries, 0);
 }

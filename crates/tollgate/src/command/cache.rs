@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use tollgate_config::Config;
 use tollgate_console::answers::{PurgeOrder, Purged};
 use tollgate_gateway::CacheStats;
-use tollgate_gateway::cache::{self, Purge};
+use tollgate_gateway::cache;
+use tollgate_interaction::InteractionId;
 
 use crate::cli::Common;
 use crate::data_dir::DataDir;
@@ -28,14 +29,20 @@ pub(crate) struct PurgeArgs {
     /// Of this tenant.
     #[arg(long)]
     tenant: Option<String>,
+    /// First given to a call of this team.
+    #[arg(long)]
+    team: Option<String>,
     /// First given to this end user (`user_ref` in the log) or this virtual key (its id).
     #[arg(long, value_name = "USER_REF|KEY_ID")]
     subject: Option<String>,
     /// Asked for under this name of a model or alias.
     #[arg(long)]
     model: Option<String>,
+    /// First given to the call with this id (`cached_from` in the log of those who got it again).
+    #[arg(long, value_name = "ID")]
+    interaction: Option<InteractionId>,
     /// All of them.
-    #[arg(long, conflicts_with_all = ["tenant", "subject", "model"])]
+    #[arg(long, conflicts_with_all = ["tenant", "team", "subject", "model", "interaction"])]
     all: bool,
 }
 
@@ -64,21 +71,21 @@ pub(crate) async fn run(common: Common, command: CacheCommand) -> anyhow::Result
                 lines(&stats, remote.is_some()).iter().for_each(|line| terminal::line(line));
             }
         }
-        CacheCommand::Purge(PurgeArgs { tenant, subject, model, all }) => {
-            if tenant.is_none() && subject.is_none() && model.is_none() && !all {
-                bail!("say which answers to forget, by --tenant, --subject or --model, or --all of them");
+        CacheCommand::Purge(PurgeArgs { tenant, team, subject, model, interaction, all }) => {
+            let interaction = interaction.map(|id| id.to_string());
+            let order = PurgeOrder { tenant, team, subject, model, interaction, all, actor: String::new() };
+            if !order.names_some() && !all {
+                bail!(
+                    "say which answers to forget, by --tenant, --team, --subject, --model or --interaction, or --all of them"
+                );
             }
-            let order = PurgeOrder { tenant, subject, model, all, actor: String::new() };
             let purged = match &remote {
                 Some(remote) => {
                     let body = serde_json::to_value(&order)?;
                     let answer = remote.post("/api/v1/cache/purge", &body, "application/json").await?;
                     serde_json::from_slice(&answer).context("the server's answer does not say what is gone")?
                 }
-                None => {
-                    let PurgeOrder { tenant, subject, model, .. } = order.clone();
-                    Purged { answers: cache::purge_at(&folder, &Purge { tenant, subject, model })? }
-                }
+                None => Purged { answers: cache::purge_at(&folder, &wire::which(order.clone()))? },
             };
             if common.json {
                 terminal::line(&serde_json::to_string(&purged)?);
@@ -100,10 +107,15 @@ fn lines(stats: &CacheStats, is_running: bool) -> Vec<String> {
         lines.push("no server runs on this data directory".to_owned());
         return lines;
     }
-    if !stats.is_usable {
-        lines.push(
-            "the file cannot be used just now: calls go to their providers; the server's log says why".to_owned(),
-        );
+    let consequence = match (stats.is_usable, stats.is_full) {
+        (false, _) => "the file cannot be used just now, and is tried again: calls go to their providers",
+        (true, true) => "what there is is given again, nothing is added until there is room",
+        (true, false) => "no answer has been written since, but it is tried",
+    };
+    if let Some(trouble) = &stats.trouble {
+        lines.push(format!("{trouble}; {consequence}"));
+    } else if !stats.is_usable {
+        lines.push(consequence.to_owned());
     }
     let hits = stats.exact_hits + stats.semantic_hits;
     lines.push(format!(

@@ -27,15 +27,15 @@ impl Answers for NodeAnswers {
         let (gateway, appender) = (Arc::clone(&self.gateway), self.appender.clone());
         async move {
             let about = about(&order);
-            let PurgeOrder { tenant, subject, model, actor, .. } = order;
-            let concerned = tenant.clone().unwrap_or_default();
-            let purged = gateway.purge_cache(Purge { tenant, subject, model }).await;
+            let actor = order.actor.clone();
+            let tenant = order.tenant.clone();
+            let purged = gateway.purge_cache(which(order)).await;
             let purged = purged.map_err(|error| with_causes(&error))?;
             let at_us = chrono::Utc::now().timestamp_micros();
             let event = ControlEvent {
                 event_id: format!("cache.purged-{at_us}"),
                 at_us,
-                tenant: concerned,
+                tenant: tenant.unwrap_or_default(),
                 actor,
                 action: "cache.purged".to_owned(),
                 subject: "cache".to_owned(),
@@ -49,9 +49,21 @@ impl Answers for NodeAnswers {
     }
 }
 
+/// Which answers are meant.
+pub(crate) fn which(order: PurgeOrder) -> Purge {
+    let PurgeOrder { tenant, team, subject, model, interaction, all: _, actor: _ } = order;
+    Purge { tenant, team, subject, model, interaction }
+}
+
 /// Which answers are meant, in words.
 pub(crate) fn about(order: &PurgeOrder) -> String {
-    let named = [("tenant", &order.tenant), ("subject", &order.subject), ("model", &order.model)];
+    let named = [
+        ("tenant", &order.tenant),
+        ("team", &order.team),
+        ("subject", &order.subject),
+        ("model", &order.model),
+        ("interaction", &order.interaction),
+    ];
     let named: Vec<String> =
         named.into_iter().filter_map(|(name, value)| Some(format!("{name} `{}`", value.as_ref()?))).collect();
     if named.is_empty() { "all of them".to_owned() } else { named.join(", ") }

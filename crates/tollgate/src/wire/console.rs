@@ -153,6 +153,11 @@ impl NodeInstruments {
                 cache.not_stored,
             ),
             counter("tollgate_cache_damaged_total", "Answers and files found damaged", cache.damaged),
+            gauge(
+                "tollgate_cache_trouble",
+                "1 while answers cannot be kept, or not be given again; `tollgate cache status` says why",
+                u64::from(cache.trouble.is_some() || !cache.is_usable),
+            ),
             counter("tollgate_cache_failures_total", "Times that the disk failed or took too long", cache.failures),
             counter(
                 "tollgate_cache_embedding_failures_total",
