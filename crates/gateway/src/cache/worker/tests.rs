@@ -184,3 +184,62 @@ async fn the_answer_of_a_call_that_was_under_way_when_its_tenant_was_forgotten_i
     store.put(key("a", 0), entry("acme", b"new"), None, clock::now_us());
     assert!(store.get(&key("a", 0), 0).await.is_some(), "it was asked afterwards");
 }
+
+/// Numbers that look like chance and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+#[tokio::test]
+async fn however_a_file_is_damaged_no_wrong_answer_is_given_and_new_ones_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = start(LocalDisk, dir.path());
+    for at in 0..20 {
+        put(&store, "a", at);
+    }
+    all_written(&store).await;
+    store.stop();
+    drop(store);
+    let file = Shelf::path(dir.path());
+    let whole = std::fs::read(&file).unwrap();
+    let mut dice = Dice(7);
+    let mut damaged = vec![Vec::new(), vec![0; 4_096], vec![0; whole.len()]];
+    damaged.extend([1, 100, 512, 4_096, 70_000, whole.len() - 1].map(|length| whole[..length].to_vec()));
+    damaged.extend((1..40).map(|round| {
+        let mut bent = whole.clone();
+        // Half of them where the library's own notes are.
+        let end = if round % 2 == 0 { bent.len() } else { 4_096 };
+        for _ in 0..1 + dice.below(round * 4) {
+            let at = dice.below(end);
+            bent[at] ^= 1 << dice.below(8);
+        }
+        bent
+    }));
+    for (round, damaged) in damaged.iter().enumerate() {
+        std::fs::write(&file, damaged).unwrap();
+        let store = start(LocalDisk, dir.path());
+        for at in 0..20 {
+            if let Some(found) = store.get(&key("a", at), 0).await {
+                assert_eq!(found.body, vec![b'x'; BIG], "round {round}");
+            }
+        }
+        until("it is open", || state(&store) == State::Open).await;
+        // What was read may still have been doubted.
+        let mut is_kept = false;
+        for _ in 0..100 {
+            put(&store, "new", round);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            is_kept = store.get(&key("new", round), 0).await.is_some();
+            if is_kept {
+                break;
+            }
+        }
+        assert!(is_kept, "round {round}");
+        store.stop();
+    }
+}
