@@ -3,10 +3,12 @@
 //! one can say is kept beside it ([`Request::others`], [`Content::Native`]) so that it is refused or dropped by name, and
 //! never lost unsaid. A call whose dialect is the provider's never comes here: its bytes pass as they are.
 
+mod custom;
 mod search;
 mod signature;
 mod tier;
 
+pub use custom::{CustomTool, Grammar};
 pub use search::WebSearch;
 use serde_json::Value;
 pub use tier::Tier;
@@ -43,6 +45,8 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// Functions the model may call.
     pub tools: Vec<Tool>,
+    /// Tools it may give a text to.
+    pub custom_tools: Vec<CustomTool>,
     /// Whether it may search the web by itself.
     pub web_search: Option<Said<WebSearch>>,
     /// Whether it must, may or may not call one.
@@ -171,6 +175,8 @@ pub enum Content {
     },
     /// The model calls a tool.
     ToolCall(ToolCall),
+    /// The model calls a tool that takes free text, which stands in place of the arguments.
+    CustomCall(ToolCall),
     /// What a tool answered.
     ToolResult(ToolResult),
     /// The model's thoughts, as far as they are shown.
@@ -210,6 +216,7 @@ impl Content {
             Content::Video(_) => "video",
             Content::Document { .. } => "a document",
             Content::ToolCall(_) => "a tool call",
+            Content::CustomCall(_) => "a call of a custom tool",
             Content::ToolResult(_) => "a tool's result",
             Content::Thinking { .. } => "the model's thinking",
             Content::Redacted(_) => "encrypted thinking",
@@ -598,7 +605,7 @@ pub enum Event {
 pub enum Delta {
     /// To text or to a refusal.
     Text(String),
-    /// To a tool call's arguments.
+    /// To a tool call's arguments, or to the text that a custom tool is given.
     Arguments(String),
     /// To thoughts.
     Thinking(String),

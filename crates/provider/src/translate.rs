@@ -7,6 +7,7 @@ mod call;
 mod call_ids;
 pub(crate) mod called;
 mod count;
+mod custom;
 mod embeddings;
 mod emptied;
 mod fields;
@@ -178,7 +179,8 @@ fn check_schemas(request: &Request) -> Result<(), RequestError> {
 ///
 /// # Errors
 /// [`Unsupported`] names the fields of the caller's that the dialect cannot express.
-pub fn write_request(dialect: Dialect, request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+pub fn write_request(dialect: Dialect, mut request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
+    custom::set_apart(dialect, &mut request);
     let sayings = losses.may_drop().then(|| emptied::Sayings::of(&request.messages));
     let written = match dialect {
         Dialect::Openai => openai::request::write(request, losses),

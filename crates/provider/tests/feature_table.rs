@@ -239,6 +239,7 @@ fn said(answer: &Answer) -> Said {
                     let signature = call.signature.iter().map(|signature| signature.text.clone());
                     signature.for_each(|text| note("signatures of thoughts and encrypted thoughts", text));
                 }
+                Content::CustomCall(call) => note("calls of tools", format!("{} {}", call.name, call.arguments)),
                 Content::Thinking { text, signature } => {
                     if !text.is_empty() {
                         note("thoughts, as far as they are shown", text.clone());

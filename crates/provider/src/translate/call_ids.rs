@@ -41,7 +41,7 @@ impl CallIds {
     }
 
     fn name(&mut self, choice: usize, content: &mut Content) {
-        let Content::ToolCall(call) = content else { return };
+        let (Content::ToolCall(call) | Content::CustomCall(call)) = content else { return };
         let count = self.calls.entry(choice).or_default();
         if call.id.is_empty() {
             call.id = match choice {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use tollgate_interaction::Dialect;
 
+use super::custom::RESULT;
 use super::{Losses, Unsupported};
 use crate::chat::{Content, Message, Part, Role};
 use crate::dialect::RequestError;
@@ -15,7 +16,9 @@ pub(super) struct Sayings(Vec<Vec<String>>);
 
 impl Sayings {
     pub(super) fn of(messages: &[Message]) -> Sayings {
-        Sayings(messages.iter().map(of_message).filter(|paths| !paths.is_empty()).collect())
+        let last = messages.len().saturating_sub(1);
+        let sayings = messages.iter().enumerate().map(|(index, message)| of_message(message, index == last));
+        Sayings(sayings.filter(|paths| !paths.is_empty()).collect())
     }
 
     /// Whether every message still says something.
@@ -34,15 +37,17 @@ impl Sayings {
 }
 
 /// Calls of tools and their results stay whatever they lose; thoughts, and what a model did with its provider's own tools,
-/// are nothing a conversation stands on.
-fn of_message(message: &Message) -> Vec<String> {
-    let stays = |part: &Part| matches!(part.content, Content::ToolCall(_) | Content::ToolResult(_));
+/// are nothing a conversation stands on, nor are the results of calls that are dropped with them, unless they come last.
+fn of_message(message: &Message, is_last: bool) -> Vec<String> {
+    let stays =
+        |part: &Part| matches!(part.content, Content::ToolCall(_) | Content::CustomCall(_) | Content::ToolResult(_));
     if message.parts.iter().any(stays) {
         return Vec::new();
     }
     let says = |part: &&Part| match &part.content {
         Content::Text { text, .. } | Content::Refusal(text) => !text.trim().is_empty(),
         Content::Thinking { .. } | Content::Redacted(_) => false,
+        Content::Native { kind, .. } if kind == RESULT => is_last,
         Content::Native { .. } => message.role != Role::Assistant,
         _ => true,
     };

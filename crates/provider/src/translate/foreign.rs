@@ -130,9 +130,10 @@ mod tests {
             let address = Address::default();
             let refused = request(Dialect::Openai, to, body.as_bytes(), address, "m", OnUnsupported::Refuse);
             let said = refused.unwrap_err().to_string();
+            let custom = "`tools[0]` (a tool of the type `custom`, which only the caller's API has)";
+            assert_eq!(said.contains(custom), to != Dialect::Responses, "{to}: {said}");
             for expected in [
                 "`logit_bias` (a field that only the caller's API has)",
-                "`tools[0]` (a tool of the type `custom`, which only the caller's API has)",
                 "`frobnicate` (a field that is not known here: look at its spelling)",
                 "`response_format.type` (the type `toml`, which only the caller's API has)",
             ] {

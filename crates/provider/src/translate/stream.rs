@@ -157,7 +157,8 @@ impl Unfinished {
             Event::BeginPart { choice, part, content } => {
                 self.has_begun = true;
                 self.parts.push((*choice, *part));
-                let stop = if matches!(content, Content::ToolCall(_)) { Stop::ToolUse } else { Stop::End };
+                let is_call = matches!(content, Content::ToolCall(_) | Content::CustomCall(_));
+                let stop = if is_call { Stop::ToolUse } else { Stop::End };
                 match self.open.iter_mut().find(|(open, _)| open == choice) {
                     Some((_, known)) if stop == Stop::ToolUse => *known = stop,
                     Some(_) => {}

@@ -161,7 +161,9 @@ fn write_block(content: Content) -> Option<Value> {
         Content::Audio(source) => json!({ "audio": medium(source, Medium::Audio)? }),
         Content::Video(source) => json!({ "video": medium(source, Medium::Video)? }),
         // No model answers with these, and another dialect's own tools are nothing to a client of Converse.
-        Content::Document { .. } | Content::ToolResult(_) | Content::Native { .. } => return None,
+        Content::Document { .. } | Content::ToolResult(_) | Content::CustomCall(_) | Content::Native { .. } => {
+            return None;
+        }
     })
 }
 

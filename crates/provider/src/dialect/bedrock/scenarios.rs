@@ -92,7 +92,7 @@ fn add(content: &mut Content, delta: Delta) {
             text.push_str(&more);
         }
         (Content::Text { citations, .. }, Delta::Citation(citation)) => citations.push(citation),
-        (Content::ToolCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
+        (Content::ToolCall(call) | Content::CustomCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
         (Content::Thinking { signature, .. }, Delta::Signature(given)) => *signature = Some(given),
         (content, delta) => panic!("{delta:?} for {content:?}"),
     }

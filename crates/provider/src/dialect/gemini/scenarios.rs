@@ -103,7 +103,7 @@ fn go_on(content: &mut Content, delta: Delta) {
         (Content::Text { citations, .. }, Delta::Citation(citation)) => citations.push(citation),
         (Content::Thinking { text, .. }, Delta::Thinking(more)) => text.push_str(&more),
         (Content::Thinking { signature, .. }, Delta::Signature(given)) => *signature = Some(given),
-        (Content::ToolCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
+        (Content::ToolCall(call) | Content::CustomCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
         (Content::ToolCall(call), Delta::Signature(given)) => call.signature = Some(given),
         (content, delta) => panic!("{delta:?} does not belong to {content:?}"),
     }

@@ -8,7 +8,6 @@ mod write;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
-use tollgate_interaction::Dialect;
 pub(crate) use write::write;
 pub(super) use write::{annotation, finish_reason, service_tier, write_image, write_logprobs};
 
@@ -143,8 +142,11 @@ pub(super) fn sound_type(bytes: &[u8]) -> &'static str {
 fn read_call(call: Value) -> Option<Content> {
     let Value::Object(mut call) = call else { return None };
     if call.get("type").is_some_and(|kind| kind == "custom") {
-        let value = Value::Object(call);
-        return Some(Content::Native { dialect: Dialect::Openai, kind: "custom".to_owned(), value });
+        let mut custom = take_object(&mut call, "custom")?;
+        let [id, name, arguments] =
+            [take_text(&mut call, "id"), take_text(&mut custom, "name"), take_text(&mut custom, "input")]
+                .map(Option::unwrap_or_default);
+        return Some(Content::CustomCall(ToolCall { id, name, arguments, signature: None }));
     }
     let (id, signature) = (take_text(&mut call, "id"), take_signature(&mut call));
     let function = take_object(&mut call, "function")?;
@@ -214,7 +216,7 @@ pub(super) fn take_sources(body: &mut Map<String, Value>) -> Vec<Citation> {
 /// Takes why a choice ended, given what it said.
 pub(super) fn take_stop(choice: &mut Map<String, Value>, parts: &[Content]) -> Option<Stop> {
     let word = take_text(choice, "finish_reason")?;
-    let calls = parts.iter().any(|part| matches!(part, Content::ToolCall(_) | Content::Native { .. }));
+    let calls = parts.iter().any(|part| matches!(part, Content::ToolCall(_) | Content::CustomCall(_)));
     let refused = parts.iter().any(|part| matches!(part, Content::Refusal(_)));
     Some(read_stop(word, take_text(choice, "stop_reason"), calls, refused))
 }

@@ -4,9 +4,11 @@
 //! <https://openrouter.ai/docs/api-reference/parameters>, <https://api-docs.deepseek.com/guides/thinking_mode>,
 //! <https://console.groq.com/docs/reasoning> (2026-11-26).
 
+mod custom;
 mod messages;
 mod write;
 
+pub(super) use custom::write_call as custom_call;
 pub(super) use messages::{read_signature, read_source};
 use serde_json::{Value, json};
 pub(super) use write::signed;
@@ -130,10 +132,11 @@ fn read_tools(fields: &mut Fields, request: &mut Request) -> Result<(), RequestE
         let Some(Said { value, at }) = fields.array(name)? else { continue };
         for (index, value) in value.into_iter().enumerate() {
             let at = format!("{at}[{index}]");
-            let is_function = is_old || value.get("type").is_none_or(|kind| kind == "function");
-            match is_function {
-                true => request.tools.push(read_tool(value, at, is_old, &mut request.others)?),
-                false => request.others.push(Said::new(value, at)),
+            let kind = value.get("type").filter(|_| !is_old).and_then(Value::as_str).unwrap_or("function");
+            match kind {
+                "function" => request.tools.push(read_tool(value, at, is_old, &mut request.others)?),
+                "custom" => request.custom_tools.push(custom::read(value, at, &mut request.others)?),
+                _ => request.others.push(Said::new(value, at)),
             }
         }
     }
@@ -165,7 +168,7 @@ fn read_tool(value: Value, at: String, is_old: bool, others: &mut Vec<Said<Value
     Ok(Tool { name, description, parameters, strict, cache, at })
 }
 
-/// `None` for what only this dialect has: a choice among some tools, or a tool that is no function.
+/// `None` for what only this dialect has: a choice among some tools.
 fn read_tool_choice(value: &Value) -> Option<ToolChoice> {
     match value {
         Value::String(word) => match word.as_str() {
@@ -176,9 +179,10 @@ fn read_tool_choice(value: &Value) -> Option<ToolChoice> {
             _ => None,
         },
         Value::Object(map) => {
-            let is_function = map.get("type").is_none_or(|kind| kind == "function");
-            let name = map.get("function").map_or_else(|| map.get("name"), |function| function.get("name"));
-            name.and_then(Value::as_str).filter(|_| is_function).map(|name| ToolChoice::Named(name.to_owned()))
+            let kind = map.get("type").map_or(Some("function"), Value::as_str);
+            let kind = kind.filter(|kind| matches!(*kind, "function" | "custom"))?;
+            let name = map.get(kind).map_or_else(|| map.get("name"), |tool| tool.get("name"));
+            name.and_then(Value::as_str).map(|name| ToolChoice::Named(name.to_owned()))
         }
         _ => None,
     }

@@ -120,7 +120,7 @@ fn add(content: &mut Content, delta: Delta) {
         (Content::Text { text, .. } | Content::Refusal(text), Delta::Text(more))
         | (Content::Thinking { text, .. }, Delta::Thinking(more)) => text.push_str(&more),
         (Content::Text { citations, .. }, Delta::Citation(citation)) => citations.push(citation),
-        (Content::ToolCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
+        (Content::ToolCall(call) | Content::CustomCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
         (
             Content::ToolCall(ToolCall { signature, .. }) | Content::Thinking { signature, .. },
             Delta::Signature(given),
@@ -554,7 +554,7 @@ fn no_json_brings_a_reader_down() {
     }
 }
 
-/// The official client's accumulator raises an error otherwise, and wants a `function` in every piece of a call.
+/// The official client's accumulator raises an error otherwise, and wants a `function` in every piece of a call of one.
 #[test]
 fn items_of_lists_that_grow_have_an_index() {
     for (name, folder) in scenarios() {
@@ -567,7 +567,8 @@ fn items_of_lists_that_grow_have_an_index() {
             let delta = &chunk["choices"][0]["delta"];
             for list in ["tool_calls", "reasoning_details", "images"] {
                 for item in delta[list].as_array().into_iter().flatten() {
-                    assert!(item["index"].is_u64() && (list != "tool_calls" || item["function"].is_object()), "{name}");
+                    let is_call = item["function"].is_object() || item["custom"].is_object();
+                    assert!(item["index"].is_u64() && (list != "tool_calls" || is_call), "{name}");
                 }
             }
             annotated += usize::from(delta["annotations"].is_array());

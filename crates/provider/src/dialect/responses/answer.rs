@@ -100,6 +100,15 @@ pub(super) fn read_item(item: Value) -> (Vec<Part>, Vec<TokenLogprob>) {
             };
             return (vec![Part::new(Content::ToolCall(call), "")], Vec::new());
         }
+        "custom_tool_call" => {
+            let call = ToolCall {
+                id: take_text(&mut object, "call_id"),
+                name: take_text(&mut object, "name"),
+                arguments: take_text(&mut object, "input"),
+                signature: None,
+            };
+            return (vec![Part::new(Content::CustomCall(call), "")], Vec::new());
+        }
         // A picture that was drawn; how it was drawn is its own provider's to tell.
         "image_generation_call" if object.get("result").is_some_and(Value::is_string) => {
             let format = Some(take_text(&mut object, "output_format")).filter(|format| !format.is_empty());
@@ -245,6 +254,10 @@ impl Output<'_> {
                 let id = self.id("fc");
                 let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
                 self.items.push(output::call(&id, "completed", &call.id, &call.name, arguments));
+            }
+            Content::CustomCall(call) => {
+                let id = self.id("ctc");
+                self.items.push(output::custom_call(&id, "completed", &call.id, &call.name, &call.arguments));
             }
             Content::Thinking { text, signature } => {
                 self.items.push(output::reasoning(&self.id("rs"), Some(text), signature.as_ref()));

@@ -232,6 +232,18 @@ pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments:
     })
 }
 
+/// A call of a tool that takes free text.
+pub(super) fn custom_call(id: &str, status: &str, call_id: &str, name: &str, input: &str) -> Value {
+    json!({
+        "id": id,
+        "type": "custom_tool_call",
+        "status": status,
+        "call_id": call_id,
+        "name": name,
+        "input": input,
+    })
+}
+
 /// Thoughts. Their words stand in the summary, which is what clients show; `None` for thoughts without any, which are
 /// read back as such.
 pub(super) fn reasoning(id: &str, text: Option<String>, signature: Option<&Signature>) -> Value {

@@ -1,6 +1,7 @@
 //! Requests of the Responses API. Here the fields around the conversation are read; `items` reads the conversation and
 //! `writer` writes requests.
 
+mod custom;
 mod items;
 mod writer;
 
@@ -68,6 +69,7 @@ fn read_tools(fields: &mut Fields, request: &mut Request) -> Result<(), RequestE
         let at = format!("tools[{index}]");
         match tool.get("type").and_then(Value::as_str) {
             Some("function") => request.tools.push(read_function(tool, at, &mut request.others)?),
+            Some("custom") => request.custom_tools.push(custom::read(tool, at, &mut request.others)?),
             Some(kind) if SEARCHES.contains(&kind) && request.web_search.is_none() => {
                 request.web_search = Some(read_search(tool, at, &mut request.others)?);
             }
@@ -129,7 +131,7 @@ fn read_tool_choice(fields: &mut Fields, request: &mut Request) -> Result<(), Re
                 return Err(RequestError::Malformed { field: at, expected });
             }
         },
-        (_, Some("function")) => {
+        (_, Some("function" | "custom")) => {
             let mut choice = Fields::of(value, at.as_str())?;
             choice.take("type");
             let name = choice.required_text("name")?;

@@ -134,7 +134,9 @@ fn add(content: &mut Content, delta: Delta) {
         (Content::Text { citations, .. }, Delta::Citation(citation)) => citations.push(citation),
         (Content::Thinking { text, .. }, Delta::Thinking(delta)) => text.push_str(&delta),
         (Content::Thinking { signature, .. }, Delta::Signature(given)) => *signature = Some(given),
-        (Content::ToolCall(call), Delta::Arguments(delta)) => call.arguments.push_str(&delta),
+        (Content::ToolCall(call) | Content::CustomCall(call), Delta::Arguments(delta)) => {
+            call.arguments.push_str(&delta)
+        }
         (Content::ToolCall(call), Delta::Signature(given)) => call.signature = Some(given),
         (content, delta) => panic!("{delta:?} cannot be added to {content:?}"),
     }

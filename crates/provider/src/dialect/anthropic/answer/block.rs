@@ -78,7 +78,7 @@ pub(in super::super) fn write_block(content: Content, blocks: &mut Vec<Value>) {
         Content::Redacted(signature) => blocks.push(redacted(&signature)),
         Content::Native { dialect: Dialect::Anthropic, value, .. } => blocks.push(value),
         // What another provider did by itself; what it found is in its text.
-        Content::Native { .. } | Content::ToolResult(_) => {}
+        Content::CustomCall(_) | Content::Native { .. } | Content::ToolResult(_) => {}
         Content::Image { .. } | Content::Audio(_) | Content::Video(_) | Content::Document { .. } => {
             // Answers here hold words alone: so words say what was there.
             let words = format!("[{}]", content.described());

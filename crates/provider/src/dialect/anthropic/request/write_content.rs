@@ -98,7 +98,7 @@ fn write_block(content: Content, at: &str, losses: &mut Losses) -> Result<Option
             losses.note(at);
             return Ok(None);
         }
-        Content::Audio(_) | Content::Video(_) | Content::Native { .. } => {
+        Content::Audio(_) | Content::Video(_) | Content::CustomCall(_) | Content::Native { .. } => {
             losses.lose(at, described)?;
             return Ok(None);
         }
@@ -240,6 +240,7 @@ fn write_result(result: ToolResult, losses: &mut Losses) -> Result<Value, Unsupp
             | Content::Audio(_)
             | Content::Video(_)
             | Content::Document { .. }
+            | Content::CustomCall(_)
             | Content::Native { .. } => allowed.push(part),
         }
     }

@@ -169,6 +169,7 @@ impl Part {
             | Content::Document { .. }
             | Content::ToolResult(_)
             | Content::Redacted(_)
+            | Content::CustomCall(_)
             | Content::Native { .. } => {}
         }
         Part { part, content, deltas, index: None, signature, ended: false }
@@ -230,6 +231,7 @@ impl Part {
             | Content::Document { .. }
             | Content::ToolResult(_)
             | Content::Redacted(_)
+            | Content::CustomCall(_)
             | Content::Native { .. } => {
                 let mut blocks = Vec::new();
                 write_block(std::mem::replace(&mut self.content, Content::text("")), &mut blocks);

@@ -84,7 +84,7 @@ fn extend(content: &mut Content, delta: Delta) {
     match (content, delta) {
         (Content::Text { text, .. } | Content::Refusal(text), Delta::Text(more))
         | (Content::Thinking { text, .. }, Delta::Thinking(more)) => text.push_str(&more),
-        (Content::ToolCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
+        (Content::ToolCall(call) | Content::CustomCall(call), Delta::Arguments(more)) => call.arguments.push_str(&more),
         (Content::Text { citations, .. }, Delta::Citation(cited)) => citations.push(cited),
         (Content::Thinking { signature, .. }, Delta::Signature(given)) => *signature = Some(given),
         (content, delta) => panic!("{delta:?} does not belong to {content:?}"),

@@ -34,6 +34,8 @@ pub(crate) fn write(mut request: Request, losses: &mut Losses) -> Result<Value, 
         system,
         messages,
         tools,
+        // Set apart before: it has none.
+        custom_tools: _,
         web_search,
         tool_choice,
         parallel_tool_calls,

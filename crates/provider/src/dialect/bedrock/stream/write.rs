@@ -116,6 +116,7 @@ impl Writer {
             | Content::Video(_)
             | Content::Document { .. }
             | Content::ToolResult(_)
+            | Content::CustomCall(_)
             | Content::Native { .. } => {}
         }
     }

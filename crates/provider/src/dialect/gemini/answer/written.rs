@@ -84,7 +84,7 @@ fn write_content(content: Content, place: usize, cited: &mut WrittenCitations) -
         | Content::Document { source, .. } => write_source(source),
         Content::Native { dialect: tollgate_interaction::Dialect::Gemini, value, .. } => value,
         // A model does not give results of tools, and no one else's own words are understood here.
-        Content::ToolResult(_) | Content::Native { .. } => return None,
+        Content::ToolResult(_) | Content::CustomCall(_) | Content::Native { .. } => return None,
     })
 }
 

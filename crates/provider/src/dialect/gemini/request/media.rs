@@ -197,6 +197,7 @@ pub(super) fn write_part(
         | Content::ToolResult(_)
         | Content::Thinking { .. }
         | Content::Redacted(_)
+        | Content::CustomCall(_)
         | Content::Native { .. } => {
             losses.lose(&at, content.described())?;
             None

@@ -94,7 +94,7 @@ impl Writer<'_> {
             Content::Thinking { text, signature } => self.thinking(text, signature, &at),
             Content::Redacted(signature) => self.thinking(String::new(), Some(signature), &at),
             Content::Native { dialect: Dialect::Gemini, value, .. } => self.add(value),
-            Content::Native { .. } => self.losses.lose(&at, content.described())?,
+            Content::CustomCall(_) | Content::Native { .. } => self.losses.lose(&at, content.described())?,
         }
         Ok(())
     }
@@ -181,6 +181,7 @@ impl Writer<'_> {
                 | Content::ToolResult(_)
                 | Content::Thinking { .. }
                 | Content::Redacted(_)
+                | Content::CustomCall(_)
                 | Content::Native { .. } => {
                     let at = if part.at.is_empty() { at } else { &part.at };
                     self.losses.lose(at, format!("{} in a tool's result", part.content.described()))?;

@@ -27,6 +27,8 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         system,
         messages,
         tools,
+        // Set apart before: it has none.
+        custom_tools: _,
         web_search,
         tool_choice,
         parallel_tool_calls,
@@ -112,6 +114,7 @@ fn write_system(system: Vec<Part>, losses: &mut Losses) -> Result<Option<Value>,
             | Content::ToolResult(_)
             | Content::Thinking { .. }
             | Content::Redacted(_)
+            | Content::CustomCall(_)
             | Content::Native { .. } => losses.lose(&at, format!("{} in the instruction", content.described()))?,
         }
     }

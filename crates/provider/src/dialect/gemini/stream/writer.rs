@@ -126,7 +126,7 @@ impl Writer {
             | Content::Document { source, .. } => self.part(choice, write_source(source), out),
             Content::Native { dialect: Dialect::Gemini, value, .. } => self.part(choice, value, out),
             // A model does not give results of tools, and no one else's own words are understood here.
-            Content::ToolResult(_) | Content::Native { .. } => {}
+            Content::ToolResult(_) | Content::CustomCall(_) | Content::Native { .. } => {}
         }
     }
 

@@ -3,9 +3,8 @@
 //! have it.
 
 use serde_json::{Map, Value};
-use tollgate_interaction::Dialect;
 
-use super::super::request::signed;
+use super::super::request::{custom_call, signed};
 use super::super::thoughts;
 use super::super::tokens;
 use super::super::wire::{object, set};
@@ -82,7 +81,9 @@ impl Message {
             Content::ToolCall(call) => self.calls.push(write_call(call)),
             Content::Image { source, detail: _ } => self.images.extend(write_image(source)),
             Content::Audio(Source::Base64 { media_type: _, base64 }) => self.audio = Some(base64),
-            Content::Native { dialect: Dialect::Openai, kind, value } if kind == "custom" => self.calls.push(value),
+            Content::CustomCall(ToolCall { id, name, arguments, signature: _ }) => {
+                self.calls.push(custom_call(id, name, arguments));
+            }
             // No model answers with these, or only its own dialect can say them.
             Content::Audio(_)
             | Content::Video(_)

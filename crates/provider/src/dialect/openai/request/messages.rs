@@ -128,16 +128,14 @@ impl Reader<'_> {
     }
 
     fn tool_call(&mut self, value: Value, at: String) -> Result<Part, RequestError> {
-        if value.get("type").is_some_and(|kind| kind == "custom") {
-            let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-            let name = text(value.get("custom").and_then(|custom| custom.get("name")));
-            self.calls.note(&text(value.get("id")), &name);
-            return Ok(Part::new(Content::Native { dialect: Dialect::Openai, kind: "custom".to_owned(), value }, at));
-        }
+        let is_custom = value.get("type").is_some_and(|kind| kind == "custom");
         let mut fields = Fields::of(value, at.clone())?;
         let id = fields.text("id")?.map(|id| id.value).filter(|id| !id.is_empty());
         let id = id.unwrap_or_else(|| format!("call_{}", self.calls.count()));
         ["type", "index"].into_iter().for_each(|name| drop(fields.take(name)));
+        if is_custom {
+            return self.custom_call(fields, id, at);
+        }
         let signature = take_signature(&mut fields, &mut self.request.others)?;
         let Some(mut function) = fields.object("function")? else {
             let expected = "it is missing: send an object with `name` and `arguments`";
@@ -147,6 +145,18 @@ impl Reader<'_> {
         self.request.others.extend(function.rest());
         self.request.others.extend(fields.rest());
         Ok(part)
+    }
+
+    fn custom_call(&mut self, mut fields: Fields, id: String, at: String) -> Result<Part, RequestError> {
+        let Some(mut custom) = fields.object("custom")? else {
+            let expected = "it is missing: send an object with `name` and `input`";
+            return Err(RequestError::Malformed { field: fields.path("custom"), expected });
+        };
+        let (name, arguments) = (custom.required_text("name")?, custom.required_text("input")?);
+        self.calls.note(&id, &name);
+        self.request.others.extend(custom.rest());
+        self.request.others.extend(fields.rest());
+        Ok(Part::new(Content::CustomCall(ToolCall { id, name, arguments, signature: None }), at))
     }
 
     fn function(

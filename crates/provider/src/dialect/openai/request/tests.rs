@@ -52,7 +52,7 @@ fn what_nobody_knows_is_named_where_it_stands() {
         "min_p": 0.1,
         "logit_bias": {"50256": -100},
         "prediction": {"type": "content", "content": "x"},
-        "tools": [{"type": "custom", "custom": {"name": "c"}}, {"type": "function", "function": {"name": "f", "x": 1}}],
+        "tools": [{"type": "custom", "custom": {"name": "c", "w": 1, "format": {"type": "dice"}}}, {"type": "function", "function": {"name": "f", "x": 1}}],
         "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "y": true}},
         "reasoning_effort": "ultra",
@@ -75,7 +75,8 @@ fn what_nobody_knows_is_named_where_it_stands() {
         "reasoning_effort",
         "response_format.json_schema.y",
         "tool_choice",
-        "tools[0]",
+        "tools[0].custom.format.type",
+        "tools[0].custom.w",
         "tools[1].function.x",
     ];
     assert_eq!(found, expected);

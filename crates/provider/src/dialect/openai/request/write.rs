@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 
 use super::super::models;
 use super::super::wire::{object, set};
-use crate::chat::{Effort, Format, Reasoning, Request, Said, Tier, Tool, ToolChoice, WebSearch};
+use super::custom;
+use crate::chat::{CustomTool, Effort, Format, Reasoning, Request, Said, Tier, Tool, ToolChoice, WebSearch};
 use crate::translate::{Losses, Unsupported};
 
 /// Texts that may end an answer; OpenAI's limit.
@@ -32,6 +33,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         system,
         messages,
         tools,
+        custom_tools,
         web_search,
         tool_choice,
         parallel_tool_calls,
@@ -63,7 +65,7 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
         body.insert("stream".to_owned(), true.into());
         body.insert("stream_options".to_owned(), object([("include_usage", true.into())]));
     }
-    write_tools(&mut body, tools, tool_choice, parallel_tool_calls, losses)?;
+    write_tools(&mut body, tools, custom_tools, tool_choice, parallel_tool_calls, losses)?;
     if let Some(search) = web_search {
         set(&mut body, "web_search_options", write_search(search, searches, losses)?);
     }
@@ -93,11 +95,12 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
 fn write_tools(
     body: &mut Map<String, Value>,
     tools: Vec<Tool>,
+    custom_tools: Vec<CustomTool>,
     choice: Option<Said<ToolChoice>>,
     parallel: Option<Said<bool>>,
     losses: &mut Losses,
 ) -> Result<(), Unsupported> {
-    if tools.is_empty() {
+    if tools.is_empty() && custom_tools.is_empty() {
         return match choice {
             Some(Said { value: ToolChoice::Required | ToolChoice::Named(_), at }) => {
                 losses.lose(&at, "a choice among no tools")
@@ -105,8 +108,11 @@ fn write_tools(
             Some(Said { value: ToolChoice::Auto | ToolChoice::None, .. }) | None => Ok(()),
         };
     }
-    body.insert("tools".to_owned(), tools.into_iter().map(|tool| write_tool(tool, losses)).collect());
-    set(body, "tool_choice", choice.map(|choice| write_tool_choice(choice.value)));
+    set(body, "tool_choice", choice.map(|choice| write_tool_choice(choice.value, &custom_tools)));
+    let mut written: Vec<Value> = tools.into_iter().map(|tool| write_tool(tool, losses)).collect();
+    custom_tools.iter().filter(|tool| tool.cache.is_some()).for_each(|tool| losses.note_marker(&tool.at));
+    written.extend(custom_tools.into_iter().map(custom::write));
+    body.insert("tools".to_owned(), written.into());
     set(body, "parallel_tool_calls", parallel.map(|parallel| parallel.value.into()));
     Ok(())
 }
@@ -144,12 +150,15 @@ fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
     object([("type", "function".into()), ("function", Value::Object(function))])
 }
 
-fn write_tool_choice(choice: ToolChoice) -> Value {
+fn write_tool_choice(choice: ToolChoice, custom_tools: &[CustomTool]) -> Value {
     match choice {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::None => "none".into(),
         ToolChoice::Required => "required".into(),
-        ToolChoice::Named(name) => object([("type", "function".into()), ("function", object([("name", name.into())]))]),
+        ToolChoice::Named(name) => {
+            let kind = if custom_tools.iter().any(|tool| tool.name == name) { "custom" } else { "function" };
+            object([("type", kind.into()), (kind, object([("name", name.into())]))])
+        }
     }
 }
 

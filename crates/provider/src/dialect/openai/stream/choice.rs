@@ -54,6 +54,8 @@ struct Call {
     index: Option<u64>,
     id: Option<String>,
     part: usize,
+    /// Whether it is given a text.
+    is_custom: bool,
     arguments: Balance,
     is_open: bool,
 }
@@ -267,12 +269,15 @@ impl Choice {
         let place = match known {
             Some(place) => place,
             None if self.calls.len() < MAX_CALLS => {
-                self.begin_call(Call { index, id, part: self.next, ..Call::new() }, name, out)
+                self.begin_call(Call { index, id, part: self.next, is_custom, ..Call::new() }, name, out)
             }
             None => return,
         };
         let Some(call) = self.calls.get_mut(place).filter(|call| call.is_open) else { return };
-        call.arguments.read(&pieces);
+        // Free text has no form by which its end could be told.
+        if !call.is_custom {
+            call.arguments.read(&pieces);
+        }
         let (choice, part) = (self.index, call.part);
         // Where both come at once the signature is told first: some writers can put it before the call only.
         if let Some(signature) = signature {
@@ -305,7 +310,8 @@ impl Choice {
         }
         let id = call.id.clone().unwrap_or_default();
         let content = ToolCall { id, name: name.unwrap_or_default(), arguments: String::new(), signature: None };
-        out.push(Event::BeginPart { choice: self.index, part: call.part, content: Content::ToolCall(content) });
+        let content = if call.is_custom { Content::CustomCall(content) } else { Content::ToolCall(content) };
+        out.push(Event::BeginPart { choice: self.index, part: call.part, content });
         self.next += 1;
         self.calls.push(call);
         self.calls.len() - 1
@@ -343,7 +349,7 @@ impl Choice {
 
 impl Call {
     fn new() -> Self {
-        Call { index: None, id: None, part: 0, arguments: Balance::default(), is_open: true }
+        Call { index: None, id: None, part: 0, is_custom: false, arguments: Balance::default(), is_open: true }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use tollgate_interaction::{Dialect, Usage};
+use tollgate_interaction::Usage;
 
 use crate::chat::{Citation, Content, Delta, Event, Signature, Source, Stop, ToolCall};
 use crate::dialect::openai::answer::{annotation, finish_reason, service_tier, write_image, write_logprobs};
@@ -56,6 +56,10 @@ enum Open {
     Call {
         index: usize,
         has_arguments: bool,
+    },
+    /// Its place among the calls.
+    Custom {
+        index: usize,
     },
     /// One that was written whole, or that cannot be said.
     Whole,
@@ -127,9 +131,9 @@ impl Writer {
                 state.calls += 1;
                 Open::Call { index: state.calls - 1, has_arguments: false }
             }
-            Content::Native { dialect: Dialect::Openai, kind, .. } if kind == "custom" => {
+            Content::CustomCall(_) => {
                 state.calls += 1;
-                Open::Whole
+                Open::Custom { index: state.calls - 1 }
             }
             Content::Image { .. }
             | Content::Audio(_)
@@ -166,9 +170,11 @@ impl Writer {
                     [("id", id.into()), ("data", base64.into()), ("expires_at", self.asked.created_at_s.into())];
                 self.delta(choice, [("audio", object(audio))], out);
             }
-            Content::Native { dialect: Dialect::Openai, kind, value: Value::Object(mut value) } if kind == "custom" => {
-                value.insert("index".to_owned(), call.into());
-                self.delta(choice, [("tool_calls", Value::Array(vec![Value::Object(value)]))], out);
+            Content::CustomCall(ToolCall { id, name, arguments, signature: _ }) => {
+                let custom = object([("name", name.into()), ("input", "".into())]);
+                let fields = [("index", call.into()), ("id", id.into()), ("type", "custom".into()), ("custom", custom)];
+                self.delta(choice, [("tool_calls", Value::Array(vec![object(fields)]))], out);
+                self.argue(choice, part, arguments, out);
             }
             // No model answers with these, or only its own dialect can say them.
             Content::Audio(_)
@@ -199,7 +205,7 @@ impl Writer {
                 state.says_refusal = true;
                 "refusal"
             }
-            Some(Open::Thinking(_) | Open::Call { .. } | Open::Whole) | None => return,
+            Some(Open::Thinking(_) | Open::Call { .. } | Open::Custom { .. } | Open::Whole) | None => return,
         };
         self.delta(choice, [(field, text.into())], out);
     }
@@ -211,11 +217,19 @@ impl Writer {
     }
 
     fn argue(&mut self, choice: usize, part: usize, text: String, out: &mut Vec<u8>) {
-        let Some(Open::Call { index, has_arguments }) = self.part(choice, part).filter(|_| !text.is_empty()) else {
+        if text.is_empty() {
             return;
+        }
+        let call = match self.part(choice, part) {
+            Some(Open::Call { index, has_arguments }) => {
+                *has_arguments = true;
+                object([("index", (*index).into()), ("function", object([("arguments", text.into())]))])
+            }
+            Some(Open::Custom { index }) => {
+                object([("index", (*index).into()), ("custom", object([("input", text.into())]))])
+            }
+            Some(Open::Text { .. } | Open::Refusal | Open::Thinking(_) | Open::Whole) | None => return,
         };
-        *has_arguments = true;
-        let call = object([("index", (*index).into()), ("function", object([("arguments", text.into())]))]);
         self.delta(choice, [("tool_calls", Value::Array(vec![call]))], out);
     }
 
@@ -232,7 +246,7 @@ impl Writer {
                 let call = object(call);
                 self.delta(choice, [("tool_calls", Value::Array(vec![call]))], out);
             }
-            Some(Open::Text { .. } | Open::Refusal | Open::Whole) | None => {}
+            Some(Open::Text { .. } | Open::Refusal | Open::Custom { .. } | Open::Whole) | None => {}
         }
     }
 
@@ -266,7 +280,7 @@ impl Writer {
                 let call = object([("index", index.into()), ("function", object([("arguments", "{}".into())]))]);
                 self.delta(choice, [("tool_calls", Value::Array(vec![call]))], out);
             }
-            Some(Open::Refusal | Open::Thinking(_) | Open::Call { .. } | Open::Whole) | None => {}
+            Some(Open::Refusal | Open::Thinking(_) | Open::Call { .. } | Open::Custom { .. } | Open::Whole) | None => {}
         }
     }
 

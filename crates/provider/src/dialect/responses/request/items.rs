@@ -68,7 +68,8 @@ impl Reader<'_> {
         match kind.as_str() {
             "message" => self.message(Fields::of(item, at)?),
             "function_call" => self.call(Fields::of(item, at)?),
-            "function_call_output" => self.result(Fields::of(item, at)?),
+            "custom_tool_call" => self.custom_call(Fields::of(item, at)?),
+            "function_call_output" | "custom_tool_call_output" => self.result(Fields::of(item, at)?),
             "image_generation_call" if item.get("result").is_some_and(Value::is_string) => self.picture(item, at),
             "reasoning" if item.as_object().is_some_and(answer::says_thoughts) => self.thoughts(item, at),
             _ => {
@@ -198,6 +199,22 @@ impl Reader<'_> {
         self.request.others.extend(fields.rest().filter(|field| !says_nothing(&field.value)));
         self.names.insert(call.id.clone(), call.name.clone());
         self.add(Role::Assistant, vec![Part::new(Content::ToolCall(call), at)]);
+        Ok(())
+    }
+
+    /// A call of a tool that takes free text.
+    fn custom_call(&mut self, mut fields: Fields) -> Result<(), RequestError> {
+        let at = fields.at().to_owned();
+        let call = ToolCall {
+            id: fields.required_text("call_id")?,
+            name: fields.required_text("name")?,
+            arguments: fields.required_text("input")?,
+            signature: None,
+        };
+        ["type", "id", "status"].iter().for_each(|name| drop(fields.take(name)));
+        self.request.others.extend(fields.rest().filter(|field| !says_nothing(&field.value)));
+        self.names.insert(call.id.clone(), call.name.clone());
+        self.add(Role::Assistant, vec![Part::new(Content::CustomCall(call), at)]);
         Ok(())
     }
 

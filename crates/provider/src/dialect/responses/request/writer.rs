@@ -1,6 +1,8 @@
 //! Writes requests of the Responses API. A translated call leaves nothing behind at the provider (`store` is false unless
 //! the caller said otherwise), so thoughts come back in their encrypted form and are sent again from there.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -8,6 +10,7 @@ use tollgate_interaction::Dialect;
 
 use super::super::content::{object, take_text, write_citation, write_data_url};
 use super::super::output;
+use super::custom;
 use crate::chat::{
     CacheFor, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Said, Signature, Source, Tier, Tool,
     ToolCall, ToolChoice, ToolResult, WebSearch,
@@ -27,8 +30,8 @@ const MAX_TOP_LOGPROBS: u64 = 20;
 pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsupported> {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
-    let mut input =
-        Input { items: Vec::new(), content: Vec::new(), takes_breakpoints: models::takes_breakpoints(&request.model) };
+    let takes_breakpoints = models::takes_breakpoints(&request.model);
+    let mut input = Input { items: Vec::new(), content: Vec::new(), custom_calls: HashSet::new(), takes_breakpoints };
     let never_thinks = models::never_thinks(&request.model);
     // Of models whose name says nothing it is not known.
     let takes_verbosity = models::takes_verbosity(&request.model) || !models::is_openais(&request.model);
@@ -41,14 +44,18 @@ pub(crate) fn write(request: Request, losses: &mut Losses) -> Result<Value, Unsu
     }
     put("input", Value::Array(input.items));
     let mut tools: Vec<Value> = request.tools.into_iter().map(|tool| write_tool(tool, losses)).collect();
+    let is_custom = |name: &str| request.custom_tools.iter().any(|tool| tool.name == name);
+    let tool_choice = request.tool_choice.map(|choice| write_tool_choice(choice.value, is_custom));
+    request.custom_tools.iter().filter(|tool| tool.cache.is_some()).for_each(|tool| losses.note_marker(&tool.at));
+    tools.extend(request.custom_tools.into_iter().map(custom::write));
     if let Some(search) = request.web_search {
         tools.push(write_search(search.value, losses)?);
     }
     if !tools.is_empty() {
         put("tools", Value::Array(tools));
     }
-    if let Some(choice) = request.tool_choice {
-        put("tool_choice", write_tool_choice(choice.value));
+    if let Some(choice) = tool_choice {
+        put("tool_choice", choice);
     }
     if let Some(parallel) = request.parallel_tool_calls {
         put("parallel_tool_calls", Value::Bool(parallel.value));
@@ -150,12 +157,15 @@ fn write_tool(tool: Tool, losses: &mut Losses) -> Value {
     value
 }
 
-fn write_tool_choice(choice: ToolChoice) -> Value {
+fn write_tool_choice(choice: ToolChoice, is_custom: impl Fn(&str) -> bool) -> Value {
     match choice {
         ToolChoice::Auto => Value::from("auto"),
         ToolChoice::None => Value::from("none"),
         ToolChoice::Required => Value::from("required"),
-        ToolChoice::Named(name) => json!({"type": "function", "name": name}),
+        ToolChoice::Named(name) => {
+            let kind = if is_custom(&name) { "custom" } else { "function" };
+            json!({"type": kind, "name": name})
+        }
     }
 }
 
@@ -278,6 +288,8 @@ struct Input {
     items: Vec<Value>,
     /// Of the message that is not closed yet.
     content: Vec<Value>,
+    /// Ids of calls of tools that take free text: their results are items of another type.
+    custom_calls: HashSet<String>,
     takes_breakpoints: bool,
 }
 
@@ -338,6 +350,10 @@ impl Input {
         let Part { content, at, cache } = part;
         match content {
             Content::ToolCall(call) => self.call(role, call, &at, losses),
+            Content::CustomCall(ToolCall { id, name, arguments, signature: _ }) => {
+                self.custom_calls.insert(id.clone());
+                self.item(role, custom::write_call(id, name, arguments));
+            }
             Content::ToolResult(result) => return self.result(role, result, cache, &at, losses),
             Content::Thinking { text, signature } => self.thinking(role, Some(text), signature, &at, losses),
             Content::Redacted(signature) => self.thinking(role, None, Some(signature), &at, losses),
@@ -421,8 +437,8 @@ impl Input {
                 Value::Array(values)
             }
         };
-        let item =
-            object([("type", Value::from("function_call_output")), ("call_id", Value::String(id)), ("output", output)]);
+        let kind = if self.custom_calls.contains(&id) { "custom_tool_call_output" } else { "function_call_output" };
+        let item = object([("type", Value::from(kind)), ("call_id", Value::String(id)), ("output", output)]);
         self.item(role, item);
         Ok(())
     }
@@ -499,6 +515,7 @@ fn write_content(role: Role, content: Content, at: &str, losses: &mut Losses) ->
         | Content::ToolResult(_)
         | Content::Thinking { .. }
         | Content::Redacted(_)
+        | Content::CustomCall(_)
         | Content::Native { .. } => None,
     };
     if value.is_none() {

@@ -151,6 +151,12 @@ impl Reader {
             "response.function_call_arguments.done" => {
                 self.write_arguments(item, take_text(&mut event, "arguments"), true, out);
             }
+            "response.custom_tool_call_input.delta" => {
+                self.write_arguments(item, take_text(&mut event, "delta"), false, out);
+            }
+            "response.custom_tool_call_input.done" => {
+                self.write_arguments(item, take_text(&mut event, "input"), true, out);
+            }
             "response.reasoning_summary_part.added" => {
                 self.open(item, 0, empty_thought(), out);
             }
@@ -175,15 +181,18 @@ impl Reader {
         self.saw_items = true;
         self.items.entry(index).or_default();
         let Value::Object(mut item) = item else { return };
-        if take_text(&mut item, "type") == "function_call" {
-            let call = ToolCall {
-                id: take_text(&mut item, "call_id"),
-                name: take_text(&mut item, "name"),
-                arguments: String::new(),
-                signature: None,
-            };
-            self.open(index, 0, Content::ToolCall(call), out);
-        }
+        let begin = match take_text(&mut item, "type").as_str() {
+            "function_call" => Content::ToolCall,
+            "custom_tool_call" => Content::CustomCall,
+            _ => return,
+        };
+        let call = ToolCall {
+            id: take_text(&mut item, "call_id"),
+            name: take_text(&mut item, "name"),
+            arguments: String::new(),
+            signature: None,
+        };
+        self.open(index, 0, begin(call), out);
     }
 
     /// The number of a part, which begins with `empty` if it has not.
@@ -273,6 +282,7 @@ impl Reader {
         match kind.as_str() {
             "message" => self.say_contents(index, take_items(&mut item, "content"), out),
             "function_call" => self.write_arguments(index, take_text(&mut item, "arguments"), true, out),
+            "custom_tool_call" => self.write_arguments(index, take_text(&mut item, "input"), true, out),
             "reasoning" => {
                 let encrypted = take_text(&mut item, "encrypted_content");
                 if !encrypted.is_empty() {
@@ -352,6 +362,10 @@ fn in_pieces(content: Content) -> (Content, Vec<Delta>) {
         Content::ToolCall(mut call) => {
             let arguments = std::mem::take(&mut call.arguments);
             (Content::ToolCall(call), written(arguments, Delta::Arguments).into_iter().collect())
+        }
+        Content::CustomCall(mut call) => {
+            let input = std::mem::take(&mut call.arguments);
+            (Content::CustomCall(call), written(input, Delta::Arguments).into_iter().collect())
         }
         whole @ (Content::Image { .. }
         | Content::Audio(_)

@@ -44,6 +44,7 @@ pub(crate) struct Writer {
 enum Item {
     Message { id: String, contents: Vec<Piece> },
     Call { id: String, call: ToolCall },
+    Custom { id: String, call: ToolCall },
     Thought { id: String, text: String, shown: bool, signature: Option<Signature> },
     Whole(Value),
 }
@@ -68,6 +69,9 @@ enum Place {
         content: usize,
     },
     Call {
+        item: usize,
+    },
+    Custom {
         item: usize,
     },
     /// A call that has not been announced: its signature may come before its arguments, and goes before it.
@@ -185,6 +189,7 @@ impl Writer {
                 self.waiting = Some((at, call));
                 Place::Waiting
             }
+            Content::CustomCall(call) => return self.begin_custom(at, call, out),
             Content::Thinking { text, signature } => {
                 self.end_message("completed", out);
                 let id = self.item_id("rs");
@@ -220,6 +225,7 @@ impl Writer {
             | Content::Video(_)
             | Content::Document { .. }
             | Content::ToolResult(_)
+            | Content::CustomCall(_)
             | Content::Native { .. } => return,
         };
         self.add_item(item.clone(), "in_progress", out);
@@ -266,6 +272,7 @@ impl Writer {
                 Delta::Text(_) | Delta::Thinking(_) | Delta::Citation(_) => {}
             },
             Some(Place::Call { item }) => self.go_on_with_call(item, delta, out),
+            Some(Place::Custom { item }) => self.go_on_with_custom(item, delta, out),
             Some(Place::Thought { item }) => match delta {
                 Delta::Thinking(text) => self.write_thought(item, text, out),
                 Delta::Signature(given) => {
@@ -305,6 +312,33 @@ impl Writer {
             Delta::Signature(signature) => call.signature = Some(signature),
             Delta::Arguments(_) | Delta::Text(_) | Delta::Thinking(_) | Delta::Citation(_) => {}
         }
+    }
+
+    fn begin_custom(&mut self, at: usize, mut call: ToolCall, out: &mut Vec<u8>) {
+        self.end_message("completed", out);
+        let input = std::mem::take(&mut call.arguments);
+        let id = self.item_id("ctc");
+        self.add_item(output::custom_call(&id, "in_progress", &call.id, &call.name, ""), "in_progress", out);
+        self.items.push(Item::Custom { id, call });
+        self.places.insert(at, Place::Custom { item: self.items.len() - 1 });
+        self.go_on(at, Delta::Arguments(input), out);
+    }
+
+    fn go_on_with_custom(&mut self, item: usize, delta: Delta, out: &mut Vec<u8>) {
+        let Some(Item::Custom { id, call }) = self.items.get_mut(item) else { return };
+        let Delta::Arguments(delta) = delta else { return };
+        if !delta.is_empty() {
+            call.arguments.push_str(&delta);
+            let fields = with(item_fields(id, item), ("delta", Value::String(delta)));
+            self.emit("response.custom_tool_call_input.delta", fields, out);
+        }
+    }
+
+    fn end_custom(&mut self, item: usize, out: &mut Vec<u8>) {
+        let Some(Item::Custom { id, call }) = self.items.get(item) else { return };
+        let fields = with(item_fields(id, item), ("input", Value::from(call.arguments.as_str())));
+        self.emit("response.custom_tool_call_input.done", fields, out);
+        self.end_item(item, "completed", out);
     }
 
     fn write_text(&mut self, item: usize, content: usize, text: String, out: &mut Vec<u8>) {
@@ -382,6 +416,7 @@ impl Writer {
         match self.places.remove(&at) {
             Some(Place::Text { item, content }) => self.end_text(item, content, out),
             Some(Place::Call { item }) => self.end_call(item, out),
+            Some(Place::Custom { item }) => self.end_custom(item, out),
             Some(Place::Thought { item }) => {
                 self.show_thought(item, out);
                 let Some(Item::Thought { id, text, .. }) = self.items.get(item) else { return };
@@ -533,6 +568,7 @@ impl Item {
                 output::message(id, status, contents.drain(..).map(|piece| piece.value()).collect())
             }
             Item::Call { id, call } => output::call(id, status, &call.id, &call.name, &call.arguments),
+            Item::Custom { id, call } => output::custom_call(id, status, &call.id, &call.name, &call.arguments),
             Item::Thought { id, text, shown, signature } => {
                 let text = shown.then(|| std::mem::take(text));
                 output::reasoning(id, text, signature.as_ref())

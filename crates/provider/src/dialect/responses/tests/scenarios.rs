@@ -64,7 +64,7 @@ fn a_stream_read_and_written_says_the_same() {
 
 #[test]
 fn a_request_read_and_written_means_the_same() {
-    let native_tools = ["custom_tool", "picture_answer", "stored_previous"];
+    let native_tools = ["picture_answer", "stored_previous"];
     for scenario in scenarios() {
         let Some(body) = scenario.json("request.json") else { continue };
         // A request alone is there for what becomes of it elsewhere.

@@ -25,6 +25,7 @@ pub(super) fn write_system(parts: Vec<Part>, losses: &mut Losses) -> Result<Vec<
             | Content::ToolResult(_)
             | Content::Thinking { .. }
             | Content::Redacted(_)
+            | Content::CustomCall(_)
             | Content::Native { .. }) => {
                 losses.lose(&at, format!("{} in a system instruction", content.described()))?;
                 None
@@ -97,6 +98,7 @@ pub(super) fn write(
         | Content::Audio(_)
         | Content::Video(_)
         | Content::Document { .. }
+        | Content::CustomCall(_)
         | Content::Native { .. } => write_medium(content, &at, names, losses)?,
     };
     push(blocks, block, cache.map(block::cache_point), &at, losses);
@@ -154,9 +156,11 @@ fn write_result(result: ToolResult, names: &mut Names, losses: &mut Losses) -> R
         let block = match part {
             // A result may be blank: that is what the tool said.
             Content::Text { text, citations: _ } | Content::Refusal(text) => Some(json!({ "text": text })),
-            Content::Image { .. } | Content::Video(_) | Content::Document { .. } | Content::Native { .. } => {
-                write_medium(part, &at, names, losses)?
-            }
+            Content::Image { .. }
+            | Content::Video(_)
+            | Content::Document { .. }
+            | Content::CustomCall(_)
+            | Content::Native { .. } => write_medium(part, &at, names, losses)?,
             part @ (Content::Audio(_)
             | Content::ToolCall(_)
             | Content::ToolResult(_)
@@ -212,7 +216,8 @@ fn write_medium(
             return Ok(Some(json!({ "document": document })));
         }
         Content::Native { dialect: Dialect::Bedrock, kind, value } => return Ok(Some(json!({ kind: value }))),
-        Content::Native { .. }
+        Content::CustomCall(_)
+        | Content::Native { .. }
         | Content::Text { .. }
         | Content::Refusal(_)
         | Content::ToolCall(_)

@@ -9,6 +9,7 @@ use tollgate_interaction::Dialect;
 
 use crate::chat::{CacheFor, Content, Message, Part, Role, Said, Signature, Source, ToolCall, ToolResult};
 use crate::dialect::openai::models::{self, BREAKPOINT};
+use crate::dialect::openai::request::custom_call;
 use crate::dialect::openai::thoughts::{self, Written};
 use crate::dialect::openai::wire::{object, set};
 use crate::translate::{Losses, Unsupported};
@@ -156,6 +157,7 @@ impl Writer<'_> {
             | Content::ToolResult(_)
             | Content::Thinking { .. }
             | Content::Redacted(_)
+            | Content::CustomCall(_)
             | Content::Native { .. }) => {
                 self.losses.lose(at, format!("{} of the user's", other.described())).map(|()| None)
             }
@@ -283,10 +285,10 @@ impl Writer<'_> {
             // Nobody else can read them.
             Content::Thinking { .. } | Content::Redacted(_) => self.losses.note(at),
             Content::Audio(Source::File { dialect: Dialect::Openai, id }) => turn.audio = Some(id),
-            Content::Native { dialect: Dialect::Openai, kind, value } => match kind.as_str() {
-                "custom" => turn.calls.push(value),
-                _ => turn.pieces.push(value),
-            },
+            Content::CustomCall(ToolCall { id, name, arguments, signature: _ }) => {
+                turn.calls.push(custom_call(id, name, arguments));
+            }
+            Content::Native { dialect: Dialect::Openai, kind: _, value } => turn.pieces.push(value),
             other @ (Content::Image { .. }
             | Content::Audio(_)
             | Content::Video(_)
