@@ -2,9 +2,12 @@
 $CONSOLE with $TOKEN."""
 
 import io
+import json
 import os
+import time
 
 import openai
+from openai.types.chat import ChatCompletion
 from rows import row_of
 
 client = openai.OpenAI(base_url=os.environ["GATEWAY"] + "/v1", api_key=os.environ["KEY"], max_retries=0)
@@ -80,16 +83,59 @@ for provider in ("sandbox", "mock-openai"):
     print(provider, "transcripts: ok")
 
 # The sandbox keeps nothing, and of the providers only one speaks a format that has files.
-uploaded = client.files.create(file=("batch.jsonl", b'{"custom_id":"1"}\n'), purpose="batch")
+assert list(client.files.list()) == []
+lines = [
+    {
+        "custom_id": name,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "small", "messages": [{"role": "user", "content": f"Tell me of {name}"}]},
+    }
+    for name in ("ledgers", "tolls", "bridges")
+]
+written = "".join(json.dumps(line) + "\n" for line in lines).encode()
+uploaded = client.files.create(file=("batch.jsonl", written), purpose="batch")
 assert uploaded.object == "file" and uploaded.purpose == "batch", uploaded
 raw = client.files.with_raw_response.retrieve(uploaded.id)
 assert raw.parse().id == uploaded.id
 assert row(raw, "files")["provider"] == "mock-openai"
-assert uploaded.id.encode() in client.files.content(uploaded.id).read()
-assert list(client.files.list()) == []
+assert client.files.content(uploaded.id).read() == written
+assert [file.id for file in client.files.list(purpose="batch")] == [uploaded.id]
 batch = client.batches.create(input_file_id=uploaded.id, endpoint="/v1/chat/completions", completion_window="24h")
 assert batch.input_file_id == uploaded.id, batch
-raw = client.batches.with_raw_response.cancel(batch.id)
+states = [batch.status]
+deadline = time.monotonic() + 120
+while batch.status not in ("completed", "failed", "expired", "cancelled"):
+    assert time.monotonic() < deadline, batch
+    time.sleep(0.02)
+    batch = client.batches.retrieve(batch.id)
+    if batch.status != states[-1]:
+        states.append(batch.status)
+assert states[0] == "validating" and states[-1] == "completed", states
+counts = batch.request_counts
+assert (counts.total, counts.completed, counts.failed, batch.error_file_id) == (3, 3, 0, None), batch
+raw = client.files.with_raw_response.content(batch.output_file_id)
+answers = [json.loads(line) for line in raw.parse().read().splitlines()]
+assert [answer["custom_id"] for answer in answers] == ["ledgers", "tolls", "bridges"], answers
+for answer in answers:
+    completion = ChatCompletion.model_validate(answer["response"]["body"])
+    assert answer["response"]["status_code"] == 200 and completion.choices[0].message.content, answer
+assert batch.usage.total_tokens == sum(answer["response"]["body"]["usage"]["total_tokens"] for answer in answers), batch
+row(raw, "files")
+assert [listed.id for listed in client.batches.list()] == [batch.id]
+try:
+    client.batches.cancel(batch.id)
+except openai.BadRequestError as refused:
+    assert batch.id in refused.message, refused
+else:
+    raise AssertionError("a batch that is over was cancelled")
+second = client.batches.create(
+    input_file_id=uploaded.id,
+    endpoint="/v1/chat/completions",
+    completion_window="24h",
+    extra_headers={"x-mock-batch-step-ms": "60000"},
+)
+raw = client.batches.with_raw_response.cancel(second.id)
 assert raw.parse().status == "cancelling"
 row(raw, "batches")
 assert client.files.delete(uploaded.id).deleted

@@ -20,7 +20,7 @@ pub use endpoint::{Endpoint, unescape};
 pub(crate) use head::asks_for_usage;
 pub use head::{RequestError, RequestHead, parse, parse_head, parse_head_at};
 pub use model_of::model_of;
-pub(crate) use multipart::form_texts;
+pub(crate) use multipart::{form_file, form_texts};
 pub use needs::{CAPABILITIES, needs};
 pub use splice::{for_vertex, for_vertex_count, forwarded, with_model};
 pub use usage_filter::UsageFilter;

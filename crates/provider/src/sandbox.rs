@@ -22,6 +22,7 @@ use crate::dialect::{ErrorKind, ErrorShape, ModelEntry, error_body, models_list,
 use crate::translate::{self, Address, Asked, OnUnsupported, StreamTranslator};
 use ask::Ask;
 pub use perform::{Sent, perform};
+pub use storage::{Moment, Storage};
 
 /// Models the sandbox plays, in the order of their made-up prices; `unpriced` has none, to show what that does.
 pub const MODELS: [&str; 6] = ["small", "medium", "large", "thinker", "embed", "unpriced"];

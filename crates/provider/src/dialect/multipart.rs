@@ -70,11 +70,26 @@ pub(crate) fn form_texts(content_type: &str, body: &[u8]) -> Vec<(String, String
     if read.is_ok() { texts } else { Vec::new() }
 }
 
+/// The first file of a form: its name and what is in it; `None` if there is none, or no form.
+pub(crate) fn form_file<'a>(content_type: &str, body: &'a [u8]) -> Option<(String, &'a [u8])> {
+    let boundary = boundary(content_type).ok()?;
+    let mut found = None;
+    let read = each_part(body, &boundary, |part| {
+        if let (None, Some(name)) = (&found, part.file_name) {
+            found = body.get(part.value).map(|content| (name, content));
+        }
+        Ok(())
+    });
+    read.ok().and(found)
+}
+
 /// A part of a form.
 struct Part {
     name: String,
     /// Whether it has the name of a file, so that it is no plain field.
     is_file: bool,
+    /// That name, in its plain form.
+    file_name: Option<String>,
     /// Whether its value is written in another way than as it is.
     is_encoded: bool,
     value: Range<usize>,
@@ -197,7 +212,7 @@ fn part(body: &[u8], from: usize, to: usize) -> Result<Part, RequestError> {
     let whole = body.get(from..to).ok_or_else(|| refuse("a part ends before it begins"))?;
     let head_bytes = memmem::find(whole, b"\r\n\r\n").ok_or_else(|| refuse("the headers of a part have no end"))?;
     let head = std::str::from_utf8(&whole[..head_bytes]).map_err(|_| refuse("the headers of a part are not UTF-8"))?;
-    let (mut name, mut is_file, mut is_encoded) = (None, false, false);
+    let (mut name, mut file_name, mut is_file, mut is_encoded) = (None, None, false, false);
     for line in head.split("\r\n") {
         let (header, value) = line.split_once(':').ok_or_else(|| refuse("a header of a part has no `:`"))?;
         if header.eq_ignore_ascii_case("content-transfer-encoding") {
@@ -219,11 +234,14 @@ fn part(body: &[u8], from: usize, to: usize) -> Result<Part, RequestError> {
                 return Err(refuse("the name of a part is written as `name*`, which forms may not"));
             } else {
                 is_file |= parameter.to_ascii_lowercase().starts_with("filename");
+                if parameter.eq_ignore_ascii_case("filename") {
+                    file_name = Some(value);
+                }
             }
         }
     }
     let name = name.ok_or_else(|| refuse("a part has no name"))?;
-    Ok(Part { name, is_file, is_encoded, value: from + head_bytes + 4..to })
+    Ok(Part { name, is_file, file_name, is_encoded, value: from + head_bytes + 4..to })
 }
 
 /// `; name=value; name="quoted value"`.

@@ -6,8 +6,8 @@ use tollgate_interaction::{Dialect, Operation};
 
 use super::ask::Ask;
 use super::{
-    MAX_CHOICES, SandboxReply, Scene, Script, headers, picture, prose, ranking, refusal, respond, sound, storage, text,
-    whole, write,
+    MAX_CHOICES, SandboxReply, Scene, Script, headers, picture, prose, ranking, refusal, respond, sound, text, whole,
+    write,
 };
 use crate::dialect::bedrock::invoke;
 use crate::dialect::{Endpoint, RequestHead, parse};
@@ -41,7 +41,7 @@ impl<'a> Sent<'a> {
         Sent { dialect, operation, verb, method: &endpoint.method, address: endpoint.address(), content_type, body }
     }
 
-    fn endpoint(&self) -> Endpoint {
+    pub(super) fn endpoint(&self) -> Endpoint {
         Endpoint {
             dialect: self.dialect,
             operation: self.operation,
@@ -129,11 +129,14 @@ pub fn perform(sent: &Sent<'_>, script: &Script, seed: u64) -> SandboxReply {
         Operation::Images => picture::pictures(&stage),
         Operation::Speech => sound::speech(&stage),
         Operation::Transcription | Operation::Translation => sound::transcript(&stage),
-        Operation::Files | Operation::Batches => storage::storage(&stage),
         Operation::CountTokens => counted(&endpoint, &stage),
-        Operation::Chat | Operation::Models | Operation::Embeddings | Operation::Realtime => {
-            stage.refuse(format!("the sandbox has no operation `{}`", sent.operation))
-        }
+        // Files and batches are something that has to be kept: see [`super::Storage`].
+        Operation::Chat
+        | Operation::Models
+        | Operation::Embeddings
+        | Operation::Realtime
+        | Operation::Files
+        | Operation::Batches => stage.refuse(format!("the sandbox has no operation `{}`", sent.operation)),
     }
 }
 
@@ -245,8 +248,6 @@ mod tests {
             ("/v1beta/models/m:countTokens", "", r#"{"contents":[{"parts":[{"text":"Hi"}]}]}"#.to_owned()),
             ("/v1beta/models/m:embedContent", "", r#"{"content":{"parts":[{"text":"Hi"}]}}"#.to_owned()),
             ("/model/m/invoke", "", r#"{"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#.to_owned()),
-            ("/v1/files", FORM, form(&[("file", "x"), ("purpose", "batch")])),
-            ("/v1/batches", "", r#"{"input_file_id":"f"}"#.to_owned()),
         ];
         for (path, content_type, body) in cases {
             let endpoint = Endpoint::of_post(path, "").unwrap();

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_interaction::{Dialect, Operation};
 use tollgate_provider::dialect::{Endpoint, ErrorKind, ErrorShape, RequestHead, error_body, error_event, parse_head};
-use tollgate_provider::sandbox::{self, Script, Sent};
+use tollgate_provider::sandbox::{self, Moment, Script, Sent, Storage};
 
 /// Largest request body that is read.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -37,8 +37,8 @@ const CANNED_PROMPT: &str = "Summarise the quarterly report for the supervisory 
 
 const PLAYS: &str = "It answers chat (also streamed, with tools, and with JSON that fits a schema), completions, embeddings, \
     rerankings, moderations, pictures, speech and transcriptions with made-up content. An answer that the request's limit cuts \
-    short says so. It does not play: keys (any is taken), batches that come to an end (they stay in progress), files that \
-    are kept, realtime sessions, and lists of models.";
+    short says so. OpenAI's files are kept until it ends, and a batch of them is answered line by line. It does not play: keys \
+    (any is taken), Anthropic's files and batches, realtime sessions, and lists of models.";
 
 /// Flags of `tollgate mock-provider`.
 #[derive(Clone, Debug, clap::Args)]
@@ -103,6 +103,9 @@ pub(crate) struct Behaviour {
     /// Stop sending after half of a stream's events, and keep the connection.
     #[arg(long)]
     pub(crate) stall: bool,
+    /// Milliseconds that a batch spends in each of its states: validating, in progress, finalizing.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) batch_step_ms: u64,
     /// Send the provider's rate-limit headers.
     #[arg(long)]
     pub(crate) rate_limit: bool,
@@ -148,6 +151,7 @@ impl Behaviour {
             "half-stream" => self.half_stream = flag,
             "late-error" => self.late_error = flag,
             "stall" => self.stall = flag,
+            "batch-step-ms" => parsed(&mut self.batch_step_ms, value),
             "rate-limit" => self.rate_limit = flag,
             "echo" => self.echo = flag,
             "seed" => parsed(&mut self.seed, value),
@@ -226,6 +230,7 @@ struct Mock {
     started_at_s: i64,
     counters: Counters,
     prepared: RwLock<HashMap<PreparedKey, Arc<Prepared>>>,
+    storage: Mutex<Storage>,
 }
 
 /// Serves until interrupted.
@@ -269,9 +274,10 @@ fn greeting(address: SocketAddr) -> String {
 
 /// Serves `listener` until `shutdown`; then every connection is dropped.
 pub(crate) async fn serve(listener: TcpListener, behaviour: Behaviour, shutdown: CancellationToken) {
-    let started_at_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let started_at_s = i64::try_from(now_ms() / 1_000).unwrap_or_default();
     let counters = Counters::default();
-    let mock = Arc::new(Mock { behaviour, started_at_s, counters, prepared: RwLock::default() });
+    let mock =
+        Arc::new(Mock { behaviour, started_at_s, counters, prepared: RwLock::default(), storage: Mutex::default() });
     let connections = TaskTracker::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let Ok((socket, _)) = accepted else {
@@ -373,6 +379,11 @@ impl Mock {
             let script = behaviour.script(self.started_at_s);
             Arc::new(Prepared::from(sandbox::perform(&Sent { body, ..*sent }, &script, behaviour.seed)))
         };
+        if matches!(operation, Operation::Files | Operation::Batches) {
+            let moment = Moment { now_ms: now_ms(), step_ms: behaviour.batch_step_ms };
+            let script = behaviour.script(self.started_at_s);
+            return Arc::new(Prepared::from(lock(&self.storage).answer(sent, &script, behaviour.seed, moment)));
+        }
         // Only the two that the sandbox speaks itself have a request that can stand for all of a kind.
         let is_native = matches!(dialect, Dialect::Openai | Dialect::Anthropic);
         let fixed = is_native && operation == Operation::Chat && !behaviour.echo;
@@ -475,6 +486,12 @@ fn count<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized>(
     } else if counts.len() < MAX_KEYS {
         counts.insert(key.to_owned(), 1);
     }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn wait(wait_ms: u64) {
@@ -729,6 +746,7 @@ mod tests {
             started_at_s: 0,
             counters: Counters::default(),
             prepared: RwLock::default(),
+            storage: Mutex::default(),
         };
         let endpoint = Endpoint::of_post(path, "").unwrap();
         let body = body.to_string();
