@@ -63,7 +63,12 @@ impl Config {
             None => data.join("cache"),
         };
         let (max_bytes, max_answer_bytes) = self.cache_bytes();
-        CacheSettings { folder, max_bytes, max_entry_bytes: usize::try_from(max_answer_bytes).unwrap_or(usize::MAX) }
+        CacheSettings {
+            folder,
+            max_bytes,
+            max_entry_bytes: usize::try_from(max_answer_bytes).unwrap_or(usize::MAX),
+            patience: CacheSettings::PATIENCE,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -49,6 +50,13 @@ pub struct CacheSettings {
     pub max_bytes: u64,
     /// Longest answer that is kept. In bytes.
     pub max_entry_bytes: usize,
+    /// How long a call waits for the disk before it goes to its provider.
+    pub patience: Duration,
+}
+
+impl CacheSettings {
+    /// The patience where nobody says otherwise.
+    pub const PATIENCE: Duration = Duration::from_millis(500);
 }
 
 /// Which answers are to be forgotten: those for which everything holds that is said here.

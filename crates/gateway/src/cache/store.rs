@@ -19,15 +19,13 @@ use super::index::{Index, Place};
 use super::key::Key;
 use super::shelf::{Shelf, ShelfError};
 use super::trouble::Trouble;
-use super::vector::{Near, Vector};
+use super::vector::{self, Near, Vector};
 use super::{CacheSettings, Purge, worker};
 
 /// Answers that wait for the disk at most, in bytes; beyond that none is taken in.
 const WAITING_BYTES: u64 = 64 * 1024 * 1024;
-/// How long a call waits for the disk before it goes on without.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How long the first calls wait for the file to be opened, which takes long only after a crash.
-const OPENING: Duration = Duration::from_secs(2);
+/// How many times as long the first calls wait for the file to be opened, which takes long only after a crash.
+const OPENING: u32 = 4;
 
 /// What the store is asked to do with the file.
 pub(super) enum Job {
@@ -93,9 +91,13 @@ impl Default for Pace {
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
     pub(super) index: Mutex<Index>,
+    /// Questions that are not on the disk yet: surroundings, key of the answer, vector.
+    pub(super) questions: Mutex<Vec<(Key, Key, Vector)>>,
     pub(super) shelf: ArcSwapOption<Shelf>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) pace: Pace,
+    /// How long a call waits for the disk before it goes on without.
+    patience: Duration,
     pub(super) state: watch::Sender<State>,
     /// What went wrong, until an answer has been written down again.
     pub(super) trouble: Mutex<Option<Trouble>>,
@@ -122,9 +124,11 @@ impl Store {
         let shared = Arc::new(Shared {
             folder: settings.folder.clone(),
             index: Mutex::new(Index::new(settings.max_bytes)),
+            questions: Mutex::default(),
             shelf: ArcSwapOption::empty(),
             disk,
             pace,
+            patience: settings.patience,
             state: watch::Sender::new(State::Opening),
             trouble: Mutex::new(None),
             waiting_bytes: AtomicU64::new(0),
@@ -167,7 +171,20 @@ impl Store {
     /// The questions in `surroundings` nearest to `asked`, nearest first.
     pub(super) async fn nearest(&self, surroundings: Key, asked: Vector) -> Vec<Near> {
         let Some(shelf) = self.shared.shelf.load_full() else { return Vec::new() };
-        self.at_the_shelf(shelf, move |shelf| shelf.nearest(&surroundings, &asked)).await.unwrap_or_default()
+        let mut near: Vec<Near> = {
+            let questions = self.shared.questions.lock();
+            let waiting = questions.iter().filter(|(around, ..)| *around == surroundings);
+            let near = |(_, key, vector): &(Key, Key, Vector)| {
+                Some(Near { key: *key, similarity: vector::similarity(&asked, &vector.bytes())? })
+            };
+            waiting.filter_map(near).collect()
+        };
+        let kept = self.at_the_shelf(shelf, move |shelf| shelf.nearest(&surroundings, &asked)).await;
+        // One may have been written down meanwhile.
+        let kept: Vec<Near> = kept.unwrap_or_default().into_iter().filter(|kept| !is_among(&near, kept)).collect();
+        near.extend(kept);
+        near.sort_by_key(|near| std::cmp::Reverse(near.similarity));
+        near
     }
 
     /// Reads in a thread that may wait for the disk; `None` if that took too long or failed, which is counted.
@@ -178,7 +195,7 @@ impl Store {
     ) -> Option<T> {
         let of = Arc::downgrade(&shelf);
         let reading = tokio::task::spawn_blocking(move || read(&shelf));
-        let trouble = match tokio::time::timeout(PATIENCE, reading).await {
+        let trouble = match tokio::time::timeout(self.shared.patience, reading).await {
             Ok(Ok(Ok(read))) => return Some(read),
             Ok(Ok(Err(trouble))) => trouble,
             Ok(Err(_)) => ShelfError::BrokeOff,
@@ -210,6 +227,9 @@ impl Store {
             return;
         };
         shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some((surroundings, vector)) = &vector {
+            shared.questions.lock().push((*surroundings, key, vector.clone()));
+        }
         self.send(Job::Put { key, entry, vector });
         shared.tallies.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
         gone.into_iter().for_each(|key| self.send(Job::Remove { key }));
@@ -262,8 +282,13 @@ impl Store {
             return;
         }
         let mut state = self.shared.state.subscribe();
-        let _ = tokio::time::timeout(OPENING, state.wait_for(|state| *state != State::Opening)).await;
+        let _ = tokio::time::timeout(self.shared.patience * OPENING, state.wait_for(|state| *state != State::Opening))
+            .await;
     }
+}
+
+fn is_among(near: &[Near], one: &Near) -> bool {
+    near.iter().any(|near| near.key == one.key)
 }
 
 impl Drop for Store {

@@ -185,14 +185,14 @@ fn work_off(shared: &Shared, shelf: &Arc<Shelf>, batch: Vec<Job>, is_full: bool)
             Job::Remove { key } => writing.changes.push(Change::Remove { key }),
             Job::Purge { purge, done } => {
                 std::mem::take(&mut writing).finish(shared, &shelf)?;
-                match forget(shared, &shelf, &purge) {
+                match forget(shared, &shelf, &purge).or_else(|trouble| forget_all(shared, &trouble)) {
                     Ok((new, purged)) => {
                         shelf = Arc::new(new);
                         shared.shelf.store(Some(Arc::clone(&shelf)));
                         let _ = done.send(Ok(purged));
                     }
                     Err(trouble) => {
-                        let _ = done.send(forget_all(shared, &trouble));
+                        let _ = done.send(Err(ShelfError::Away { path: Shelf::path(&shared.folder) }));
                         return Err(trouble);
                     }
                 }
@@ -225,16 +225,21 @@ fn forget(shared: &Shared, shelf: &Shelf, purge: &Purge) -> Result<(Shelf, u64),
     Ok((new, purged.len() as u64))
 }
 
-/// What has to be forgotten goes although the file cannot be rewritten, as on a full disk: all of it goes. Returns how many
-/// answers that was.
-fn forget_all(shared: &Shared, trouble: &ShelfError) -> Result<u64, ShelfError> {
-    let all = shared.index.lock().len() as u64;
+/// What has to be forgotten goes although the file cannot be rewritten, as on a full disk: all of it goes. The file that takes
+/// its place, and how many answers that was.
+fn forget_all(shared: &Shared, trouble: &ShelfError) -> Result<(Shelf, u64), ShelfError> {
     Shelf::discard(&shared.folder)?;
     tracing::warn!(
         error = trouble as &dyn std::error::Error,
         "the cache could not be rewritten without what was to be forgotten: all of it has been forgotten"
     );
-    Ok(all)
+    let all = {
+        let mut index = shared.index.lock();
+        let all = index.len() as u64;
+        index.clear();
+        all
+    };
+    Ok((guarded(|| open(shared))?, all))
 }
 
 /// Changes on their way into one transaction, and the answers among them.
@@ -254,6 +259,7 @@ impl Writing {
         let mut index = shared.index.lock();
         self.entries.iter().for_each(|(key, entry)| index.is_written(key, entry));
         drop(index);
+        shared.questions.lock().retain(|(_, question, _)| !self.entries.iter().any(|(key, _)| key == question));
         if !self.entries.is_empty() {
             shared.is_written();
         }
@@ -283,6 +289,7 @@ fn give_up(shared: &Shared, trouble: &ShelfError) -> bool {
     shared.state.send_replace(State::Away);
     let shelf = shared.shelf.swap(None);
     shared.index.lock().clear();
+    shared.questions.lock().clear();
     shared.tallies.failures.fetch_add(1, Ordering::Relaxed);
     let until = Instant::now() + READERS;
     while shelf.as_ref().is_some_and(|shelf| Arc::strong_count(shelf) > 1) && Instant::now() < until {

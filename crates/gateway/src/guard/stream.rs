@@ -40,6 +40,19 @@ enum PartKind {
     Text,
     Thinking,
     Arguments,
+    /// What a tool is given that takes free text.
+    Input,
+}
+
+impl PartKind {
+    /// What is added to such a part.
+    fn delta(self, text: String) -> Delta {
+        match self {
+            PartKind::Text => Delta::Text(text),
+            PartKind::Thinking => Delta::Thinking(text),
+            PartKind::Arguments | PartKind::Input => Delta::Arguments(text),
+        }
+    }
 }
 
 impl Editor {
@@ -54,6 +67,7 @@ impl Editor {
     fn begin(&mut self, state: &State, (choice, part): (usize, usize), content: &Content) {
         let kind = match content {
             Content::ToolCall(_) => PartKind::Arguments,
+            Content::CustomCall(_) => PartKind::Input,
             Content::Thinking { .. } => PartKind::Thinking,
             Content::Text { .. } | Content::Refusal(_) => PartKind::Text,
             _ => return,
@@ -80,12 +94,7 @@ impl Editor {
                 state.said.push(Said { role: "assistant", text, is_tool_result: false });
             }
             if !rest.is_empty() && !state.is_blocked() {
-                let delta = match part.kind {
-                    PartKind::Text => Delta::Text(rest),
-                    PartKind::Thinking => Delta::Thinking(rest),
-                    PartKind::Arguments => Delta::Arguments(rest),
-                };
-                out.push(Event::Continue { choice: part.choice, part: part.part, delta });
+                out.push(Event::Continue { choice: part.choice, part: part.part, delta: part.kind.delta(rest) });
             }
         }
     }
@@ -160,11 +169,7 @@ impl EditEvents for Editor {
                 if text.is_empty() {
                     return;
                 }
-                let delta = match delta {
-                    Delta::Thinking(_) => Delta::Thinking(text),
-                    _ => Delta::Text(text),
-                };
-                out.push(Event::Continue { choice, part, delta });
+                out.push(Event::Continue { choice, part, delta: known.kind.delta(text) });
             }
             // They hold the text once more, token by token.
             Event::Logprobs { .. } if state.answer.is_some() => {}

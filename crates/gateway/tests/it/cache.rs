@@ -26,8 +26,13 @@ pub(crate) fn hours(per: Per) -> CacheRule {
 pub(crate) fn caching(up: &Provider, folder: &Path, rule: &CacheRule) -> GatewaySettings {
     let mut settings = settings(up.address);
     settings.models.iter_mut().for_each(|route| route.conduct.cache = Some(rule.clone()));
-    settings.cache =
-        Some(CacheSettings { folder: folder.join("cache"), max_bytes: 8 << 20, max_entry_bytes: 256 * 1024 });
+    settings.cache = Some(CacheSettings {
+        folder: folder.join("cache"),
+        max_bytes: 8 << 20,
+        max_entry_bytes: 256 * 1024,
+        // Nobody waits that long unless the machine is busy with other things.
+        patience: Duration::from_secs(30),
+    });
     settings
 }
 

@@ -280,6 +280,42 @@ async fn a_stream_is_redacted_at_every_chunk_size_in_every_dialect() {
 }
 
 #[tokio::test]
+async fn what_a_tool_is_given_as_free_text_is_redacted_and_comes_through() {
+    let chunk = |delta: serde_json::Value, stop: Option<&str>| {
+        let chunk = serde_json::json!({"id": "c", "model": "small", "choices": [{"index": 0, "delta": delta, "finish_reason": stop}]});
+        format!("data: {chunk}\n\n")
+    };
+    let given = |text: &str| serde_json::json!({"tool_calls": [{"index": 0, "custom": {"input": text}}]});
+    let begins = serde_json::json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "shell", "input": ""}}]});
+    let (front, back) = MAIL.split_at(4);
+    let events = [
+        chunk(begins, None),
+        chunk(given(&format!("mail \"{front}")), None),
+        chunk(given(&format!("{back}\" < letter")), None),
+        chunk(serde_json::json!({}), Some("tool_calls")),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let up = Provider::answering(bytes("text/event-stream", events.concat().as_bytes())).await;
+    let bench = bench(&up, OUTPUT).await;
+    for (path, body) in [
+        ("/v1/chat/completions", r#"{"model":"up/small","stream":true,"messages":[{"role":"user","content":"hi"}]}"#),
+        ("/v1/responses", r#"{"model":"up/small","stream":true,"input":"hi"}"#),
+    ] {
+        let answer = bench.post(path, body).await;
+        let pieces = answer.body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
+        let input: String = pieces
+            .filter_map(|piece: serde_json::Value| {
+                let delta = (piece["type"] == "response.custom_tool_call_input.delta").then(|| piece["delta"].clone());
+                let delta =
+                    delta.unwrap_or_else(|| piece["choices"][0]["delta"]["tool_calls"][0]["custom"]["input"].clone());
+                delta.as_str().map(str::to_owned)
+            })
+            .collect();
+        assert_eq!(input, "mail \"<EMAIL>\" < letter", "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn nothing_of_what_is_blocked_is_ever_streamed() {
     let rule = "  - {id: stop, phase: output, run: [secrets], on_hit: {action: block}}\n";
     let text = format!("The key that you asked for is {KEY}, and there is more to say.");

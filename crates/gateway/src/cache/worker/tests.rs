@@ -8,13 +8,19 @@ use super::super::disk::{Disk, LocalDisk};
 use super::super::entry::tests::entry;
 use super::super::key::Parts;
 use super::super::store::{Pace, Store};
+use super::super::vector::Vector;
 use super::super::{CacheSettings, Purge};
 use super::*;
 
 const BIG: usize = 60_000;
 
 fn start(disk: impl Disk + 'static, folder: &Path) -> Store {
-    let settings = CacheSettings { folder: folder.to_owned(), max_bytes: 64 << 20, max_entry_bytes: 1 << 20 };
+    let settings = CacheSettings {
+        folder: folder.to_owned(),
+        max_bytes: 64 << 20,
+        max_entry_bytes: 1 << 20,
+        patience: Duration::from_secs(30),
+    };
     let ms = Duration::from_millis;
     Store::start_on(Arc::new(disk), &settings, Pace { sweep: ms(50), pause: ms(50), longest_pause: ms(200) })
 }
@@ -242,4 +248,28 @@ async fn however_a_file_is_damaged_no_wrong_answer_is_given_and_new_ones_are_kep
         assert!(is_kept, "round {round}");
         store.stop();
     }
+}
+
+#[tokio::test]
+async fn a_question_is_found_before_it_is_on_the_disk_and_once_when_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = start(LocalDisk, dir.path());
+    let around = key("around", 0);
+    let vector = Vector::of(&[0.6, 0.8]).unwrap();
+    let mut asked = entry("acme", b"first");
+    asked.card.surroundings = Some(around.bytes().to_vec());
+    until("it is open", || state(&store) == State::Open).await;
+    store.put(key("a", 0), asked, Some((around, vector.clone())), clock::now_us());
+    let find = || async {
+        let near = store.nearest(around, vector.clone()).await;
+        near.iter().map(|near| near.key).collect::<Vec<_>>()
+    };
+    // However far the writing has come by then.
+    for _ in 0..50 {
+        assert_eq!(find().await, [key("a", 0)]);
+    }
+    all_written(&store).await;
+    until("nothing waits", || store.shared().questions.lock().is_empty()).await;
+    assert_eq!(find().await, [key("a", 0)]);
+    assert_eq!(store.nearest(key("elsewhere", 0), vector.clone()).await.len(), 0);
 }
