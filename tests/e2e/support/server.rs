@@ -320,6 +320,18 @@ impl Sidecar {
         std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap()
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What of its memory is not the program itself. In bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let id = self.process.as_ref().unwrap().0.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     pub(crate) fn gateway(&self, key: &str) -> Api {
         Api::new(&self.gateway_url, key)
     }

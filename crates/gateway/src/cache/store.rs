@@ -98,6 +98,8 @@ pub(super) struct Shared {
     pub(super) pace: Pace,
     /// How long a call waits for the disk before it goes on without.
     patience: Duration,
+    /// The bound of what all answers take.
+    pub(super) max_bytes: u64,
     pub(super) state: watch::Sender<State>,
     /// What went wrong, until an answer has been written down again.
     pub(super) trouble: Mutex<Option<Trouble>>,
@@ -129,6 +131,7 @@ impl Store {
             disk,
             pace,
             patience: settings.patience,
+            max_bytes: settings.max_bytes,
             state: watch::Sender::new(State::Opening),
             trouble: Mutex::new(None),
             waiting_bytes: AtomicU64::new(0),

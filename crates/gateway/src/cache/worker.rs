@@ -17,6 +17,9 @@ use crate::clock;
 
 /// Jobs that go into one transaction.
 const AT_ONCE: usize = 256;
+/// Part of the bound that answers of one transaction take: what it replaces has its pages until the next one, so that the file
+/// grows by as much.
+const PART_AT_ONCE: u64 = 16;
 /// How long a damaged file is left alone after it has been thrown away.
 const BREATH: Duration = Duration::from_millis(100);
 /// How long those who are reading are waited for before the file is opened anew, which it is not while they have it.
@@ -133,7 +136,7 @@ fn serve(shared: &Shared, jobs: &Receiver<Job>, full_for: Option<Duration>) -> O
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Over::Stopped,
         }
-        while batch.len() < AT_ONCE {
+        while batch.len() < AT_ONCE && bytes_of(&batch) < shared.max_bytes / PART_AT_ONCE {
             match jobs.try_recv() {
                 Ok(job) => batch.push(job),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
@@ -161,6 +164,11 @@ fn serve(shared: &Shared, jobs: &Receiver<Job>, full_for: Option<Duration>) -> O
             return Over::Trouble(trouble);
         }
     }
+}
+
+fn bytes_of(batch: &[Job]) -> u64 {
+    let bytes = |job: &Job| if let Job::Put { entry, .. } = job { entry.card.footprint } else { 0 };
+    batch.iter().map(bytes).sum()
 }
 
 /// One batch. Purges come in their place: what was kept before them is on the shelf when they begin. Where the disk `is_full`,
