@@ -71,6 +71,33 @@ def responses(model: str) -> None:
     again = [{"role": "user", "content": QUESTION}, *answer.output]
     again.append({"type": "function_call_output", "call_id": call.call_id, "output": "12 EUR"})
     assert client.responses.create(model=model, input=again, tools=[tool]).status == "completed"
+    custom_tool(client, model)
+
+
+def custom_tool(client: openai.OpenAI, model: str) -> None:
+    """A tool that takes free text: told to whoever has such, refused by name to all others."""
+    tool = {"type": "custom", "name": "ledger_query", "description": "Takes a line of text"}
+    asked = {"model": model, "input": QUESTION, "tools": [tool], "tool_choice": {"type": "custom", "name": "ledger_query"}}
+    if model not in ("sandbox/small", "mock-openai/m"):
+        try:
+            client.responses.create(**asked)
+        except openai.BadRequestError as refused:
+            assert "`tools[0]` (a tool of the type `custom`" in refused.message, refused
+            return
+        raise AssertionError(f"{model} was told of a tool that its API does not have")
+    (call,) = client.responses.create(**asked).output
+    assert call.type == "custom_tool_call" and call.name == "ledger_query" and call.input, call
+    with client.responses.stream(**asked) as stream:
+        events = list(stream)
+    said = "".join(event.delta for event in events if event.type == "response.custom_tool_call_input.delta")
+    (done,) = [event.input for event in events if event.type == "response.custom_tool_call_input.done"]
+    assert said == done and said, events
+    again = [
+        {"role": "user", "content": QUESTION},
+        call,
+        {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "12 EUR"},
+    ]
+    assert client.responses.create(model=model, input=again, tools=[tool]).output_text
 
 
 def messages(model: str) -> None:

@@ -92,8 +92,8 @@ impl SandboxReply {
 struct Answer {
     /// Pieces of about one token each.
     tokens: Vec<String>,
-    /// A call of a tool instead of text: name and arguments as JSON.
-    call: Option<(String, String)>,
+    /// A call of a tool instead of text.
+    call: Option<tool::Call>,
     /// Whether the caller's limit cut the answer short.
     cut: bool,
     /// Tokens spent before the first visible one.
@@ -107,7 +107,8 @@ impl Answer {
 
     /// Tokens written, reasoning included.
     fn count(&self) -> u64 {
-        let call = self.call.as_ref().map_or(0, |(name, arguments)| estimate_tokens(name) + estimate_tokens(arguments));
+        let call = self.call.as_ref();
+        let call = call.map_or(0, |call| estimate_tokens(&call.name) + estimate_tokens(&call.arguments));
         self.tokens.len() as u64 + call + self.reasoning_tokens
     }
 }

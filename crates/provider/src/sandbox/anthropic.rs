@@ -4,12 +4,13 @@
 
 use serde_json::{Value, json};
 
+use super::tool::Call;
 use super::{Answer, Scene};
 
 pub(super) fn body(scene: &Scene<'_>, answer: &Answer) -> Vec<u8> {
     let block = match &answer.call {
         None => json!({ "type": "text", "text": answer.text() }),
-        Some((name, arguments)) => {
+        Some(Call { name, arguments, .. }) => {
             let input: Value = serde_json::from_str(arguments).unwrap_or_default();
             json!({ "type": "tool_use", "id": call_id(scene), "name": name, "input": input })
         }
@@ -35,7 +36,7 @@ pub(super) fn events(scene: &Scene<'_>, answer: &Answer) -> Vec<Vec<u8>> {
     });
     let (block, deltas) = match &answer.call {
         None => (json!({ "type": "text", "text": "" }), text_deltas(scene, answer)),
-        Some((name, arguments)) => {
+        Some(Call { name, arguments, .. }) => {
             (json!({ "type": "tool_use", "id": call_id(scene), "name": name, "input": {} }), input_deltas(arguments))
         }
     };

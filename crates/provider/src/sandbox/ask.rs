@@ -27,6 +27,8 @@ pub(super) struct Tool {
     pub(super) name: String,
     /// JSON schema of its arguments.
     pub(super) schema: Value,
+    /// Whether it is given a text instead.
+    pub(super) takes_text: bool,
 }
 
 /// What the caller says about tools.
@@ -96,13 +98,14 @@ fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
     value.get(name).unwrap_or(&Value::Null)
 }
 
-/// Tools in either dialect: OpenAI wraps them in `function`, Anthropic calls the schema `input_schema`.
+/// Tools in either dialect: OpenAI wraps them in `function` or `custom`, Anthropic calls the schema `input_schema`.
 fn tools(request: &Value) -> Vec<Tool> {
     let Some(tools) = field(request, "tools").as_array() else { return Vec::new() };
     let tool = |tool: &Value| {
-        let function = tool.get("function").unwrap_or(tool);
+        let custom = tool.get("custom");
+        let function = custom.or_else(|| tool.get("function")).unwrap_or(tool);
         let schema = function.get("parameters").or_else(|| function.get("input_schema")).cloned().unwrap_or_default();
-        Some(Tool { name: field(function, "name").as_str()?.to_owned(), schema })
+        Some(Tool { name: field(function, "name").as_str()?.to_owned(), schema, takes_text: custom.is_some() })
     };
     tools.iter().filter_map(tool).collect()
 }
@@ -110,9 +113,10 @@ fn tools(request: &Value) -> Vec<Tool> {
 fn choice(request: &Value) -> Choice {
     let choice = field(request, "tool_choice");
     let kind = choice.as_str().or_else(|| field(choice, "type").as_str());
-    let name = field(choice.get("function").unwrap_or(choice), "name").as_str();
+    let named = choice.get("function").or_else(|| choice.get("custom")).unwrap_or(choice);
+    let name = field(named, "name").as_str();
     match (kind, name) {
-        (Some("function" | "tool"), Some(name)) => Choice::Named(name.to_owned()),
+        (Some("function" | "custom" | "tool"), Some(name)) => Choice::Named(name.to_owned()),
         (Some("required" | "any"), _) => Choice::Any,
         (Some("none"), _) => Choice::Never,
         _ => Choice::Auto,

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::tool::Call;
 use super::{Answer, Scene};
 use crate::dialect::asks_for_usage;
 
@@ -97,24 +98,31 @@ fn chunk_tokens(scene: &Scene<'_>) -> usize {
 }
 
 /// The first delta names the tool, the others carry its arguments in pieces.
-fn tool_deltas(scene: &Scene<'_>, choice: usize, (name, arguments): &(String, String)) -> Vec<Value> {
+fn tool_deltas(scene: &Scene<'_>, choice: usize, call: &Call) -> Vec<Value> {
     const ARGUMENT_CHARS: usize = 8;
-    let head = json!({ "index": 0, "id": call_id(scene, choice), "type": "function", "function": { "name": name, "arguments": "" } });
+    let Call { name, arguments, .. } = call;
+    let (kind, given) = words(call);
+    let head = json!({ "index": 0, "id": call_id(scene, choice), "type": kind, kind: { "name": name, given: "" } });
     let mut deltas = vec![json!({ "role": "assistant", "content": null, "tool_calls": [head] })];
     let characters: Vec<char> = arguments.chars().collect();
     for piece in characters.chunks(ARGUMENT_CHARS * chunk_tokens(scene).min(1_000)) {
-        let function = json!({ "arguments": piece.iter().collect::<String>() });
-        deltas.push(json!({ "tool_calls": [{ "index": 0, "function": function }] }));
+        let piece = json!({ given: piece.iter().collect::<String>() });
+        deltas.push(json!({ "tool_calls": [{ "index": 0, kind: piece }] }));
     }
     deltas
 }
 
+/// The type of a call, and the name of what it is given.
+fn words(call: &Call) -> (&'static str, &'static str) {
+    if call.takes_text { ("custom", "input") } else { ("function", "arguments") }
+}
+
 fn message(scene: &Scene<'_>, answer: &Answer) -> Value {
-    let Some((name, arguments)) = &answer.call else {
+    let Some(call @ Call { name, arguments, .. }) = &answer.call else {
         return json!({ "role": "assistant", "content": answer.text(), "refusal": null, "annotations": [] });
     };
-    let function = json!({ "name": name, "arguments": arguments });
-    let call = json!({ "id": call_id(scene, 0), "type": "function", "function": function });
+    let (kind, given) = words(call);
+    let call = json!({ "id": call_id(scene, 0), "type": kind, kind: { "name": name, given: arguments } });
     json!({ "role": "assistant", "content": null, "tool_calls": [call], "refusal": null, "annotations": [] })
 }
 

@@ -88,6 +88,23 @@ fn the_streamed_and_the_whole_answer_count_alike_and_are_observed_as_such() {
 }
 
 #[test]
+fn a_tool_that_takes_text_is_given_some() {
+    let extra = r#","tools":[{"type":"custom","custom":{"name":"shell"}}],"tool_choice":{"type":"custom","custom":{"name":"shell"}}"#;
+    let reply = json(&chat(Dialect::Openai, extra, &Script::default()));
+    let custom = &reply["choices"][0]["message"]["tool_calls"][0]["custom"];
+    assert_eq!(custom["name"], "shell", "{reply}");
+    let streamed = chat(Dialect::Openai, &format!(r#"{extra},"stream":true"#), &Script::default()).body();
+    let events = String::from_utf8_lossy(&streamed);
+    let pieces = events.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    let input: String = pieces
+        .filter_map(|piece| {
+            piece.pointer("/choices/0/delta/tool_calls/0/custom/input").and_then(Value::as_str).map(str::to_owned)
+        })
+        .collect();
+    assert!(input.contains(' '), "{events}");
+}
+
+#[test]
 fn the_callers_limit_cuts_the_answer() {
     let body = format!(r#"{{"model":"small","max_completion_tokens":5,"messages":{PROMPT}}}"#);
     let reply =

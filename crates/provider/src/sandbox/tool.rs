@@ -8,12 +8,25 @@ use super::prose::Dice;
 /// Schemas are followed this deep; a recursive one ends in `null`.
 const MAX_DEPTH: u32 = 8;
 
+/// A call of a tool.
+pub(super) struct Call {
+    pub(super) name: String,
+    /// As JSON, or the text of a tool that takes text.
+    pub(super) arguments: String,
+    pub(super) takes_text: bool,
+}
+
 /// The tool call that answers `ask`, if it calls for one: the caller insists, or the prompt names the tool. After a tool
 /// has answered, text follows.
-pub(super) fn call(ask: &Ask, seed: u64) -> Option<(String, String)> {
-    let tool = chosen(ask)?;
-    let arguments = example(&tool.schema, ask, &mut Dice::new(seed));
-    Some((tool.name.clone(), arguments.to_string()))
+pub(super) fn call(ask: &Ask, seed: u64) -> Option<Call> {
+    let (tool, mut dice) = (chosen(ask)?, Dice::new(seed));
+    // A text of the sandbox's fits no grammar but by chance.
+    let arguments = if tool.takes_text {
+        format!("{} {}", word(ask, &mut dice), word(ask, &mut dice))
+    } else {
+        example(&tool.schema, ask, &mut dice).to_string()
+    };
+    Some(Call { name: tool.name.clone(), arguments, takes_text: tool.takes_text })
 }
 
 fn chosen(ask: &Ask) -> Option<&Tool> {
