@@ -17,7 +17,9 @@ use super::REPORT;
 use super::known::Target;
 use super::replay::{Replay, Scratch};
 use super::report::{GuardCount, GuardReplay};
-use super::row::{self, Row, Rows};
+use super::row::Row;
+use super::rows::{self, Rows};
+use super::sql;
 use crate::error::ReportError;
 use crate::view::Reading;
 
@@ -38,7 +40,7 @@ pub(super) async fn replay(reading: &Reading, replay: &Replay, ids: Vec<String>)
     }
     let mut said = texts(reading, &ids).await?;
     let mut counts: BTreeMap<(String, usize), (u64, u64)> = BTreeMap::new();
-    let mut batches = reading.stream(REPORT, &row::of_calls(&replay.trial, &ids));
+    let mut batches = reading.stream(REPORT, &sql::of_calls(&replay.trial, &ids));
     while let Some(batch) = batches.next().await {
         let rows = Rows::of(&batch?)?;
         let mut scratch = Scratch::new(&replay.trial);
@@ -86,12 +88,12 @@ fn place(action: &str) -> Option<usize> {
 
 /// What was said in each of the calls, as far as it is kept.
 async fn texts(reading: &Reading, ids: &[String]) -> Result<HashMap<String, Vec<Said>>, ReportError> {
-    let sql = format!("SELECT interaction_id, messages FROM payloads WHERE interaction_id IN ({})", row::listed(ids));
+    let sql = format!("SELECT interaction_id, messages FROM payloads WHERE interaction_id IN ({})", sql::listed(ids));
     let mut batches = reading.stream(REPORT, &sql);
     let mut said = HashMap::new();
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        let ids = row::texts(&batch, "interaction_id")?;
+        let ids = rows::texts(&batch, "interaction_id")?;
         for (at, id) in ids.into_iter().enumerate() {
             if let Some(id) = id {
                 said.insert(id, messages(&batch, at)?);
