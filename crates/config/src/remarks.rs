@@ -160,7 +160,7 @@ impl<'a> Known<'a> {
         let Some((target, why)) = wrong else {
             return self.placed(name).and_then(|placed| self.remark_on_price(&placed));
         };
-        let by = if target == name { String::new() } else { format!(", which `{name}` stands for,") };
+        let by = if target == name { ",".to_owned() } else { format!(", which `{name}` stands for,") };
         Some(format!(
             "the cache is to find questions by the vectors of `{target}`{by} and {why}; without vectors only the very same \
              request is found{}",
@@ -353,7 +353,7 @@ models:
         }
         is(
             &cache("openai/gpt-5"),
-            &["line 4, column", "`openai/gpt-5` and by the price list", "write one such as `mistral-eu/"],
+            &["line 4, column", "`openai/gpt-5`, and by the price list", "write one such as `mistral-eu/"],
         );
         is(&cache("claude/claude-sonnet-4-5"), &["can ask its provider `claude` for none"]);
         is(&cache("vectors"), &["`openai/gpt-5`, which `vectors` stands for, and by the price list"]);

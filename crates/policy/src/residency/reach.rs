@@ -127,7 +127,8 @@ impl Reach {
             });
         }
         if !not_told.is_empty() {
-            said.push(format!("where {} is, the configuration does not tell", names(&mut not_told.iter())));
+            let verb = if not_told.len() == 1 { "is" } else { "are" };
+            said.push(format!("where {} {verb}, the configuration does not tell", names(&mut not_told.iter())));
         }
         said.join("; ")
     }

@@ -73,7 +73,18 @@ impl Survey {
         let shuts = |rule: &ResidencyRule| out.iter().filter(|(_, by, _)| *by == rule.id).count();
         // Of several, the first: `max_by_key` would give the last.
         let worst = bundle.residency.iter().rev().max_by_key(|rule| shuts(rule));
-        let targets = out.iter().map(|(target, rule, why)| format!("rule `{rule}` leaves out `{target}` ({why})"));
+        // Targets that the same rule leaves out for the same reason are told of together.
+        let mut together: Vec<((&str, &str), Vec<String>)> = Vec::new();
+        for (target, rule, why) in &out {
+            let name = format!("`{target}`");
+            match together.iter_mut().find(|(by, _)| *by == (*rule, *why)) {
+                Some((_, names)) => names.push(name),
+                None => together.push(((rule, why), vec![name])),
+            }
+        }
+        let targets = together
+            .into_iter()
+            .map(|((rule, why), names)| format!("rule `{rule}` leaves out {} ({why})", listed(names.into_iter())));
         let message = format!(
             "{} can go to no target of the configuration: {}; add a target within what the rules demand, say where the present \
              ones are (`places`), or deny the calls in `access`",
@@ -256,13 +267,14 @@ residency:
             ("eu/m".to_owned(), target(&frankfurt)),
             ("us/m".to_owned(), target(&virginia)),
             ("odd/m".to_owned(), target(&unknown)),
+            ("us/n".to_owned(), target(&virginia)),
         ];
         let stranded = survey(&bundle, &targets).stranded(&bundle);
         let [mistake] = stranded.as_slice() else { panic!("{stranded:?}") };
         let expected = "line 10, column 9: calls of class `special` can go to no target of the configuration: rule \
-                        `special-at-home` leaves out `eu/m` (at home only), rule `personal-eu` leaves out `us/m` (the place of \
-                        inference is `us-east-1`, not `eu`) and rule `personal-eu` leaves out `odd/m` (the place of inference \
-                        is not known, not `eu`); add";
+                        `special-at-home` leaves out `eu/m` (at home only), rule `personal-eu` leaves out `us/m` and `us/n` (the \
+                        place of inference is `us-east-1`, not `eu`) and rule `personal-eu` leaves out `odd/m` (the place of \
+                        inference is not known, not `eu`); add";
         assert!(mistake.to_string().starts_with(expected), "{mistake}");
         assert_eq!(survey(&bundle, &[]).stranded(&bundle).len(), 3, "without a target there is nowhere to go");
     }

@@ -31,6 +31,7 @@ pub(super) fn run(common: &Common, file: &Path) -> anyhow::Result<()> {
     let held = HeldAgainst::new(common, &bundle)?;
     let mut remarks = bundle.remarks(chrono::Utc::now().timestamp_micros());
     remarks.extend(held.iter().flat_map(|held| held.remarks.iter().cloned()));
+    remarks.sort_by_key(|remark| (remark.line, remark.column));
     let survey = held.as_ref().map(|held| &held.survey);
     let mistakes = held.as_ref().map(|held| held.mistakes.as_slice()).unwrap_or_default();
     if common.json {
