@@ -275,7 +275,7 @@ fn every_pair_of_class_and_target_is_shown_before_there_are_calls() {
         |class: &str| shown.lines().find(|line| line.starts_with(&format!("calls of class `{class}`: "))).unwrap();
     assert!(sentence("personal").contains("; stays in the European Union; inference in eu-central-1"), "{shown}");
     let abroad = sentence("public");
-    assert!(abroad.contains("can leave the European Union: `virginia/small`; `sandbox/"), "{abroad}");
+    assert!(abroad.contains("can leave the European Union: `virginia/embed`, `virginia/large`"), "{abroad}");
     assert!(abroad.contains("on premises, and where that is the configuration does not tell"), "{abroad}");
     assert!(shown.contains("no mistake found"), "{shown}");
     // Whatever is required, nothing here is in Japan.
@@ -304,7 +304,7 @@ fn names_that_the_configuration_does_not_have_are_remarked_upon_with_their_place
     let (said, shown) = (String::from_utf8_lossy(&checked.stderr), String::from_utf8_lossy(&checked.stdout));
     assert!(checked.status.success(), "{said}");
     for (place, meant) in
-        [("line 7, column 61", "abroad"), ("line 7, column 69", "sandbox/small"), ("line 14, column 27", "assistant")]
+        [("line 7, column 62", "abroad"), ("line 7, column 70", "sandbox/small"), ("line 14, column 28", "assistant")]
     {
         let remark = said.lines().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{place}: {said}"));
         assert!(remark.contains(&format!("did you mean `{meant}`?")), "{remark}");
