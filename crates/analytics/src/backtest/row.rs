@@ -192,6 +192,15 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Whether the gateway gave the call one of these labels of its own.
+    pub(super) fn has_own_label(&self, names: &[&str]) -> bool {
+        let map = &self.rows.tags;
+        let Some(keys) = map.keys().as_string_opt::<i32>() else { return false };
+        let at = |row: usize| usize::try_from(map.value_offsets()[row]).unwrap_or(0);
+        (at(self.at)..at(self.at + 1))
+            .any(|place| keys.value(place).strip_prefix(OWN_LABELS).is_some_and(|name| names.contains(&name)))
+    }
+
     pub(super) fn capabilities(&self, into: &mut Vec<String>) {
         into.clear();
         let list = &self.rows.capabilities;
