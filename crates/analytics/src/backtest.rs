@@ -85,10 +85,11 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// The statement that reads exactly the columns and rows that a back-test of it reads, for comparing its time with theirs.
+    /// The statement that reads exactly the columns and rows that a back-test of it reads, in the order it needs them in, for
+    /// comparing its time with theirs: a bundle with budgets or limits needs the order of the decisions.
     #[must_use]
     pub fn scan(&self) -> String {
-        sql::query(self, self.range.from_us, false)
+        sql::query(self, self.range.from_us, !self.bundle.tallies().is_empty())
     }
 }
 
