@@ -1,4 +1,5 @@
-//! Budget: a back-test takes at most 6 times as long as the engine takes to read the columns it needs, of the same rows.
+//! Budget: a back-test takes at most 6 times as long as the engine takes to read the columns it needs, of the same rows, in the
+//! order that it needs them in.
 //!
 //! The bundle has ten access rules, four of them with conditions over the call, and is not the one that decided, so that
 //! every call is put to it: once without a budget, when calls are decided in any order, and once with one, when they are put
