@@ -68,6 +68,13 @@ pub(super) fn read_event(pieces: &mut Pieces, event: &Tree<'_>) {
                 other => piece.text = format!("[{other}]"),
             }
         }
+        // A picture comes with the end of its item.
+        "output_item.done" => {
+            let item = event.get("item").unwrap_or(event);
+            if let Some(words) = media::part(&text(item, "type"), item) {
+                piece.text = words;
+            }
+        }
         _ => {}
     }
 }
