@@ -113,7 +113,9 @@ pub fn lines(books: &BudgetBooks, now_us: i64) -> (Vec<BudgetLine>, usize) {
     lines.extend(idle.filter_map(|view| idle_line(books, view, now_us)));
     lines.sort_by(|one: &BudgetLine, other| {
         let by_use = other.used_basis_points.unwrap_or(i64::MAX).cmp(&one.used_basis_points.unwrap_or(i64::MAX));
-        by_use.then_with(|| (&one.id, &one.scope).cmp(&(&other.id, &other.scope)))
+        by_use
+            .then_with(|| one.is_idle.cmp(&other.is_idle))
+            .then_with(|| (&one.id, &one.scope).cmp(&(&other.id, &other.scope)))
     });
     let all = lines.len();
     lines.truncate(MAX_LINES);

@@ -102,9 +102,7 @@ pub enum MetastoreError {
         name: String,
     },
     /// Nobody is called so.
-    #[error(
-        "there is no user `{name}`{place}{advice}; the directory lists who there is, and a person can be added to it first"
-    )]
+    #[error("there is no user `{name}`{place}{advice}")]
     UnknownUser {
         /// What was asked for.
         name: String,

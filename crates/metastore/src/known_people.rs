@@ -44,7 +44,7 @@ pub(crate) fn advice<'a>(unknown: &str, names: impl Iterator<Item = &'a str>, pe
     match near {
         Some(name) => format!("; did you mean `{name}`?"),
         None if (1..=MAX_NAMED).contains(&people) => format!("; known are `{}`", names.join("`, `")),
-        None => String::new(),
+        None => "; see the list of users, or create this one first".to_owned(),
     }
 }
 

@@ -69,7 +69,8 @@ impl Where {
         Where {
             place: known(&inference.cloned()),
             law: match places.operator.as_deref() {
-                Some(ON_PREM) => "own operation".to_owned(),
+                // Of one's own machines, whose law it is goes without saying.
+                Some(ON_PREM) => String::new(),
                 Some(operator) => format!("law: {}", place_name(operator)),
                 None => String::new(),
             },
