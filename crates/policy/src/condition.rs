@@ -1,6 +1,7 @@
 //! Conditions: CEL expressions over the table in [`crate::variable`], checked when the bundle loads (syntax, names,
 //! types, size) and evaluated when a rule needs them. An expression that fails to evaluate is an error, not `false`.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,14 +11,16 @@ use cel::{Context, Env, Program, Value};
 use crate::bundle::Bundle;
 use crate::facts::Facts;
 use crate::residency::TargetFacts;
-use crate::variable::{BudgetFacts, Phase, Resolver};
+use crate::variable::{BudgetFacts, Phase, Read, Resolver};
 
 mod check;
 mod never;
 mod partial;
+mod recall;
 mod types;
 
 pub(crate) use partial::Abstract;
+pub use recall::Recall;
 pub(crate) use types::Type;
 
 /// Longest condition, in bytes: the interpreter has no limit on cost, so the text has one.
@@ -43,7 +46,11 @@ struct Condition {
 enum Kind {
     /// `true` or `false`, which need no interpreter.
     Constant(bool),
-    Expression(Box<Program>),
+    Expression {
+        program: Box<Program>,
+        /// All that the value depends on.
+        reads: Vec<Read>,
+    },
 }
 
 /// What is wrong with an expression.
@@ -75,11 +82,17 @@ pub(crate) struct Grammar<'a> {
 pub(crate) struct Scope<'a> {
     env: &'a Arc<Env>,
     resolver: Resolver<'a>,
+    recall: Option<&'a RefCell<Recall>>,
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn of_request(bundle: &'a Bundle, facts: &'a Facts<'a>) -> Self {
-        Scope { env: &bundle.env, resolver: Resolver { facts, target: None, budget: None } }
+        Scope { env: &bundle.env, resolver: Resolver { facts, target: None, budget: None }, recall: None }
+    }
+
+    /// As before, and results are looked up where the same was evaluated before.
+    pub(crate) fn recalling(self, recall: &'a RefCell<Recall>) -> Self {
+        Scope { recall: Some(recall), ..self }
     }
 
     pub(crate) fn of_target(bundle: &'a Bundle, facts: &'a Facts<'a>, target: &'a TargetFacts<'a>) -> Self {
@@ -156,20 +169,27 @@ impl Condition {
             return Err(ConditionError { offset: None, message });
         }
         let program = parse(text, grammar.env)?;
-        check::check(&program, phase, grammar.classes)?;
+        let reads = check::check(&program, phase, grammar.classes)?;
         let kind = match text.trim() {
             "true" => Kind::Constant(true),
             "false" => Kind::Constant(false),
-            _ => Kind::Expression(Box::new(program)),
+            _ => Kind::Expression { program: Box::new(program), reads },
         };
         Ok(Condition { text: text.trim().to_owned(), kind })
     }
 
     fn holds(&self, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
-        let program = match &self.kind {
+        let (program, reads) = match &self.kind {
             Kind::Constant(value) => return Ok(*value),
-            Kind::Expression(program) => program,
+            Kind::Expression { program, reads } => (program, reads),
         };
+        match scope.recall {
+            Some(recall) => recall.borrow_mut().holds(&self.text, reads, scope, || self.evaluate(program, scope)),
+            None => self.evaluate(program, scope),
+        }
+    }
+
+    fn evaluate(&self, program: &Program, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
         let failed = |message| EvaluationError { text: self.text.clone(), message };
         let mut context = Context::with_env(Arc::clone(scope.env));
         context.set_variable_resolver(&scope.resolver);

@@ -1,11 +1,13 @@
 //! The decision. Access rules first (default deny, a matching `deny` wins), then the budgets and limits that are about the
 //! call. Every rule that had a part in it is named in the verdict with the figures it went by.
 
+use std::cell::RefCell;
+
 use tollgate_interaction::{Decision, Reason, Share};
 
 use crate::budget;
 use crate::bundle::{AccessRule, Bundle, DATA_CLASS_LABEL, Effect};
-use crate::condition::{EvaluationError, Scope};
+use crate::condition::{EvaluationError, Recall, Scope};
 use crate::facts::Facts;
 use crate::ledger::Cap;
 use crate::rate;
@@ -70,6 +72,17 @@ pub struct Verdict {
 /// Decides one call. Reads nothing but its arguments; evaluates a condition only if its rule applies.
 #[must_use]
 pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
+    decide_in(bundle, facts, Scope::of_request(bundle, facts))
+}
+
+/// As [`decide`], for one of many calls that are put to the same bundle: what conditions of access rules came to is looked up
+/// in `recall`, which is of this bundle alone.
+#[must_use]
+pub fn decide_recalling(bundle: &Bundle, facts: &Facts<'_>, recall: &RefCell<Recall>) -> Verdict {
+    decide_in(bundle, facts, Scope::of_request(bundle, facts).recalling(recall))
+}
+
+fn decide_in(bundle: &Bundle, facts: &Facts<'_>, scope: Scope<'_>) -> Verdict {
     let mut verdict = Verdict {
         decision: Decision::Allow,
         reasons: Vec::with_capacity(2),
@@ -82,7 +95,7 @@ pub fn decide(bundle: &Bundle, facts: &Facts<'_>) -> Verdict {
         hint: String::new(),
     };
     let denied = expired(facts).or_else(|| misclassified(bundle, facts));
-    if let Some(denial) = denied.or_else(|| access(bundle, facts, &mut verdict)) {
+    if let Some(denial) = denied.or_else(|| access(bundle, facts, &scope, &mut verdict)) {
         verdict.deny(denial);
         return verdict;
     }
@@ -188,15 +201,14 @@ fn misclassified(bundle: &Bundle, facts: &Facts<'_>) -> Option<Denial> {
 }
 
 /// Every `deny` that matches wins over every `allow`, wherever they stand.
-fn access(bundle: &Bundle, facts: &Facts<'_>, verdict: &mut Verdict) -> Option<Denial> {
-    let scope = Scope::of_request(bundle, facts);
+fn access(bundle: &Bundle, facts: &Facts<'_>, scope: &Scope<'_>, verdict: &mut Verdict) -> Option<Denial> {
     let mut allowed_by: Option<&AccessRule> = None;
     let mut nearly: Option<(&AccessRule, &'static str)> = None;
     for rule in &bundle.access {
         if allowed_by.is_some() && matches!(rule.effect, Effect::Allow { .. }) {
             continue;
         }
-        match rule.when.hold(&scope) {
+        match rule.when.hold(scope) {
             Err(error) => return Some(Denial::of_error(&rule.id, &error)),
             Ok(false) => continue,
             Ok(true) => {}

@@ -25,5 +25,6 @@ pub mod window;
 
 pub use allowance::{AllowanceKind, AllowanceView, Recorded, StepView};
 pub use bundle::Bundle;
-pub use decide::{Prefer, Verdict, decide};
+pub use condition::Recall;
+pub use decide::{Prefer, Verdict, decide, decide_recalling};
 pub use facts::Facts;

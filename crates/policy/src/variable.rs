@@ -1,7 +1,6 @@
 //! The variables of conditions: one closed table with their types and the phases that have them. A condition that names
 //! anything else is refused when the bundle loads.
 
-use cel::common::types::NULL_TYPE;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use chrono::{DateTime, Datelike, Timelike};
@@ -13,7 +12,7 @@ use crate::residency::{Evidence, TargetFacts};
 
 mod value;
 
-use value::{boolean, int, list, map, null, optional, present, string};
+use value::Plain;
 
 /// Where a condition stands, which says what it can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +76,7 @@ impl Kind {
 }
 
 /// One row of the table.
+#[derive(Debug)]
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -206,6 +206,13 @@ pub(crate) fn is_group(name: &str) -> bool {
     VARIABLES.iter().any(|variable| variable.name.split('.').next() == Some(name))
 }
 
+/// What a condition reads: a variable, or one key of it if it is a map and the condition asks for no more.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) variable: &'static Variable,
+    pub(crate) key: Option<String>,
+}
+
 /// What a budget adds to the facts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BudgetFacts {
@@ -225,92 +232,122 @@ pub(crate) struct Resolver<'a> {
 impl VariableResolver for Resolver<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         match variable.split_once('.') {
-            Some(("principal", name)) => self.of_principal(name),
-            Some(("request", name)) => self.of_request(name),
-            Some(("target", name)) => self.of_target(name),
-            Some(("guard", name)) => self.of_guard(name),
-            Some(("budget", name)) => self.of_budget(name),
-            Some(_) => None,
-            // Only `has(request.priority)` and its like look a group up.
-            None => is_group(variable).then(|| present(self.present_in(variable))),
+            Some((group, name)) => self.plain(group, name).map(Plain::into_value),
+            // Only `has(request.priority)` and its like look a group up: a map that only says which names are there.
+            None => is_group(variable)
+                .then(|| Plain::Pairs(self.present_in(variable).map(|name| (name, "")).collect()).into_value()),
         }
     }
 }
 
 impl Resolver<'_> {
-    fn of_principal(&self, name: &str) -> Option<CowVal<'_, '_>> {
+    /// Appends the value of a variable, or of one key of a map, so that different values append different bytes. `false`
+    /// if there is no such variable here.
+    pub(crate) fn write(&self, read: &Read, into: &mut Vec<u8>) -> bool {
+        let label;
+        let plain = match &read.key {
+            // Without the map around it, of which a condition seldom reads more.
+            Some(key) if read.variable.name == "request.metadata" => {
+                label = self.facts.label(key);
+                Some(Plain::optional(label))
+            }
+            _ => read.variable.name.split_once('.').and_then(|(group, name)| self.plain(group, name)),
+        };
+        let is_known = plain.is_some();
+        plain.unwrap_or(Plain::Null).write(into);
+        is_known
+    }
+
+    fn plain(&self, group: &str, name: &str) -> Option<Plain<'_>> {
+        match group {
+            "principal" => self.of_principal(name),
+            "request" => self.of_request(name),
+            "target" => self.of_target(name),
+            "guard" => self.of_guard(name),
+            "budget" => self.of_budget(name),
+            _ => None,
+        }
+    }
+
+    fn of_principal(&self, name: &str) -> Option<Plain<'_>> {
         let principal = self.facts.principal;
         Some(match name {
-            "key_id" => string(&principal.key_id),
-            "tenant" => string(&principal.tenant),
-            "project" => optional(principal.project.as_deref()),
-            "team" => string(&principal.team),
-            "user" => optional(principal.user.as_deref()),
-            "role" => optional(principal.role.as_deref()),
-            "scopes" => list(principal.scopes.iter().map(String::as_str)),
-            "tags" => map(principal.tags.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+            "key_id" => Plain::Text(&principal.key_id),
+            "tenant" => Plain::Text(&principal.tenant),
+            "project" => Plain::optional(principal.project.as_deref()),
+            "team" => Plain::Text(&principal.team),
+            "user" => Plain::optional(principal.user.as_deref()),
+            "role" => Plain::optional(principal.role.as_deref()),
+            "scopes" => Plain::Texts(principal.scopes.iter().map(String::as_str).collect()),
+            "tags" => {
+                Plain::Pairs(principal.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())
+            }
             _ => return None,
         })
     }
 
-    fn of_request(&self, name: &str) -> Option<CowVal<'_, '_>> {
+    fn of_request(&self, name: &str) -> Option<Plain<'_>> {
         let facts = self.facts;
         Some(match name {
-            "operation" => string(facts.operation.as_str()),
-            "dialect" => string(facts.dialect.as_str()),
-            "model" => string(facts.model),
-            "stream" => boolean(facts.stream),
-            "priority" => optional(facts.priority),
-            "metadata" => map(facts.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-            "region" => optional(facts.label("region")),
-            "segment" => optional(facts.label("segment")),
-            "user" => optional(facts.user_ref),
-            "data_class" => optional(facts.data_class),
-            "estimated_input_tokens" => facts.estimated_input_tokens.map_or_else(null, whole),
-            "capabilities" => list(facts.capabilities.iter().map(String::as_str)),
-            "hour" => int(i64::from(self.time().hour())),
-            "weekday" => int(i64::from(self.time().weekday().number_from_monday())),
-            "day" => int(i64::from(self.time().day())),
+            "operation" => Plain::Text(facts.operation.as_str()),
+            "dialect" => Plain::Text(facts.dialect.as_str()),
+            "model" => Plain::Text(facts.model),
+            "stream" => Plain::Bool(facts.stream),
+            "priority" => Plain::optional(facts.priority),
+            "metadata" => {
+                Plain::Pairs(facts.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())
+            }
+            "region" => Plain::optional(facts.label("region")),
+            "segment" => Plain::optional(facts.label("segment")),
+            "user" => Plain::optional(facts.user_ref),
+            "data_class" => Plain::optional(facts.data_class),
+            "estimated_input_tokens" => facts.estimated_input_tokens.map_or(Plain::Null, whole),
+            "capabilities" => Plain::Texts(facts.capabilities.iter().map(String::as_str).collect()),
+            "hour" => Plain::Int(i64::from(self.time().hour())),
+            "weekday" => Plain::Int(i64::from(self.time().weekday().number_from_monday())),
+            "day" => Plain::Int(i64::from(self.time().day())),
             _ => return None,
         })
     }
 
-    fn of_target(&self, name: &str) -> Option<CowVal<'_, '_>> {
+    fn of_target(&self, name: &str) -> Option<Plain<'_>> {
         let target = self.target?;
         let places = target.places;
         Some(match name {
-            "provider" => string(target.provider),
-            "model" => string(target.model),
-            "tags" => list(target.tags.iter().map(String::as_str)),
-            "inference_region" => optional(places.inference.as_ref().map(|place| place.as_str())),
-            "storage_region" => optional(places.storage.as_ref().map(|place| place.as_str())),
-            "control_plane_region" => optional(places.control_plane.as_ref().map(|place| place.as_str())),
-            "operator_jurisdiction" => optional(places.operator.as_ref().map(|place| place.as_str())),
-            "self_hosted" => boolean(target.self_hosted),
-            "evidence" => string(places.evidence.as_str()),
+            "provider" => Plain::Text(target.provider),
+            "model" => Plain::Text(target.model),
+            "tags" => Plain::Texts(target.tags.iter().map(String::as_str).collect()),
+            "inference_region" => Plain::optional(places.inference.as_ref().map(|place| place.as_str())),
+            "storage_region" => Plain::optional(places.storage.as_ref().map(|place| place.as_str())),
+            "control_plane_region" => Plain::optional(places.control_plane.as_ref().map(|place| place.as_str())),
+            "operator_jurisdiction" => Plain::optional(places.operator.as_ref().map(|place| place.as_str())),
+            "self_hosted" => Plain::Bool(target.self_hosted),
+            "evidence" => Plain::Text(places.evidence.as_str()),
             _ => return None,
         })
     }
 
-    fn of_guard(&self, name: &str) -> Option<CowVal<'_, '_>> {
-        let Some(found) = self.facts.pii_counts else { return Some(null()) };
+    fn of_guard(&self, name: &str) -> Option<Plain<'_>> {
+        let Some(found) = self.facts.pii_counts else { return Some(Plain::Null) };
         Some(match name {
             "pii_count" => whole(found.iter().map(|(_, count)| u64::from(*count)).sum()),
-            "pii_entities" => list(found.iter().filter(|(_, count)| *count > 0).map(|(entity, _)| entity.as_str())),
+            "pii_entities" => {
+                Plain::Texts(found.iter().filter(|(_, count)| *count > 0).map(|(entity, _)| entity.as_str()).collect())
+            }
             _ => return None,
         })
     }
 
-    fn of_budget(&self, name: &str) -> Option<CowVal<'_, '_>> {
+    fn of_budget(&self, name: &str) -> Option<Plain<'_>> {
         let budget = self.budget?;
         Some(match name {
             "used_percent" => match budget.limit.basis_points_used(budget.spent) {
-                Some(basis_points) => int(basis_points / 100),
-                None => null(),
+                Some(basis_points) => Plain::Int(basis_points / 100),
+                None => Plain::Null,
             },
-            "spent_cents" => int(cents(budget.spent)),
-            "limit_cents" => int(cents(budget.limit)),
-            "certain" => boolean(budget.certain),
+            "spent_cents" => Plain::Int(cents(budget.spent)),
+            "limit_cents" => Plain::Int(cents(budget.limit)),
+            "certain" => Plain::Bool(budget.certain),
             _ => return None,
         })
     }
@@ -320,10 +357,10 @@ impl Resolver<'_> {
         let optional = VARIABLES.iter().filter(|variable| variable.optional);
         let in_group = optional.filter_map(move |variable| {
             let (of, name) = variable.name.split_once('.')?;
-            (of == group).then_some((variable.name, name))
+            (of == group).then_some((of, name))
         });
-        in_group.filter_map(|(full, name)| {
-            let is_there = self.resolve(full).is_some_and(|value| *value.get_type() != NULL_TYPE);
+        in_group.filter_map(|(of, name)| {
+            let is_there = self.plain(of, name).is_some_and(|value| value != Plain::Null);
             is_there.then_some(name)
         })
     }
@@ -333,8 +370,8 @@ impl Resolver<'_> {
     }
 }
 
-fn whole<'b>(number: u64) -> CowVal<'b, 'b> {
-    int(i64::try_from(number).unwrap_or(i64::MAX))
+fn whole<'b>(number: u64) -> Plain<'b> {
+    Plain::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn cents(amount: Usd) -> i64 {

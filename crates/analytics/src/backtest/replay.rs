@@ -1,5 +1,6 @@
 //! One call put to the proposed bundle.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tollgate_interaction::{Decision, Dialect, Operation, Usage, Usd};
@@ -7,7 +8,7 @@ use tollgate_policy::control::Principal;
 use tollgate_policy::ledger::Amounts;
 use tollgate_policy::residency::NO_ELIGIBLE_TARGET;
 use tollgate_policy::route::{PlanError, WhyNot, barred};
-use tollgate_policy::{Facts, Verdict, decide};
+use tollgate_policy::{Facts, Recall, Verdict, decide_recalling};
 
 use super::Trial;
 use super::course::{Call, Course, Courses};
@@ -42,6 +43,7 @@ pub(super) struct Scratch {
     pub(super) capabilities: Vec<String>,
     pii: Vec<(String, u32)>,
     pub(super) principal: Principal,
+    recall: RefCell<Recall>,
 }
 
 /// What the log says was decided.
@@ -79,7 +81,7 @@ impl Replay {
             return;
         };
         scratch.read(row, &self.trial);
-        let Scratch { known, tags, capabilities, pii, principal } = scratch;
+        let Scratch { known, tags, capabilities, pii, principal, recall } = scratch;
         let Some(facts) = self.facts(row, tags, capabilities, pii, principal) else {
             tally.undecided += u64::from(!is_before);
             return;
@@ -103,7 +105,7 @@ impl Replay {
             None => bundle.recorded_readings(&accounts, &row.budget_readings(), &row.limit_readings()),
         };
         let facts = Facts { accounts: &accounts, readings: &readings, ..facts };
-        let verdict = decide(bundle, &facts);
+        let verdict = decide_recalling(bundle, &facts, recall);
         let call = Call { row, facts: &facts, verdict: &verdict, is_own: bundle_hash == bundle.hash };
         let seen = self.seen(call, &logged, known);
         if let Some(ledger) = ledger {
@@ -239,6 +241,7 @@ impl Scratch {
             capabilities: Vec::new(),
             pii: Vec::new(),
             principal: Principal::default(),
+            recall: RefCell::default(),
         }
     }
 

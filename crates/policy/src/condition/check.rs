@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 
 use super::{ConditionError, Type};
 use crate::suggestion;
-use crate::variable::{self, Kind, Phase, VARIABLES};
+use crate::variable::{self, Kind, Phase, Read, VARIABLES};
 
 /// Loops (`all`, `exists`, …) inside loops.
 const MAX_LOOP_DEPTH: usize = 2;
@@ -38,19 +38,22 @@ struct Checker<'a> {
     loop_depth: usize,
     nodes: usize,
     depth: usize,
+    reads: Vec<Read>,
 }
 
 type Checked = Result<Type, ConditionError>;
 
-/// Refuses a condition that names something unknown, cannot be of the types it is used with, or is not a truth value.
-pub(super) fn check(program: &Program, phase: Phase, classes: &[String]) -> Result<(), ConditionError> {
-    let mut checker = Checker { program, phase, classes, locals: Vec::new(), loop_depth: 0, nodes: 0, depth: 0 };
+/// Refuses a condition that names something unknown, cannot be of the types it is used with, or is not a truth value. Returns
+/// all that its value depends on.
+pub(super) fn check(program: &Program, phase: Phase, classes: &[String]) -> Result<Vec<Read>, ConditionError> {
+    let (locals, reads) = (Vec::new(), Vec::new());
+    let mut checker = Checker { program, phase, classes, locals, loop_depth: 0, nodes: 0, depth: 0, reads };
     let root = program.expression();
     let found = checker.expression(root)?;
     if !found.may_be(&Type::Bool) {
         return Err(checker.problem(root, format!("a condition is true or false; this is {found}")));
     }
-    Ok(())
+    Ok(checker.reads)
 }
 
 impl Checker<'_> {
@@ -131,11 +134,13 @@ impl Checker<'_> {
         }
         let full = segments.join(".");
         if let Some(known) = variable::find(&full) {
-            return self.available(at, known);
+            return self.available(at, known, None);
         }
         let parent = segments[..segments.len() - 1].join(".");
         match variable::find(&parent) {
-            Some(known) if known.kind == Kind::Map => self.available(at, known).map(|_| Type::String),
+            Some(known) if known.kind == Kind::Map => {
+                self.available(at, known, segments.last().map(|key| (*key).to_owned())).map(|_| Type::String)
+            }
             Some(_) => Err(self.problem(at, format!("`{parent}` has no fields"))),
             None if variable::is_group(&full) => Err(self
                 .problem(at, format!("`{full}` is a group of variables, not a value; {}", self.group_members(&full)))),
@@ -143,7 +148,8 @@ impl Checker<'_> {
         }
     }
 
-    fn available(&self, at: &IdedExpr, known: &variable::Variable) -> Checked {
+    /// Notes that a variable is read, or one key of it.
+    fn available(&mut self, at: &IdedExpr, known: &'static variable::Variable, key: Option<String>) -> Checked {
         if !known.is_in(self.phase) {
             let has_it: Vec<&str> = known.phases.iter().map(|phase| phase.section()).collect();
             let message = format!(
@@ -154,6 +160,7 @@ impl Checker<'_> {
             );
             return Err(self.problem(at, message));
         }
+        self.reads.push(Read { variable: known, key });
         // Where `null` does not fit a call, evaluation fails and the call is denied.
         Ok(known.kind.as_type())
     }
@@ -178,10 +185,10 @@ impl Checker<'_> {
         let parent = segments(&select.operand).map(|segments| segments.join(".")).unwrap_or_default();
         let full = format!("{parent}.{}", select.field);
         if let Some(map) = variable::find(&parent).filter(|known| known.kind == Kind::Map) {
-            return self.available(at, map).map(|_| Type::Bool);
+            return self.available(at, map, Some(select.field.clone())).map(|_| Type::Bool);
         }
         match variable::find(&full) {
-            Some(known) if known.optional => self.available(&select.operand, known).map(|_| Type::Bool),
+            Some(known) if known.optional => self.available(&select.operand, known, None).map(|_| Type::Bool),
             Some(_) => Err(self.problem(&select.operand, format!("`{full}` is always present; leave `has` out"))),
             None => Err(self.unknown_variable(&select.operand, &full)),
         }

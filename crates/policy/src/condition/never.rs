@@ -44,7 +44,7 @@ impl Conditions {
             return Some(format!("{self} is false for every call"));
         }
         let mut expressions = self.list.iter().filter_map(|condition| match &condition.kind {
-            Kind::Expression(program) => Some(program.expression()),
+            Kind::Expression { program, .. } => Some(program.expression()),
             Kind::Constant(_) => None,
         });
         if !self.any {

@@ -50,7 +50,7 @@ impl Condition {
     fn settled_by(&self, known: Known<'_>) -> Option<bool> {
         match &self.kind {
             Kind::Constant(truth) => Some(*truth),
-            Kind::Expression(program) => settle(program, known),
+            Kind::Expression { program, .. } => settle(program, known),
         }
     }
 }

@@ -138,3 +138,81 @@ fn no_prefix_of_a_condition_makes_the_loader_panic() {
         let _ = holds(&text[..end]);
     }
 }
+
+#[test]
+fn what_is_recalled_is_what_an_evaluation_gives() {
+    let bundle = bundle::builtin_default().unwrap();
+    let grammar = Grammar { env: &bundle.env, classes: &[] };
+    let texts = [
+        "principal.team == 'kyc' && request.stream",
+        "principal.project == null || has(request.priority)",
+        "request.metadata.env == 'prod'",
+        "has(request.metadata.env) && request.metadata.env == 'prod'",
+        "request.metadata.all(name, size(name) <= 4)",
+        "'env' in request.metadata && request.metadata['case'] != '7'",
+        "request.hour < 12 && request.weekday <= 5 || request.day == 1",
+        "size(request.capabilities) == 1 && !('vision' in request.capabilities)",
+        "['a', 'b'].exists(model, model == request.model)",
+        "request.estimated_input_tokens == null || request.estimated_input_tokens > 4",
+        "int(request.metadata.case) < 8",
+        "request.operation == 'chat' ? request.dialect == 'anthropic' : principal.role != 'admin'",
+    ];
+    let conditions = texts.map(|text| Conditions::compile(&[text], false, Phase::Access, &grammar).unwrap());
+    let recall = RefCell::new(Recall::default());
+    let mut number = 17_u64;
+    let mut below = |limit: u64| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (number >> 33) % limit
+    };
+    let mut found = [0; 3];
+    for _ in 0..3_000 {
+        let team = ["kyc", "red"][below(2) as usize].to_owned();
+        let project = (below(2) == 0).then(|| "p".to_owned());
+        let principal = Principal { team, project, ..Principal::default() };
+        let mut metadata = Vec::new();
+        for (name, value) in [("env", ["prod", "test"]), ("case", ["7", "x"]), ("longer", ["1", "2"])] {
+            if below(2) == 0 {
+                metadata.push((name.to_owned(), value[below(2) as usize].to_owned()));
+            }
+        }
+        let capabilities = [["tools"].as_slice(), &["vision"], &["tools", "vision"], &[]][below(4) as usize];
+        let capabilities: Vec<String> = capabilities.iter().map(|name| (*name).to_owned()).collect();
+        let facts = Facts {
+            stream: below(2) == 0,
+            metadata: &metadata,
+            capabilities: &capabilities,
+            priority: (below(2) == 0).then_some("high"),
+            estimated_input_tokens: (below(2) == 0).then(|| below(9)),
+            ..Facts::new(
+                &principal,
+                [Operation::Chat, Operation::Embeddings][below(2) as usize],
+                [Dialect::Anthropic, Dialect::Openai][below(2) as usize],
+                ["a", "c"][below(2) as usize],
+                1_795_000_000_000_000 + i64::try_from(below(40)).unwrap() * 3_600_000_000,
+            )
+        };
+        for (conditions, text) in conditions.iter().zip(texts) {
+            let told = |result: Result<bool, EvaluationError>| result.map_err(|error| error.to_string());
+            let direct = told(conditions.hold(&Scope::of_request(&bundle, &facts)));
+            let recalled = told(conditions.hold(&Scope::of_request(&bundle, &facts).recalling(&recall)));
+            assert_eq!(direct, recalled, "{text}");
+            found[direct.map_or(2, usize::from)] += 1;
+        }
+    }
+    assert!(found.iter().all(|count| *count > 1_000), "{found:?}");
+}
+
+#[test]
+fn a_condition_that_is_seldom_the_same_is_given_up_on() {
+    let bundle = bundle::builtin_default().unwrap();
+    let grammar = Grammar { env: &bundle.env, classes: &[] };
+    let conditions = Conditions::compile(&["request.model == 'a'"], false, Phase::Access, &grammar).unwrap();
+    let recall = RefCell::new(Recall::default());
+    let principal = Principal::default();
+    for number in 0..10_000 {
+        let model = format!("model-{number}");
+        let facts = Facts::new(&principal, Operation::Chat, Dialect::Openai, &model, 0);
+        assert!(!conditions.hold(&Scope::of_request(&bundle, &facts).recalling(&recall)).unwrap());
+    }
+    assert!(recall.borrow().len() <= 1_000);
+}
