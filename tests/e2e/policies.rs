@@ -315,3 +315,48 @@ fn moved(simulation: &Value) -> Vec<(String, String, i64)> {
     moved.sort_unstable();
     moved
 }
+
+const REDACTING: &str = r#"
+apiVersion: tollgate/v1
+bundle: {name: redacting}
+access:
+  - {id: known-keys, when: "true", allow: {}}
+guardrails:
+  - {id: no-addresses, phase: input, run: [pii.email], on_hit: {action: redact}}
+  - {id: no-whales, phase: input, run: [{keywords: [blue whale]}], on_hit: {action: flag}}
+"#;
+
+#[test]
+fn what_a_guardrail_took_out_of_a_text_is_not_said_to_be_found_no_more() {
+    let proposed = REDACTING.replace("action: flag", "action: block").replace("pii.email", "pii.email, pii.phone");
+    let files = [
+        ("tollgate.yaml", "log: {flush_seconds: 1}\npolicies: bundle.yaml\n"),
+        ("bundle.yaml", REDACTING),
+        ("proposed.yaml", &proposed),
+    ];
+    let tollgate = Tollgate::with_files(&files, &[]);
+    let gateway = tollgate.gateway();
+    let texts =
+        ["Write to ada@acme.example", "Ask bob@acme.example about the blue whale", "The blue whale sings", "Hello"];
+    for text in texts.into_iter().chain(["use AKIAIOSFODNN7EXAMPLE to see it"]) {
+        assert_eq!(gateway.chat("sandbox/small", text).status, 200, "{text}");
+    }
+    tollgate.await_count("select count(*) from interactions where policy_bundle_hash is not null", 5);
+    let found = simulate(&tollgate, "proposed.yaml", &[]);
+    let guards = &found["report"]["guardrails"];
+    // Of two an address was taken out, of one a key before it was written down.
+    assert_eq!(
+        (&guards["chosen"], &guards["looked_at"], &guards["altered"]),
+        (&5.into(), &2.into(), &3.into()),
+        "{guards}"
+    );
+    let whales = serde_json::json!([
+        {"rule": "no-whales", "action": "flag → block", "before": 1, "after": 1, "asks_service": false}
+    ]);
+    assert_eq!((&guards["rules"], &guards["blocked_after"]), (&whales, &1.into()), "{guards}");
+    let shown = tollgate.run(&["policy", "simulate", &path(&tollgate, "proposed.yaml"), "--from", "2026-01-01"]);
+    let sentence = "on the texts of 2 of the 5 calls chosen (3 had something taken out of their texts, which cannot be found again)";
+    assert!(shown.contains(sentence), "{shown}");
+    let row = "guardrail `no-whales` (flag → block): of these 2 calls it did find something in 1 and would in 1";
+    assert!(shown.contains(row), "{shown}");
+}

@@ -122,6 +122,46 @@ fn a_bundle_can_be_taken_back_and_compared() {
 }
 
 #[test]
+fn a_second_rollback_goes_one_further_back_and_each_revision_shows_its_version() {
+    let versioned =
+        |name: &str, version: &str| bundle(name).replace("name: ", &format!("version: '{version}', name: "));
+    let (one, two) = (versioned("one", "2026.1"), versioned("two", "2026.2"));
+    let three = bundle("three");
+    let files = [("tollgate.yaml", ""), ("one.yaml", &one), ("two.yaml", &two), ("three.yaml", &three)];
+    let tollgate = Tollgate::with_files(&files, &[]);
+    for file in ["one.yaml", "two.yaml", "three.yaml"] {
+        let path = tollgate.folder().join(file).to_str().unwrap().to_owned();
+        tollgate.run(&["policy", "activate", &path, "--reason", "why"]);
+    }
+    let roll_back = || tollgate.command().args(["policy", "rollback", "--reason", "too strict"]).output().unwrap();
+    let in_force = || tollgate.run(&["policy", "show"]).trim().to_owned();
+    for expected in [two.trim(), one.trim(), tollgate_policy_default().trim()] {
+        assert!(roll_back().status.success());
+        assert_eq!(in_force(), expected);
+    }
+    let refused = roll_back();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("`tollgate policy rollback --to REVISION`"), "{said}");
+    assert_eq!(in_force(), tollgate_policy_default().trim(), "a refusal changes nothing");
+
+    let listed = tollgate.run(&["policy", "list"]);
+    assert!(listed.contains("one 2026.1: rolled back from ") && listed.contains("  three: why"), "{listed}");
+    let page = tollgate.console().get("/api/v1/policies").json();
+    let of = |at: usize| (&page["revisions"][at]["version"], &page["revisions"][at]["restores"]);
+    assert_eq!((of(0), of(3)), ((&Value::Null, &0.into()), (&Value::Null, &Value::Null)), "{page}");
+    assert_eq!((of(1).0, of(1).1), (&"2026.1".into(), &page["revisions"][5]["revision"]), "{page}");
+    let mut browser = Browser::new();
+    assert_eq!(browser.get(&tollgate.login_url).status, 303);
+    let html = browser.get(&format!("{}/policies", tollgate.console_url)).text;
+    assert!(html.contains("version 2026.2, revision ") && html.contains(", the built-in one again"), "{html}");
+}
+
+/// The text of the built-in bundle.
+fn tollgate_policy_default() -> &'static str {
+    include_str!("../../policies/default.yaml")
+}
+
+#[test]
 fn the_configured_file_is_taken_up_when_it_changes_and_kept_out_when_it_is_bad() {
     let files =
         [("tollgate.yaml", "log: {flush_seconds: 1}\npolicies: bundle.yaml\n"), ("bundle.yaml", &bundle("one"))];
@@ -231,13 +271,53 @@ fn every_pair_of_class_and_target_is_shown_before_there_are_calls() {
     let row =
         "personal  virginia/small      no       personal-in-europe: the place of inference is `us-east-1`, not `eu`";
     assert!(shown.contains(row), "{shown}");
-    assert!(shown.contains("personal: ") && shown.contains("stays in the European Union"), "{shown}");
-    assert!(shown.contains("public: ") && shown.contains("can leave the European Union"), "{shown}");
+    let sentence =
+        |class: &str| shown.lines().find(|line| line.starts_with(&format!("calls of class `{class}`: "))).unwrap();
+    assert!(sentence("personal").contains("; stays in the European Union; inference in eu-central-1"), "{shown}");
+    let abroad = sentence("public");
+    assert!(abroad.contains("can leave the European Union: `virginia/embed`, `virginia/large`"), "{abroad}");
+    assert!(abroad.contains("on premises, and where that is the configuration does not tell"), "{abroad}");
+    assert!(shown.contains("no mistake found"), "{shown}");
     // Whatever is required, nothing here is in Japan.
     std::fs::write(&bundle, EUROPE.replace("inference: eu, storage: eu", "inference: jp")).unwrap();
     let refused = tollgate.command().args(["policy", "check", &bundle]).output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("calls of class `personal` can go to no target"), "{said}");
+    let (said, shown) = (String::from_utf8_lossy(&refused.stderr), String::from_utf8_lossy(&refused.stdout));
+    let place = "because: line 9, column 9: calls of class `personal` can go to no target of the configuration";
+    assert!(!refused.status.success() && said.contains(place), "{said}");
+    assert!(!shown.contains("no mistake found"), "{shown}");
+    let refused = tollgate.command().args(["--json", "policy", "check", &bundle]).output().unwrap();
+    let found: Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!((&found["valid"], &found["mistakes"][0]["line"]), (&false.into(), &9.into()), "{found}");
+    assert!(!refused.status.success());
+}
+
+#[test]
+fn names_that_the_configuration_does_not_have_are_remarked_upon_with_their_place() {
+    let bundle = format!(
+        "{}limits:\n  - {{id: l, scope: {{model: asistant}}, limit: {{calls: 1, per: day}}}}\n",
+        EUROPE.replace("allow: {}", "allow: {models: [assistant, abraod, sandbox/smal]}")
+    );
+    let tollgate =
+        Tollgate::with_files(&[("tollgate.yaml", PLACED), ("bundle.yaml", EUROPE), ("new.yaml", &bundle)], &[]);
+    let file = tollgate.folder().join("new.yaml").to_str().unwrap().to_owned();
+    let checked = tollgate.command().args(["policy", "check", &file]).output().unwrap();
+    let (said, shown) = (String::from_utf8_lossy(&checked.stderr), String::from_utf8_lossy(&checked.stdout));
+    assert!(checked.status.success(), "{said}");
+    for (place, meant) in
+        [("line 7, column 62", "abroad"), ("line 7, column 70", "sandbox/small"), ("line 14, column 28", "assistant")]
+    {
+        let remark = said.lines().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{place}: {said}"));
+        assert!(remark.contains(&format!("did you mean `{meant}`?")), "{remark}");
+    }
+    assert!(shown.contains("new.yaml: no mistake found, 3 remarks; bundle "), "{shown}");
+    std::fs::write(&file, format!("{bundle}tests:\n  - expect: {{decision: deny, code: budget_exceded}}\n")).unwrap();
+    let refused = tollgate.command().args(["policy", "check", &file]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("line 16, column 36: there is no code `budget_exceded`"),
+        "{said}"
+    );
+    assert!(refused.stdout.is_empty(), "{}", String::from_utf8_lossy(&refused.stdout));
 }
 
 #[test]

@@ -20,6 +20,8 @@ mod logged;
 mod replay;
 mod report;
 mod row;
+mod rows;
+mod sql;
 mod tally;
 
 use std::collections::HashMap;
@@ -41,7 +43,7 @@ use self::course::Courses;
 use self::history::History;
 use self::ledger::Ledger;
 use self::replay::Replay;
-use self::row::Rows;
+use self::rows::Rows;
 use self::tally::Tally;
 use crate::error::ReportError;
 use crate::report::{ReportFuture, TimeRange};
@@ -86,7 +88,7 @@ impl Trial {
     /// The statement that reads exactly the columns and rows that a back-test of it reads, for comparing its time with theirs.
     #[must_use]
     pub fn scan(&self) -> String {
-        row::query(self, self.range.from_us, false)
+        sql::query(self, self.range.from_us, false)
     }
 }
 
@@ -112,7 +114,7 @@ impl Reading {
         // Another bundle's calls spend otherwise, which changes what its budgets stand at: then calls go in their order.
         let mut ledger = (!is_its_own).then(|| Ledger::new(&trial.bundle, trial.range)).flatten();
         let from_us = ledger.as_ref().map_or(trial.range.from_us, Ledger::counts_from_us);
-        let sql = row::query(trial, from_us, ledger.is_some());
+        let sql = sql::query(trial, from_us, ledger.is_some());
         let mut batches = self.stream(REPORT, &sql);
         let courses = Courses::of(trial);
         let unknown_targets = courses.unknown();
@@ -153,10 +155,10 @@ impl Reading {
         if trial.decided_by.as_deref() == Some(trial.bundle.hash.as_str()) {
             return Ok(true);
         }
-        let sql = row::deciders(trial);
+        let sql = sql::deciders(trial);
         let mut batches = self.stream(REPORT, &sql);
         while let Some(batch) = batches.next().await {
-            if row::texts(&batch?, "policy_bundle_hash")?.iter().flatten().any(|hash| *hash != trial.bundle.hash) {
+            if rows::texts(&batch?, "policy_bundle_hash")?.iter().flatten().any(|hash| *hash != trial.bundle.hash) {
                 return Ok(false);
             }
         }

@@ -18,6 +18,7 @@ mod places;
 mod priced;
 mod prices;
 mod provider;
+mod remarks;
 mod routing;
 mod server;
 mod shown;

@@ -154,9 +154,11 @@ fn policies(is_tried: bool) -> String {
         revision,
         hash: "9f2c".repeat(16),
         name: "cost-cap".to_owned(),
+        version: Some(format!("2026.11.{revision}")),
         author: "ada@acme.example".to_owned(),
         reason: reason.to_owned(),
         created_at_us: sample::NOW_US - 86_400_000_000 * (20 - revision as i64),
+        restores: None,
     };
     let revisions = vec![revision(12, "the cap of November, agreed with finance"), revision(7, "first bundle")];
     let limits = tollgate_analytics::backtest::Limits { max_denials: "1%".parse().ok(), ..Default::default() };

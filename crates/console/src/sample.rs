@@ -134,9 +134,10 @@ pub(crate) fn backtest(hash: &str, range: TimeRange) -> BacktestReport {
         "own_routed": 1_150, "own_routes_agreed": 1_150,
         "routing": {"planned": 4_010, "kept": [["live_health", 310]], "unknown": [], "drawn_anew": 120, "assumed_ready": 700,
             "priced_now": 0, "has_drifted": 0, "unknown_targets": []},
-        "guardrails": {"chosen": 200, "looked_at": 188, "without_texts": 12, "failed": 0, "blocked_before": 1, "blocked_after": 4,
-            "redacted_before": 31, "redacted_after": 52, "asks_services": true, "rules": [
-            {"rule": "pii-out-of-prompts", "action": "redact", "before": 31, "after": 52},
+        "guardrails": {"chosen": 200, "looked_at": 157, "without_texts": 12, "altered": 31, "failed": 0, "blocked_before": 1,
+            "blocked_after": 4, "redacted_after": 21, "asks_services": true, "rules": [
+            {"rule": "pii-out-of-prompts", "action": "redact", "before": 0, "after": 21},
+            {"rule": "moderation", "action": "flag", "before": 3, "after": 0, "asks_service": true},
             {"rule": "no-code-names", "action": "block", "before": 1, "after": 4}]},
         "arms": [{"experiment": "tone", "arm": "control", "before": 0, "after": 508}, {"experiment": "tone", "arm": "new", "before": 0, "after": 492}],
         "violations": [["personal-stays-in-the-eu", 7]],

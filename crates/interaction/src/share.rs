@@ -107,10 +107,30 @@ impl serde::Serialize for Share {
 
 impl<'de> serde::Deserialize<'de> for Share {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let share = f64::deserialize(deserializer)?;
-        Share::from_f64(share).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{share}` is not a share; write a number from 0 to 1, such as 0.25"))
-        })
+        /// A number, or a text of one: what is neither is quoted as it was written.
+        struct Number;
+        fn refuse<E: serde::de::Error>(written: impl fmt::Display) -> E {
+            E::custom(format!("`{written}` is not a share; write a number from 0 to 1, such as 0.25"))
+        }
+        impl serde::de::Visitor<'_> for Number {
+            type Value = Share;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 0 to 1")
+            }
+            fn visit_f64<E: serde::de::Error>(self, share: f64) -> Result<Share, E> {
+                Share::from_f64(share).ok_or_else(|| refuse(share))
+            }
+            fn visit_u64<E: serde::de::Error>(self, share: u64) -> Result<Share, E> {
+                self.visit_f64(share as f64)
+            }
+            fn visit_i64<E: serde::de::Error>(self, share: i64) -> Result<Share, E> {
+                self.visit_f64(share as f64)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Share, E> {
+                text.trim().parse().ok().and_then(Share::from_f64).ok_or_else(|| refuse(text))
+            }
+        }
+        deserializer.deserialize_any(Number)
     }
 }
 

@@ -14,12 +14,33 @@ pub struct BundleRevision {
     pub hash: String,
     /// What it calls itself.
     pub name: String,
+    /// The version that its authors gave it, if they number it.
+    #[serde(default)]
+    pub version: Option<String>,
     /// Who put it.
     pub author: String,
     /// Why, in their words.
     pub reason: String,
     /// Microseconds since 1970, UTC.
     pub created_at_us: i64,
+    /// The revision that it brought back; `Some(0)` for the built-in bundle, which has none. `None` if it was put for its own
+    /// sake.
+    #[serde(default)]
+    pub restores: Option<u64>,
+}
+
+/// The event of a bundle that was put for its own sake, and of one that was brought back.
+pub(crate) const ACTIVATED: &str = "bundle.activated";
+pub(crate) const ROLLED_BACK: &str = "bundle.rolled_back";
+
+/// What the event of a bundle that was brought back tells: which revision, and why.
+pub(crate) fn restoring(revision: u64, reason: &str) -> String {
+    format!("revision {revision}: {reason}")
+}
+
+/// The revision in such a text.
+pub(crate) fn restored(detail: &str) -> Option<u64> {
+    detail.strip_prefix("revision ")?.split_once(':')?.0.parse().ok()
 }
 
 /// Loads a bundle and runs its tests.

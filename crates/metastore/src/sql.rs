@@ -160,9 +160,53 @@ macro_rules! implement_metastore {
                 &self,
                 transaction: &mut Transaction<'static, $database>,
             ) -> Result<Option<BundleRevision>, sqlx::Error> {
-                const SELECT: &str = "SELECT revision, hash, name, author, reason, created_at_us \
-                                      FROM policy_revisions ORDER BY revision DESC LIMIT 1";
-                sqlx::query(SELECT).try_map(bundle_row).fetch_optional(&mut **transaction).await
+                let row = sqlx::query(SELECT_BUNDLES).bind(bundle::ROLLED_BACK).bind(1_i64).try_map(bundle_row);
+                row.fetch_optional(&mut **transaction).await
+            }
+
+            /// Puts a bundle in force, for its own sake or because an earlier revision is brought back.
+            async fn place_bundle(
+                &self,
+                yaml: &str,
+                author: &str,
+                reason: &str,
+                restores: Option<u64>,
+            ) -> Result<BundleRevision, Error> {
+                const INSERT: &str = "INSERT INTO policy_revisions (revision, hash, name, yaml, author, reason, \
+                                      created_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                let checked = bundle::check(yaml)?;
+                let mut change = self.change("put a policy bundle").await?;
+                let active = self.active_bundle(&mut change.transaction).await.map_err(failed(change.action))?;
+                if let Some(active) = active.filter(|active| active.hash == checked.hash) {
+                    return Ok(active);
+                }
+                let put = BundleRevision {
+                    revision: change.revision,
+                    hash: checked.hash,
+                    name: checked.name,
+                    version: checked.version,
+                    author: author.to_owned(),
+                    reason: reason.to_owned(),
+                    created_at_us: change.at_us,
+                    restores,
+                };
+                sqlx::query(INSERT)
+                    .bind(put.revision as i64)
+                    .bind(&put.hash)
+                    .bind(&put.name)
+                    .bind(yaml)
+                    .bind(author)
+                    .bind(reason)
+                    .bind(put.created_at_us)
+                    .execute(&mut *change.transaction)
+                    .await
+                    .map_err(failed(change.action))?;
+                let (event, detail) = match restores {
+                    None => (bundle::ACTIVATED, reason.to_owned()),
+                    Some(revision) => (bundle::ROLLED_BACK, bundle::restoring(revision, reason)),
+                };
+                self.commit(change, author, event, &put.hash, &detail).await?;
+                Ok(put)
             }
         }
 
@@ -184,8 +228,17 @@ macro_rules! implement_metastore {
 
         type DatabaseRow = <$database as sqlx::Database>::Row;
 
+        /// Newest first; `$1` is the event of a bundle that was brought back, `$2` how many at most.
+        const SELECT_BUNDLES: &str = "SELECT p.revision, p.hash, p.name, p.yaml, p.author, p.reason, p.created_at_us, e.detail \
+                                      FROM policy_revisions p \
+                                      LEFT JOIN control_events e ON e.revision = p.revision AND e.action = $1 \
+                                      ORDER BY p.revision DESC LIMIT $2";
+
         fn bundle_row(row: DatabaseRow) -> Result<BundleRevision, sqlx::Error> {
+            let (yaml, detail): (String, Option<String>) = (row.try_get("yaml")?, row.try_get("detail")?);
             Ok(BundleRevision {
+                version: tollgate_policy::bundle::version_of(&yaml),
+                restores: detail.as_deref().and_then(bundle::restored),
                 revision: revision_of(row.try_get("revision")?),
                 hash: row.try_get("hash")?,
                 name: row.try_get("name")?,
@@ -435,42 +488,22 @@ macro_rules! implement_metastore {
             }
 
             async fn put_bundle(&self, yaml: &str, author: &str, reason: &str) -> Result<BundleRevision, Error> {
-                const INSERT: &str = "INSERT INTO policy_revisions (revision, hash, name, yaml, author, reason, \
-                                      created_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-                let checked = bundle::check(yaml)?;
-                let mut change = self.change("put a policy bundle").await?;
-                let active = self.active_bundle(&mut change.transaction).await.map_err(failed(change.action))?;
-                if let Some(active) = active.filter(|active| active.hash == checked.hash) {
-                    return Ok(active);
-                }
-                let put = BundleRevision {
-                    revision: change.revision,
-                    hash: checked.hash,
-                    name: checked.name,
-                    author: author.to_owned(),
-                    reason: reason.to_owned(),
-                    created_at_us: change.at_us,
-                };
-                sqlx::query(INSERT)
-                    .bind(put.revision as i64)
-                    .bind(&put.hash)
-                    .bind(&put.name)
-                    .bind(yaml)
-                    .bind(author)
-                    .bind(reason)
-                    .bind(put.created_at_us)
-                    .execute(&mut *change.transaction)
-                    .await
-                    .map_err(failed(change.action))?;
-                self.commit(change, author, "bundle.activated", &put.hash, reason).await?;
-                Ok(put)
+                self.place_bundle(yaml, author, reason, None).await
+            }
+
+            async fn put_bundle_back(
+                &self,
+                revision: u64,
+                yaml: &str,
+                author: &str,
+                reason: &str,
+            ) -> Result<BundleRevision, Error> {
+                self.place_bundle(yaml, author, reason, Some(revision)).await
             }
 
             async fn list_bundles(&self) -> Result<Vec<BundleRevision>, Error> {
-                const SELECT: &str = "SELECT revision, hash, name, author, reason, created_at_us \
-                                      FROM policy_revisions ORDER BY revision DESC";
-                let rows = sqlx::query(SELECT).try_map(bundle_row).fetch_all(&self.pool);
-                rows.await.map_err(failed("list the policy bundles"))
+                let rows = sqlx::query(SELECT_BUNDLES).bind(bundle::ROLLED_BACK).bind(i64::MAX).try_map(bundle_row);
+                rows.fetch_all(&self.pool).await.map_err(failed("list the policy bundles"))
             }
 
             async fn bundle_yaml(&self, hash: &str) -> Result<Option<String>, Error> {

@@ -27,8 +27,8 @@ pub struct ControlEvent {
     pub at_us: i64,
     /// Who did it.
     pub author: String,
-    /// What: `key.created`, `key.rotated`, `key.expiry_set`, `key.revoked`, `bundle.activated`, `token.created`,
-    /// `token.revoked`, `login.offered`, `login.redeemed`, `hold.placed`, `hold.released`, `prices.updated`,
+    /// What: `key.created`, `key.rotated`, `key.expiry_set`, `key.revoked`, `bundle.activated`,
+    /// `bundle.rolled_back`, `token.created`, `token.revoked`, `login.offered`, `login.redeemed`, `hold.placed`, `hold.released`, `prices.updated`,
     /// `organisation.created`, `team.created`, `project.created`, `user.created`, `user.changed`, `user.deleted`,
     /// `user.role_set`, `user.reach_set`, `user.teams_set`, `user.invited`, `user.signed_in`, `group.created`, `group.changed`, `group.deleted`.
     pub action: String,
@@ -124,6 +124,15 @@ pub trait Metastore: Directory {
     /// Makes a bundle the active one, after loading it and running its tests; the text that is active already changes
     /// nothing. [`MetastoreError::Bundle`] or [`MetastoreError::BundleTest`] if it is not fit to be.
     async fn put_bundle(&self, yaml: &str, author: &str, reason: &str) -> Result<BundleRevision, MetastoreError>;
+
+    /// [`Metastore::put_bundle`] of the text of an earlier revision, which is noted with it; 0 for the built-in bundle.
+    async fn put_bundle_back(
+        &self,
+        revision: u64,
+        yaml: &str,
+        author: &str,
+        reason: &str,
+    ) -> Result<BundleRevision, MetastoreError>;
 
     /// Every bundle that was ever put, newest (the active one) first.
     async fn list_bundles(&self) -> Result<Vec<BundleRevision>, MetastoreError>;

@@ -13,15 +13,18 @@ use crate::control::hash_text;
 use crate::guard::rule::GuardRule;
 use crate::ledger::Tally;
 
+mod about;
 mod access;
 mod budgets;
 mod compile;
 mod data_classes;
+mod decimal;
 mod diff;
 mod error;
 mod glob;
 mod guardrails;
 mod limits;
+mod mentions;
 mod residency;
 mod review;
 mod routes;
@@ -29,6 +32,7 @@ mod schema;
 mod source;
 mod vector;
 
+pub use about::version_of;
 pub(crate) use access::{AccessRule, Effect};
 pub(crate) use budgets::{Step, Uncertain, Wall};
 pub(crate) use data_classes::{DataClass, LABEL as DATA_CLASS_LABEL};
@@ -36,6 +40,7 @@ pub use diff::{Change, ChangeKind, Detail, diff};
 pub use error::BundleError;
 pub use glob::ModelPattern;
 pub use guardrails::GuardFailure;
+pub use mentions::{Mention, Naming};
 pub(crate) use residency::{ResidencyEffect, ResidencyRule};
 pub(crate) use schema::Fraction;
 pub use schema::json_schema;
@@ -74,6 +79,7 @@ pub struct Bundle {
     pub(crate) review_by: Option<review::ReviewBy>,
     /// See [`Bundle::remarks`].
     pub(crate) remarks: Vec<BundleError>,
+    pub(crate) mentions: Vec<Mention>,
     /// From the most sensitive to the least.
     pub(crate) data_classes: Vec<DataClass>,
     pub(crate) access: Vec<AccessRule>,

@@ -17,6 +17,7 @@ mod check;
 mod never;
 mod partial;
 mod recall;
+mod syntax;
 mod types;
 
 pub(crate) use partial::Abstract;
@@ -220,7 +221,7 @@ fn syntax_error(text: &str, errors: &cel::ParseErrors) -> ConditionError {
     };
     let single_line = !text.contains('\n');
     let offset = usize::try_from(first.pos.1 - 1).ok().filter(|_| single_line && first.pos.0 == 1);
-    ConditionError { offset, message: format!("the condition cannot be read: {}", first.msg.trim()) }
+    ConditionError { offset, message: format!("the condition cannot be read: {}", syntax::in_words(&first.msg)) }
 }
 
 #[cfg(test)]

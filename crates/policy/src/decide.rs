@@ -35,6 +35,20 @@ pub mod code {
     pub const RATE_LIMITED: &str = "rate_limited";
     /// The key is past its expiry.
     pub const KEY_EXPIRED: &str = "key_expired";
+
+    /// All of them.
+    pub const ALL: [&str; 10] = [
+        ALLOWED,
+        ACCESS_DENIED,
+        MODEL_NOT_ALLOWED,
+        OPERATION_NOT_ALLOWED,
+        BUDGET_EXCEEDED,
+        SPEND_UNKNOWN,
+        RATE_LIMITED,
+        DATA_CLASS_UNKNOWN,
+        POLICY_ERROR,
+        KEY_EXPIRED,
+    ];
 }
 
 /// Which target of a route to take, where there is a choice.

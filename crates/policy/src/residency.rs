@@ -8,12 +8,14 @@ use crate::condition::Scope;
 use crate::facts::Facts;
 
 mod contradiction;
+mod reach;
 mod region;
 mod survey;
 
 pub(crate) use contradiction::contradiction;
+pub use reach::Reach;
 pub use region::{ON_PREM, Place, UnknownPlace, known_names};
-pub use survey::{Passage, Survey, SurveyRow, survey};
+pub use survey::{Passage, Survey, SurveyRow, calls_of, survey};
 
 /// Code of a call that no target may take, and why-not of targets that are left out begins with the rule's id.
 pub const NO_ELIGIBLE_TARGET: &str = "no_eligible_target";

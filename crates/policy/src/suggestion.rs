@@ -37,6 +37,13 @@ pub fn phrase<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> St
     closest(unknown, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
+/// `; did you mean `x`?`, or else what to write.
+#[must_use]
+pub fn phrase_or<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>, advice: &str) -> String {
+    let phrase = phrase(unknown, known);
+    if phrase.is_empty() { format!("; {advice}") } else { phrase }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

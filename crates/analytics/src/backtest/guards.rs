@@ -7,22 +7,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use arrow::array::{Array, AsArray, RecordBatch};
 use futures::StreamExt as _;
 use tollgate_interaction::{GuardAction, GuardOutcome, GuardPhase};
-use tollgate_policy::Facts;
 use tollgate_policy::guard::redact::Vault;
 use tollgate_policy::guard::rule::Session;
 use tollgate_policy::residency::{Places, TargetFacts};
 use tollgate_policy::route::Offer as _;
+use tollgate_policy::{Bundle, Facts};
 
 use super::REPORT;
 use super::known::Target;
 use super::replay::{Replay, Scratch};
 use super::report::{GuardCount, GuardReplay};
-use super::row::{self, Row, Rows};
+use super::row::Row;
+use super::rows::{self, Rows};
+use super::sql;
 use crate::error::ReportError;
 use crate::view::Reading;
 
 /// What is done about a finding, from the least to the most.
 const ACTIONS: [GuardAction; 3] = [GuardAction::Flag, GuardAction::Redact, GuardAction::Block];
+
+/// Labels of calls from whose bodies the gateway took a secret before it wrote them down.
+const SECRETS_TAKEN_OUT: [&str; 2] = ["request_secrets_redacted", "response_secrets_redacted"];
 
 /// One message: who, and what.
 type Said = (String, String);
@@ -37,47 +42,87 @@ pub(super) async fn replay(reading: &Reading, replay: &Replay, ids: Vec<String>)
         return Ok(found);
     }
     let mut said = texts(reading, &ids).await?;
-    let mut counts: BTreeMap<(String, usize), (u64, u64)> = BTreeMap::new();
-    let mut batches = reading.stream(REPORT, &row::of_calls(&replay.trial, &ids));
+    let mut counts: BTreeMap<String, [Found; 2]> = BTreeMap::new();
+    let mut batches = reading.stream(REPORT, &sql::of_calls(&replay.trial, &ids));
     while let Some(batch) = batches.next().await {
         let rows = Rows::of(&batch?)?;
         let mut scratch = Scratch::new(&replay.trial);
         for row in (0..rows.count).map(|at| rows.row(at)) {
             let Some(said) = said.remove(row.id()).filter(|said| !said.is_empty()) else { continue };
-            let did = row.guard_hits().filter_map(|(rule, action)| Some((rule.to_owned(), place(action)?))).collect();
+            let did: Hits =
+                row.guard_hits().filter_map(|(rule, action)| Some((rule.to_owned(), place(action)?))).collect();
+            if is_altered(&row, &did) {
+                found.altered += 1;
+                continue;
+            }
             let Some(would) = replay.look(&row, &mut scratch, &said) else {
                 found.failed += 1;
                 continue;
             };
             found.looked_at += 1;
-            count(&mut found, &mut counts, &did, &would);
+            count(&mut found, &mut counts, &replay.trial.bundle, (&did, &would));
         }
     }
-    found.without_texts = found.chosen.saturating_sub(found.looked_at + found.failed);
-    let named = |((rule, place), (before, after)): ((String, usize), (u64, u64))| GuardCount {
+    found.without_texts = found.chosen.saturating_sub(found.looked_at + found.failed + found.altered);
+    let named = |(rule, [did, would]): (String, [Found; 2])| GuardCount {
+        asks_service: replay.trial.bundle.asks_guard_service(&rule),
         rule,
-        action: ACTIONS[place].as_str().to_owned(),
-        before,
-        after,
+        action: Found::actions(did, would),
+        before: did.calls,
+        after: would.calls,
     };
     found.rules = counts.into_iter().map(named).collect();
     found.asks_services = replay.trial.bundle.asks_guard_services();
     Ok(found)
 }
 
-fn count(found: &mut GuardReplay, counts: &mut BTreeMap<(String, usize), (u64, u64)>, did: &Hits, would: &Hits) {
-    for hit in did {
-        counts.entry(hit.clone()).or_default().0 += 1;
+/// Whether the texts of a call are other than those that its guardrails read: something was redacted, or a secret taken out
+/// before they were written down.
+fn is_altered(row: &Row<'_>, did: &Hits) -> bool {
+    did.iter().any(|(_, place)| ACTIONS[*place] == GuardAction::Redact) || row.has_own_label(&SECRETS_TAKEN_OUT)
+}
+
+/// What one rule finds, then or now.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    calls: u64,
+    /// The most that it does about it, by its place among [`ACTIONS`].
+    does: Option<usize>,
+}
+
+impl Found {
+    /// What the rule does about it, and what it would do if that is something else.
+    fn actions(did: Found, would: Found) -> String {
+        let word = |found: Found| found.does.map(|place| ACTIONS[place].as_str());
+        match (word(did), word(would)) {
+            (Some(did), Some(would)) if did != would => format!("{did} → {would}"),
+            (did, would) => would.or(did).unwrap_or_default().to_owned(),
+        }
     }
-    for hit in would {
-        counts.entry(hit.clone()).or_default().1 += 1;
+}
+
+fn count(
+    found: &mut GuardReplay,
+    counts: &mut BTreeMap<String, [Found; 2]>,
+    bundle: &Bundle,
+    (did, would): (&Hits, &Hits),
+) {
+    for (side, hits) in [did, would].into_iter().enumerate() {
+        // A rule may do several things in a call, which is one call all the same.
+        let rules: BTreeMap<&str, usize> = hits.iter().map(|(rule, place)| (rule.as_str(), *place)).collect();
+        for (rule, place) in rules {
+            let known = &mut counts.entry(rule.to_owned()).or_default()[side];
+            known.calls += 1;
+            known.does = known.does.max(Some(place));
+        }
     }
-    let does = |hits: &Hits, action: usize| hits.iter().any(|(_, place)| *place == action);
-    let (redact, block) = (1, 2);
-    found.blocked_before += u64::from(does(did, block));
-    found.blocked_after += u64::from(does(would, block));
-    found.redacted_before += u64::from(does(did, redact));
-    found.redacted_after += u64::from(does(would, redact));
+    // What a service found then, it is not asked again.
+    let does = |hits: &Hits, action: GuardAction| {
+        hits.iter().any(|(rule, place)| ACTIONS[*place] == action && !bundle.asks_guard_service(rule))
+    };
+    found.blocked_before += u64::from(does(did, GuardAction::Block));
+    found.blocked_after += u64::from(does(would, GuardAction::Block));
+    found.redacted_after += u64::from(does(would, GuardAction::Redact));
 }
 
 fn place(action: &str) -> Option<usize> {
@@ -86,12 +131,12 @@ fn place(action: &str) -> Option<usize> {
 
 /// What was said in each of the calls, as far as it is kept.
 async fn texts(reading: &Reading, ids: &[String]) -> Result<HashMap<String, Vec<Said>>, ReportError> {
-    let sql = format!("SELECT interaction_id, messages FROM payloads WHERE interaction_id IN ({})", row::listed(ids));
+    let sql = format!("SELECT interaction_id, messages FROM payloads WHERE interaction_id IN ({})", sql::listed(ids));
     let mut batches = reading.stream(REPORT, &sql);
     let mut said = HashMap::new();
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        let ids = row::texts(&batch, "interaction_id")?;
+        let ids = rows::texts(&batch, "interaction_id")?;
         for (at, id) in ids.into_iter().enumerate() {
             if let Some(id) = id {
                 said.insert(id, messages(&batch, at)?);

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use futures::StreamExt as _;
 
-use super::{REPORT, row};
+use super::{REPORT, rows};
 use crate::error::ReportError;
 use crate::report::TimeRange;
 use crate::view::Reading;
@@ -42,7 +42,7 @@ impl History {
         let mut batches = reading.stream(REPORT, &sql);
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            let names = row::texts(&batch, "target")?;
+            let names = rows::texts(&batch, "target")?;
             let numbers = |name: &str| {
                 let unusable = || ReportError::Column { report: REPORT, column: name.to_owned() };
                 let column = batch.column_by_name(name).ok_or_else(unusable)?;

@@ -17,7 +17,8 @@ use super::known::Known;
 use super::ledger::Ledger;
 use super::logged::Logged;
 use super::report::Change;
-use super::row::{Row, Rows};
+use super::row::Row;
+use super::rows::Rows;
 use super::tally::{Seen, Tally};
 
 /// Label whose value policy knows as the call's priority.

@@ -153,7 +153,8 @@ pub struct Routing {
     pub unknown_targets: Vec<String>,
 }
 
-/// Guardrails tried again on the texts of some calls, as the log has them: what was taken out of them then is not found again.
+/// Guardrails tried again on the texts of some calls, as the log has them. Both figures of a comparison are of the same calls:
+/// those whose texts are kept as the guardrails of then read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardReplay {
     /// Calls that were chosen, by their ids alone.
@@ -164,13 +165,14 @@ pub struct GuardReplay {
     pub without_texts: u64,
     /// Of those, calls for which a condition of a guardrail could not be evaluated.
     pub failed: u64,
+    /// Of those, calls from whose texts something was taken out before they were kept, so that it cannot be found again.
+    #[serde(default)]
+    pub altered: u64,
     /// Of the calls looked at, those that a guardrail did block.
     pub blocked_before: u64,
     /// Those that one would block.
     pub blocked_after: u64,
-    /// Those of which a guardrail did redact something.
-    pub redacted_before: u64,
-    /// Those of which one would.
+    /// Those of which one would redact something. None did in any of them: such calls are among [`GuardReplay::altered`].
     pub redacted_after: u64,
     /// By rule that did or would find something.
     pub rules: Vec<GuardCount>,
@@ -182,19 +184,42 @@ impl GuardReplay {
     /// How far it reaches, for people.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let GuardReplay { chosen, looked_at, without_texts, failed, .. } = self;
+        let GuardReplay { chosen, looked_at, without_texts, failed, altered, .. } = self;
+        let mut left_out = Vec::new();
+        for (count, what) in [
+            (*without_texts, "have no texts that are kept"),
+            (*altered, "had something taken out of their texts, which cannot be found again"),
+            (*failed, "could not be evaluated"),
+        ] {
+            if count > 0 {
+                left_out.push(format!("{count} {what}"));
+            }
+        }
+        let left_out = if left_out.is_empty() { String::new() } else { format!(" ({})", left_out.join("; ")) };
+        if *looked_at == 0 {
+            return format!(
+                "Guardrails were not replayed: of the {chosen} calls chosen, none has texts to try them on{left_out}"
+            );
+        }
         let services = if self.asks_services { "; services are not asked again" } else { "" };
-        let failed = if *failed > 0 { format!(", {failed} could not be evaluated") } else { String::new() };
         format!(
-            "Guardrails were tried again on the texts of {looked_at} of {chosen} calls ({without_texts} have none that are \
-             kept{failed}): they would block {} of these (did {}) and redact in {} (did {}). In all other calls what they did is \
-             left as it was, and what was taken out of a text then is not found again{services}",
-            self.blocked_after, self.blocked_before, self.redacted_after, self.redacted_before
+            "Guardrails were tried again on the texts of {looked_at} of the {chosen} calls chosen{left_out}: of these {looked_at} they \
+             would block {} (did {}) and redact in {}. In all other calls what they did is left as it was{services}",
+            self.blocked_after, self.blocked_before, self.redacted_after
         )
+    }
+
+    /// What there is to say in place of rules.
+    #[must_use]
+    pub fn nothing(&self) -> &'static str {
+        match self.looked_at {
+            0 => "Not replayed: no call that was chosen has texts to try guardrails on.",
+            _ => "No guardrail found anything in these calls, then or now.",
+        }
     }
 }
 
-/// Calls in which one guardrail finds what it looks for.
+/// Calls in which one guardrail finds what it looks for, of those looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardCount {
     /// Its id.
@@ -203,8 +228,19 @@ pub struct GuardCount {
     pub action: String,
     /// Calls in which it did find something.
     pub before: u64,
-    /// Calls in which it would.
+    /// Calls in which it would. Of no meaning if it asks a service.
     pub after: u64,
+    /// Whether it asks a service in the proposed bundle, which was not asked again.
+    #[serde(default)]
+    pub asks_service: bool,
+}
+
+impl GuardCount {
+    /// Calls in which it would find something; `None` if it was not replayed.
+    #[must_use]
+    pub fn would(&self) -> Option<u64> {
+        (!self.asks_service).then_some(self.after)
+    }
 }
 
 /// What a choice of target can rest on that a row does not tell.
@@ -349,5 +385,50 @@ impl BacktestReport {
     #[must_use]
     pub fn violations(&self) -> u64 {
         self.violations.iter().map(|(_, calls)| calls).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_of_guardrails_says_on_how_many_calls_and_why_not_on_the_others() {
+        let replay = GuardReplay {
+            chosen: 200,
+            looked_at: 157,
+            without_texts: 12,
+            altered: 31,
+            blocked_before: 1,
+            blocked_after: 4,
+            redacted_after: 21,
+            ..GuardReplay::default()
+        };
+        assert_eq!(
+            replay.sentence(),
+            "Guardrails were tried again on the texts of 157 of the 200 calls chosen (12 have no texts that are kept; 31 had \
+             something taken out of their texts, which cannot be found again): of these 157 they would block 4 (did 1) and redact \
+             in 21. In all other calls what they did is left as it was"
+        );
+        let none = GuardReplay { chosen: 3, without_texts: 3, ..GuardReplay::default() };
+        assert!(
+            none.sentence().starts_with("Guardrails were not replayed: of the 3 calls chosen"),
+            "{}",
+            none.sentence()
+        );
+        assert!(none.nothing().starts_with("Not replayed"));
+    }
+
+    #[test]
+    fn a_rule_that_asks_a_service_is_not_said_to_find_nothing() {
+        let count = GuardCount {
+            rule: "moderation".to_owned(),
+            action: "block".to_owned(),
+            before: 3,
+            after: 0,
+            asks_service: true,
+        };
+        assert_eq!(count.would(), None);
+        assert_eq!(GuardCount { asks_service: false, ..count }.would(), Some(0));
     }
 }

@@ -1,279 +1,16 @@
-//! The columns a back-test reads, and the facts of one row, borrowed from them.
+//! The facts of one row, borrowed from its columns.
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, GenericListArray, Int64Array, MapArray, RecordBatch,
-    StringArray, StructArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use arrow::array::{Array, AsArray, Decimal128Array, Int64Array, StringArray};
 use tollgate_interaction::{BudgetReading, GuardOutcome, GuardPhase, LimitReading, Share, Usage, Usd};
-use tollgate_policy::route::{Rest, RestReason, Unit};
+use tollgate_policy::route::{Rest, RestReason};
 
-use super::{REPORT, Trial};
-use crate::error::ReportError;
-
-const COLUMNS: &str = "interaction_id, arrow_cast(started_at, 'Int64') AS started_at, \
-    arrow_cast(decided_at, 'Int64') AS decided_at, tenant, project, team, user_ref, api_key_id, operation, dialect, stream, \
-    model_requested, policy_bundle_hash, signals_id, decision_reasons, candidates, provider, outcome, error_type, latency_us, \
-    cost_usd, input_tokens, output_tokens, cache_read_input_tokens, cache_write_5m_input_tokens, \
-    cache_write_1h_input_tokens, tags, pii_counts, capabilities, estimated_input_tokens, estimated_output_tokens, \
-    estimated_cost_usd, target_readings, experiment, arm, route_draw";
-/// Columns that only bundles with budgets or limits need.
-const READINGS: &str = ", budget_readings, limit_readings";
-/// The column that only bundles need which divide calls by it.
-const CONVERSATION: &str = ", conversation_id";
-/// The column that only bundles need whose conditions ask what guardrails found.
-const GUARDS: &str = ", guards";
+use super::rows::{Rows, millionths};
 
 /// What the row of a call says that a guardrail stopped: the gateway's code.
 const GUARDRAIL_BLOCKED: &str = "guardrail_blocked";
 
 /// Labels that the gateway itself writes, which the caller did not send.
 const OWN_LABELS: &str = "tollgate.";
-
-fn moment(time_us: i64) -> String {
-    format!("arrow_cast({time_us}, 'Timestamp(Microsecond, Some(\"UTC\"))')")
-}
-
-fn condition(trial: &Trial, from_us: i64) -> String {
-    let decided = trial.decided_by.as_ref().map_or_else(String::new, |hash| {
-        // A hash is hexadecimal digits; whatever else is no hash.
-        let hash: String = hash.chars().filter(char::is_ascii_hexdigit).collect();
-        format!(" AND policy_bundle_hash = '{hash}'")
-    });
-    let (from, to) = (moment(from_us), moment(trial.range.to_us));
-    format!("started_at >= {from} AND started_at < {to} AND shadow_of IS NULL{decided}")
-}
-
-/// The calls of a trial from `from_us` on, in the order they were decided if `in_order`.
-pub(super) fn query(trial: &Trial, from_us: i64, in_order: bool) -> String {
-    let mut columns = COLUMNS.to_owned();
-    if !trial.bundle.tallies().is_empty() {
-        columns.push_str(READINGS);
-    }
-    if trial.bundle.experiments().iter().any(|experiment| experiment.unit == Unit::Conversation) {
-        columns.push_str(CONVERSATION);
-    }
-    if trial.bundle.asks_guards() {
-        columns.push_str(GUARDS);
-    }
-    let order = if in_order { " ORDER BY coalesce(decided_at, started_at), interaction_id" } else { "" };
-    format!("SELECT {columns} FROM interactions WHERE {}{order}", condition(trial, from_us))
-}
-
-/// The calls of these ids.
-pub(super) fn of_calls(trial: &Trial, ids: &[String]) -> String {
-    let guards = if trial.bundle.asks_guards() { "" } else { GUARDS };
-    let query = query(trial, trial.range.from_us, false);
-    let query = query.replacen(" FROM interactions", &format!("{guards} FROM interactions"), 1);
-    format!("{query} AND interaction_id IN ({})", listed(ids))
-}
-
-/// Ids as SQL lists them. An id is hexadecimal digits and hyphens; whatever else is no id.
-pub(super) fn listed(ids: &[String]) -> String {
-    let quoted = ids.iter().map(|id| {
-        let id: String = id.chars().filter(|digit| digit.is_ascii_hexdigit() || *digit == '-').collect();
-        format!("'{id}'")
-    });
-    quoted.collect::<Vec<_>>().join(", ")
-}
-
-/// The bundles that decided them.
-pub(super) fn deciders(trial: &Trial) -> String {
-    format!("SELECT DISTINCT policy_bundle_hash FROM interactions WHERE {}", condition(trial, trial.range.from_us))
-}
-
-/// A column of text.
-pub(super) fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<Option<String>>, ReportError> {
-    let column = text(batch, name)?;
-    Ok(column.iter().map(|text| text.map(str::to_owned)).collect())
-}
-
-/// The columns of a batch.
-pub(super) struct Rows {
-    pub(super) count: usize,
-    ids: StringArray,
-    started: Int64Array,
-    decided: Int64Array,
-    tenants: StringArray,
-    projects: StringArray,
-    teams: StringArray,
-    users: StringArray,
-    keys: StringArray,
-    operations: StringArray,
-    dialects: StringArray,
-    streams: BooleanArray,
-    models: StringArray,
-    bundles: StringArray,
-    signals: StringArray,
-    reasons: Structs,
-    candidates: Structs,
-    providers: StringArray,
-    outcomes: StringArray,
-    errors: StringArray,
-    latencies: Int64Array,
-    costs: Decimal128Array,
-    tokens: [Int64Array; 5],
-    tags: MapArray,
-    pii: Structs,
-    capabilities: GenericListArray<i32>,
-    estimated_input: Int64Array,
-    estimated_output: Int64Array,
-    estimated_cost: Decimal128Array,
-    targets: Structs,
-    experiments: StringArray,
-    arms: StringArray,
-    draws: Decimal128Array,
-    budgets: Option<Structs>,
-    limits: Option<Structs>,
-    conversations: Option<StringArray>,
-    guards: Option<Structs>,
-}
-
-/// A list of structs, and which fields of it are read.
-struct Structs {
-    list: GenericListArray<i32>,
-    items: StructArray,
-}
-
-impl Structs {
-    fn of(column: &ArrayRef) -> Option<Structs> {
-        let list = column.as_list_opt::<i32>()?.clone();
-        let items = list.values().as_struct_opt()?.clone();
-        Some(Structs { list, items })
-    }
-
-    fn places(&self, row: usize) -> std::ops::Range<usize> {
-        if self.list.is_null(row) {
-            return 0..0;
-        }
-        let at = |row: usize| usize::try_from(self.list.value_offsets()[row]).unwrap_or(0);
-        at(row)..at(row + 1)
-    }
-
-    fn text(&self, field: usize, at: usize) -> &str {
-        let column = self.items.column(field).as_string_opt::<i32>();
-        column.filter(|column| column.is_valid(at)).map_or("", |column| column.value(at))
-    }
-
-    fn is_null(&self, field: usize, at: usize) -> bool {
-        self.items.column(field).is_null(at)
-    }
-
-    fn count(&self, field: usize, at: usize) -> Option<u64> {
-        let column = self.items.column(field).as_primitive_opt::<Int64Type>()?;
-        column.is_valid(at).then(|| u64::try_from(column.value(at)).unwrap_or(0))
-    }
-
-    fn decimal(&self, field: usize, at: usize) -> Option<i128> {
-        let column = self.items.column(field).as_primitive_opt::<Decimal128Type>()?;
-        column.is_valid(at).then(|| column.value(at))
-    }
-
-    fn usd(&self, field: usize, at: usize) -> Option<Usd> {
-        self.decimal(field, at).map(Usd::new)
-    }
-
-    fn share(&self, field: usize, at: usize) -> Option<Share> {
-        self.decimal(field, at).map(millionths)
-    }
-
-    fn is_true(&self, field: usize, at: usize) -> bool {
-        let column = self.items.column(field).as_boolean_opt();
-        column.is_some_and(|column| column.is_valid(at) && column.value(at))
-    }
-}
-
-fn millionths(share: i128) -> Share {
-    Share::new(u32::try_from(share).unwrap_or(0))
-}
-
-fn unusable(name: &str) -> ReportError {
-    ReportError::Column { report: REPORT, column: name.to_owned() }
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ReportError> {
-    batch.column_by_name(name).ok_or_else(|| unusable(name))
-}
-
-fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, ReportError> {
-    let texts = cast(column(batch, name)?, &DataType::Utf8).map_err(|_| unusable(name))?;
-    Ok(texts.as_string_opt::<i32>().ok_or_else(|| unusable(name))?.clone())
-}
-
-fn count(batch: &RecordBatch, name: &str) -> Result<Int64Array, ReportError> {
-    Ok(column(batch, name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| unusable(name))?.clone())
-}
-
-fn dollars(batch: &RecordBatch, name: &str) -> Result<Decimal128Array, ReportError> {
-    Ok(column(batch, name)?.as_primitive_opt::<Decimal128Type>().ok_or_else(|| unusable(name))?.clone())
-}
-
-fn structs(batch: &RecordBatch, name: &str) -> Result<Structs, ReportError> {
-    Structs::of(column(batch, name)?).ok_or_else(|| unusable(name))
-}
-
-impl Rows {
-    /// # Errors
-    /// [`ReportError::Column`] if a column is not there or not of its type.
-    pub(super) fn of(batch: &RecordBatch) -> Result<Rows, ReportError> {
-        let optional = |name: &str| batch.column_by_name(name).map(|_| structs(batch, name)).transpose();
-        let list = |name: &str| column(batch, name)?.as_list_opt::<i32>().cloned().ok_or_else(|| unusable(name));
-        Ok(Rows {
-            count: batch.num_rows(),
-            ids: text(batch, "interaction_id")?,
-            started: count(batch, "started_at")?,
-            decided: count(batch, "decided_at")?,
-            tenants: text(batch, "tenant")?,
-            projects: text(batch, "project")?,
-            teams: text(batch, "team")?,
-            users: text(batch, "user_ref")?,
-            keys: text(batch, "api_key_id")?,
-            operations: text(batch, "operation")?,
-            dialects: text(batch, "dialect")?,
-            streams: column(batch, "stream")?.as_boolean_opt().ok_or_else(|| unusable("stream"))?.clone(),
-            models: text(batch, "model_requested")?,
-            bundles: text(batch, "policy_bundle_hash")?,
-            signals: text(batch, "signals_id")?,
-            reasons: structs(batch, "decision_reasons")?,
-            candidates: structs(batch, "candidates")?,
-            providers: text(batch, "provider")?,
-            outcomes: text(batch, "outcome")?,
-            errors: text(batch, "error_type")?,
-            latencies: count(batch, "latency_us")?,
-            costs: dollars(batch, "cost_usd")?,
-            tokens: [
-                count(batch, "input_tokens")?,
-                count(batch, "output_tokens")?,
-                count(batch, "cache_read_input_tokens")?,
-                count(batch, "cache_write_5m_input_tokens")?,
-                count(batch, "cache_write_1h_input_tokens")?,
-            ],
-            tags: column(batch, "tags")?.as_map_opt().ok_or_else(|| unusable("tags"))?.clone(),
-            pii: structs(batch, "pii_counts")?,
-            capabilities: list("capabilities")?,
-            estimated_input: count(batch, "estimated_input_tokens")?,
-            estimated_output: count(batch, "estimated_output_tokens")?,
-            estimated_cost: dollars(batch, "estimated_cost_usd")?,
-            targets: structs(batch, "target_readings")?,
-            experiments: text(batch, "experiment")?,
-            arms: text(batch, "arm")?,
-            draws: dollars(batch, "route_draw")?,
-            budgets: optional("budget_readings")?,
-            limits: optional("limit_readings")?,
-            conversations: batch
-                .column_by_name("conversation_id")
-                .map(|_| text(batch, "conversation_id"))
-                .transpose()?,
-            guards: optional("guards")?,
-        })
-    }
-
-    /// One of them.
-    pub(super) fn row(&self, at: usize) -> Row<'_> {
-        Row { rows: self, at }
-    }
-}
 
 /// One row.
 #[derive(Clone, Copy)]
@@ -331,6 +68,10 @@ fn amount(column: &Decimal128Array, at: usize) -> Option<Usd> {
 }
 
 impl<'a> Row<'a> {
+    pub(super) const fn new(rows: &'a Rows, at: usize) -> Row<'a> {
+        Row { rows, at }
+    }
+
     pub(super) fn id(&self) -> &'a str {
         self.rows.ids.value(self.at)
     }
@@ -449,6 +190,15 @@ impl<'a> Row<'a> {
                 into.push((keys.value(place).to_owned(), values.value(place).to_owned()));
             }
         }
+    }
+
+    /// Whether the gateway gave the call one of these labels of its own.
+    pub(super) fn has_own_label(&self, names: &[&str]) -> bool {
+        let map = &self.rows.tags;
+        let Some(keys) = map.keys().as_string_opt::<i32>() else { return false };
+        let at = |row: usize| usize::try_from(map.value_offsets()[row]).unwrap_or(0);
+        (at(self.at)..at(self.at + 1))
+            .any(|place| keys.value(place).strip_prefix(OWN_LABELS).is_some_and(|name| names.contains(&name)))
     }
 
     pub(super) fn capabilities(&self, into: &mut Vec<String>) {

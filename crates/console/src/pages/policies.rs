@@ -137,6 +137,10 @@ pub struct PoliciesPage {
 struct RevisionLine {
     revision: u64,
     name: String,
+    /// As its authors number it.
+    version: Option<String>,
+    /// What it brought back, if it did.
+    again: String,
     hash: String,
     author: String,
     reason: String,
@@ -194,6 +198,12 @@ impl PoliciesPage {
         let line = |(at, revision): (usize, BundleRevision)| RevisionLine {
             revision: revision.revision,
             name: revision.name,
+            version: revision.version,
+            again: match revision.restores {
+                None => String::new(),
+                Some(0) => ", the built-in one again".to_owned(),
+                Some(earlier) => format!(", revision {earlier} again"),
+            },
             hash: revision.hash,
             author: revision.author,
             reason: revision.reason,

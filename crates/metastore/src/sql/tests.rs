@@ -205,6 +205,24 @@ async fn a_bundle_is_in_force_once_put_and_stays_readable() {
 }
 
 #[tokio::test]
+async fn a_bundle_that_is_brought_back_says_which_revision_it_was() {
+    on_each(|store| async move {
+        let yaml = DEFAULT_YAML.replace("name: default", "name: ours\n  version: 2026.11");
+        let put = store.put_bundle(&yaml, "ada", "revision 9: no more than a reason").await.unwrap();
+        assert_eq!((put.version.as_deref(), put.restores), (Some("2026.11"), None));
+        let back = store.put_bundle_back(0, DEFAULT_YAML, "ada", "too strict").await.unwrap();
+        let forth = store.put_bundle_back(put.revision, &yaml, "bob", "after all").await.unwrap();
+        assert_eq!((back.restores, forth.restores), (Some(0), Some(put.revision)));
+        assert_eq!(store.list_bundles().await.unwrap(), [forth.clone(), back, put]);
+        let again = store.put_bundle_back(1, &yaml, "bob", "once more").await.unwrap();
+        assert_eq!(again, forth, "the active text once more changes nothing");
+        let event = store.control_events(1).await.unwrap().remove(0);
+        assert_eq!((event.action.as_str(), event.subject), ("bundle.rolled_back", forth.hash));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_bundle_that_is_broken_or_fails_its_tests_is_not_put() {
     on_each(|store| async move {
         let broken = store.put_bundle("acess: []", "ada", "oops").await.unwrap_err();

@@ -7,7 +7,7 @@ use tollgate_interaction::Operation;
 use super::compile::{Compiler, model_pattern};
 use super::schema::OperationName;
 use super::source::WhenSource;
-use super::{BundleError, ModelPattern};
+use super::{BundleError, ModelPattern, Naming};
 use crate::condition::Conditions;
 use crate::variable::Phase;
 
@@ -113,6 +113,9 @@ fn compile_rule(compiler: &mut Compiler<'_>, rule: &AccessSource) -> Result<Acce
     let effect = match (allow, deny) {
         (Some(allow), None) => {
             let models = allow.models.iter().map(model_pattern).collect::<Result<_, _>>()?;
+            for model in &allow.models {
+                compiler.mention(Naming::Allowed, &name, model);
+            }
             Effect::Allow { models, operations: allow.operations.clone() }
         }
         (None, Some(deny)) => Effect::Deny { message: deny.value.clone() },

@@ -8,6 +8,7 @@ use tollgate_interaction::{Share, Usd};
 
 use super::BundleError;
 use super::compile::{Compiler, preference};
+use super::decimal::Part;
 use super::limits::{Care, LimitSource, Section};
 use super::source::{PreferSource, WhenSource};
 use crate::allowance::{Allowance, Kind};
@@ -42,11 +43,11 @@ pub(super) type ScopeSource = BTreeMap<String, Spanned<String>>;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StepSource {
-    pub(super) at: Spanned<Usd>,
+    pub(super) at: Spanned<Part>,
     #[serde(default)]
     pub(super) prefer: Option<Spanned<PreferSource>>,
     #[serde(default)]
-    pub(super) min_quality: Option<Spanned<Usd>>,
+    pub(super) min_quality: Option<Spanned<Part>>,
     #[serde(default)]
     pub(super) deny: Option<Spanned<String>>,
     #[serde(default)]
@@ -116,7 +117,7 @@ fn steps(
     }
     let mut steps: Vec<Step> = Vec::with_capacity(source.value.len());
     for step in &source.value {
-        let at = step.value.at.value;
+        let Part(at) = step.value.at.value;
         if at <= Usd::ZERO || at > Usd::from_dollars(100) {
             let message = format!("`at: {at}` is not a share of the limit; write 0.80 for 80 %");
             return Err(BundleError::new(step.value.at.referenced, message));
@@ -157,17 +158,18 @@ fn compile_step(compiler: &Compiler<'_>, source: &StepSource) -> Result<Step, Bu
         return Err(BundleError::new(at.referenced, message));
     }
     let min_quality = min_quality.as_ref().map(quality).transpose()?;
-    Ok(Step { at: at.value, prefer, min_quality, wall })
+    Ok(Step { at: at.value.0, prefer, min_quality, wall })
 }
 
 /// A share from 0 to 1.
-fn quality(floor: &Spanned<Usd>) -> Result<Share, BundleError> {
+fn quality(floor: &Spanned<Part>) -> Result<Share, BundleError> {
     const UNITS_PER_MILLIONTH: i128 = 1_000_000;
-    let units = floor.value.get();
+    let Part(written) = floor.value;
+    let units = written.get();
     let in_range = (0..=Usd::from_dollars(1).get()).contains(&units) && units % UNITS_PER_MILLIONTH == 0;
     let millionths = u32::try_from(units / UNITS_PER_MILLIONTH).ok().filter(|_| in_range);
     millionths.map(Share::new).ok_or_else(|| {
-        let message = format!("`{}` is not a quality; write a share from 0 to 1 such as 0.92", floor.value);
+        let message = format!("`{}` is not a quality; write a share from 0 to 1 such as 0.92", written);
         BundleError::new(floor.referenced, message)
     })
 }
@@ -190,11 +192,8 @@ pub(super) fn pattern(source: &Spanned<ScopeSource>) -> Result<ScopePattern, Bun
 
 fn no_dimension(name: &str, location: Location) -> BundleError {
     let known = ["tenant", "organisation", "project", "team", "user", "key", "model"];
-    let advice = suggestion::phrase(name, known);
-    let message = format!(
-        "unknown field `{name}`{advice}; a scope is by `tenant`, `project`, `team`, `user`, `key`, `model` or `tag.NAME`"
-    );
-    BundleError::new(location, message)
+    let advice = "a scope is by `tenant`, `project`, `team`, `user`, `key`, `model` or `tag.NAME`";
+    BundleError::new(location, format!("unknown field `{name}`{}", suggestion::phrase_or(name, known, advice)))
 }
 
 fn whom(dimension: &Dimension, value: &Spanned<String>) -> Result<Which, BundleError> {

@@ -9,7 +9,8 @@ use serde_saphyr::{Location, Spanned};
 use super::source::{BundleSource, PreferSource, WhenSource};
 use super::vector::{self, TestVector};
 use super::{
-    Bundle, BundleError, ModelPattern, access, data_classes, guardrails, hash_of, limits, residency, review, routes,
+    Bundle, BundleError, Mention, ModelPattern, access, data_classes, guardrails, hash_of, limits, residency, review,
+    routes,
 };
 use crate::condition::{ConditionError, Conditions, Grammar};
 use crate::decide::Prefer;
@@ -24,7 +25,14 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
              `access: [{id: known-keys, when: \"true\", allow: {}}]`",
         ));
     }
-    let mut compiler = Compiler { yaml, env: &env, ids: HashSet::new(), classes: Vec::new(), remarks: Vec::new() };
+    let mut compiler = Compiler {
+        yaml,
+        env: &env,
+        ids: HashSet::new(),
+        classes: Vec::new(),
+        remarks: Vec::new(),
+        mentions: Vec::new(),
+    };
     // The classes come first: conditions further down are checked against them.
     let data_classes = data_classes::compile(&mut compiler, &source.data_classes)?;
     let access = access::compile(&mut compiler, &source.access)?;
@@ -33,13 +41,15 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
     let (tallies, allowances) = limits::compile(&mut compiler, &source.budgets, &source.limits)?;
     let (routes, experiments) = routes::compile(&mut compiler, &source.routes, &source.experiments)?;
     let mut tests = Vec::with_capacity(source.tests.len());
+    let denying = vector::codes::Denying { access: &access, allowances: &allowances, classes: &data_classes };
     for test in source.tests {
+        vector::codes::check(&test.value, &denying, &mut compiler.remarks)?;
         vector::check_rule_name(&test.value, &compiler.ids)?;
         vector::check_spent(&test.value, &allowances)?;
         tests.push(TestVector::compile(test)?);
     }
     let review_by = source.bundle.review_by.as_ref().map(review::compile).transpose()?;
-    let remarks = compiler.remarks;
+    let Compiler { remarks, mentions, .. } = compiler;
     let (name, version) = (source.bundle.name, source.bundle.version);
     Ok(Bundle {
         hash: hash_of(yaml),
@@ -47,6 +57,7 @@ pub(super) fn compile(yaml: &str, source: BundleSource, env: Arc<Env>) -> Result
         version,
         review_by,
         remarks,
+        mentions,
         data_classes,
         access,
         residency,
@@ -95,9 +106,8 @@ pub(super) fn preference(source: &Spanned<PreferSource>) -> Result<Option<Prefer
         PreferSource::Word(word) if word == "cheapest" => Ok(Some(Prefer::Cheapest)),
         PreferSource::Word(word) if word == "none" => Ok(None),
         PreferSource::Word(word) => {
-            let advice = suggestion::phrase(word, ["cheapest"]);
-            let message = format!("unknown preference `{word}`{advice}");
-            Err(BundleError::new(source.referenced, format!("{message}; it is `cheapest` or `{{tag: NAME}}`")))
+            let advice = suggestion::phrase_or(word, ["cheapest"], "it is `cheapest` or `{tag: NAME}`");
+            Err(BundleError::new(source.referenced, format!("unknown preference `{word}`{advice}")))
         }
     }
 }
@@ -112,6 +122,8 @@ pub(super) struct Compiler<'a> {
     pub(super) classes: Vec<String>,
     /// What is allowed and hardly meant.
     pub(super) remarks: Vec<BundleError>,
+    /// Models that rules name.
+    pub(super) mentions: Vec<Mention>,
 }
 
 impl Compiler<'_> {

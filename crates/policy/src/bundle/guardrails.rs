@@ -11,6 +11,7 @@ use serde_saphyr::{Location, Spanned};
 use tollgate_interaction::Usd;
 
 use super::compile::Compiler;
+use super::decimal::Part;
 use super::source::WhenSource;
 use super::vector::source::{ExpectSource, GivenSource};
 use super::{Bundle, BundleError};
@@ -82,9 +83,8 @@ struct HitSource {
     action: ActionSource,
     #[serde(default)]
     reversible: bool,
-    /// `Usd` for its exact decimals: `0.80`.
     #[serde(default)]
-    score_at_least: Option<Spanned<Usd>>,
+    score_at_least: Option<Spanned<Part>>,
 }
 
 /// One entry of `run`: a word such as `pii.iban`, or a mapping with one key.
@@ -377,8 +377,8 @@ fn add_entry(
             let codes: Vec<&str> = source.allow.value.iter().map(|code| code.value.as_str()).collect();
             let languages = Languages::new(&codes).map_err(|code| {
                 let place = source.allow.value.iter().find(|known| known.value == code);
-                let advice = suggestion::phrase(code, Languages::codes());
-                let message = format!("`{code}` is not a language that can be told; write a code such as `de`{advice}");
+                let advice = suggestion::phrase_or(code, Languages::codes(), "write a code such as `de`");
+                let message = format!("`{code}` is not a language that can be told{advice}");
                 BundleError::new(place.map_or(entry.referenced, |place| place.referenced), message)
             })?;
             if codes.is_empty() {
@@ -438,13 +438,14 @@ fn duration(text: &Spanned<String>) -> Result<Duration, BundleError> {
 }
 
 /// A share such as `0.80`.
-fn score(text: &Spanned<Usd>) -> Result<Score, BundleError> {
-    if text.value <= Usd::ZERO || text.value > Usd::from_dollars(1) {
-        let message = format!("`score_at_least: {}` is not above 0 and at most 1", text.value);
+fn score(text: &Spanned<Part>) -> Result<Score, BundleError> {
+    let Part(share) = text.value;
+    if share <= Usd::ZERO || share > Usd::from_dollars(1) {
+        let message = format!("`score_at_least: {}` is not above 0 and at most 1", share);
         return Err(BundleError::new(text.referenced, message));
     }
     const UNITS_PER_MILLIONTH: i128 = 1_000_000;
-    Ok(Score::millionths(u32::try_from(text.value.get() / UNITS_PER_MILLIONTH).unwrap_or(1_000_000)))
+    Ok(Score::millionths(u32::try_from(share.get() / UNITS_PER_MILLIONTH).unwrap_or(1_000_000)))
 }
 
 /// The name of a bundle's own pattern, as it stands in placeholders.
@@ -514,6 +515,12 @@ impl Bundle {
     #[must_use]
     pub fn asks_guard_services(&self) -> bool {
         self.guardrails.iter().any(|rule| !rule.services.is_empty())
+    }
+
+    /// Whether the guardrail of this id asks a service; false if there is none.
+    #[must_use]
+    pub fn asks_guard_service(&self, id: &str) -> bool {
+        self.guardrails.iter().any(|rule| rule.id == id && !rule.services.is_empty())
     }
 
     /// The guardrails of `phase` that apply to a call which may go to any of `targets`: those whose condition holds for one of

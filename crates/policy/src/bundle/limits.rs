@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 use tollgate_interaction::Usd;
 
-use super::BundleError;
 use super::budgets::{self, BudgetSource, ScopeSource, Uncertain, pattern};
 use super::compile::{Compiler, seconds};
+use super::decimal::Dollars;
+use super::{BundleError, Naming};
 use crate::allowance::{Allowance, Kind};
 use crate::ledger::{Tally, Unit};
 use crate::scope::ScopePattern;
@@ -42,7 +43,7 @@ pub(super) struct LimitRuleSource {
 #[serde(deny_unknown_fields)]
 pub(super) struct LimitSource {
     #[serde(default)]
-    pub(super) usd: Option<Spanned<Usd>>,
+    pub(super) usd: Option<Spanned<Dollars>>,
     #[serde(default)]
     pub(super) tokens: Option<Spanned<u64>>,
     #[serde(default)]
@@ -75,7 +76,7 @@ impl LimitSource {
         let count = |unit, count: &Option<Spanned<u64>>| {
             count.as_ref().map(|count| (unit, i128::from(count.value), count.referenced))
         };
-        let usd = self.usd.as_ref().map(|usd| (Unit::Usd, usd.value.get(), usd.referenced));
+        let usd = self.usd.as_ref().map(|usd| (Unit::Usd, usd.value.0.get(), usd.referenced));
         let mut said = [
             usd,
             count(Unit::Tokens, &self.tokens),
@@ -146,8 +147,9 @@ impl LimitSource {
 
 fn time_zone(name: &Spanned<String>) -> Result<Tz, BundleError> {
     name.value.parse().map_err(|_| {
-        let advice = suggestion::phrase(&name.value, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-        let message = format!("no time zone `{}`{advice}; write its name in the IANA database", name.value);
+        let zones = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let advice = "write its name in the IANA database, such as `Europe/Berlin`";
+        let message = format!("no time zone `{}`{}", name.value, suggestion::phrase_or(&name.value, zones, advice));
         BundleError::new(name.referenced, message)
     })
 }
@@ -214,9 +216,11 @@ pub(super) fn compile(
     let mut section = Section::default();
     let mut allowances = Vec::with_capacity(budgets.len() + limits.len());
     for budget in budgets {
+        counted(compiler, &budget.value.id, &budget.value.scope);
         allowances.push(budgets::compile(compiler, &budget.value, &mut section)?);
     }
     for limit in limits {
+        counted(compiler, &limit.value.id, &limit.value.scope);
         allowances.push(compile_limit(compiler, &limit.value, &mut section)?);
     }
     let places = budgets.iter().map(|budget| budget.value.scope.referenced);
@@ -225,6 +229,13 @@ pub(super) fn compile(
         except(&mut allowances, place).map_err(|message| BundleError::new(at, message))?;
     }
     Ok((section.tallies.into(), allowances))
+}
+
+/// Notes the model that a scope is about.
+fn counted(compiler: &mut Compiler<'_>, id: &Spanned<String>, scope: &Spanned<ScopeSource>) {
+    if let Some(model) = scope.value.get("model").filter(|model| model.value != "*") {
+        compiler.mention(Naming::Counted, &id.value, model);
+    }
 }
 
 fn compile_limit(

@@ -13,7 +13,7 @@ use tollgate_interaction::Share;
 
 use super::compile::Compiler;
 use super::source::WhenSource;
-use super::{BundleError, Fraction};
+use super::{BundleError, Fraction, Naming};
 use crate::cache::CacheRule;
 use crate::route::{
     Arm, ArmTarget, Conduct, Experiment, Floor, Hedge, NamedTarget, OnUnknown, Retries, Route, Shadow, Strategy,
@@ -135,13 +135,20 @@ pub(super) fn compile(
         if when.is_none() {
             unconditional.insert(&alias.value, &id.value);
         }
-        compiled.push(route.value.compile(compiler)?);
+        let shadow_at = route.value.shadow.as_ref().map(|shadow| shadow.referenced);
+        let route = route.value.compile(compiler)?;
+        compiler.mention(Naming::Routed, &route.id, alias);
+        compiler.mention_route(&route, shadow_at);
+        compiled.push(route);
     }
     check::refuse_cycles(&compiled)?;
     let mut arms = Vec::with_capacity(experiments.len());
     for experiment in experiments {
         compiler.unique(&experiment.value.id)?;
-        arms.push(experiment.value.compile(compiler, &compiled)?);
+        let divided = experiment.value.compile(compiler, &compiled)?;
+        compiler.mention(Naming::Divided, &divided.id, &experiment.value.alias);
+        compiler.mention_arms(&divided);
+        arms.push(divided);
     }
     Ok((compiled, arms))
 }
@@ -333,10 +340,10 @@ fn unit(source: &Spanned<String>) -> Result<Unit, BundleError> {
         other => match other.strip_prefix("metadata.").filter(|name| !name.is_empty()) {
             Some(name) => Ok(Unit::Metadata(name.to_owned())),
             None => {
-                let meant = suggestion::phrase(other, UNITS);
-                let message = format!("`{other}` is not what an experiment can assign{meant}");
                 let advice = "it is `user`, `conversation`, `key` or `metadata.NAME`";
-                Err(BundleError::new(source.referenced, format!("{message}; {advice}")))
+                let meant = suggestion::phrase_or(other, UNITS, advice);
+                let message = format!("`{other}` is not what an experiment can assign{meant}");
+                Err(BundleError::new(source.referenced, message))
             }
         },
     }

@@ -1,3 +1,5 @@
+mod messages;
+
 use tollgate_interaction::{Decision, Dialect, Operation, Usd};
 
 use super::*;

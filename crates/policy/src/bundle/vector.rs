@@ -17,6 +17,7 @@ use crate::residency::{Eligibility, Place, Places, TargetFacts, eligible};
 use crate::route::{RouteFacts, plan};
 use crate::suggestion;
 
+pub(super) mod codes;
 pub(super) mod source;
 
 pub(super) use source::TestSource;
@@ -137,7 +138,7 @@ impl TestVector {
             route: expect.route.map(|route| route.value),
             arm: expect.arm,
             rule: expect.rule.map(|rule| rule.value),
-            code: expect.code,
+            code: expect.code.map(|code| code.value),
             prefer: expect.prefer.as_ref().map(compile::preference).transpose()?,
         })
     }

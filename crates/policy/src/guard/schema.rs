@@ -14,9 +14,18 @@ pub(crate) struct OutputSchema(Box<Validator>);
 impl OutputSchema {
     pub(crate) fn new(schema: &Value) -> Result<Self, PatternError> {
         let built = jsonschema::options().with_pattern_options(PatternOptions::regex()).build(schema);
-        let validator = built.map_err(|error| PatternError(format!("the JSON schema cannot be used: {error}")))?;
+        let validator = built.map_err(|error| PatternError(unusable(&error)))?;
         Ok(OutputSchema(Box::new(validator)))
     }
+}
+
+/// Where the schema is no schema. Of what may stand there a validator says only by which of its own rules.
+fn unusable(error: &jsonschema::ValidationError<'_>) -> String {
+    let place = error.instance_path().to_string();
+    if place.is_empty() {
+        return format!("the JSON schema cannot be used: {error}");
+    }
+    format!("the JSON schema cannot be used: `{}` is not allowed at `{place}`", error.instance())
 }
 
 impl Judge for OutputSchema {

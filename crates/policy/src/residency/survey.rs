@@ -2,10 +2,9 @@
 //! Conditions are evaluated with the class and the target known and everything else not: what then is not settled is said
 //! to depend, and never guessed at.
 
-use std::collections::BTreeSet;
-
+use super::reach::{Reach, reach};
 use super::{Layer, Place, TargetFacts, missing};
-use crate::bundle::{Bundle, DataClass, ResidencyEffect, ResidencyRule};
+use crate::bundle::{Bundle, BundleError, DataClass, ResidencyEffect, ResidencyRule};
 use crate::condition::Abstract;
 
 /// Whether calls of a class may go to a target.
@@ -51,25 +50,73 @@ pub struct Survey {
     pub reach: Vec<Reach>,
 }
 
-/// Where the data of one class can go.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Reach {
-    /// The class; `None` for calls that nothing classifies.
-    pub class: Option<String>,
-    /// Targets that it may go to, those that depend included.
-    pub targets: usize,
-    /// Places of inference that it reaches; `unknown` among them where a target's is not known.
-    pub inference: BTreeSet<String>,
-    /// Places of storage that it reaches.
-    pub storage: BTreeSet<String>,
-    /// Whether inference and storage of every one of these targets lie in the European Union; `None` if there is none.
-    pub stays_in_eu: Option<bool>,
-}
-
 impl Survey {
     /// The classes that can go to none of the targets; `None` for calls that nothing classifies.
     pub fn nowhere(&self) -> impl Iterator<Item = Option<&str>> {
         self.reach.iter().filter(|reach| reach.targets == 0).map(|reach| reach.class.as_deref())
+    }
+
+    /// A mistake for each class that can go to none of the targets, at the rule that leaves out most of them.
+    #[must_use]
+    pub fn stranded(&self, bundle: &Bundle) -> Vec<BundleError> {
+        self.nowhere().map(|class| self.stranding(class, bundle)).collect()
+    }
+
+    fn stranding(&self, class: Option<&str>, bundle: &Bundle) -> BundleError {
+        let rows = self.rows.iter().filter(|row| row.class.as_deref() == class);
+        let out: Vec<(&str, &str, &str)> = rows
+            .filter_map(|row| match &row.passage {
+                Passage::No { rule, why } => Some((row.target.as_str(), rule.as_str(), why.as_str())),
+                Passage::Yes | Passage::Depends { .. } => None,
+            })
+            .collect();
+        let shuts = |rule: &ResidencyRule| out.iter().filter(|(_, by, _)| *by == rule.id).count();
+        // Of several, the first: `max_by_key` would give the last.
+        let worst = bundle.residency.iter().rev().max_by_key(|rule| shuts(rule));
+        // Targets that the same rule leaves out for the same reason are told of together.
+        let mut together: Vec<((&str, &str), Vec<String>)> = Vec::new();
+        for (target, rule, why) in &out {
+            let name = format!("`{target}`");
+            match together.iter_mut().find(|(by, _)| *by == (*rule, *why)) {
+                Some((_, names)) => names.push(name),
+                None => together.push(((rule, why), vec![name])),
+            }
+        }
+        let targets = together
+            .into_iter()
+            .map(|((rule, why), names)| format!("rule `{rule}` leaves out {} ({why})", listed(names.into_iter())));
+        let message = format!(
+            "{} can go to no target of the configuration: {}; add a target within what the rules demand, say where the present \
+             ones are (`places`), or deny the calls in `access`",
+            calls_of(class),
+            listed(targets)
+        );
+        match worst {
+            Some(rule) => BundleError::new(rule.at, message),
+            None => BundleError::at_start(message),
+        }
+    }
+}
+
+/// Calls of a class, in words.
+#[must_use]
+pub fn calls_of(class: Option<&str>) -> String {
+    class.map_or_else(|| "calls without a class".to_owned(), |class| format!("calls of class `{class}`"))
+}
+
+/// The first few of a list, and how many more there are.
+pub(super) fn listed(items: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 4;
+    let mut items: Vec<String> = items.collect();
+    let more = items.len().saturating_sub(SHOWN);
+    if more > 1 {
+        items.truncate(SHOWN);
+        items.push(format!("{more} more"));
+    }
+    match items.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => "it has none".to_owned(),
     }
 }
 
@@ -136,34 +183,6 @@ fn known(name: &str, class: Option<&str>, target: &TargetFacts<'_>) -> Abstract 
         "target.self_hosted" => Abstract::Bool(target.self_hosted),
         "target.evidence" => Abstract::text(target.places.evidence.as_str()),
         _ => Abstract::Unknown,
-    }
-}
-
-fn reach(class: Option<&str>, targets: &[(String, TargetFacts<'_>)], rows: &[SurveyRow]) -> Reach {
-    let open: Vec<&TargetFacts<'_>> = targets
-        .iter()
-        .zip(rows)
-        .filter(|(_, row)| !matches!(row.passage, Passage::No { .. }))
-        .map(|((_, target), _)| target)
-        .collect();
-    let places = |layer| -> BTreeSet<String> {
-        open.iter()
-            .map(|target| target.places.at(layer).map_or("unknown".to_owned(), |place| place.as_str().to_owned()))
-            .collect()
-    };
-    let union = Place::parse("eu").ok();
-    let in_union = |target: &TargetFacts<'_>| {
-        [Layer::Inference, Layer::Storage].iter().all(|layer| {
-            let (place, union) = (target.places.at(*layer), union.as_ref());
-            place.zip(union).is_some_and(|(place, union)| place.is_within(union))
-        })
-    };
-    Reach {
-        class: class.map(str::to_owned),
-        targets: open.len(),
-        inference: places(Layer::Inference),
-        storage: places(Layer::Storage),
-        stays_in_eu: (!open.is_empty()).then(|| open.iter().all(|target| in_union(target))),
     }
 }
 
@@ -237,5 +256,26 @@ residency:
         let stays: Vec<Option<bool>> = survey.reach.iter().map(|reach| reach.stays_in_eu).collect();
         assert_eq!(stays, [Some(true), Some(true), Some(false)]);
         assert!(survey.reach[2].inference.contains("unknown"));
+    }
+
+    #[test]
+    fn a_class_that_can_go_nowhere_is_a_mistake_at_the_rule_that_leaves_out_most() {
+        let bundle = bundle::load(RULES).unwrap();
+        let (frankfurt, virginia, unknown) = (places("eu-central-1"), places("us-east-1"), Places::default());
+        let target = |places| TargetFacts { provider: "p", model: "m", tags: &[], places, self_hosted: false };
+        let targets = [
+            ("eu/m".to_owned(), target(&frankfurt)),
+            ("us/m".to_owned(), target(&virginia)),
+            ("odd/m".to_owned(), target(&unknown)),
+            ("us/n".to_owned(), target(&virginia)),
+        ];
+        let stranded = survey(&bundle, &targets).stranded(&bundle);
+        let [mistake] = stranded.as_slice() else { panic!("{stranded:?}") };
+        let expected = "line 10, column 9: calls of class `special` can go to no target of the configuration: rule \
+                        `special-at-home` leaves out `eu/m` (at home only), rule `personal-eu` leaves out `us/m` and `us/n` (the \
+                        place of inference is `us-east-1`, not `eu`) and rule `personal-eu` leaves out `odd/m` (the place of \
+                        inference is not known, not `eu`); add";
+        assert!(mistake.to_string().starts_with(expected), "{mistake}");
+        assert_eq!(survey(&bundle, &[]).stranded(&bundle).len(), 3, "without a target there is nowhere to go");
     }
 }

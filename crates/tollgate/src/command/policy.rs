@@ -2,6 +2,7 @@
 //! force and takes it back.
 
 mod check;
+mod history;
 mod revisions;
 mod simulate;
 
@@ -18,7 +19,8 @@ use crate::terminal;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Reads a bundle and reports the first mistake; with --config also whether each class of data can go to each target.
+    /// Reads a bundle and reports the first mistake; with --config also names of models that nothing there has, and whether each
+    /// class of data can go to each target.
     Check {
         /// The bundle.
         file: PathBuf,
@@ -47,7 +49,7 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         signed: Signed,
     },
-    /// Makes a bundle active again that was before.
+    /// Makes a bundle active again that was before. Once more goes one further back.
     Rollback {
         /// Its hash, or the number of its revision (`tollgate policy list`). Default: the one before the active one.
         #[arg(long, value_name = "HASH|REVISION")]
@@ -96,7 +98,7 @@ pub(crate) async fn run(common: Common, command: PolicyCommand) -> anyhow::Resul
         PolicyCommand::Activate { file, signed } => {
             let (yaml, bundle) = load(&file)?;
             test(&bundle, false)?;
-            check::against_configuration(&common, &bundle)?;
+            check::against_configuration(&common, &file, &bundle)?;
             revisions::put(&common, &yaml, &signed).await
         }
         PolicyCommand::Simulate(args) => simulate::run(&common, args).await,

@@ -106,8 +106,7 @@ impl PolicyFile {
 fn warn_of_nowhere(config: &Config, bundle: &Bundle) {
     let targets = config.targets_with(bundle);
     let facts: Vec<_> = targets.iter().map(|target| (target.name.clone(), target.facts())).collect();
-    for class in survey(bundle, &facts).nowhere() {
-        let class = class.unwrap_or("(none)");
-        tracing::warn!(class, "calls of data class `{class}` can go to no configured target and will be denied");
+    for mistake in survey(bundle, &facts).stranded(bundle) {
+        tracing::warn!("bundle `{}`: {mistake}; until then they will be denied", bundle.name);
     }
 }

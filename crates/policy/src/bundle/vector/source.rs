@@ -134,7 +134,7 @@ pub(in crate::bundle) struct ExpectSource {
     #[serde(default)]
     pub(in crate::bundle) rule: Option<Spanned<String>>,
     #[serde(default)]
-    pub(in crate::bundle) code: Option<String>,
+    pub(in crate::bundle) code: Option<Spanned<String>>,
     /// `cheapest`, `{tag: …}` or `none`.
     #[serde(default)]
     pub(in crate::bundle) prefer: Option<Spanned<PreferSource>>,

@@ -8,6 +8,7 @@ use tollgate_metastore::{BundleRevision, Metastore};
 use tollgate_policy::bundle::DEFAULT_YAML;
 
 use super::Signed;
+use super::history::{self, Earlier};
 use crate::cli::Common;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
@@ -29,16 +30,16 @@ pub(super) async fn roll_back(common: &Common, to: Option<&str>, signed: &Signed
     let Some(active) = revisions.first() else {
         bail!("no bundle was ever put in force here: there is nothing to roll back")
     };
-    let yaml = match to {
-        Some(to) => yaml_of_revision(metastore.as_ref(), find(&revisions, to)?).await?,
-        None => match revisions.iter().find(|revision| revision.hash != active.hash) {
-            Some(before) => yaml_of_revision(metastore.as_ref(), before).await?,
-            // Before the first one that was put, the built-in one was in force.
-            None => DEFAULT_YAML.to_owned(),
-        },
+    let back_to = match to {
+        Some(to) => history::origin(&revisions, find(&revisions, to)?),
+        None => history::before_active(&revisions)?,
+    };
+    let (number, yaml) = match back_to {
+        Earlier::Revision(revision) => (revision.revision, yaml_of_revision(metastore.as_ref(), revision).await?),
+        Earlier::BuiltIn => (0, DEFAULT_YAML.to_owned()),
     };
     let reason = format!("rolled back from {}: {}", short(&active.hash), signed.reason);
-    let revision = metastore.put_bundle(&yaml, &signed.author(), &reason).await?;
+    let revision = metastore.put_bundle_back(number, &yaml, &signed.author(), &reason).await?;
     announce(common, &revision)
 }
 
@@ -52,13 +53,22 @@ pub(super) async fn list(common: &Common) -> anyhow::Result<()> {
         terminal::note("no bundle was ever put in force here; the built-in one is");
     }
     for (place, revision) in revisions.iter().enumerate() {
-        let BundleRevision { revision, hash, name, author, reason, created_at_us } = revision;
+        let BundleRevision { revision: number, hash, author, reason, created_at_us, .. } = revision;
         let at = chrono::DateTime::from_timestamp_micros(*created_at_us).unwrap_or_default();
         let mark = if place == 0 { "active" } else { "" };
         let at = at.format("%Y-%m-%d %H:%M:%S UTC");
-        terminal::line(&format!("{mark:<6}  {revision:>5}  {}  {at}  {author}  {name}: {reason}", short(hash)));
+        let called = called(revision);
+        terminal::line(&format!("{mark:<6}  {number:>5}  {}  {at}  {author}  {called}: {reason}", short(hash)));
     }
     Ok(())
+}
+
+/// What its authors call a bundle, and which version of it.
+fn called(BundleRevision { name, version, .. }: &BundleRevision) -> String {
+    match version {
+        Some(version) => format!("{name} {version}"),
+        None => name.clone(),
+    }
 }
 
 /// The text of a bundle that was in force; of the active one if `of` is `None`.
@@ -107,9 +117,15 @@ fn refuse_where_a_file_decides(common: &Common) -> anyhow::Result<()> {
 fn announce(common: &Common, revision: &BundleRevision) -> anyhow::Result<()> {
     if common.json {
         terminal::line(&serde_json::to_string(revision)?);
-    } else {
-        terminal::line(&format!("bundle {} is active", revision.hash));
+        return Ok(());
     }
+    let BundleRevision { revision: number, hash, restores, .. } = revision;
+    let restored = match restores {
+        None => String::new(),
+        Some(0) => ", as it is built in".to_owned(),
+        Some(earlier) => format!(", as it was in revision {earlier}"),
+    };
+    terminal::line(&format!("bundle {hash} is active: {}, revision {number}{restored}", called(revision)));
     Ok(())
 }
 

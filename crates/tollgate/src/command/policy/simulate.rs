@@ -193,8 +193,16 @@ fn show(simulation: &Simulation) {
 
 fn show_guards(guards: &GuardReplay) {
     terminal::line(&guards.sentence());
-    for GuardCount { rule, action, before, after } in &guards.rules {
-        terminal::line(&format!("  guardrail `{rule}` ({action}) did find something in {before} and would in {after}"));
+    for guard in &guards.rules {
+        let GuardCount { rule, action, before, .. } = guard;
+        let would = guard.would().map_or_else(
+            || "asks a service, so that it was not replayed".to_owned(),
+            |would| format!("would in {would}"),
+        );
+        let looked_at = guards.looked_at;
+        terminal::line(&format!(
+            "  guardrail `{rule}` ({action}): of these {looked_at} calls it did find something in {before} and {would}"
+        ));
     }
 }
 

@@ -77,13 +77,17 @@ fn placed(config: &Config, provider: &str, model: &str) -> Option<PlacedTarget> 
     Some(PlacedTarget { places: facts.places.clone(), tags: facts.tags.to_vec(), self_hosted: facts.self_hosted })
 }
 
+fn class_of(class: &str) -> &str {
+    if class.is_empty() { "calls without a class" } else { class }
+}
+
 fn print(report: &ResidencyReport) {
     let ResidencyReport { calls, governed, attempts_judged, denied, blocked, leaks, leaked, unjudged } = report;
     terminal::line(&format!(
         "{calls} calls, {governed} of them under residency rules; {denied} denied for want of a target"
     ));
     for entry in blocked {
-        let class = if entry.class.is_empty() { "(none)" } else { &entry.class };
+        let class = class_of(&entry.class);
         terminal::line(&format!(
             "kept back  {:>8}  {class} from {} by rule `{}`",
             entry.calls, entry.target, entry.rule
@@ -91,7 +95,7 @@ fn print(report: &ResidencyReport) {
     }
     terminal::line(&format!("{leaked} leaks among {attempts_judged} attempts, each judged by the bundle that decided"));
     for leak in leaks {
-        let class = if leak.class.is_empty() { "(none)" } else { &leak.class };
+        let class = class_of(&leak.class);
         let what = format!("{class} at {}: rule `{}`: {}", leak.target, leak.rule, leak.why);
         terminal::line(&format!("LEAK  {}  {}  {what}", leak.started_at, leak.interaction_id));
     }
