@@ -290,3 +290,31 @@ fn everything_moves_to_postgres_and_calls_go_on_while_it_is_away() {
     tollgate.stop();
     assert!(!tollgate.log().contains("panicked"), "{}", tollgate.log());
 }
+
+#[test]
+fn the_command_line_names_people_as_people_do_and_gives_no_key_to_a_stranger() {
+    let tollgate = Tollgate::start();
+    let fails = |arguments: &[&str]| {
+        let output = tollgate.command().args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    tollgate.run(&["key", "create", "early", "--user", "anybody"]);
+    let ann = tollgate.run(&["user", "create", "ann@acme.example"]);
+    tollgate.run(&["user", "create", "bob"]);
+    tollgate.run(&["user", "role", "ANN@acme.example", "finance"]);
+    let listed = tollgate.run(&["user", "list"]);
+    assert!(listed.contains(&format!("{}  ann@acme.example  finance", ann.trim())), "{listed}");
+    let told = fails(&["user", "role", "anne@acme.example", "viewer"]);
+    assert!(told.contains("there is no user `anne@acme.example`; did you mean `ann@acme.example`?"), "{told}");
+    // Another of the same name, in another organisation.
+    tollgate.run(&["key", "create", "theirs", "--organisation", "globex"]);
+    tollgate.run(&["user", "create", "ann@acme.example", "--organisation", "globex"]);
+    let told = fails(&["user", "role", "ann@acme.example", "viewer"]);
+    assert!(told.contains("names several people: ") && told.contains(ann.trim()) && told.contains("globex"), "{told}");
+    let told = fails(&["key", "create", "hers", "--user", "an@acme.example"]);
+    assert!(told.contains("in organisation `default`; did you mean `ann@acme.example`?"), "{told}");
+    tollgate.run(&["key", "create", "hers", "--user", "Ann@Acme.example"]);
+    let keys = tollgate.run(&["key", "list"]);
+    assert!(keys.lines().any(|line| line.contains("  hers  ") && line.contains("  user Ann@Acme.example")), "{keys}");
+}

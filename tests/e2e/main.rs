@@ -20,6 +20,7 @@ mod clients;
 mod compat;
 mod configuration;
 mod costs;
+mod feedback;
 mod identity;
 mod kill;
 mod leases;

@@ -36,6 +36,9 @@ fn the_page_and_the_api_say_why_a_target_rests_and_how_old_the_signals_are() {
     assert!(models["signals_age_ms"].as_u64().unwrap() <= 5_000, "{}", models["signals_age_ms"]);
     let page = console.get("/models").text();
     assert!(page.contains("failed too often; for ") && page.contains("gone/<wbr>big"), "{page}");
+    assert!(page.contains("on premises") && page.contains("not told"), "{page}");
+    let p50_us = target(&models, "assistant", "small")["p50_us"].as_u64().unwrap();
+    assert!(p50_us > 0 && !page.contains(">0 µs<") && !page.contains(">0 ms<"), "{p50_us} µs: {page}");
     // The third call did not go there, and says so.
     let sql = "select candidates from interactions order by started_at desc limit 1";
     let candidates = console.rows(sql)[0]["candidates"].to_string();
@@ -67,6 +70,25 @@ fn a_routes_section_that_leads_nowhere_is_refused_and_the_last_one_stays() {
         (models["bundle_hash"] == row["policy_bundle_hash"]).then_some(models)
     });
     assert_eq!(shown["routes"][0]["rule"], "r");
+}
+
+#[test]
+fn the_page_says_which_calls_take_a_route_and_how_an_experiment_divides_them() {
+    let policy = format!(
+        "{POLICY}routes: [{{id: gold, alias: assistant, when: 'request.segment == \"gold\"', targets: [sandbox/large]}}]\n\
+         experiments: [{{id: tone, alias: assistant, unit: user, arms: [{{name: control, weight: 3, target: sandbox/small}}, \
+         {{name: new, weight: 1, route: gold}}]}}]\n"
+    );
+    let tollgate = Tollgate::with_files(&[("tollgate.yaml", CONFIG), ("policy.yaml", &policy)], &[]);
+    let models = tollgate.console().get("/api/v1/models").json();
+    assert_eq!(models["routes"][0]["when"]["conditions"], json!(["request.segment == \"gold\""]));
+    assert_eq!(
+        models["experiments"][0]["arms"][1],
+        json!({"name": "new", "weight": 1, "target": null, "route": "gold"})
+    );
+    let page = tollgate.console().get("/models").text();
+    assert!(page.contains("<code>request.segment == &quot;gold&quot;</code>"), "{page}");
+    assert!(page.contains(r##"<a href="/experiments#tone">"##) && page.contains("<b>75 %</b> control"), "{page}");
 }
 
 #[test]

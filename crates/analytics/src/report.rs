@@ -5,6 +5,7 @@ mod costs;
 mod detail;
 mod experiments;
 mod judged;
+mod judgements;
 mod list;
 mod overview;
 mod recorded;
@@ -12,6 +13,7 @@ mod residency;
 mod rows;
 pub mod shape;
 mod values;
+mod whereabouts;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -19,6 +21,7 @@ use tollgate_interaction::InteractionId;
 
 pub use experiments::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
 pub(crate) use judged::judged_targets;
+pub use judgements::Judgements;
 pub use recorded::{RecordedCall, recorded_calls};
 pub use residency::{Blocked, Judges, Leak, PlacedTarget, ResidencyReport, residency};
 pub use shape::{
@@ -26,6 +29,8 @@ pub use shape::{
     Cursor, FilterValues, Group, InteractionDetail, InteractionFilter, InteractionPage, InteractionRow, Message,
     Overview, Page, ParseCursorError, ReasonView, ReconciliationRow, SeriesPoint, TimeRange, Totals, UnpricedRow,
 };
+
+pub use whereabouts::Whereabouts;
 
 use crate::error::ReportError;
 use crate::session::Analytics;
@@ -127,6 +132,15 @@ impl crate::view::Reading {
     pub fn experiments(&self, range: TimeRange) -> ReportFuture<Experiments> {
         let reading = self.clone();
         async move { experiments::experiments(&reading, range).await }.boxed()
+    }
+
+    /// Where the call of this id is, if it is one of `tenant`; `own` names the log of this process.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the log could not be read in time.
+    pub fn whereabouts(&self, id: InteractionId, tenant: &str, own: &str, now_us: i64) -> ReportFuture<Whereabouts> {
+        let (reading, tenant, own) = (self.clone(), tenant.to_owned(), own.to_owned());
+        async move { whereabouts::whereabouts(&reading, id, &tenant, &own, now_us).await }.boxed()
     }
 
     /// See [`Analytics::filter_values`].

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tollgate_analytics::Visibility;
 use tollgate_metastore::{MetastoreError, Permission, Reach, Role, TeamName, TokenHolder};
 
+use crate::bounds;
 use crate::error::ConsoleError;
 use crate::ledger::Ledger;
 use crate::params::Params;
@@ -76,7 +77,12 @@ impl Access {
         }
     }
 
-    const fn words(self) -> &'static str {
+    /// Whether the permission is among those of `role`, however far that reaches.
+    pub(crate) fn is_granted_to(self, role: Role) -> bool {
+        self.permission().is_none_or(|permission| role.may(permission))
+    }
+
+    pub(crate) const fn words(self) -> &'static str {
         match self.permission() {
             None => "do this",
             Some(permission) => permission.words(),
@@ -163,11 +169,16 @@ impl ConsoleState {
 }
 
 /// Lets a request through with a [`Reader`] among its extensions, or answers it.
-pub async fn guard(State((state, access)): State<(ConsoleState, Access)>, request: Request, next: Next) -> Response {
+/// `path` is the address in the table of routes.
+pub async fn guard(
+    State((state, access, path)): State<(ConsoleState, Access, &'static str)>,
+    request: Request,
+    next: Next,
+) -> Response {
     if access == Access::Public {
         return next.run(request).await;
     }
-    match admit(&state, access, request).await {
+    match admit(&state, access, path, request).await {
         Ok(request) => next.run(request).await,
         Err(Refusal::Error(error)) => error.into_response(),
         Err(Refusal::SignIn(to)) => Redirect::to(&to).into_response(),
@@ -186,16 +197,13 @@ impl<E: Into<ConsoleError>> From<E> for Refusal {
     }
 }
 
-async fn admit(state: &ConsoleState, access: Access, request: Request) -> Result<Request, Refusal> {
+async fn admit(state: &ConsoleState, access: Access, path: &'static str, request: Request) -> Result<Request, Refusal> {
     let (mut reader, request) = match bearer(request.headers()) {
         Some(token) => (by_token(state, token).await?, request),
         None => by_session(state, request).await?,
     };
-    if !access.allows(reader.role) {
-        return Err(ConsoleError::Forbidden { role: reader.role, what: access.words() }.into());
-    }
-    if !access.admits(reader.role, &reader.reach) {
-        return Err(ConsoleError::OutOfReach { reach: reader.reach, what: access.words() }.into());
+    if let Some(refusal) = bounds::refusal(access, path, &reader) {
+        return Err(refusal.into());
     }
     if reader.is_remembered && access.changes() && changes_something(request.method()) {
         return Err(MetastoreError::Unavailable { action: access.words() }.into());

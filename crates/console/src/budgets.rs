@@ -7,6 +7,7 @@ use serde::Serialize;
 use tollgate_interaction::Usd;
 use tollgate_policy::forecast::Forecast;
 use tollgate_policy::ledger::{Account, Reading, Unit};
+use tollgate_policy::scope::Dimension;
 use tollgate_policy::{AllowanceKind, AllowanceView, Bundle};
 
 /// Lines shown at most; those nearest to their limit come first.
@@ -23,6 +24,8 @@ pub struct BudgetBooks {
     pub forecasts: Arc<std::collections::HashMap<(String, String), Forecast>>,
     /// What was said, the latest first.
     pub alerts: Vec<AlertLine>,
+    /// The organisation that the reader ends at: of budgets that are not told apart by it, nothing is shown.
+    pub organisation: Option<String>,
 }
 
 /// One thing that was said about a budget.
@@ -77,6 +80,9 @@ pub struct BudgetLine {
     pub used_basis_points: Option<i64>,
     /// How it stands.
     pub state: State,
+    /// Whether no call has drawn on the budget or limit in its present window, by whomever. Then the line stands for all that it
+    /// is for: `team=*`.
+    pub is_idle: bool,
     /// What the highest step that is reached does; empty if none is.
     pub step: String,
     /// When the window ends, of a calendar window. Microseconds since 1970, UTC.
@@ -94,20 +100,42 @@ pub struct BudgetLine {
 pub fn lines(books: &BudgetBooks, now_us: i64) -> (Vec<BudgetLine>, usize) {
     let views = books.bundle.allowances();
     let mut lines = Vec::new();
+    let mut idle: std::collections::BTreeSet<usize> = (0..views.len()).collect();
     for (account, reading) in &books.readings {
         for place in books.bundle.about(account.tally, &account.scope) {
             if let Some(view) = views.get(place) {
+                idle.remove(&place);
                 lines.extend(line(books, view, account, reading, now_us));
             }
         }
     }
+    let idle = idle.into_iter().filter_map(|place| views.get(place));
+    lines.extend(idle.filter_map(|view| idle_line(books, view, now_us)));
     lines.sort_by(|one: &BudgetLine, other| {
         let by_use = other.used_basis_points.unwrap_or(i64::MAX).cmp(&one.used_basis_points.unwrap_or(i64::MAX));
-        by_use.then_with(|| (&one.id, &one.scope).cmp(&(&other.id, &other.scope)))
+        by_use
+            .then_with(|| one.is_idle.cmp(&other.is_idle))
+            .then_with(|| (&one.id, &one.scope).cmp(&(&other.id, &other.scope)))
     });
     let all = lines.len();
     lines.truncate(MAX_LINES);
     (lines, all)
+}
+
+/// The line of a budget or limit that nobody has drawn on; `None` if it is not the reader's to see.
+fn idle_line(books: &BudgetBooks, view: &AllowanceView, now_us: i64) -> Option<BudgetLine> {
+    let mut scope = view.scope.clone();
+    if let Some(organisation) = &books.organisation {
+        let (all, own) = (format!("{}=*", Dimension::Tenant), format!("{}={organisation}", Dimension::Tenant));
+        let is_theirs = |part: &&str| *part == all || *part == own;
+        scope.split(", ").find(is_theirs)?;
+        scope = scope.replace(&all, &own);
+    }
+    let account = Account { tally: view.tally, scope: String::new() };
+    // Nothing was drawn, as far as the log has been read: there is no age of a figure that there is not.
+    let nothing = Reading { age_s: Some(0), ..Reading::default() };
+    let line = line(books, view, &account, &nothing, now_us)?;
+    Some(BudgetLine { scope, is_idle: true, age_s: None, forecast: None, ..line })
 }
 
 fn line(
@@ -148,6 +176,7 @@ fn line(
         limit: amount(view.unit, view.limit),
         used_basis_points: Usd::new(view.limit).basis_points_used(Usd::new(used)),
         state,
+        is_idle: false,
         step,
         resets_at_us: tally.window.is_calendar().then_some(span.to_us),
         age_s: reading.age_s,
@@ -160,4 +189,26 @@ fn line(
 
 fn amount(unit: Unit, amount: i128) -> String {
     if unit == Unit::Usd { Usd::new(amount).to_string() } else { amount.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_budget_that_nobody_has_drawn_on_is_listed_with_nothing_spent() {
+        let mut books = sample::budgets();
+        let (used, _) = lines(&books, sample::NOW_US);
+        assert!(used.iter().all(|line| !line.is_idle), "{used:?}");
+        books.readings.retain(|(account, _)| books.bundle.tallies()[account.tally].id != "team/month/UTC");
+        let (found, _) = lines(&books, sample::NOW_US);
+        let idle: Vec<&BudgetLine> = found.iter().filter(|line| line.is_idle).collect();
+        assert!(!idle.is_empty() && idle.iter().all(|line| line.scope == "team=*"), "{idle:?}");
+        assert!(idle.iter().all(|line| line.state == State::Open && line.used_basis_points == Some(0)), "{idle:?}");
+        books.organisation = Some("acme".to_owned());
+        books.readings.clear();
+        let (own, _) = lines(&books, sample::NOW_US);
+        assert!(!own.is_empty() && own.iter().all(|line| line.scope == "tenant=acme"), "{own:?}");
+    }
 }

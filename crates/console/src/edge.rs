@@ -113,7 +113,7 @@ fn error_page(note: &ErrorNote, request_id: &str, theme: Option<&'static str>) -
 fn title(note: &ErrorNote) -> &'static str {
     match note.code {
         "signed_out" => "Signed out",
-        "role_insufficient" => "Not yours to open",
+        "role_insufficient" | "reach_insufficient" => "Not yours to open",
         "csrf_refused" => "Not accepted",
         "login_refused" => "That did not sign you in",
         "interaction_not_found" => "No such call",

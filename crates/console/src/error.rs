@@ -27,12 +27,20 @@ pub enum ConsoleError {
         what: &'static str,
     },
     /// The role would do, but it ends before that.
-    #[error("what you may do ends at {reach}: beyond it you may not {what}")]
+    #[error("your role ends at {reach}, and {why}")]
     OutOfReach {
         /// Of the one who asked.
         reach: Reach,
-        /// What was tried.
-        what: &'static str,
+        /// What lies beyond it, as the rest of the sentence.
+        why: String,
+    },
+    /// The role would do, but it is bound to teams.
+    #[error("the role `{role}` ends at its teams, and {why}")]
+    OutOfTeams {
+        /// Of the one who asked.
+        role: Role,
+        /// What lies beyond them, as the rest of the sentence.
+        why: &'static str,
     },
     /// A change that did not come from one of our pages.
     #[error("this form was not sent from a page of this console, or the page is older than your session")]
@@ -183,7 +191,9 @@ impl ConsoleError {
         let of_caller = |is_callers| if is_callers { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
         match self {
             E::SignedOut | E::UnknownToken => StatusCode::UNAUTHORIZED,
-            E::Forbidden { .. } | E::OutOfReach { .. } | E::ForeignForm | E::LoginRefused => StatusCode::FORBIDDEN,
+            E::Forbidden { .. } | E::OutOfReach { .. } | E::OutOfTeams { .. } | E::ForeignForm | E::LoginRefused => {
+                StatusCode::FORBIDDEN
+            }
             E::NoRouting | E::NoSuchPage { .. } | E::NoSuchCall { .. } | E::NoSuchBody { .. } => StatusCode::NOT_FOUND,
             E::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             E::Invalid { .. } => StatusCode::BAD_REQUEST,
@@ -202,12 +212,23 @@ impl ConsoleError {
             E::Metastore(
                 MetastoreError::UnknownKey { .. }
                 | MetastoreError::UnknownToken { .. }
+                | MetastoreError::UnknownUser { .. }
                 | MetastoreError::Unknown { .. },
             ) => StatusCode::NOT_FOUND,
             E::NoSuchSession { .. } | E::Metastore(MetastoreError::Exists { .. }) => StatusCode::CONFLICT,
             E::Metastore(error) => of_caller(error.is_callers()),
             E::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Whether whoever asked can mend it by asking for something else.
+    pub(crate) fn is_the_askers(&self) -> bool {
+        self.status().is_client_error()
+    }
+
+    /// The answer with this error's status that is a page of its own: the one that the request came from.
+    pub(crate) fn shown_on(&self, page: axum::response::Html<String>) -> Response {
+        (self.status(), page).into_response()
     }
 
     /// Stable name of the error.
@@ -217,7 +238,7 @@ impl ConsoleError {
         match self {
             E::SignedOut => "signed_out",
             E::UnknownToken => "token_unknown",
-            E::Forbidden { .. } => "role_insufficient",
+            E::Forbidden { .. } | E::OutOfTeams { .. } => "role_insufficient",
             E::OutOfReach { .. } => "reach_insufficient",
             E::ForeignForm => "csrf_refused",
             E::LoginRefused => "login_refused",
@@ -233,7 +254,7 @@ impl ConsoleError {
             E::Evidence(error) => error.code(),
             E::Search(error) => error.code(),
             E::Metastore(MetastoreError::UnknownKey { .. }) => "key_not_found",
-            E::Metastore(MetastoreError::Unknown { .. }) => "not_found",
+            E::Metastore(MetastoreError::Unknown { .. } | MetastoreError::UnknownUser { .. }) => "not_found",
             E::Metastore(MetastoreError::Exists { .. }) => "already_exists",
             E::Metastore(MetastoreError::SignInRefused { .. }) => "sign_in_refused",
             E::Metastore(MetastoreError::LastOwner { .. }) => "last_owner",
@@ -257,6 +278,7 @@ impl ConsoleError {
             E::SignedOut => "Open the login link that `tollgate serve` printed, or send `Authorization: Bearer TOKEN`.",
             E::UnknownToken => "`tollgate token create --role auditor` makes a new one.",
             E::Forbidden { .. } => "Ask an administrator for a role that may.",
+            E::OutOfTeams { .. } => "Ask an administrator, or a colleague whose role sees the whole organisation.",
             E::OutOfReach { .. } => "Ask an administrator of the whole installation.",
             E::ForeignForm => "Go back, reload the page and try again.",
             E::LoginRefused => "`tollgate serve` prints a fresh link each time it starts.",

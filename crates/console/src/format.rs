@@ -95,6 +95,16 @@ pub fn duration_us(duration_us: impl Borrow<u64>) -> String {
     }
 }
 
+/// A latency in a column of milliseconds: as [`duration_us`], and what is below one still in milliseconds, `0.4 ms`.
+#[must_use]
+pub fn latency_us(duration_us: impl Borrow<u64>) -> String {
+    match *duration_us.borrow() {
+        us @ 0..10 => format!("{:.3} ms", us as f64 / 1e3),
+        us @ 10..1_000 => format!("{} ms", three_digits(us as f64 / 1e3)),
+        us => self::duration_us(us),
+    }
+}
+
 /// Like [`duration_us`], or a dash.
 #[must_use]
 pub fn duration_us_or_unknown<B: Borrow<Option<u64>>>(us: B) -> String {
@@ -247,6 +257,15 @@ mod tests {
         for (us, shown) in [(420_u64, "420 µs"), (12_340, "12.3 ms"), (1_240_000, "1.24 s"), (123_000_000, "2 m 03 s")]
         {
             assert_eq!(duration_us(us), shown);
+        }
+    }
+
+    #[test]
+    fn a_latency_below_a_millisecond_is_a_part_of_one_and_never_nothing() {
+        for (us, shown) in
+            [(3_u64, "0.003 ms"), (40, "0.04 ms"), (400, "0.4 ms"), (432, "0.43 ms"), (12_340, "12.3 ms")]
+        {
+            assert_eq!(latency_us(us), shown);
         }
     }
 

@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod answers;
 pub mod api;
 pub mod assets;
+mod bounds;
 pub mod budgets;
 pub mod chart;
 pub mod clients;
@@ -24,6 +25,7 @@ pub mod people;
 mod preview;
 pub mod prices;
 pub mod range;
+pub mod refill;
 pub mod replicas;
 mod routes;
 #[cfg(test)]

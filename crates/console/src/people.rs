@@ -157,18 +157,19 @@ pub fn teams<'a>(
             message: error.to_string(),
             hint: "Teams stand between commas.",
         })?;
-        reader.must_reach(&name.organisation)?;
+        reader.must_reach(&name)?;
         names.push(name);
     }
     Ok(names)
 }
 
 impl Reader {
-    fn must_reach(&self, organisation: &str) -> Result<(), ConsoleError> {
-        if self.reach.covers(organisation) {
+    fn must_reach(&self, team: &TeamName) -> Result<(), ConsoleError> {
+        if self.reach.covers(&team.organisation) {
             return Ok(());
         }
-        Err(ConsoleError::OutOfReach { reach: self.reach.clone(), what: Permission::ChangePeople.words() })
+        let why = format!("the team `{team}` lies beyond it");
+        Err(ConsoleError::OutOfReach { reach: self.reach.clone(), why })
     }
 
     /// Roles that the reader may give and take away.
@@ -177,19 +178,43 @@ impl Reader {
         Role::ALL.into_iter().filter(|role| role.is_for_people() && self.role.may_assign(*role)).collect()
     }
 
-    /// Refuses to decide about what only somebody else may: an owner, or a role that reaches further than the reader's.
+    /// Refuses to give what the reader does not have: the role of an owner, or one that reaches further than theirs.
     ///
     /// # Errors
     /// `role_insufficient` or `reach_insufficient`.
     pub fn must_be_able_to_give(&self, role: Option<Role>, reach: &Reach) -> Result<(), ConsoleError> {
         if !self.reach.includes(reach) {
-            let what = Permission::ChangePeople.words();
-            return Err(ConsoleError::OutOfReach { reach: self.reach.clone(), what });
+            let why = format!("a role that reaches {reach} would go beyond it");
+            return Err(ConsoleError::OutOfReach { reach: self.reach.clone(), why });
         }
         if role.is_some_and(|role| !self.role.may_assign(role)) {
             return Err(ConsoleError::Forbidden { role: self.role, what: Permission::ChangeOwners.words() });
         }
         Ok(())
+    }
+
+    /// Refuses to decide about somebody who may do what the reader may not: an owner, or somebody who reaches further.
+    ///
+    /// # Errors
+    /// `role_insufficient` or `reach_insufficient`.
+    pub fn must_be_able_to_change(&self, user: &User) -> Result<(), ConsoleError> {
+        self.must_reach_as_far_as(user)?;
+        if user.role.is_some_and(|role| !self.role.may_assign(role)) {
+            return Err(ConsoleError::Forbidden { role: self.role, what: "change anything about an owner" });
+        }
+        Ok(())
+    }
+
+    /// Refuses to decide about somebody who reaches further than the reader.
+    ///
+    /// # Errors
+    /// `reach_insufficient`.
+    pub fn must_reach_as_far_as(&self, user: &User) -> Result<(), ConsoleError> {
+        if self.reach.includes(&user.reach) {
+            return Ok(());
+        }
+        let why = format!("what `{}` may do reaches {}", user.profile.user_name, user.reach);
+        Err(ConsoleError::OutOfReach { reach: self.reach.clone(), why })
     }
 }
 
@@ -283,7 +308,7 @@ pub async fn find(state: &ConsoleState, reader: &Reader, id: &str) -> Result<Per
 /// Whether the reader may decide about a person at all.
 #[must_use]
 pub fn may_change(reader: &Reader, user: &User) -> bool {
-    reader.may(Permission::ChangePeople) && reader.must_be_able_to_give(user.role, &user.reach).is_ok()
+    reader.may(Permission::ChangePeople) && reader.must_be_able_to_change(user).is_ok()
 }
 
 /// Puts someone into the directory.
@@ -292,8 +317,7 @@ pub fn may_change(reader: &Reader, user: &User) -> bool {
 /// `already_exists` if the name is taken, `not_found` without the organisation or a team, `change_refused` if a name cannot be
 /// used; `role_insufficient` or `reach_insufficient` if the reader may not give what is to be given.
 pub async fn add(state: &ConsoleState, reader: &Reader, newcomer: Newcomer) -> Result<User, ConsoleError> {
-    let what = Permission::ChangePeople.words();
-    let organisation = reader.organisation(state, newcomer.organisation, what)?;
+    let organisation = reader.organisation(state, newcomer.organisation, "a person")?;
     let reach = newcomer.reach.of(&organisation, reader);
     reader.must_be_able_to_give(newcomer.role, &reach)?;
     let teams = teams(reader, &organisation, newcomer.teams.iter().map(String::as_str))?;
@@ -315,11 +339,11 @@ pub async fn add(state: &ConsoleState, reader: &Reader, newcomer: Newcomer) -> R
 /// if a name cannot be used; `role_insufficient` or `reach_insufficient` if it is not the reader's to decide.
 pub async fn change(state: &ConsoleState, reader: &Reader, id: &str, asked: &UserChange) -> Result<User, ConsoleError> {
     let Person { user, .. } = find(state, reader, id).await?;
-    reader.must_be_able_to_give(user.role, &user.reach)?;
+    reader.must_be_able_to_change(&user)?;
     let reach = asked.reach.as_ref().unwrap_or(&user.reach);
     reader.must_be_able_to_give(asked.role.unwrap_or(user.role), reach)?;
     for name in asked.teams.iter().flatten() {
-        reader.must_reach(&name.organisation)?;
+        reader.must_reach(name)?;
     }
     Ok(state.metastore.change_user(id, asked, &reader.author).await?)
 }
@@ -331,7 +355,7 @@ pub async fn change(state: &ConsoleState, reader: &Reader, id: &str, asked: &Use
 pub async fn invite(state: &ConsoleState, reader: &Reader, id: &str) -> Result<String, ConsoleError> {
     let Person { user, .. } = find(state, reader, id).await?;
     // Whoever makes the link could use it.
-    reader.must_be_able_to_give(user.role, &user.reach)?;
+    reader.must_be_able_to_change(&user)?;
     let token = state.metastore.invite_user(id, &reader.author).await?;
     Ok(format!("/login?token={token}"))
 }
@@ -346,7 +370,7 @@ pub async fn add_team(
     organisation: Option<String>,
     name: String,
 ) -> Result<TeamName, ConsoleError> {
-    let organisation = reader.organisation(state, organisation, Permission::ChangePeople.words())?;
+    let organisation = reader.organisation(state, organisation, "a team")?;
     let name = TeamName { organisation, team: name };
     state.metastore.create_team(&name, &reader.author).await?;
     Ok(name)
@@ -362,7 +386,7 @@ pub async fn add_project(
     organisation: Option<String>,
     name: &str,
 ) -> Result<String, ConsoleError> {
-    let organisation = reader.organisation(state, organisation, Permission::ChangePeople.words())?;
+    let organisation = reader.organisation(state, organisation, "a project")?;
     state.metastore.create_project(&organisation, name, &reader.author).await?;
     Ok(organisation)
 }

@@ -20,6 +20,7 @@ use crate::pages::search::{QueryForm, SearchPage};
 use crate::pages::setup::{Choice, Offer, SetupPage};
 use crate::pages::sql::{Cell, Column, QueryProblem, ResultTable, SqlPage, TableSchema};
 use crate::range::Range;
+use crate::refill::Refill;
 use crate::sample;
 use crate::shell::{Books, Shell};
 use crate::tests::MadeUpPrices;
@@ -28,7 +29,7 @@ use tollgate_analytics::report::{CostGroup, InteractionFilter, Overview, Totals}
 use tollgate_metastore::Role;
 use tollgate_search::{Hit, SearchResult};
 
-fn shell(title: &str, active: &'static str) -> Shell {
+pub(crate) fn shell(title: &str, active: &'static str) -> Shell {
     Shell {
         title: title.to_owned(),
         active,
@@ -254,6 +255,7 @@ fn access() -> Vec<(&'static str, String)> {
         display: "tg-4mJt…".into(),
         team: "payments".into(),
         project: "—".into(),
+        user: "ann@acme.example".into(),
         limits: "for chat; models openai/*; from 10.0.0.0/8".into(),
         ends: "—".into(),
         created: "2026-11-20".into(),
@@ -268,7 +270,7 @@ fn access() -> Vec<(&'static str, String)> {
         let choice = Choice { client: Some(client.to_owned()), model: None };
         let frame = shell("Setup", "/setup");
         let offer = Offer { models, tolerant: Vec::new(), open_providers: vec!["llama-home".to_owned()] };
-        SetupPage::new(frame, created, "http://127.0.0.1:8080", offer, choice).render().unwrap()
+        SetupPage::new(frame, created, Refill::default(), "http://127.0.0.1:8080", offer, choice).render().unwrap()
     };
     let problem = ProblemPage {
         theme: None,
@@ -284,7 +286,7 @@ fn access() -> Vec<(&'static str, String)> {
         ("setup", setup(None, "openai-python", models.clone())),
         ("setup-created", setup(Some(created.clone()), "claude-code", models.clone())),
         ("setup-cursor", setup(None, "cursor", models)),
-        ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), keys).render().unwrap()),
+        ("keys", KeysPage::new(shell("Keys", "/keys"), Some(created), Refill::default(), keys).render().unwrap()),
         ("models", ModelsPage::new(shell("Models", "/models"), &sample::routing()).render().unwrap()),
         ("models-first", ModelsPage::new(shell("Models", "/models"), &sample::routing_at_first()).render().unwrap()),
         ("reports", ReportsPage::new(shell("Reports", "/reports"), sample::NOW_US).render().unwrap()),

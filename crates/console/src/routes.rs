@@ -138,7 +138,7 @@ pub(crate) fn table() -> Vec<Route> {
 pub fn router(state: ConsoleState) -> Router {
     let mut router = Router::new();
     for Route { path, access, handler, .. } in table() {
-        let guarded = middleware::from_fn_with_state((state.clone(), access), guard);
+        let guarded = middleware::from_fn_with_state((state.clone(), access, path), guard);
         router = router.route(path, handler.route_layer(guarded));
     }
     router

@@ -11,9 +11,9 @@ use tollgate_interaction::{InteractionId, Usage, Usd};
 use tollgate_analytics::backtest::BacktestReport;
 use tollgate_analytics::report::{
     Arm, AsOf, AttemptView, Body, Bucket, CandidateView, CorrectionView, Corrections, CostDay, CostGroup, CostRow,
-    Costs, Experiment, Experiments, FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow, Message,
-    Metric, MetricKind, Overview, ReasonView, ReconciliationRow, RecordedCall, SeriesPoint, TimeRange, Totals,
-    UnpricedRow, Verdict,
+    Costs, Experiment, Experiments, FilterValues, Group, InteractionDetail, InteractionPage, InteractionRow,
+    Judgements, Message, Metric, MetricKind, Overview, ReasonView, ReconciliationRow, RecordedCall, SeriesPoint,
+    TimeRange, Totals, UnpricedRow, Verdict,
 };
 use tollgate_analytics::statistics::{Confidence, Interval, SampleRatio};
 
@@ -226,6 +226,12 @@ pub(crate) fn experiments(range: TimeRange) -> Experiments {
                 vec![arm("control", 2_000, 0.57, control), arm("other", 1_500, 0.43, cheaper)],
             ),
         ],
+        judgements: Some(Judgements {
+            count: 1_412,
+            of_no_call: 3,
+            not_looked_up: 0,
+            calls_since_us: range.from_us - 30 * 86_400_000_000,
+        }),
         alpha: Confidence::default().alpha,
         min_units: tollgate_analytics::statistics::MIN_UNITS,
         as_of: AsOf { lake_version: 128, hot_rows: 43 },
@@ -676,5 +682,11 @@ pub(crate) fn budgets() -> crate::budgets::BudgetBooks {
         ),
         alert(95, "team=claims-automation", "team=claims-automation has used 100 % of 100.00 USD this month", "failed"),
     ];
-    crate::budgets::BudgetBooks { bundle, readings, forecasts: std::sync::Arc::new(forecasts), alerts }
+    crate::budgets::BudgetBooks {
+        bundle,
+        readings,
+        forecasts: std::sync::Arc::new(forecasts),
+        alerts,
+        organisation: None,
+    }
 }

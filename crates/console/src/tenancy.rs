@@ -10,7 +10,8 @@ use crate::error::ConsoleError;
 use crate::state::ConsoleState;
 
 impl Reader {
-    /// The organisation that something is to belong to: the one asked for, or else the reader's own.
+    /// The organisation that something is to belong to: the one asked for, or else the reader's own. `what` is that something, as
+    /// in "a key".
     ///
     /// # Errors
     /// `reach_insufficient` if that is not the reader's to decide about.
@@ -25,7 +26,8 @@ impl Reader {
         if self.reach.covers(&organisation) {
             return Ok(organisation);
         }
-        Err(ConsoleError::OutOfReach { reach: self.reach.clone(), what })
+        let why = format!("{what} of `{organisation}` would lie beyond it");
+        Err(ConsoleError::OutOfReach { reach: self.reach.clone(), why })
     }
 
     /// The keys that exist for the reader, oldest first.
@@ -69,6 +71,7 @@ fn of_organisation(mut books: BudgetBooks, organisation: &str) -> BudgetBooks {
         own == Some(organisation)
     });
     let mark = format!("{}={organisation}", Dimension::Tenant);
+    books.organisation = Some(organisation.to_owned());
     books.alerts.retain(|alert| alert.scope.split(", ").any(|part| part == mark));
     books
 }

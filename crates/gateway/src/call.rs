@@ -244,6 +244,7 @@ impl Call {
         self.record.project.clone_from(&principal.project);
         self.record.team.clone_from(&principal.team);
         self.record.api_key_id = Some(principal.key_id.clone());
+        self.gateway.known.note(&principal.tenant, self.record.interaction_id);
         // A key that is one person's stays theirs, whatever the call says.
         self.name_user(principal.user.as_deref().or(user));
     }

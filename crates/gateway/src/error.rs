@@ -109,6 +109,11 @@ pub(crate) enum CallError {
     UpstreamClosed { provider: String, code: u16, reason: String },
     #[error("{message}")]
     Feedback { message: String },
+    #[error(
+        "there is no call `{interaction_id}` of this key's organisation, so there is nothing to judge; take the id from the \
+         header `x-tollgate-interaction-id` of the answer"
+    )]
+    FeedbackOnNothing { interaction_id: tollgate_interaction::InteractionId },
     #[error("the gateway cannot record this judgement; send it again, and look at the disk of the gateway's log")]
     FeedbackNotKept,
     #[error("the gateway is shutting down and broke the call off; retry")]
@@ -189,6 +194,7 @@ impl CallError {
             CallError::ProviderUnknown { .. } => "provider_not_found",
             CallError::LogUnavailable | CallError::LogLost | CallError::FeedbackNotKept => "log_unavailable",
             CallError::Feedback { .. } => "invalid_feedback",
+            CallError::FeedbackOnNothing { .. } => "interaction_not_found",
             CallError::UpstreamUnreachable { .. } => "upstream_unreachable",
             CallError::UpstreamTimeout { .. } => "upstream_timeout",
             CallError::UpstreamReset { .. } => "upstream_reset",
@@ -248,9 +254,10 @@ impl CallError {
             | CallError::OperationNotSupported { .. }
             | CallError::NoProvider { .. }
             | CallError::ProviderAmbiguous { .. } => (StatusCode::BAD_REQUEST, ErrorKind::Invalid),
-            CallError::ModelUnknown { .. } | CallError::ProviderUnknown { .. } | CallError::NotFound { .. } => {
-                (StatusCode::NOT_FOUND, ErrorKind::NotFound)
-            }
+            CallError::ModelUnknown { .. }
+            | CallError::ProviderUnknown { .. }
+            | CallError::FeedbackOnNothing { .. }
+            | CallError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorKind::NotFound),
             CallError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid),
             CallError::LogUnavailable | CallError::LogLost | CallError::FeedbackNotKept | CallError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable)
@@ -324,6 +331,7 @@ impl CallError {
             CallError::Request(error) => error.field().map(str::to_owned),
             CallError::Unsupported { source, .. } => source.fields.first().map(|first| first.field.clone()),
             CallError::ModelUnknown { .. } => Some("model".to_owned()),
+            CallError::FeedbackOnNothing { .. } => Some("interaction_id".to_owned()),
             CallError::QueryMissing { name, .. } => Some((*name).to_owned()),
             _ => None,
         }
@@ -407,6 +415,8 @@ pub(crate) mod own {
     pub(crate) const OK: StatusCode = StatusCode::OK;
     /// A conversation begins.
     pub(crate) const SWITCHED: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
+    /// Kept, and whether it counts will be seen.
+    pub(crate) const ACCEPTED: StatusCode = StatusCode::ACCEPTED;
     /// Not ready.
     pub(crate) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 }

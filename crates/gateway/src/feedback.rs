@@ -1,12 +1,13 @@
 //! `POST /v1/feedback`: what somebody thought of an answer, as an event in the log. It is no call: it reaches no provider
 //! and costs nothing. The answer means that the judgement is on disk.
 //!
-//! The proxy has no database and cannot know every call there ever was, so the id is only checked for its form and for a
-//! time that has not come yet. What is kept is the id with the organisation of the key: a judgement of a call that does not
-//! exist, or that belongs to another organisation, joins nothing and counts for nothing.
+//! A judgement of a call that does not exist, or that belongs to another organisation, is refused where that can be known
+//! ([`crate::known`]). Where it cannot, as at a sidecar or while another gateway has calls to hand over, the judgement is kept
+//! and the answer says so: it counts once the call is in the log, and for nothing if it never is.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use tollgate_interaction::{Event, Feedback, Governance, InteractionId, Score};
 use tollgate_policy::decide::code::KEY_EXPIRED;
 
 use crate::error::{CallError, own};
+use crate::known::Standing;
 use crate::patience::Patience;
 use crate::relay::Body;
 use crate::{Gateway, answer, auth, clock, intake, random};
@@ -49,22 +51,36 @@ struct Judgement {
 #[derive(Debug, Serialize)]
 struct Taken<'a> {
     feedback_id: &'a str,
+    /// There if nobody could say whether there is such a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// A judgement that is on the disk.
+struct Kept {
+    feedback_id: String,
+    interaction_id: InteractionId,
+    is_known: bool,
 }
 
 /// Takes one judgement.
 pub(crate) async fn take(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
     match keep(gateway, &parts, &mut body, peer).await {
-        Ok(feedback_id) => {
-            // One plain field always has a JSON form.
-            let told = serde_json::to_vec(&Taken { feedback_id: &feedback_id }).unwrap_or_default();
-            answer::plain(own::OK, HeaderValue::from_static("application/json"), told.into())
+        Ok(kept) => {
+            let (status, note) = match kept.is_known {
+                true => (own::OK, None),
+                false => (own::ACCEPTED, Some(unsure(kept.interaction_id))),
+            };
+            // Plain fields always have a JSON form.
+            let told = serde_json::to_vec(&Taken { feedback_id: &kept.feedback_id, note }).unwrap_or_default();
+            answer::plain(status, HeaderValue::from_static("application/json"), told.into())
         }
         Err(error) => answer::no_call(crate::endpoint::dialect_of(&parts.headers), &error),
     }
 }
 
-async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming, peer: IpAddr) -> Result<String, CallError> {
+async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming, peer: IpAddr) -> Result<Kept, CallError> {
     let now_us = clock::now_us();
     let intake = intake::read_headers(&parts.headers, gateway.settings.limits.header_bytes)?;
     let control = gateway.control.load_full();
@@ -81,6 +97,15 @@ async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming, peer: IpAdd
         other => other,
     })?;
     let (judged, interaction_id, score) = read(&sent, now_us)?;
+    let standing = gateway.known.standing(&principal.tenant, interaction_id, unix_ms(now_us)).await;
+    let is_known = match standing {
+        Standing::Known => true,
+        Standing::Unsure => false,
+        Standing::Unknown => {
+            gateway.counters.feedback_refused.fetch_add(1, Ordering::Relaxed);
+            return Err(CallError::FeedbackOnNothing { interaction_id });
+        }
+    };
     let event = Feedback {
         feedback_id: format!("fb_{}", random::interaction_id(now_us)),
         at_us: now_us,
@@ -94,12 +119,28 @@ async fn keep(gateway: &Gateway, parts: &Parts, body: &mut Incoming, peer: IpAdd
     };
     let feedback_id = event.feedback_id.clone();
     match gateway.appender.append_durable(&Event::from(Governance::Feedback(event))).await {
-        Ok(_) => Ok(feedback_id),
+        Ok(_) => {
+            let counters = &gateway.counters;
+            let counter = if is_known { &counters.feedback_known } else { &counters.feedback_unsure };
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(Kept { feedback_id, interaction_id, is_known })
+        }
         Err(error) => {
             tracing::error!(%error, "a judgement was refused because the log took no record of it");
             Err(CallError::FeedbackNotKept)
         }
     }
+}
+
+fn unsure(interaction_id: InteractionId) -> String {
+    format!(
+        "kept; whether there is a call `{interaction_id}` cannot be told here now: the judgement counts once that call is in \
+         the log, and for nothing if it never is"
+    )
+}
+
+fn unix_ms(now_us: i64) -> u64 {
+    u64::try_from(now_us / 1_000).unwrap_or(0)
 }
 
 fn read(sent: &Bytes, now_us: i64) -> Result<(Judgement, InteractionId, Score), CallError> {
@@ -112,7 +153,7 @@ fn read(sent: &Bytes, now_us: i64) -> Result<(Judgement, InteractionId, Score), 
     let interaction_id: InteractionId = judged.interaction_id.parse().map_err(|error| {
         refuse(format!("{error}: it stands in the header `x-tollgate-interaction-id` of the answer"))
     })?;
-    let latest_ms = u64::try_from(now_us / 1_000).unwrap_or(0).saturating_add(MAX_SKEW.as_millis() as u64);
+    let latest_ms = unix_ms(now_us).saturating_add(MAX_SKEW.as_millis() as u64);
     if !interaction_id.is_version_7() || interaction_id.unix_ms() > latest_ms {
         return Err(refuse(format!(
             "`{interaction_id}` is not the id of a call that was made; take it from the header \

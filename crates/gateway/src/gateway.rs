@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_interaction::Outcome;
+use tollgate_interaction::{InteractionId, Outcome};
 use tollgate_policy::Bundle;
 use tollgate_policy::bundle::BundleError;
 use tollgate_policy::control::ControlSnapshot;
@@ -26,6 +26,7 @@ use crate::cache::{Cache, CacheStats, Purge, ShelfError};
 use crate::clock;
 use crate::guard::Adapters;
 use crate::jwt::Issuers;
+use crate::known::{KnownCalls, StandingFuture};
 use crate::listener::{self, ServeError};
 use crate::models;
 use crate::readiness::{Readiness, Ready};
@@ -54,6 +55,8 @@ pub struct Gateway {
     pub(crate) cache: Cache,
     pub(crate) issuers: Issuers,
     pub(crate) counters: Counters,
+    /// Calls that can be judged.
+    pub(crate) known: KnownCalls,
     /// Connections, and answers read to their end after their callers have left.
     pub(crate) tasks: TaskTracker,
     /// Time is up: whatever is still going on ends now.
@@ -78,6 +81,12 @@ pub struct GatewayStats {
     pub calls_unpriced: u64,
     /// Copies of calls that were not made because too many were under way.
     pub shadows_left_out: u64,
+    /// Judgements kept of calls that are known.
+    pub feedback_known: u64,
+    /// Judgements kept of calls of which nobody here can say whether they exist.
+    pub feedback_unsure: u64,
+    /// Judgements refused because there is no such call.
+    pub feedback_refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +96,9 @@ pub(crate) struct Counters {
     by_outcome: [AtomicU64; Outcome::ALL.len()],
     pub(crate) unpriced: AtomicU64,
     pub(crate) shadows_left_out: AtomicU64,
+    pub(crate) feedback_known: AtomicU64,
+    pub(crate) feedback_unsure: AtomicU64,
+    pub(crate) feedback_refused: AtomicU64,
 }
 
 impl Counters {
@@ -133,6 +145,7 @@ impl Gateway {
             adapters: Adapters::default(),
             cache: Cache::new(settings.cache.clone()),
             counters: Counters::default(),
+            known: KnownCalls::new(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
             shadows: Arc::new(tokio::sync::Semaphore::new(settings.limits.shadow_calls)),
@@ -179,6 +192,12 @@ impl Gateway {
         self.ready.ask(Box::new(source));
     }
 
+    /// Where the process looks up calls that this gateway does not remember, by their organisation and id; asked when one of
+    /// them is judged. Without it such judgements are kept unseen. Give it once.
+    pub fn ask_calls(&self, book: impl Fn(&str, InteractionId) -> StandingFuture + Send + Sync + 'static) {
+        self.known.ask(Box::new(book));
+    }
+
     /// What `/health/ready` says.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
@@ -207,6 +226,9 @@ impl Gateway {
             calls_by_outcome,
             calls_unpriced: self.counters.unpriced.load(Ordering::Relaxed),
             shadows_left_out: self.counters.shadows_left_out.load(Ordering::Relaxed),
+            feedback_known: self.counters.feedback_known.load(Ordering::Relaxed),
+            feedback_unsure: self.counters.feedback_unsure.load(Ordering::Relaxed),
+            feedback_refused: self.counters.feedback_refused.load(Ordering::Relaxed),
         }
     }
 

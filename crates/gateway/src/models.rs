@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tollgate_policy::route::{CircuitState, ModelsSnapshot, RouteLook, TargetLook};
+use tollgate_policy::route::{CircuitState, ModelsSnapshot, PlacesLook, RouteLook, TargetLook};
 use tollgate_policy::signals::SignalsSnapshot;
 
 use crate::Gateway;
@@ -17,6 +17,10 @@ pub(crate) fn look(gateway: &Gateway, now_us: i64) -> ModelsSnapshot {
     let of_bundle = gateway.routes.of_bundle(&bundle);
     let mut routes: Vec<RouteLook> =
         of_bundle.routes().iter().map(|resolved| route(resolved, None, &signals, now_us)).collect();
+    // Both are in the order in which the bundle writes them.
+    for (look, written) in routes.iter_mut().zip(bundle.routes()) {
+        look.when = written.when();
+    }
     // Bare names of models stand for one that is listed in full.
     let configured: BTreeMap<&String, &Arc<Resolved>> = gateway.routes.configured().collect();
     let (aliases, models): (Vec<_>, Vec<_>) = configured.into_iter().partition(|(_, known)| known.alias.is_some());
@@ -39,6 +43,7 @@ pub(crate) fn look(gateway: &Gateway, now_us: i64) -> ModelsSnapshot {
         signals_id: has_signals.then(|| signals.id.clone()),
         bundle_hash: bundle.hash.clone(),
         routes,
+        experiments: bundle.experiments().iter().map(|experiment| experiment.look(bundle.routes())).collect(),
     }
 }
 
@@ -54,6 +59,7 @@ fn route(resolved: &Resolved, name: Option<&String>, signals: &SignalsSnapshot, 
     RouteLook {
         alias: alias.cloned().unwrap_or_default(),
         rule: resolved.rule.clone(),
+        when: None,
         strategy: resolved.conduct.strategy,
         shadow: resolved.shadow.as_ref().map(|(target, share)| (target.name.clone(), share.get())),
         hedge_after: resolved.conduct.hedge.map(|hedge| hedge.after.to_string()),
@@ -80,12 +86,15 @@ fn target_of(target: &Target, weight: u32, signals: &SignalsSnapshot, now_us: i6
         errors: seen.map_or(0, |seen| seen.errors),
         p50_ms: timed.map(|seen| seen.p50_ms),
         p95_ms: timed.map(|seen| seen.p95_ms),
+        p50_us: timed.and_then(|seen| seen.p50_us),
+        p95_us: timed.and_then(|seen| seen.p95_us),
         input_price,
         output_price,
         quality_mean: seen.and_then(|seen| seen.quality_mean),
         quality_lower: seen.and_then(|seen| seen.quality_lower),
         quality_n: seen.map_or(0, |seen| seen.quality_n),
         region: target.region.clone(),
+        places: PlacesLook::from(&target.places),
         context_tokens: target.limits().context_tokens,
     }
 }

@@ -101,6 +101,24 @@ pub enum MetastoreError {
         /// What was asked for.
         name: String,
     },
+    /// Nobody is called so.
+    #[error("there is no user `{name}`{place}{advice}")]
+    UnknownUser {
+        /// What was asked for.
+        name: String,
+        /// ` in organisation …`, or nothing if that was left open.
+        place: String,
+        /// Who may have been meant, as the rest of a sentence.
+        advice: String,
+    },
+    /// Several people are called so.
+    #[error("`{name}` names several people: {people}; use the id of one of them")]
+    AmbiguousUser {
+        /// What was asked for.
+        name: String,
+        /// Their ids, with who they are.
+        people: String,
+    },
     /// Nobody would be left who can make owners.
     #[error("user `{id}` is the only owner; make another user an owner first")]
     LastOwner {
@@ -207,6 +225,8 @@ impl MetastoreError {
                 | E::KeyLimits { .. }
                 | E::Exists { .. }
                 | E::Unknown { .. }
+                | E::UnknownUser { .. }
+                | E::AmbiguousUser { .. }
                 | E::LastOwner { .. }
                 | E::ForeignReach { .. }
                 | E::NoRole { .. }

@@ -8,6 +8,7 @@ mod clock;
 mod directory;
 mod error;
 mod key;
+mod known_people;
 mod migrations;
 mod open;
 mod permission;
@@ -29,6 +30,7 @@ pub use directory::{
 };
 pub use error::MetastoreError;
 pub use key::{CreatedKey, KeyListing, NewKey, RotatedKey};
+pub use known_people::find_person;
 pub use open::{open, open_with_clock};
 pub use permission::{PERMISSIONS, Permission};
 pub use reach::{Grant, Reach};

@@ -403,6 +403,9 @@ macro_rules! implement_metastore {
                 let created = CreatedKey { id: secret::new_id("key-")?, secret: secret::new_secret(Purpose::Key)? };
                 let mut change = self.change("create a key").await?;
                 change.ensure(&key.tenant, Some(&key.team), key.project.as_deref(), author).await?;
+                if let Some(name) = &key.user {
+                    change.person_must_be_known(&key.tenant, name).await?;
+                }
                 sqlx::query(INSERT)
                     .bind(&created.id)
                     .bind(secret::hash(&created.secret))

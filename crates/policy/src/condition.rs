@@ -132,6 +132,16 @@ impl Conditions {
         }
         Ok(!self.any)
     }
+
+    /// The conditions as they are written.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|condition| condition.text.as_str())
+    }
+
+    /// Whether one of them is enough.
+    pub(crate) const fn is_any(&self) -> bool {
+        self.any
+    }
 }
 
 /// As a person would read it in a sentence.

@@ -5,6 +5,7 @@
 
 mod choose;
 mod layout;
+mod look;
 mod offer;
 mod plan;
 mod settings;
@@ -12,6 +13,7 @@ mod status;
 
 pub use choose::{Candidate, Choice, Noted, Question, Rest, choose};
 pub use layout::{Layout, Seat, Way, seats, takes_part};
+pub use look::{ArmLook, ExperimentLook, PlacesLook, WhenLook};
 pub use offer::{
     CONTEXT_TOO_SHORT, NOT_NEEDED, OPERATION_NOT_SUPPORTED, Offer, UNKNOWN_TARGET, WhyNot, barred, why_not, why_nots,
 };

@@ -33,10 +33,16 @@ pub struct TargetSignals {
     pub calls: u64,
     /// Of those, calls that failed at the target.
     pub errors: u64,
-    /// Median latency in milliseconds.
+    /// Median latency in milliseconds, rounded up.
     pub p50_ms: u64,
-    /// 95th percentile of latency in milliseconds.
+    /// 95th percentile of latency in milliseconds, rounded up.
     pub p95_ms: u64,
+    /// Median latency in microseconds; `None` in a snapshot of a control plane that did not take it.
+    #[serde(default)]
+    pub p50_us: Option<u64>,
+    /// 95th percentile of latency in microseconds, as above.
+    #[serde(default)]
+    pub p95_us: Option<u64>,
     /// Mean cost of a call whose price is known.
     pub mean_cost: Option<Usd>,
     /// Mean of what its answers were judged, a score of −1 as nothing and of 1 as all; `None` if none was judged. Looks

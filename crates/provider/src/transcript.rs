@@ -2,6 +2,7 @@
 //! bodies and nothing else, so that whoever has the bytes has the conversation: it is derived when it is read and stored
 //! nowhere. It runs behind the request path and may build trees. What it cannot read it leaves out.
 
+mod media;
 mod realtime;
 mod responses;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool`, or as the caller wrote it.
     pub role: String,
-    /// Its text. Tool calls read `name(arguments)`; what is not text is named in brackets.
+    /// Its text. Tool calls read `name(arguments)`; what is not text is named in brackets, with what is known of it.
     pub content: String,
 }
 
@@ -146,13 +147,7 @@ fn gemini_part(part: &Tree<'_>) -> String {
     if let Some(result) = either(part, "codeExecutionResult", "code_execution_result") {
         return text(result, "output").into_owned();
     }
-    for (camel, snake) in [("inlineData", "inline_data"), ("fileData", "file_data")] {
-        if let Some(media) = either(part, camel, snake) {
-            let media_type = either(media, "mimeType", "mime_type").and_then(Tree::text).unwrap_or_default();
-            return format!("[{media_type}]");
-        }
-    }
-    text(part, "text").into_owned()
+    media::gemini(part).unwrap_or_else(|| text(part, "text").into_owned())
 }
 
 /// JSON without the white space that Google's whole answers are set in.
@@ -263,7 +258,7 @@ fn part_text(part: &Tree<'_>) -> String {
         }
         "tool_result" => part.get("content").map(content_text).unwrap_or_default(),
         "" => part.text().map_or_else(|| block_text(part), Cow::into_owned),
-        other => format!("[{other}]"),
+        other => media::part(other, part).unwrap_or_else(|| format!("[{other}]")),
     }
 }
 
@@ -285,7 +280,10 @@ fn block_text(block: &Tree<'_>) -> String {
     if let Some(thoughts) = block.get("reasoningContent") {
         return thoughts.get("reasoningText").map(|thoughts| text(thoughts, "text")).unwrap_or_default().into_owned();
     }
-    let named = ["image", "document", "video", "audio", "guardContent", "searchResult"];
+    if let Some(media) = media::block(block) {
+        return media;
+    }
+    let named = ["guardContent", "searchResult"];
     named.into_iter().find(|name| block.get(name).is_some()).map(|name| format!("[{name}]")).unwrap_or_default()
 }
 
@@ -483,7 +481,7 @@ mod tests {
             turns(read),
             [
                 "system: Be brief.",
-                "user: What is this?\n[image_url]",
+                "user: What is this?\n[image]",
                 "assistant: look({\"at\":1})",
                 "tool: a cat",
                 "assistant: A cat."
@@ -513,7 +511,7 @@ mod tests {
         let response = br#"{"output":{"message":{"role":"assistant","content":[
             {"reasoningContent":{"reasoningText":{"text":"hm"}}},{"text":"A cat."}]}},"stopReason":"end_turn"}"#;
         let asked =
-            ["system: Be brief.", "user: [image]\nWhat?", "assistant: look({\"at\":1})", "user: a cat\n{\"n\":2}"];
+            ["system: Be brief.", "user: [image: png]\nWhat?", "assistant: look({\"at\":1})", "user: a cat\n{\"n\":2}"];
         let read = turns(messages(request, response));
         assert_eq!((&read[..4], read[4].as_str()), (asked.map(str::to_owned).as_slice(), "assistant: hm\nA cat."));
         let mut frames = Vec::new();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod budgets;
+mod calls;
 mod console;
 mod feedback;
 mod governance;

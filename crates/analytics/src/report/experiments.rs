@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::judgements::{Judgements, judgements};
 use super::rows::{Answer, IN_RANGE, range_parameters};
 use super::shape::{AsOf, TimeRange};
 use crate::error::ReportError;
@@ -23,6 +24,8 @@ pub struct Experiments {
     pub range: TimeRange,
     /// In the order of their names.
     pub experiments: Vec<Experiment>,
+    /// What came in of judgements; `None` for a reader of some teams, whose teams judgements do not name.
+    pub judgements: Option<Judgements>,
     /// Probability that the intervals of a metric leave out what they estimate at any look at all.
     pub alpha: f64,
     /// Units that an arm must have before an interval is given.
@@ -175,7 +178,13 @@ fn units() -> String {
 }
 
 pub(super) async fn experiments(reading: &Reading, range: TimeRange) -> Result<Experiments, ReportError> {
-    let (sums, crossed) = tokio::try_join!(arms(reading, range), crossed(reading, range))?;
+    let judged = async {
+        match reading.tables.visibility.teams() {
+            Some(_) => Ok(None),
+            None => judgements(reading, range).await.map(Some),
+        }
+    };
+    let (sums, crossed, judgements) = tokio::try_join!(arms(reading, range), crossed(reading, range), judged)?;
     let experiments = sums.into_iter().map(|(name, arms)| {
         let crossed_units = crossed.get(&name).copied().unwrap_or(0);
         experiment(name, crossed_units, arms)
@@ -183,6 +192,7 @@ pub(super) async fn experiments(reading: &Reading, range: TimeRange) -> Result<E
     Ok(Experiments {
         range,
         experiments: experiments.flatten().collect(),
+        judgements,
         alpha: Confidence::default().alpha,
         min_units: MIN_UNITS,
         as_of: reading.as_of(),

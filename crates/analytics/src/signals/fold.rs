@@ -134,11 +134,15 @@ impl Target {
 
     fn signals(&self) -> TargetSignals {
         let mean = |count: u64| Usd::new(self.cost_usd.get() / i128::from(count));
+        let (p50_us, p95_us) = (self.latencies.quantile_us(50), self.latencies.quantile_us(95));
         TargetSignals {
             calls: self.calls,
             errors: self.errors,
-            p50_ms: self.latencies.quantile_ms(50),
-            p95_ms: self.latencies.quantile_ms(95),
+            // Rounded up: of a target that answered, no median is nothing.
+            p50_ms: p50_us.div_ceil(1_000),
+            p95_ms: p95_us.div_ceil(1_000),
+            p50_us: Some(p50_us),
+            p95_us: Some(p95_us),
             mean_cost: (self.priced > 0).then(|| mean(self.priced)),
             ..TargetSignals::default()
         }
@@ -182,7 +186,7 @@ impl<'a> Attempts<'a> {
         let target = minute.entry(format!("{}/{}", self.providers.value(at), self.models.value(at))).or_default();
         target.calls += 1;
         target.errors += u64::from(self.is_the_targets_fault(at));
-        target.latencies.count(u64::try_from(duration_us).unwrap_or(0) / 1_000);
+        target.latencies.count(u64::try_from(duration_us).unwrap_or(0));
         if self.costs.is_valid(at) {
             target.cost_usd += Usd::new(self.costs.value(at));
             target.priced += 1;
@@ -216,17 +220,17 @@ struct Histogram {
 impl Histogram {
     const STEPS: u64 = 8;
 
-    fn bucket(value_ms: u64) -> usize {
-        if value_ms < Self::STEPS {
-            return usize::try_from(value_ms).unwrap_or(0);
+    fn bucket(value_us: u64) -> usize {
+        if value_us < Self::STEPS {
+            return usize::try_from(value_us).unwrap_or(0);
         }
-        let exponent = u64::from(value_ms.ilog2());
-        let step = (value_ms >> (exponent - 3)) & (Self::STEPS - 1);
+        let exponent = u64::from(value_us.ilog2());
+        let step = (value_us >> (exponent - 3)) & (Self::STEPS - 1);
         usize::try_from((exponent - 2) * Self::STEPS + step).unwrap_or(usize::MAX)
     }
 
     /// Largest value that falls into a bucket.
-    fn upper_ms(bucket: usize) -> u64 {
+    fn upper_us(bucket: usize) -> u64 {
         let bucket = bucket as u64;
         if bucket < Self::STEPS {
             return bucket;
@@ -235,10 +239,10 @@ impl Histogram {
         ((Self::STEPS + step + 1) << (exponent - 3)) - 1
     }
 
-    fn count(&mut self, value_ms: u64) {
+    fn count(&mut self, value_us: u64) {
         // A day; nothing takes longer.
-        const LONGEST_MS: u64 = 86_400_000;
-        let bucket = Self::bucket(value_ms.min(LONGEST_MS));
+        const LONGEST_US: u64 = 86_400_000_000;
+        let bucket = Self::bucket(value_us.min(LONGEST_US));
         if self.counts.len() <= bucket {
             self.counts.resize(bucket + 1, 0);
         }
@@ -259,14 +263,14 @@ impl Histogram {
         self.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
-    fn quantile_ms(&self, percent: u64) -> u64 {
+    fn quantile_us(&self, percent: u64) -> u64 {
         let total: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
         let rank = (total * percent).div_ceil(100);
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += u64::from(*count);
             if seen >= rank && seen > 0 {
-                return Self::upper_ms(bucket);
+                return Self::upper_us(bucket);
             }
         }
         0
@@ -279,11 +283,11 @@ mod tests {
 
     #[test]
     fn a_quantile_is_at_most_an_eighth_too_high() {
-        for value in [0, 1, 7, 8, 9, 100, 999, 12_345, 86_400_000] {
+        for value in [0, 1, 7, 8, 9, 100, 999, 12_345, 86_400_000, 86_400_000_000] {
             let mut histogram = Histogram::default();
             histogram.count(value);
-            let found = histogram.quantile_ms(95);
-            assert!(found >= value && found <= value + value / 8, "{value} ms was reported as {found} ms");
+            let found = histogram.quantile_us(95);
+            assert!(found >= value && found <= value + value / 8, "{value} µs was reported as {found} µs");
         }
     }
 
@@ -291,8 +295,17 @@ mod tests {
     fn half_of_the_calls_are_below_the_median() {
         let mut histogram = Histogram::default();
         (1..=100).for_each(|value| histogram.count(value));
-        assert!((50..=55).contains(&histogram.quantile_ms(50)));
-        assert!((95..=103).contains(&histogram.quantile_ms(95)));
-        assert_eq!(Histogram::default().quantile_ms(50), 0);
+        assert!((50..=55).contains(&histogram.quantile_us(50)));
+        assert!((95..=103).contains(&histogram.quantile_us(95)));
+        assert_eq!(Histogram::default().quantile_us(50), 0);
+    }
+
+    #[test]
+    fn a_median_below_a_millisecond_is_kept_in_microseconds_and_is_not_nothing() {
+        let mut target = Target::default();
+        (0..9).for_each(|_| target.latencies.count(400));
+        let signals = target.signals();
+        assert!(signals.p50_us.is_some_and(|p50_us| (400..=450).contains(&p50_us)), "{signals:?}");
+        assert_eq!((signals.p50_ms, signals.p95_ms), (1, 1));
     }
 }

@@ -5,10 +5,13 @@ mod routes;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate_analytics::Visibility;
 use tollgate_analytics::backtest::{Change, Market, Trial};
-use tollgate_analytics::report::{MetricKind, TimeRange, Verdict};
+use tollgate_analytics::report::{Judgements, MetricKind, TimeRange, Verdict, Whereabouts};
 use tollgate_flush::hot::HotItem;
-use tollgate_interaction::{BudgetReading, Candidate, EventId, Feedback, Governance, Reason, Score, Share, Usage, Usd};
+use tollgate_interaction::{
+    BudgetReading, Candidate, EventId, Feedback, Governance, InteractionId, Reason, Score, Share, Usage, Usd,
+};
 use tollgate_policy::bundle;
 use tollgate_policy::route::{Offer, Way, WhenAllRest};
 
@@ -30,6 +33,15 @@ fn judged(seq: u64, about: u64, millionths: i32, tenant: &str) -> HotItem {
     };
     let id = EventId { writer: "gw".parse().unwrap(), epoch: 1, seq };
     HotItem::Event { id, event: Box::new(Governance::Feedback(feedback)) }
+}
+
+/// A judgement of a call that began at a time and is not there.
+fn judged_at(seq: u64, began_us: i64) -> HotItem {
+    let HotItem::Event { id, mut event } = judged(seq, 1, 0, "acme") else { unreachable!("it is an event") };
+    if let Governance::Feedback(feedback) = event.as_mut() {
+        feedback.interaction_id = InteractionId::new(began_us as u64 / 1_000, &[9; 10]);
+    }
+    HotItem::Event { id, event }
 }
 
 #[tokio::test]
@@ -60,6 +72,58 @@ async fn judgements_of_answers_become_the_quality_of_their_target() {
     assert_eq!(quality.quality_mean, Share::from_f64((29.5 / 30.0 + 1.0) / 2.0));
     assert!(quality.quality_lower.unwrap() < quality.quality_mean.unwrap());
     assert!(quality.quality_lower.unwrap() > Share::new(880_000), "{quality:?}");
+}
+
+#[tokio::test]
+async fn judgements_of_no_call_are_counted() {
+    let log = TestLog::new().await;
+    let analytics = analytics(&log);
+    log.settle(calls(1..=10));
+    log.commit(1, 6).await;
+    log.forget_committed();
+    // Of a call in the lake, of one in memory, of one that is not there, of somebody else's, and of one of a year ago.
+    let mut items = vec![
+        judged(100, 1, 0, "acme"),
+        judged(101, 9, 0, "acme"),
+        judged(102, 77, 0, "acme"),
+        judged(103, 2, 0, "other"),
+    ];
+    items.push(judged_at(104, MORNING_US - 365 * DAY_US));
+    log.hot.push(items);
+    let found = analytics.experiments(today()).await.unwrap().judgements.unwrap();
+    let calls_since_us = today().from_us - 30 * DAY_US;
+    assert_eq!(found, Judgements { count: 5, of_no_call: 2, not_looked_up: 1, calls_since_us });
+    let theirs = analytics.reading().seen_by(Visibility::of_tenant("acme"));
+    let found = theirs.experiments(today()).await.unwrap().judgements.unwrap();
+    assert_eq!((found.count, found.of_no_call), (4, 1), "of one organisation, its own alone");
+    let of_team = analytics.reading().seen_by(Visibility::of_teams([("acme".to_owned(), "red".to_owned())]));
+    assert_eq!(of_team.experiments(today()).await.unwrap().judgements, None);
+}
+
+#[tokio::test]
+async fn a_call_is_here_or_nowhere_unless_another_gateway_may_have_it_still() {
+    let log = TestLog::new().await;
+    let analytics = analytics(&log);
+    log.settle(calls(1..=10));
+    log.commit(1, 6).await;
+    log.forget_committed();
+    let now_us = MORNING_US + MINUTE_US;
+    let ask = |seq: u64, tenant: &'static str, own: &'static str| {
+        analytics.reading().whereabouts(call(seq).interaction.interaction_id, tenant, own, now_us)
+    };
+    assert_eq!(ask(1, "acme", "gw").await.unwrap(), Whereabouts::Here, "in the lake");
+    assert_eq!(ask(9, "acme", "gw").await.unwrap(), Whereabouts::Here, "in memory");
+    assert_eq!(ask(9, "other", "gw").await.unwrap(), Whereabouts::Nowhere, "of somebody else");
+    assert_eq!(ask(77, "acme", "gw").await.unwrap(), Whereabouts::Nowhere);
+    // For another process, `gw` is a gateway that may have more to hand over than it has by now.
+    let outstanding = Whereabouts::Outstanding(["gw".to_owned()].into());
+    assert_eq!(ask(77, "acme", "me").await.unwrap(), outstanding);
+    // What ended long after that call would have comes after it in that gateway's log.
+    let mut later = call(11);
+    later.interaction.started_at_us += 3 * 3_600_000_000;
+    later.interaction.ended_at_us += 3 * 3_600_000_000;
+    log.settle(vec![later]);
+    assert_eq!(ask(77, "acme", "me").await.unwrap(), Whereabouts::Nowhere);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use tollgate_metastore::{CreatedKey, KeyListing, NewKey, Permission, RotatedKey};
+use tollgate_metastore::{CreatedKey, KeyListing, NewKey, RotatedKey};
 use tollgate_policy::key::KeyLimits;
 
 use crate::access::Reader;
@@ -78,7 +78,7 @@ pub async fn create(
         message: format!("the body does not describe a key: {error}"),
         hint: "Send `{\"name\": \"…\", \"team\": \"…\"}`, and `project` if there is one.",
     })?;
-    let tenant = reader.organisation(&state, asked.tenant, Permission::ChangeKeys.words())?;
+    let tenant = reader.organisation(&state, asked.tenant, "a key")?;
     let expires_at_us = asked.expires_at.map(|text| {
         parse_time_us(&text).ok_or_else(|| ConsoleError::Invalid {
             message: format!("`{text}` is not a usable `expires_at`"),

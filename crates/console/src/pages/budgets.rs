@@ -96,19 +96,16 @@ impl BudgetsPage {
             page.age = format::age(i64::try_from(age_s).unwrap_or(i64::MAX).saturating_mul(1_000_000));
         }
         let of = |kind: AllowanceKind| -> Vec<Row> { lines.iter().filter(|line| line.kind == kind).map(row).collect() };
+        let (no_budget, no_limit) = match books.organisation {
+            None => ("The bundle in force has no budget.", "The bundle in force has no limit."),
+            Some(_) => (
+                "The bundle in force has no budget that is told apart by organisation.",
+                "The bundle in force has no limit that is told apart by organisation.",
+            ),
+        };
         page.sections = vec![
-            Section {
-                title: "Budgets",
-                rows: of(AllowanceKind::Budget),
-                empty: "No call has drawn on a budget in its present window.",
-                with_forecast: true,
-            },
-            Section {
-                title: "Limits",
-                rows: of(AllowanceKind::Limit),
-                empty: "No call has drawn on a limit in its present window.",
-                with_forecast: false,
-            },
+            Section { title: "Budgets", rows: of(AllowanceKind::Budget), empty: no_budget, with_forecast: true },
+            Section { title: "Limits", rows: of(AllowanceKind::Limit), empty: no_limit, with_forecast: false },
         ];
         page.bundle.clone_from(&books.bundle.name);
         page.alerts = books.alerts.into_iter().map(alert).collect();
@@ -118,6 +115,7 @@ impl BudgetsPage {
 
 fn row(line: &BudgetLine) -> Row {
     let (state, standing) = match line.state {
+        _ if line.is_idle => ("flat", "no call yet".to_owned()),
         Standing::Open => ("good", "open".to_owned()),
         Standing::Reached => ("warn", line.step.clone()),
         Standing::Shut => ("bad", line.step.clone()),

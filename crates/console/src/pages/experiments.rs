@@ -5,7 +5,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Html;
-use tollgate_analytics::report::{Arm, Experiment, Experiments, Metric, MetricKind, Verdict};
+use tollgate_analytics::report::{Arm, Experiment, Experiments, Judgements, Metric, MetricKind, Verdict};
 use tollgate_analytics::statistics::Interval;
 
 use crate::access::Reader;
@@ -39,7 +39,17 @@ pub struct ExperimentsPage {
     ranges: Vec<Choice>,
     sure: String,
     experiments: Vec<Sheet>,
+    /// What came in of judgements, where the reader may know.
+    judged: Option<Judged>,
     report: Experiments,
+}
+
+/// What came in of judgements, in sentences.
+#[derive(Debug, PartialEq, Eq)]
+struct Judged {
+    came_in: String,
+    /// Those that count for nothing, if there are any.
+    lost: Option<String>,
 }
 
 /// One experiment, worded.
@@ -101,9 +111,31 @@ impl ExperimentsPage {
             ranges: choices(Range::RECENT, range, "/experiments", ""),
             sure: format::percent(1.0 - report.alpha),
             experiments: report.experiments.iter().map(sheet).collect(),
+            judged: report.judgements.as_ref().map(judged),
             report,
         }
     }
+}
+
+fn judged(judgements: &Judgements) -> Judged {
+    let Judgements { count, of_no_call, not_looked_up, calls_since_us } = judgements;
+    let mut came_in = match count {
+        0 => "No judgement came in at POST /v1/feedback during this range.".to_owned(),
+        _ => format!("{} came in at POST /v1/feedback during this range.", format::counted(*count, "judgement")),
+    };
+    if *not_looked_up > 0 {
+        let (which, since) = (format::count(*not_looked_up), format::date(*calls_since_us));
+        came_in.push_str(&format!(" Of calls from before {since} are {which}; those were not looked for."));
+    }
+    let lost = match of_no_call {
+        0 => None,
+        1 => Some("One judgement of this range is of a call that is not in the log".to_owned()),
+        many => {
+            Some(format!("{} of this range are of calls that are not in the log", format::counted(*many, "judgement")))
+        }
+    };
+    let why = "The id may be wrong or of another organisation, or its gateway has not handed the call over yet.";
+    Judged { came_in, lost: lost.map(|what| format!("{what}: so far it counts for nothing. {why}")) }
 }
 
 fn sheet(experiment: &Experiment) -> Sheet {
@@ -237,6 +269,18 @@ fn bounds(kind: MetricKind, interval: Option<Interval>) -> Option<(String, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn judgements_of_no_call_are_told() {
+        let none = Judgements { count: 12, of_no_call: 0, not_looked_up: 0, calls_since_us: 0 };
+        let told = judged(&none);
+        assert_eq!(
+            (told.came_in.as_str(), told.lost),
+            ("12 judgements came in at POST /v1/feedback during this range.", None)
+        );
+        let lost = judged(&Judgements { of_no_call: 2, ..none }).lost.unwrap();
+        assert!(lost.starts_with("2 judgements of this range are of calls that are not in the log"), "{lost}");
+    }
 
     #[test]
     fn figures_keep_three_digits_and_their_sign() {

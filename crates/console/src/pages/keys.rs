@@ -6,8 +6,8 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::response::{Html, Redirect};
-use tollgate_metastore::{KeyListing, NewKey, Permission};
+use axum::response::{Html, Redirect, Response};
+use tollgate_metastore::{KeyListing, NewKey};
 use tollgate_policy::key::KeyLimits;
 
 use super::person::Shown;
@@ -15,6 +15,7 @@ use crate::access::Reader;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::params::Params;
+use crate::refill::{self, Form, Refill};
 use crate::shell::Shell;
 use crate::state::ConsoleState;
 
@@ -26,7 +27,7 @@ pub async fn show(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
 ) -> Result<Html<String>, ConsoleError> {
-    render(&state, &reader, None).await
+    render(&state, &reader, None, Refill::default()).await
 }
 
 /// Answers `POST /keys`: creates a key and shows it, this once.
@@ -37,10 +38,27 @@ pub async fn create(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     form: Bytes,
-) -> Result<Html<String>, ConsoleError> {
+) -> Result<Response, ConsoleError> {
     let form = Params::parse(&form);
-    let created = create_key(&state, &reader, &form).await?;
-    after(&state, &reader, &form, created).await
+    let done = match create_key(&state, &reader, &form).await {
+        Ok(created) => Ok(after(&state, &reader, &form, created).await?),
+        Err(error) => Err(error),
+    };
+    let person = form.owned("person");
+    refill::answer(done, Form::Key, form, |refill| again(&state, &reader, person, refill)).await
+}
+
+/// The page that the form stands on, with what was filled in.
+async fn again(
+    state: &ConsoleState,
+    reader: &Reader,
+    person: Option<String>,
+    refill: Refill,
+) -> Result<Html<String>, ConsoleError> {
+    match person {
+        Some(person) => super::person::render(state, reader, &person, None, refill).await,
+        None => render(state, reader, None, refill).await,
+    }
 }
 
 /// Shows a new secret where the form stood: among the keys, or on the page of a person.
@@ -51,8 +69,10 @@ async fn after(
     created: CreatedKeyView,
 ) -> Result<Html<String>, ConsoleError> {
     match form.get("person") {
-        Some(person) => super::person::render(state, reader, person, Some(Shown::Key(created))).await,
-        None => render(state, reader, Some(created)).await,
+        Some(person) => {
+            super::person::render(state, reader, person, Some(Shown::Key(created)), Refill::default()).await
+        }
+        None => render(state, reader, Some(created), Refill::default()).await,
     }
 }
 
@@ -141,7 +161,7 @@ pub async fn create_key(state: &ConsoleState, reader: &Reader, form: &Params) ->
     let name = form.text("name");
     let key = NewKey {
         name: name.clone(),
-        tenant: reader.organisation(state, form.owned("tenant"), Permission::ChangeKeys.words())?,
+        tenant: reader.organisation(state, form.owned("tenant"), "a key")?,
         project: form.owned("project"),
         team: form.text("team"),
         user: form.owned("user"),
@@ -161,11 +181,12 @@ async fn render(
     state: &ConsoleState,
     reader: &Reader,
     created: Option<CreatedKeyView>,
+    refill: Refill,
 ) -> Result<Html<String>, ConsoleError> {
     let (keys, now_us) = (reader.keys(state).await?, state.now_us());
     // Newest first: the one just created is what the reader looks for.
     let lines = keys.into_iter().rev().map(|key| KeyLine::new(key, now_us)).collect();
-    Ok(Html(KeysPage::new(reader.shell(state, "Keys", "/keys"), created, lines).render()?))
+    Ok(Html(KeysPage::new(reader.shell(state, "Keys", "/keys"), created, refill, lines).render()?))
 }
 
 /// The page.
@@ -174,14 +195,15 @@ async fn render(
 pub struct KeysPage {
     shell: Shell,
     created: Option<CreatedKeyView>,
+    refill: Refill,
     keys: Vec<KeyLine>,
 }
 
 impl KeysPage {
-    /// The page; `created` is shown this once.
+    /// The page; `created` is shown this once, and `refill` is the form that was refused.
     #[must_use]
-    pub fn new(shell: Shell, created: Option<CreatedKeyView>, keys: Vec<KeyLine>) -> Self {
-        KeysPage { shell, created, keys }
+    pub fn new(shell: Shell, created: Option<CreatedKeyView>, refill: Refill, keys: Vec<KeyLine>) -> Self {
+        KeysPage { shell, created, refill, keys }
     }
 }
 
@@ -211,6 +233,8 @@ pub struct KeyLine {
     pub team: String,
     /// Project, or a dash.
     pub project: String,
+    /// The person whose calls its calls are, or nothing.
+    pub user: String,
     /// What it is limited to, in words; empty for nothing.
     pub limits: String,
     /// When it ends, or a dash.
@@ -240,6 +264,7 @@ impl KeyLine {
             display: key.display,
             team: key.team,
             project: key.project.unwrap_or_else(|| format::UNKNOWN.to_owned()),
+            user: key.user.unwrap_or_default(),
             limits,
             ends,
             created: format::date(key.created_at_us),
@@ -251,10 +276,9 @@ impl KeyLine {
 
 fn limits(key: &KeyListing) -> String {
     let KeyLimits { scopes, models, sources } = &key.limits;
-    let user: Vec<String> = key.user.iter().cloned().collect();
     let part = |what: &str, names: &[String]| {
         if names.is_empty() { None } else { Some(format!("{what} {}", names.join(", "))) }
     };
-    let parts = [part("for", scopes), part("models", models), part("from", sources), part("of", &user)];
+    let parts = [part("for", scopes), part("models", models), part("from", sources)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -1,6 +1,8 @@
 //! `/models`: where calls go. Every route with its targets: how each is doing in this process, what the log says of it, what
 //! it costs, and why it rests if it does.
 
+mod wording;
+
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
@@ -8,6 +10,7 @@ use axum::response::Html;
 use tollgate_interaction::Usd;
 use tollgate_policy::route::{CircuitState, ModelsSnapshot, RestReason, RouteLook, Strategy, TargetLook};
 
+use self::wording::{Trial, Where};
 use super::Tile;
 use crate::access::Reader;
 use crate::error::ConsoleError;
@@ -28,6 +31,8 @@ pub struct ModelsPage {
     warning: Option<String>,
     routes: Vec<RouteView>,
     direct: Vec<TargetView>,
+    /// Experiments on a model by its own name, which has no sheet to show them on.
+    trials: Vec<Trial>,
     provenance: String,
 }
 
@@ -38,6 +43,9 @@ struct RouteView {
     /// What sets it apart, a few words each.
     marks: Vec<String>,
     rule: Option<String>,
+    /// HTML of the condition under which calls take it.
+    when: Option<String>,
+    trials: Vec<Trial>,
     is_weighted: bool,
     unknown: Vec<String>,
     targets: Vec<TargetView>,
@@ -61,7 +69,7 @@ struct TargetView {
     price: String,
     quality: String,
     quality_exact: String,
-    place: String,
+    place: Where,
     context: String,
 }
 
@@ -87,13 +95,17 @@ impl ModelsPage {
         };
         let (aliases, direct): (Vec<&RouteLook>, Vec<&RouteLook>) = routing.routes.iter().partition(is_alias);
         let at_us = routing.at_us;
+        let has_sheet = |alias: &str| aliases.iter().any(|route| route.alias == alias);
+        let trials = routing.experiments.iter().filter(|experiment| !has_sheet(&experiment.alias)).map(Trial::of);
+        let trials = trials.collect();
         let direct = direct.iter().flat_map(|route| &route.targets).map(|target| TargetView::new(target, "", at_us));
         ModelsPage {
             shell,
             tiles: tiles(routing, aliases.len()),
             warning: warning(routing),
             direct: direct.collect(),
-            routes: aliases.into_iter().map(|route| RouteView::new(route, at_us)).collect(),
+            routes: aliases.into_iter().map(|route| RouteView::new(route, routing)).collect(),
+            trials,
             provenance: provenance(routing),
         }
     }
@@ -153,7 +165,8 @@ fn provenance(routing: &ModelsSnapshot) -> String {
 }
 
 impl RouteView {
-    fn new(route: &RouteLook, at_us: i64) -> RouteView {
+    fn new(route: &RouteLook, routing: &ModelsSnapshot) -> RouteView {
+        let trials = routing.experiments.iter().filter(|experiment| experiment.alias == route.alias);
         let mut marks = vec![strategy(route.strategy).to_owned()];
         marks.extend(route.hedge_after.as_ref().map(|after| format!("hedged after {after}")));
         marks.extend(
@@ -167,12 +180,14 @@ impl RouteView {
             0 => UNKNOWN.to_owned(),
             total => format::percent(f64::from(target.weight) / total as f64),
         };
-        let targets = route.targets.iter().map(|target| TargetView::new(target, &weight(target), at_us));
+        let targets = route.targets.iter().map(|target| TargetView::new(target, &weight(target), routing.at_us));
         RouteView {
             href: format!("/interactions?range=24h{}", parameter("model", &route.alias)),
             alias: route.alias.clone(),
             marks,
             rule: route.rule.clone(),
+            when: route.when.as_ref().map(wording::condition),
+            trials: trials.map(Trial::of).collect(),
             is_weighted: route.strategy == Strategy::Weighted,
             unknown: route.unknown.clone(),
             targets: targets.collect(),
@@ -192,8 +207,10 @@ impl TargetView {
             (Some(why), Some(until_us)) => rest(why, until_us, at_us),
             _ => String::new(),
         };
-        let ms = |value: Option<u64>| {
-            value.map_or_else(|| UNKNOWN.to_owned(), |ms| format::duration_us(ms.saturating_mul(1_000)))
+        // An older control plane knows whole milliseconds alone.
+        let latency = |us: Option<u64>, ms: Option<u64>| {
+            let us = us.or_else(|| ms.map(|ms| ms.saturating_mul(1_000)));
+            us.map_or_else(|| UNKNOWN.to_owned(), format::latency_us)
         };
         let rate = (target.calls > 0).then(|| target.errors as f64 / target.calls as f64);
         TargetView {
@@ -204,8 +221,8 @@ impl TargetView {
             state,
             why,
             in_flight: format::count(u64::from(health.in_flight)),
-            p50: ms(target.p50_ms),
-            p95: ms(target.p95_ms),
+            p50: latency(target.p50_us, target.p50_ms),
+            p95: latency(target.p95_us, target.p95_ms),
             errors: format::percent_or_unknown(rate),
             errors_exact: format!("{} of {}", target.errors, format::counted(target.calls, "attempt")),
             is_failing: rate.is_some_and(|rate| rate >= 0.05),
@@ -219,7 +236,7 @@ impl TargetView {
                 }
                 None => "no feedback yet".to_owned(),
             },
-            place: target.region.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+            place: Where::of(target),
             context: format::count_or_unknown(target.context_tokens.map(u64::from)),
         }
     }
@@ -256,5 +273,46 @@ const fn strategy(strategy: Strategy) -> &'static str {
         Strategy::Latency => "less busy of two",
         Strategy::Fastest => "lowest median latency",
         Strategy::Quality => "cheapest that is good enough",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn page(routing: &ModelsSnapshot) -> String {
+        let shell = crate::preview::shell("Models", "/models");
+        ModelsPage::new(shell, routing).render().unwrap()
+    }
+
+    #[test]
+    fn a_route_says_which_calls_take_it_and_its_alias_which_experiment_divides_them() {
+        let html = page(&sample::routing());
+        assert!(html.contains("<code>request.segment == &quot;gold&quot;</code> and <code>"), "{html}");
+        assert!(html.contains(r##"<a href="/experiments#tone">"##) && html.contains("<b>80 %</b> control"), "{html}");
+    }
+
+    #[test]
+    fn a_fast_target_has_a_median_and_a_target_without_a_place_says_so() {
+        let mut routing = sample::routing();
+        let target = &mut routing.routes[0].targets[0];
+        (target.p50_us, target.p50_ms, target.region) = (Some(400), Some(1), None);
+        target.places = Default::default();
+        let html = page(&routing);
+        assert!(html.contains(">0.4 ms</td>") && html.contains("not told") && html.contains("law: US"), "{html}");
+        // As an older control plane tells it.
+        routing.routes[0].targets[0].p50_us = None;
+        assert!(page(&routing).contains(">1 ms</td>"));
+    }
+
+    #[test]
+    fn an_experiment_on_a_model_by_its_own_name_is_shown_too() {
+        let mut routing = sample::routing_at_first();
+        routing.experiments = vec![tollgate_policy::route::ExperimentLook {
+            alias: "sandbox/small".to_owned(),
+            ..sample::routing().experiments.remove(0)
+        }];
+        assert!(page(&routing).contains(r##"href="/experiments#tone""##));
     }
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{Html, Redirect};
+use axum::response::{Html, Redirect, Response};
 use tollgate_metastore::{Permission, Reach, Role, TeamName, User};
 
 use crate::access::Reader;
@@ -14,6 +14,7 @@ use crate::format::{self, UNKNOWN};
 use crate::params::Params;
 use crate::people::{self, Newcomer, People, PeopleQuery, Person, ReachAsked, UnitLine};
 use crate::range::parameter;
+use crate::refill::{self, Form, Refill};
 use crate::shell::Shell;
 use crate::state::ConsoleState;
 
@@ -29,10 +30,32 @@ pub async fn show(
     Extension(reader): Extension<Reader>,
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
-    let query = PeopleQuery { count: SHOWN, ..query(&state, &reader, &params)? };
-    let people = people::list(&state, &reader, &query).await?;
-    let shell = reader.shell(&state, "People", "/people");
-    Ok(Html(PeoplePage::new(shell, people, &query, Choices::of(&state, &reader), state.now_us()).render()?))
+    let query = query(&state, &reader, &params)?;
+    render(&state, &reader, query, Refill::default()).await
+}
+
+async fn render(
+    state: &ConsoleState,
+    reader: &Reader,
+    query: PeopleQuery,
+    refill: Refill,
+) -> Result<Html<String>, ConsoleError> {
+    let query = PeopleQuery { count: SHOWN, ..query };
+    let people = people::list(state, reader, &query).await?;
+    let shell = reader.shell(state, "People", "/people");
+    let choices = Choices::of(state, reader);
+    Ok(Html(PeoplePage::new(shell, people, &query, choices, refill, state.now_us()).render()?))
+}
+
+/// The answer to one of the forms: where it leads, or the page with the form as it was filled in.
+async fn answer(
+    state: &ConsoleState,
+    reader: &Reader,
+    done: Result<Redirect, ConsoleError>,
+    form: Form,
+    values: Params,
+) -> Result<Response, ConsoleError> {
+    refill::answer(done, form, values, |refill| render(state, reader, PeopleQuery::default(), refill)).await
 }
 
 /// What the parameters ask for.
@@ -63,8 +86,13 @@ pub async fn add(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     form: Bytes,
-) -> Result<Redirect, ConsoleError> {
+) -> Result<Response, ConsoleError> {
     let form = Params::parse(&form);
+    let done = add_person(&state, &reader, &form).await;
+    answer(&state, &reader, done, Form::Person, form).await
+}
+
+async fn add_person(state: &ConsoleState, reader: &Reader, form: &Params) -> Result<Redirect, ConsoleError> {
     let newcomer = Newcomer {
         user_name: form.text("user_name"),
         organisation: form.owned("organisation"),
@@ -74,7 +102,7 @@ pub async fn add(
         reach: form.get("reach").map_or(Ok(ReachAsked::AsOwn), ReachAsked::parse)?,
         teams: listed(&form.text("teams")),
     };
-    let user = people::add(&state, &reader, newcomer).await?;
+    let user = people::add(state, reader, newcomer).await?;
     Ok(Redirect::to(&format!("/people/{}", user.id)))
 }
 
@@ -91,9 +119,11 @@ pub async fn add_organisation(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     form: Bytes,
-) -> Result<Redirect, ConsoleError> {
-    state.metastore.create_organisation(&Params::parse(&form).text("name"), &reader.author).await?;
-    Ok(Redirect::to("/people#organisations"))
+) -> Result<Response, ConsoleError> {
+    let form = Params::parse(&form);
+    let made = state.metastore.create_organisation(&form.text("name"), &reader.author).await;
+    let done = made.map(|()| Redirect::to("/people#organisations")).map_err(ConsoleError::from);
+    answer(&state, &reader, done, Form::Organisation, form).await
 }
 
 /// Answers `POST /people/teams`.
@@ -104,10 +134,10 @@ pub async fn add_team(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     form: Bytes,
-) -> Result<Redirect, ConsoleError> {
+) -> Result<Response, ConsoleError> {
     let form = Params::parse(&form);
-    people::add_team(&state, &reader, form.owned("organisation"), form.text("name")).await?;
-    Ok(Redirect::to("/people#teams"))
+    let made = people::add_team(&state, &reader, form.owned("organisation"), form.text("name")).await;
+    answer(&state, &reader, made.map(|_| Redirect::to("/people#teams")), Form::Team, form).await
 }
 
 /// Answers `POST /people/projects`.
@@ -118,10 +148,10 @@ pub async fn add_project(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     form: Bytes,
-) -> Result<Redirect, ConsoleError> {
+) -> Result<Response, ConsoleError> {
     let form = Params::parse(&form);
-    people::add_project(&state, &reader, form.owned("organisation"), &form.text("name")).await?;
-    Ok(Redirect::to("/people#projects"))
+    let made = people::add_project(&state, &reader, form.owned("organisation"), &form.text("name")).await;
+    answer(&state, &reader, made.map(|_| Redirect::to("/people#projects")), Form::Project, form).await
 }
 
 /// What the reader may choose in forms.
@@ -156,6 +186,7 @@ impl Choices {
 pub struct PeoplePage {
     shell: Shell,
     choices: Choices,
+    refill: Refill,
     is_narrowed: bool,
     holds: String,
     organisation: String,
@@ -216,7 +247,14 @@ struct OrganisationRow {
 impl PeoplePage {
     /// Words what the directory says.
     #[must_use]
-    pub fn new(shell: Shell, people: People, query: &PeopleQuery, choices: Choices, now_us: i64) -> Self {
+    pub fn new(
+        shell: Shell,
+        people: People,
+        query: &PeopleQuery,
+        choices: Choices,
+        refill: Refill,
+        now_us: i64,
+    ) -> Self {
         let has_several = people.organisations.len() > 1;
         let shown = people.people.len() as u64;
         let at = |offset: u32| {
@@ -236,6 +274,7 @@ impl PeoplePage {
         PeoplePage {
             shell,
             choices,
+            refill,
             is_narrowed: query.holds.is_some() || query.organisation.is_some() || query.team.is_some(),
             holds: query.holds.clone().unwrap_or_default(),
             organisation: query.organisation.clone().unwrap_or_default(),

@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
-use axum::response::{Html, Redirect};
+use axum::response::{Html, Redirect, Response};
 use tollgate_metastore::{Permission, Reach, UserChange};
 
 use super::keys::{CreatedKeyView, KeyLine};
@@ -15,6 +15,7 @@ use crate::error::ConsoleError;
 use crate::format;
 use crate::params::Params;
 use crate::people::{self, Person, ReachAsked};
+use crate::refill::{self, Form, Refill};
 use crate::shell::Shell;
 use crate::state::ConsoleState;
 
@@ -36,7 +37,7 @@ pub async fn show(
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
 ) -> Result<Html<String>, ConsoleError> {
-    render(&state, &reader, &id, None).await
+    render(&state, &reader, &id, None, Refill::default()).await
 }
 
 /// Answers `POST /people/{id}`: changes what the form has fields for.
@@ -48,16 +49,28 @@ pub async fn change(
     Extension(reader): Extension<Reader>,
     Path(id): Path<String>,
     form: Bytes,
-) -> Result<Redirect, ConsoleError> {
+) -> Result<Response, ConsoleError> {
     let form = Params::parse(&form);
-    let Person { user, .. } = people::find(&state, &reader, &id).await?;
+    // Of nobody there is no page to show the form on.
+    people::find(&state, &reader, &id).await?;
+    let done = change_as_filled_in(&state, &reader, &id, &form).await;
+    refill::answer(done, Form::Change, form, |refill| render(&state, &reader, &id, None, refill)).await
+}
+
+async fn change_as_filled_in(
+    state: &ConsoleState,
+    reader: &Reader,
+    id: &str,
+    form: &Params,
+) -> Result<Redirect, ConsoleError> {
+    let Person { user, .. } = people::find(state, reader, id).await?;
     let reach = form.get("reach").map(ReachAsked::parse).transpose()?.map(|reach| match reach {
         ReachAsked::Organisation => Reach::Organisation(user.organisation.clone()),
         _ => Reach::Installation,
     });
     let named = |text: &str| {
         let names = listed(text);
-        people::teams(&reader, &user.organisation, names.iter().map(String::as_str))
+        people::teams(reader, &user.organisation, names.iter().map(String::as_str))
     };
     let asked = UserChange {
         role: form.raw("role").map(|_| people::role(form.get("role"))).transpose()?,
@@ -66,7 +79,7 @@ pub async fn change(
         active: form.get("active").map(|text| text == "true"),
         display_name: form.raw("display_name").map(|name| name.trim().to_owned()),
     };
-    people::change(&state, &reader, &id, &asked).await?;
+    people::change(state, reader, id, &asked).await?;
     Ok(Redirect::to(&format!("/people/{}", user.id)))
 }
 
@@ -85,10 +98,10 @@ pub async fn invite(
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let scheme = if state.settings.secure_cookies { "https" } else { "http" };
     let link = host.map_or_else(|| path.clone(), |host| format!("{scheme}://{host}{path}"));
-    render(&state, &reader, &id, Some(Shown::Link(link))).await
+    render(&state, &reader, &id, Some(Shown::Link(link)), Refill::default()).await
 }
 
-/// The page of a person; `shown` is on it this once.
+/// The page of a person; `shown` is on it this once, and `refill` is a form of it that was refused.
 ///
 /// # Errors
 /// `not_found` if there is none.
@@ -97,13 +110,14 @@ pub async fn render(
     reader: &Reader,
     id: &str,
     shown: Option<Shown>,
+    refill: Refill,
 ) -> Result<Html<String>, ConsoleError> {
     let person = people::find(state, reader, id).await?;
     let mut choices = Choices::of(state, reader);
     choices.may_change = people::may_change(reader, &person.user);
     let may_issue = reader.may(Permission::ChangeKeys);
     let shell = reader.shell(state, &person.user.profile.user_name, "/people");
-    Ok(Html(PersonPage::new(shell, person, shown, choices, may_issue, state.now_us()).render()?))
+    Ok(Html(PersonPage::new(shell, person, shown, refill, choices, may_issue, state.now_us()).render()?))
 }
 
 /// The page.
@@ -111,6 +125,7 @@ pub async fn render(
 #[template(path = "pages/person.html")]
 pub struct PersonPage {
     shell: Shell,
+    refill: Refill,
     choices: Choices,
     may_issue: bool,
     created: Option<CreatedKeyView>,
@@ -135,12 +150,19 @@ pub struct PersonPage {
 }
 
 impl PersonPage {
+    /// Whether the form says that the role ends at the person's organisation.
+    fn is_bound_in_form(&self) -> bool {
+        let now = if self.is_bound { "organisation" } else { "installation" };
+        self.refill.value_or(Form::Change, "reach", now) == "organisation"
+    }
+
     /// Words what the directory says of `person`.
     #[must_use]
     pub fn new(
         shell: Shell,
         person: Person,
         shown: Option<Shown>,
+        refill: Refill,
         choices: Choices,
         may_issue: bool,
         now_us: i64,
@@ -154,6 +176,7 @@ impl PersonPage {
         let is_bound = user.reach != Reach::Installation;
         PersonPage {
             shell,
+            refill,
             choices,
             may_issue,
             created,

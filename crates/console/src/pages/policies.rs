@@ -5,7 +5,7 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::Html;
+use axum::response::{Html, IntoResponse as _, Response};
 use tollgate_analytics::backtest::{BacktestReport, Change, Limits, Percent, SampleRow};
 use tollgate_metastore::{BundleRevision, Permission};
 use tollgate_policy::bundle::{self, ChangeKind, Detail};
@@ -39,7 +39,7 @@ pub async fn try_out(
     State(state): State<ConsoleState>,
     Extension(reader): Extension<Reader>,
     body: Bytes,
-) -> Result<Html<String>, ConsoleError> {
+) -> Result<Response, ConsoleError> {
     let params = Params::parse(&body);
     let form = Form {
         yaml: params.raw("bundle").unwrap_or_default().replace("\r\n", "\n"),
@@ -47,21 +47,26 @@ pub async fn try_out(
         max_denials: params.text("max_denials"),
         max_cost: params.text("max_cost"),
     };
-    let found = form.try_out(&state, &reader).await;
-    render(&state, &reader, Some(form), Some(found)).await
+    match form.try_out(&state, &reader).await {
+        Ok(found) => Ok(render(&state, &reader, Some(form), Some(Ok(found))).await?.into_response()),
+        // The bundle that somebody wrote stays in the form, whatever came of it.
+        Err(error) => {
+            let page = render(&state, &reader, Some(form), Some(Err(&error))).await?;
+            Ok(error.shown_on(page))
+        }
+    }
 }
 
 async fn render(
     state: &ConsoleState,
     reader: &Reader,
     form: Option<Form>,
-    found: Option<Result<Simulation, ConsoleError>>,
+    found: Option<Result<Simulation, &ConsoleError>>,
 ) -> Result<Html<String>, ConsoleError> {
     let document = state.metastore.control_document().await?;
     let revisions = state.metastore.list_bundles().await?;
     let (problem, found) = match found {
-        Some(Err(error @ ConsoleError::Invalid { .. })) => (Some(error.to_string()), None),
-        Some(Err(error)) => return Err(error),
+        Some(Err(error)) => (Some(error.to_string()), None),
         Some(Ok(found)) => (None, Some(found)),
         None => (None, None),
     };

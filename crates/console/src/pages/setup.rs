@@ -5,7 +5,7 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::Html;
+use axum::response::{Html, Response};
 
 use super::keys::{CreatedKeyView, create_key};
 use crate::access::Reader;
@@ -13,6 +13,7 @@ use crate::clients::{self, CLIENTS, Client, Group, Values};
 use crate::error::ConsoleError;
 use crate::params::Params;
 use crate::range::parameter;
+use crate::refill::{self, Form, Refill};
 use crate::shell::Shell;
 use crate::state::ConsoleState;
 
@@ -28,7 +29,7 @@ pub async fn show(
     Extension(reader): Extension<Reader>,
     params: Params,
 ) -> Result<Html<String>, ConsoleError> {
-    render(&state, &reader, &params, None)
+    render(&state, &reader, &params, None, Refill::default())
 }
 
 /// Answers `POST /setup`: creates a key and shows it, this once.
@@ -40,9 +41,11 @@ pub async fn create(
     Extension(reader): Extension<Reader>,
     params: Params,
     form: Bytes,
-) -> Result<Html<String>, ConsoleError> {
-    let created = create_key(&state, &reader, &Params::parse(&form)).await?;
-    render(&state, &reader, &params, Some(created))
+) -> Result<Response, ConsoleError> {
+    let form = Params::parse(&form);
+    let done = create_key(&state, &reader, &form).await;
+    let done = done.and_then(|created| render(&state, &reader, &params, Some(created), Refill::default()));
+    refill::answer(done, Form::Key, form, async |refill| render(&state, &reader, &params, None, refill)).await
 }
 
 fn render(
@@ -50,6 +53,7 @@ fn render(
     reader: &Reader,
     params: &Params,
     created: Option<CreatedKeyView>,
+    refill: Refill,
 ) -> Result<Html<String>, ConsoleError> {
     let shell = reader.shell(state, "Setup", "/setup");
     let instruments = &state.instruments;
@@ -58,7 +62,7 @@ fn render(
         tolerant: instruments.tolerant_models(),
         open_providers: instruments.open_providers(),
     };
-    let page = SetupPage::new(shell, created, &state.settings.gateway_url, offer, Choice::read(params));
+    let page = SetupPage::new(shell, created, refill, &state.settings.gateway_url, offer, Choice::read(params));
     Ok(Html(page.render()?))
 }
 
@@ -103,6 +107,7 @@ pub fn model(chosen: Option<&str>, models: &[String]) -> String {
 pub struct SetupPage {
     shell: Shell,
     created: Option<CreatedKeyView>,
+    refill: Refill,
     gateway_url: String,
     /// The address is the one listened on, and that is no address to call.
     is_everywhere: bool,
@@ -148,7 +153,14 @@ struct BlockView {
 impl SetupPage {
     /// The page; `created` is shown this once.
     #[must_use]
-    pub fn new(shell: Shell, created: Option<CreatedKeyView>, gateway_url: &str, offer: Offer, choice: Choice) -> Self {
+    pub fn new(
+        shell: Shell,
+        created: Option<CreatedKeyView>,
+        refill: Refill,
+        gateway_url: &str,
+        offer: Offer,
+        choice: Choice,
+    ) -> Self {
         let Offer { models, tolerant, open_providers } = offer;
         let refused_model = choice.model.clone().filter(|chosen| !clients::is_plain(chosen));
         let client = choice.client.as_deref().and_then(clients::find).or_else(|| clients::find(FIRST));
@@ -174,6 +186,7 @@ impl SetupPage {
             model,
             client,
             created,
+            refill,
             shell,
         }
     }

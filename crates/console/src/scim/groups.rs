@@ -81,7 +81,7 @@ impl Kind for Groups {
         let before = group.into_iter().flat_map(|group| &group.members);
         for id in before.chain(facts.into_iter().flat_map(|facts| &facts.members)) {
             if let Some(user) = state.metastore.user(id).await? {
-                reader.must_be_able_to_give(None, &user.reach)?;
+                reader.must_reach_as_far_as(&user)?;
             }
         }
         Ok(())

@@ -111,7 +111,10 @@ impl Kind for Users {
         // is known there they sign in here, so whoever may make no owner may make no owner of somebody else either.
         let Some(user) = user else { return Ok(()) };
         let becomes_another = facts.is_some_and(|facts| signs_in_by(facts) != signs_in_by(&user.profile));
-        reader.must_be_able_to_give(user.role.filter(|_| becomes_another), &user.reach)
+        match becomes_another {
+            true => reader.must_be_able_to_change(user),
+            false => reader.must_reach_as_far_as(user),
+        }
     }
 
     async fn list(state: &ConsoleState, organisation: &str, asked: &Asked) -> Result<Part<User>, MetastoreError> {

@@ -234,7 +234,8 @@ async fn a_key_is_made_with_limits_rotated_and_refused_with_limits_that_mean_not
     let form = |limits: &str| format!("csrf={csrf}&name=bot&team=kyc&{limits}");
     let limits = "scopes=chat,+anthropic&models=openai/*&sources=10.0.0.0/8&expires_days=30&user=ann";
     let created = console.post_form("/keys", &cookie, form(limits)).await;
-    assert!(created.text.contains("for chat, anthropic; models openai/*; from 10.0.0.0/8; of ann"), "{}", created.text);
+    assert!(created.text.contains("for chat, anthropic; models openai/*; from 10.0.0.0/8"), "{}", created.text);
+    assert!(created.text.contains(r#"bot<span class="note">ann</span>"#), "{}", created.text);
     let key = console.metastore.list_keys().await.unwrap().remove(0);
     assert!(key.expires_at_us.is_some() && key.limits.scopes == ["chat", "anthropic"]);
     for (wrong, named) in

@@ -172,6 +172,49 @@ async fn programs_do_the_same_and_are_told_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_refused_is_shown_again_as_it_was_filled_in() {
+    let console = console().await;
+    let cookie = console.signed_in_as(Role::Admin).await;
+    let ann = console.user_of("default", "ann", Some(Role::Viewer), Reach::Installation).await;
+    let fields = "user_name=bob%40acme.test&display_name=Bob+%3CB%3E&role=finance&reach=installation&teams=nowhere";
+    let shown = submit(&console, &cookie, "/people", "/people", fields).await;
+    assert_eq!(shown.status, StatusCode::NOT_FOUND);
+    for kept in [
+        "there is no team <code>default/nowhere</code>",
+        r#"value="bob@acme.test" autofocus"#,
+        r#"value="Bob &#60;B&#62;""#,
+        "<option selected>finance</option>",
+        r#"<option value="installation" selected>"#,
+        r#"value="nowhere""#,
+    ] {
+        assert!(shown.text.contains(kept), "`{kept}` is missing: {}", shown.text);
+    }
+    assert!(!shown.text.contains(r#"name="name" value="bob"#), "another form is filled in: {}", shown.text);
+    for (page, action, fields, status, kept) in [
+        ("/people", "/people/teams", "name=%07x", StatusCode::BAD_REQUEST, " autofocus"),
+        ("/people", "/people/organisations", "name=default", StatusCode::CONFLICT, r#"value="default" autofocus"#),
+        ("/keys", "/keys", "name=k&team=t&user=an&expires_days=7", StatusCode::NOT_FOUND, r#"value="7""#),
+        ("/keys", "/keys", "name=k&team=t&expires_days=0", StatusCode::BAD_REQUEST, r#"name="team" value="t""#),
+        ("/setup", "/setup?client=curl", "name=my+laptop&team=%07", StatusCode::BAD_REQUEST, r#"value="my laptop""#),
+    ] {
+        let shown = submit(&console, &cookie, page, action, fields).await;
+        assert_eq!(shown.status, status, "{action}: {}", shown.text);
+        assert!(shown.text.contains(kept) && shown.text.contains(r#"role="alert""#), "{action}: {}", shown.text);
+    }
+    let path = format!("/people/{}", ann.id);
+    let shown = submit(&console, &cookie, &path, &path, "role=finance&teams=kyc&display_name=Ann+A").await;
+    assert_eq!(shown.status, StatusCode::NOT_FOUND);
+    for kept in [r#"value="kyc""#, r#"value="Ann A""#, "<option selected>finance</option>", "there is no team"] {
+        assert!(shown.text.contains(kept), "`{kept}` is missing: {}", shown.text);
+    }
+    let unchanged = console.metastore.user(&ann.id).await.unwrap().unwrap();
+    assert_eq!((unchanged.role, unchanged.profile.display_name.as_str()), (Some(Role::Viewer), ""));
+    let fields = format!("name=laptop&team=%07&user=ann&tenant=default&person={}", ann.id);
+    let shown = submit(&console, &cookie, &path, "/keys", &fields).await;
+    assert!(shown.status == StatusCode::BAD_REQUEST && shown.text.contains(r#"value="laptop""#), "{}", shown.text);
+}
+
+#[tokio::test]
 async fn an_administrator_decides_about_no_owner_and_the_last_owner_stays() {
     let console = console().await;
     let ann = console.user_of("default", "ann", Some(Role::Owner), Reach::Installation).await;

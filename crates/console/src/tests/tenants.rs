@@ -214,3 +214,61 @@ async fn a_provider_of_one_organisation_keeps_its_people_and_no_others() {
         assert_eq!(scim(method.clone(), &path, body).await.0, StatusCode::NOT_FOUND, "{method}");
     }
 }
+
+/// What a refusal says is true of whoever reads it: they do read the log, change people and keys, within their organisation.
+#[tokio::test]
+async fn a_refusal_names_what_lies_beyond_and_not_what_one_may_do() {
+    let console = two_organisations().await;
+    let root = console.user_of("acme", "root", Some(Role::Admin), Reach::Installation).await;
+    let boss = console.user_of("acme", "boss", Some(Role::Owner), Reach::Organisation("acme".into())).await;
+    let owner = console.token_within(Role::Owner, "acme").await;
+    let admin = console.token_within(Role::Admin, "acme").await;
+    let person = |user: &tollgate_metastore::User| format!("/api/v1/people/{}", user.id);
+    let get = |path: &str| (Method::GET, path.to_owned(), Value::Null);
+    let post = |path: &str, body: Value| (Method::POST, path.to_owned(), body);
+    for (token, (method, path, body), expected) in [
+        (&owner, get("/api/v1/models"), "the routes, targets and their health are those of the whole installation"),
+        (&owner, get("/api/v1/policies"), "one policy is in force for all organisations"),
+        (&owner, get("/api/v1/integrity"), "the log and its proof are one for all organisations"),
+        (&owner, get("/api/v1/reports/record-keeping"), "an evidence pack holds the calls of all organisations"),
+        (&owner, post("/api/v1/organisations", json!({"name": "mine"})), "another organisation would lie beyond it"),
+        (
+            &owner,
+            post("/api/v1/keys", json!({"name": "a", "team": "b", "tenant": "x"})),
+            "a key of `x` would lie beyond",
+        ),
+        (&owner, post("/api/v1/teams", json!({"name": "a", "organisation": "x"})), "a team of `x` would lie beyond it"),
+        (
+            &owner,
+            post("/api/v1/people", json!({"user_name": "eve", "teams": ["x/kyc"]})),
+            "the team `x/kyc` lies beyond",
+        ),
+        (
+            &owner,
+            post("/api/v1/people", json!({"user_name": "eve", "role": "viewer", "reach": "installation"})),
+            "a role that reaches the installation would go beyond it",
+        ),
+        (
+            &owner,
+            (Method::PATCH, person(&root), json!({"display_name": "R"})),
+            "what `root` may do reaches the installation",
+        ),
+        (
+            &admin,
+            (Method::PATCH, person(&boss), json!({"display_name": "B"})),
+            "may not change anything about an owner",
+        ),
+    ] {
+        let (status, told) = console.api(token, method.clone(), &path, &body).await;
+        let message = told["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}: {told}");
+        assert!(message.contains(expected), "{method} {path}: {message}");
+        let is_of_reach = told["error"]["code"] == "reach_insufficient";
+        assert!(!is_of_reach || message.starts_with("your role ends at organisation `acme`, and "), "{message}");
+    }
+    // Nor is it said to a developer that they may not read the log or the costs.
+    let developer = console.token_within(Role::Developer, "acme").await;
+    let (_, told) = console.api(&developer, Method::GET, "/api/v1/budgets", &Value::Null).await;
+    let expected = "the role `developer` ends at its teams, and budgets are told for all teams together";
+    assert_eq!((&told["error"]["code"], &told["error"]["message"]), (&json!("role_insufficient"), &json!(expected)));
+}

@@ -1,6 +1,7 @@
 //! Judgements of answers: on disk before they are acknowledged, refused in a sentence that says what to send.
 
 use http::StatusCode;
+use tollgate_gateway::Standing;
 use tollgate_interaction::{Event, Feedback, Governance, InteractionId};
 
 use crate::harness::{Bench, CHAT, chat, now_us, settings};
@@ -49,8 +50,37 @@ async fn a_call_that_the_gateway_does_not_remember_can_be_judged() {
     let bench = bench().await;
     let long_ago = InteractionId::new(1_600_000_000_000, &[1; 10]);
     let answer = bench.post(PATH, &format!(r#"{{"interaction_id":"{long_ago}","name":"ok","score":1}}"#)).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "nobody here reads the log: {}", answer.body);
+    let note = answer.json()["note"].as_str().unwrap().to_owned();
+    assert!(note.contains(&long_ago.to_string()) && note.contains("for nothing if it never is"), "{note}");
     assert_eq!(judgements(&bench)[0].comment, None);
+    assert_eq!((bench.gateway.stats().feedback_known, bench.gateway.stats().feedback_unsure), (0, 1));
+}
+
+#[tokio::test]
+async fn a_call_that_the_log_knows_nothing_of_cannot_be_judged() {
+    let bench = bench().await;
+    let real = InteractionId::new(1_600_000_000_000, &[1; 10]);
+    bench.gateway.ask_calls(move |tenant, id| {
+        let standing = if (tenant, id) == ("acme", real) { Standing::Known } else { Standing::Unknown };
+        Box::pin(async move { standing })
+    });
+    let judge = |id: InteractionId| format!(r#"{{"interaction_id":"{id}","name":"ok","score":1}}"#);
+    assert_eq!(bench.post(PATH, &judge(real)).await.status, StatusCode::OK);
+    let made_up = InteractionId::new(1_600_000_000_000, &[2; 10]);
+    let answer = bench.post(PATH, &judge(made_up)).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].as_str()),
+        (StatusCode::NOT_FOUND, Some("interaction_not_found"))
+    );
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains(&made_up.to_string()), "{}", answer.body);
+    assert_eq!(judgements(&bench).len(), 1);
+    // One that was just taken here is known although the log does not have it yet.
+    let call = bench.post(CHAT, &chat("sandbox/small")).await;
+    let body = format!(r#"{{"interaction_id":"{}","name":"ok","score":1}}"#, call.id());
+    assert_eq!(bench.post(PATH, &body).await.status, StatusCode::OK);
+    let stats = bench.gateway.stats();
+    assert_eq!((stats.feedback_known, stats.feedback_unsure, stats.feedback_refused), (2, 0, 1));
 }
 
 #[tokio::test]

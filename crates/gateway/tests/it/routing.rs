@@ -646,6 +646,26 @@ async fn a_bundles_route_takes_the_place_of_the_configurations_where_its_conditi
 }
 
 #[tokio::test]
+async fn what_the_bundle_says_of_a_route_and_of_experiments_can_be_looked_at() {
+    let up = Provider::answering(json(200, provider::CHAT)).await;
+    let bench = Bench::start(settings(up.address)).await;
+    bench.put_policy(&format!(
+        "{POLICY}routes:\n  - {{id: gold, alias: assistant, when: {{any: ['request.segment == \"gold\"', 'request.stream']}}, \
+         targets: [up/best]}}\n  - {{id: rest, alias: assistant, targets: [up/x]}}\n{}",
+        TONE.replace("target: up/tiny", "route: gold")
+    ));
+    let look = bench.gateway.models();
+    let when = look.routes[0].when.as_ref().unwrap();
+    assert_eq!((look.routes[0].rule.as_deref(), when.any), (Some("gold"), true));
+    assert_eq!(when.conditions, ["request.segment == \"gold\"", "request.stream"]);
+    assert!(look.routes[1..].iter().all(|route| route.when.is_none()));
+    let [tone] = look.experiments.as_slice() else { panic!("{:?}", look.experiments) };
+    assert_eq!((tone.id.as_str(), tone.alias.as_str(), tone.unit.as_str()), ("tone", "assistant", "user"));
+    let arms = tone.arms.iter().map(|arm| (arm.name.as_str(), arm.weight, arm.target.as_deref(), arm.route.as_deref()));
+    assert_eq!(arms.collect::<Vec<_>>(), [("control", 50, Some("up/large"), None), ("new", 50, None, Some("gold"))]);
+}
+
+#[tokio::test]
 async fn a_route_to_nowhere_is_found_before_it_is_put_in_force_and_refused_if_it_is_all_the_same() {
     let up = Provider::answering(json(200, provider::CHAT)).await;
     let bench = Bench::start(settings(up.address)).await;
@@ -743,7 +763,10 @@ async fn how_routing_stands_can_be_looked_at() {
     let bench = Bench::start(conducted(&up, hedged(800))).await;
     signals(
         &bench,
-        &[("up/large", TargetSignals { calls: 8, errors: 2, p50_ms: 5, p95_ms: 9, ..TargetSignals::default() })],
+        &[(
+            "up/large",
+            TargetSignals { calls: 8, errors: 2, p50_ms: 1, p95_ms: 9, p50_us: Some(400), ..TargetSignals::default() },
+        )],
     );
     bench.post(CHAT, &chat("assistant")).await;
     let look = bench.gateway.models();
@@ -752,7 +775,8 @@ async fn how_routing_stands_can_be_looked_at() {
     let assistant = look.routes.iter().find(|route| route.alias == "assistant").unwrap();
     assert_eq!((assistant.strategy.as_str(), assistant.hedge_after.as_deref()), ("fallback", Some("800ms")));
     let large = &assistant.targets[0];
-    assert_eq!((large.calls, large.errors, large.p50_ms, large.p95_ms), (8, 2, Some(5), Some(9)));
+    assert_eq!((large.calls, large.errors, large.p50_ms, large.p95_ms), (8, 2, Some(1), Some(9)));
+    assert_eq!((large.p50_us, large.p95_us), (Some(400), None), "as exactly as the signals say");
     assert_eq!((large.region.as_deref(), large.health.circuit), (Some("eu"), CircuitState::Closed));
     assert!(large.input_price.is_some() && large.health.latency_us.is_some());
     assert!(look.routes.iter().any(|route| route.alias == "sandbox/small"));

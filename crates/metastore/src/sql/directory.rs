@@ -126,6 +126,27 @@ macro_rules! implement_directory {
                 }
             }
 
+            /// Whether somebody of the organisation signs in by this name. Where the directory knows nobody of it, any name will
+            /// do: not everybody keeps their people here.
+            ///
+            /// # Errors
+            /// [`Error::UnknownUser`] with who may have been meant.
+            async fn person_must_be_known(&mut self, organisation: &str, name: &str) -> Result<(), Error> {
+                const KNOWN: &str = "SELECT id FROM users WHERE organisation = $1 AND user_key = $2";
+                const NAMES: &str = "SELECT user_name FROM users WHERE organisation = $1 ORDER BY user_name";
+                if self.exists(KNOWN, &[organisation, &name.to_lowercase()]).await? {
+                    return Ok(());
+                }
+                let names = sqlx::query_scalar(NAMES).bind(organisation).fetch_all(&mut *self.transaction);
+                let names: Vec<String> = names.await.map_err(failed(self.action))?;
+                if names.is_empty() {
+                    return Ok(());
+                }
+                let advice = crate::known_people::advice(name, names.iter().map(String::as_str), names.len());
+                let place = format!(" in organisation `{organisation}`");
+                Err(Error::UnknownUser { name: name.to_owned(), place, advice })
+            }
+
             async fn insert_user(&mut self, user: &NewUser) -> Result<String, Error> {
                 const INSERT: &str = "INSERT INTO users (id, organisation, user_name, user_key, external_id, display_name, \
                                       emails, active, created_at_us, changed_at_us, role, bound_to) \

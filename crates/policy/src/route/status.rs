@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_interaction::{Share, Usd};
 
 use super::Strategy;
+use super::look::{ExperimentLook, PlacesLook, WhenLook};
 
 /// Routing, as of a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct ModelsSnapshot {
     /// Routes of the bundle first, in its order; then the aliases of the configuration, the models that providers list, and
     /// those that callers named themselves and that were called.
     pub routes: Vec<RouteLook>,
+    /// Experiments of the bundle, in its order: they divide the calls of an alias before its routes do.
+    #[serde(default)]
+    pub experiments: Vec<ExperimentLook>,
 }
 
 /// One way a call can take.
@@ -29,6 +33,9 @@ pub struct RouteLook {
     pub alias: String,
     /// Route of the bundle, if it is one.
     pub rule: Option<String>,
+    /// Which calls take it; `None` if all do.
+    #[serde(default)]
+    pub when: Option<WhenLook>,
     /// How its targets are ordered.
     pub strategy: Strategy,
     /// Where a share of its calls is copied to, and the share in millionths.
@@ -56,10 +63,16 @@ pub struct TargetLook {
     pub calls: u64,
     /// Of those, attempts that failed at the target.
     pub errors: u64,
-    /// Median latency of them.
+    /// Median latency of them in milliseconds, rounded up.
     pub p50_ms: Option<u64>,
-    /// 95th percentile of it.
+    /// 95th percentile of it in milliseconds, rounded up.
     pub p95_ms: Option<u64>,
+    /// Median latency of them in microseconds.
+    #[serde(default)]
+    pub p50_us: Option<u64>,
+    /// 95th percentile of it in microseconds.
+    #[serde(default)]
+    pub p95_us: Option<u64>,
     /// Dollars per million input tokens.
     pub input_price: Option<Usd>,
     /// Dollars per million output tokens.
@@ -72,6 +85,9 @@ pub struct TargetLook {
     pub quality_n: u64,
     /// Region it is served in.
     pub region: Option<String>,
+    /// The places that its calls touch, as far as the configuration tells them.
+    #[serde(default)]
+    pub places: PlacesLook,
     /// Tokens it reads at most.
     pub context_tokens: Option<u32>,
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Pieces, array, content_text, joined, text};
+use super::{Pieces, array, content_text, joined, media, text};
 use crate::scan::Tree;
 
 /// Who says an item of a request, and its text; `None` if it is no item.
@@ -33,7 +33,7 @@ fn item_text(item: &Tree<'_>) -> String {
         "custom_tool_call" => format!("{}({})", text(item, "name"), text(item, "input")),
         kind if kind.ends_with("_output") => content("output"),
         "reasoning" => joined(["summary", "content"].iter().flat_map(|field| thoughts(item, field)).collect()),
-        kind => format!("[{kind}]"),
+        kind => media::part(kind, item).unwrap_or_else(|| format!("[{kind}]")),
     }
 }
 
@@ -66,6 +66,13 @@ pub(super) fn read_event(pieces: &mut Pieces, event: &Tree<'_>) {
                     }
                 }
                 other => piece.text = format!("[{other}]"),
+            }
+        }
+        // A picture comes with the end of its item.
+        "output_item.done" => {
+            let item = event.get("item").unwrap_or(event);
+            if let Some(words) = media::part(&text(item, "type"), item) {
+                piece.text = words;
             }
         }
         _ => {}

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use tollgate_metastore::{KeyListing, LOCAL_AUTHOR, NewKey};
 use tollgate_policy::key::KeyLimits;
 
+use super::people::sign_in_name;
 use crate::cli::Common;
 use crate::data_dir::DataDir;
 use crate::{terminal, wire};
@@ -46,7 +47,8 @@ pub(crate) struct CreateArgs {
     /// Project.
     #[arg(long)]
     project: Option<String>,
-    /// The one person whose calls its calls are, by the name they sign in by.
+    /// The one person whose calls its calls are: the name they sign in by, or their e-mail or display name where that is theirs
+    /// alone. Where the directory has people of the organisation, it has to be one of them.
     #[arg(long)]
     user: Option<String>,
     /// When it stops working, from now on: `12h`, `90d`. Default: never.
@@ -72,7 +74,11 @@ pub(crate) async fn run(common: Common, command: KeyCommand) -> anyhow::Result<(
     let metastore = wire::open_metastore(&config, &data).await?;
     match command {
         KeyCommand::Create(args) => {
-            let created = metastore.create_key(args.key()?).await?;
+            let mut key = args.key()?;
+            if let Some(user) = key.user.take() {
+                key.user = Some(sign_in_name(metastore.as_ref(), &key.tenant, user).await?);
+            }
+            let created = metastore.create_key(key).await?;
             if common.json {
                 terminal::line(&serde_json::json!({"id": created.id, "key": created.secret}).to_string());
             } else {
@@ -129,6 +135,9 @@ impl CreateArgs {
 fn as_line(key: &KeyListing) -> String {
     let KeyLimits { scopes, models, sources } = &key.limits;
     let mut line = format!("{}  {}  team {}", key.id, key.name, key.team);
+    if let Some(user) = &key.user {
+        line.push_str(&format!("  user {user}"));
+    }
     for (what, names) in [("for", scopes), ("models", models), ("from", sources)] {
         if !names.is_empty() {
             line.push_str(&format!("  {what} {}", names.join(", ")));
@@ -176,6 +185,15 @@ fn tag(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_listed_with_its_user() {
+        let mut key = KeyListing { id: "key-1".into(), name: "ci".into(), team: "kyc".into(), ..KeyListing::default() };
+        key.enabled = true;
+        assert_eq!(as_line(&key), "key-1  ci  team kyc");
+        key.user = Some("ann@acme.example".into());
+        assert_eq!(as_line(&key), "key-1  ci  team kyc  user ann@acme.example");
+    }
 
     #[test]
     fn a_length_of_time_has_a_number_and_a_unit() {

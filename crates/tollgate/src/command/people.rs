@@ -1,8 +1,9 @@
 //! `tollgate user` and `tollgate team`: who there is and what they may do. Works beside a running server.
 
-use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use tollgate_metastore::{LOCAL_AUTHOR, Metastore, Profile, Reach, Role, TeamName, User, UserChange, UserFilter};
+use tollgate_metastore::{
+    LOCAL_AUTHOR, Metastore, MetastoreError, Profile, Reach, Role, TeamName, User, UserChange, UserFilter, find_person,
+};
 
 use crate::cli::Common;
 use crate::data_dir::DataDir;
@@ -32,21 +33,21 @@ pub(crate) enum UserCommand {
     },
     /// Gives a person a role, which goes before what their groups say, or takes it away; they sign in again.
     Role {
-        /// Their id, as listed.
+        /// Their id, or the name they sign in by, their e-mail or display name where that is theirs alone.
         user: String,
         /// owner, admin, auditor, finance, developer or viewer; without it, what their groups say.
         role: Option<Role>,
     },
     /// Says how far a person's role reaches; they sign in again.
     Reach {
-        /// Their id, as listed.
+        /// Their id, or the name they sign in by, their e-mail or display name where that is theirs alone.
         user: String,
         /// The whole installation, or their organisation alone.
         reach: ReachArg,
     },
     /// Makes a person a member of these teams and no others.
     Teams {
-        /// Their id, as listed.
+        /// Their id, or the name they sign in by, their e-mail or display name where that is theirs alone.
         user: String,
         /// `TEAM` or `ORGANISATION/TEAM`.
         #[arg(value_parser = team)]
@@ -54,7 +55,7 @@ pub(crate) enum UserCommand {
     },
     /// Removes a person: they are signed out and their keys are revoked.
     Remove {
-        /// Their id, as listed.
+        /// Their id, or the name they sign in by, their e-mail or display name where that is theirs alone.
         user: String,
     },
 }
@@ -97,28 +98,30 @@ pub(crate) async fn user(common: Common, command: UserCommand) -> anyhow::Result
             terminal::line(&if common.json { serde_json::to_string(&user)? } else { user.id });
         }
         UserCommand::Role { user, role } => {
-            metastore.set_user_role(&user, role, LOCAL_AUTHOR).await?;
+            let user = person(metastore.as_ref(), &user).await?;
+            metastore.set_user_role(&user.id, role, LOCAL_AUTHOR).await?;
             let role = role.map_or("what their groups say", Role::as_str);
-            terminal::note(&format!("user `{user}` is {role} from the next sign-in on"));
+            terminal::note(&format!("{} is {role} from the next sign-in on", called(&user)));
         }
-        UserCommand::Reach { user: id, reach } => {
-            let unknown = || format!("there is no user `{id}`; `tollgate user list` shows their ids");
-            let user = metastore.user(&id).await?.with_context(unknown)?;
+        UserCommand::Reach { user, reach } => {
+            let user = person(metastore.as_ref(), &user).await?;
             let reach = match reach {
                 ReachArg::Installation => Reach::Installation,
-                ReachArg::Organisation => Reach::Organisation(user.organisation),
+                ReachArg::Organisation => Reach::Organisation(user.organisation.clone()),
             };
-            terminal::note(&format!("what user `{id}` may do reaches {reach} from the next sign-in on"));
-            let change = UserChange { reach: Some(reach), ..UserChange::default() };
-            metastore.change_user(&id, &change, LOCAL_AUTHOR).await?;
+            let change = UserChange { reach: Some(reach.clone()), ..UserChange::default() };
+            metastore.change_user(&user.id, &change, LOCAL_AUTHOR).await?;
+            terminal::note(&format!("what {} may do reaches {reach} from the next sign-in on", called(&user)));
         }
         UserCommand::Teams { user, teams } => {
-            metastore.set_teams(&user, &teams, LOCAL_AUTHOR).await?;
-            terminal::note(&format!("user `{user}` is a member of {} teams", teams.len()));
+            let user = person(metastore.as_ref(), &user).await?;
+            metastore.set_teams(&user.id, &teams, LOCAL_AUTHOR).await?;
+            terminal::note(&format!("{} is a member of {} teams", called(&user), teams.len()));
         }
         UserCommand::Remove { user } => {
-            metastore.delete_user(&user, LOCAL_AUTHOR).await?;
-            terminal::note(&format!("user `{user}` is removed"));
+            let user = person(metastore.as_ref(), &user).await?;
+            metastore.delete_user(&user.id, LOCAL_AUTHOR).await?;
+            terminal::note(&format!("{} is removed", called(&user)));
         }
     }
     Ok(())
@@ -147,6 +150,46 @@ async fn open(common: &Common) -> anyhow::Result<std::sync::Arc<dyn Metastore>> 
     let data = DataDir::of_command(&common.data)?;
     let config = Config::load(common.config.as_deref())?;
     wire::open_metastore(&config, &data).await
+}
+
+/// The one person of the directory whom `text` names.
+///
+/// # Errors
+/// If it names nobody, or several.
+async fn person(metastore: &dyn Metastore, text: &str) -> anyhow::Result<User> {
+    let people = metastore.list_users(None, &UserFilter::default(), 0, MAX_LISTED).await?;
+    Ok(find_person(&people.items, text)?.clone())
+}
+
+/// The name that somebody of an organisation signs in by, who is named by that or in another way. A name that nobody there has
+/// is left as it is: the metastore decides what becomes of it.
+///
+/// # Errors
+/// If it names several people.
+pub(crate) async fn sign_in_name(
+    metastore: &dyn Metastore,
+    organisation: &str,
+    text: String,
+) -> anyhow::Result<String> {
+    let people = metastore.list_users(Some(organisation), &UserFilter::default(), 0, MAX_LISTED).await?;
+    if people.items.iter().any(|user| user.owns(organisation, Some(&text))) {
+        return Ok(text);
+    }
+    if people.items.is_empty() {
+        terminal::note(&format!(
+            "the directory knows nobody of organisation `{organisation}`, so the name `{text}` is not checked"
+        ));
+    }
+    match find_person(&people.items, &text) {
+        Ok(user) => Ok(user.profile.user_name.clone()),
+        Err(MetastoreError::UnknownUser { .. }) => Ok(text),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a person is called in a sentence.
+fn called(user: &User) -> String {
+    format!("{} (`{}` of `{}`)", user.profile.user_name, user.id, user.organisation)
 }
 
 fn as_line(user: &User) -> String {

@@ -101,6 +101,7 @@ impl BudgetWatch {
             readings: self.gateway.readings(),
             forecasts: Arc::clone(&self.forecasts.lock()),
             alerts: self.alerts.lock().iter().map(|told| told.line.clone()).collect(),
+            organisation: None,
         }
     }
 

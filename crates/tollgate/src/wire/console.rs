@@ -109,6 +109,16 @@ impl NodeInstruments {
             "Copies of calls that were not made because too many were under way",
             stats.shadows_left_out,
         ));
+        let judged =
+            [("known", stats.feedback_known), ("unsure", stats.feedback_unsure), ("refused", stats.feedback_refused)];
+        samples.extend(judged.into_iter().map(|(call, judgements)| Sample {
+            labels: vec![("call", call.to_owned())],
+            ..counter(
+                "tollgate_feedback_total",
+                "Judgements since the start by their call: known here, not to be told here, or refused as there is none",
+                judgements,
+            )
+        }));
         samples.extend(self.cache_samples());
         samples.push(gauge("tollgate_gateway_calls_in_flight", "Calls not settled yet", stats.calls_in_flight));
         samples.push(gauge(

@@ -28,6 +28,7 @@ use tollgate_wal::{Appender, Wal};
 
 use super::answers::NodeAnswers;
 use super::budgets::BudgetWatch;
+use super::calls::CallBook;
 use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
@@ -163,6 +164,15 @@ impl Node {
             Arc::clone(&signals),
             Arc::clone(&book.catalog),
         )?;
+        let calls = Arc::new(CallBook {
+            analytics: Arc::clone(&analytics),
+            metastore: Arc::clone(&metastore),
+            writer: wal.writer().as_str().to_owned(),
+        });
+        gateway.ask_calls(move |tenant, id| {
+            let (calls, tenant) = (Arc::clone(&calls), tenant.to_owned());
+            Box::pin(async move { calls.standing(&tenant, id).await })
+        });
         let replicas = NodeReplicas::open(Arc::clone(&gateway), wal.appender(), data.join("lease-holders.json"))?;
         tasks.spawn(Arc::clone(&replicas).run(reading.clone()));
         let policy_refusal = policy.as_ref().map(PolicyFile::refusal).unwrap_or_default();

@@ -205,6 +205,23 @@ async fn a_key_stops_with_its_user() {
 }
 
 #[tokio::test]
+async fn a_key_is_for_nobody_whom_the_directory_would_know() {
+    on_each(|store| async move {
+        store.create_key(NewKey { user: Some("anybody".into()), ..new_key("first") }).await.unwrap();
+        store.create_user("acme", person("ann"), "scim").await.unwrap();
+        store.create_key(NewKey { user: Some("ANN".into()), ..new_key("hers") }).await.unwrap();
+        let error = store.create_key(NewKey { user: Some("anne".into()), ..new_key("his") }).await.unwrap_err();
+        assert!(matches!(error, MetastoreError::UnknownUser { .. }) && error.is_callers(), "{error}");
+        let told = error.to_string();
+        assert!(told.contains("no user `anne` in organisation `acme`; did you mean `ann`?"), "{told}");
+        let elsewhere = NewKey { tenant: "globex".into(), user: Some("anne".into()), ..new_key("theirs") };
+        store.create_key(elsewhere).await.expect("of that organisation the directory knows nobody");
+        assert_eq!(store.list_keys().await.unwrap().len(), 3, "and of the one that was refused nothing is left");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_key_has_the_role_of_its_user_for_as_long_as_they_have_it() {
     on_each(|store| async move {
         let key = NewKey { user: Some("ÄNN".into()), ..new_key("laptop") };
