@@ -253,13 +253,13 @@ impl Bench {
 
     pub(crate) async fn open(&self, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming> {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = tokio::time::timeout(Duration::from_secs(20), client.request(request)).await;
+        let response = tokio::time::timeout(Duration::from_secs(120), client.request(request)).await;
         response.expect("the gateway answers in time").unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (parts, body) = self.open(request).await.into_parts();
-        let body = tokio::time::timeout(Duration::from_secs(20), body.collect()).await.expect("an end").unwrap();
+        let body = tokio::time::timeout(Duration::from_secs(120), body.collect()).await.expect("an end").unwrap();
         let bytes = body.to_bytes();
         // Amazon's streams are binary.
         let body = String::from_utf8_lossy(&bytes).into_owned();
