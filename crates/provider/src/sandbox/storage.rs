@@ -52,7 +52,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Answers a request about files or batches. Lines of a batch get what [`super::perform`] answers with `script` and `seed`.
+    /// Answers a request about files or batches. Lines of a batch get what [`super::perform()`] answers with `script` and `seed`.
     pub fn answer(&mut self, sent: &Sent<'_>, script: &Script, seed: u64, moment: Moment) -> SandboxReply {
         let key = prose::mix(seed ^ prose::hash(sent.body) ^ prose::hash(sent.method.as_bytes()));
         let (path, query) = sent.method.split_once('?').unwrap_or((sent.method, ""));
