@@ -192,6 +192,40 @@ fn the_configured_file_is_taken_up_when_it_changes_and_kept_out_when_it_is_bad()
     assert!(!refused.status.success() && said.contains("edit that file instead"), "{said}");
 }
 
+#[test]
+fn an_activated_bundle_that_leads_where_nobody_serves_leaves_the_last_one_in_force_and_every_page_says_so() {
+    let lost = bundle("lost") + "routes:\n  - {id: r, alias: small, targets: [nowhere/small]}\n";
+    let files = [("tollgate.yaml", "log: {flush_seconds: 1}\n"), ("one.yaml", &bundle("one")), ("lost.yaml", &lost)];
+    let tollgate = Tollgate::with_files(&files, &[]);
+    let file = |name: &str| tollgate.folder().join(name).to_str().unwrap().to_owned();
+    let decided_by = |name: &str| {
+        let sql = format!("select count(*) from interactions where decision_reasons[1]['rule'] = 'rule-{name}'");
+        assert_eq!(tollgate.gateway().chat("sandbox/small", "hello").status, 200);
+        tollgate.console().number(&sql)
+    };
+    let mut browser = Browser::new();
+    let home = format!("{}/", tollgate.console_url);
+    assert_eq!(browser.get(&tollgate.login_url).status, 303);
+    tollgate.run(&["policy", "activate", &file("one.yaml"), "--reason", "a test"]);
+    eventually("it is in force", Duration::from_secs(10), || (decided_by("one") > 0).then_some(()));
+    tollgate.run(&["policy", "activate", &file("lost.yaml"), "--reason", "a slip"]);
+    eventually("every page says so", Duration::from_secs(10), || {
+        browser.get(&home).text.contains("is not in force here").then_some(())
+    });
+    let told =
+        "select count(*) from control_events where action = 'bundle.refused' and detail like '%line 5, column %'";
+    tollgate.await_count(told, 1);
+    let before = decided_by("one");
+    eventually("the last one decides", Duration::from_secs(10), || (decided_by("one") > before).then_some(()));
+    assert_eq!(decided_by("lost"), 0);
+    tollgate.run(&["policy", "rollback", "--reason", "a slip"]);
+    eventually("it is well", Duration::from_secs(10), || {
+        (!browser.get(&home).text.contains("is not in force here")).then_some(())
+    });
+    let empty = tollgate.command().args(["policy", "rollback", "--reason", ""]).output().unwrap();
+    assert!(!empty.status.success());
+}
+
 const PLACED: &str = r#"
 log: {flush_seconds: 1}
 providers:

@@ -277,6 +277,9 @@ fn not_allowed(facts: &Facts<'_>, nearly: Option<(&AccessRule, &'static str)>) -
             ("builtin/default-deny".to_owned(), code::ACCESS_DENIED, message)
         }
     };
-    let hint = "choose another model, or ask whoever maintains the gateway's policy".to_owned();
-    Denial { rule, code, detail: message.clone(), message, hint, retry_after_s: None }
+    let hint = match facts.model {
+        "" => "ask whoever maintains the gateway's policy; an access rule without `models` allows calls that name none",
+        _ => "choose another model, or ask whoever maintains the gateway's policy",
+    };
+    Denial { rule, code, detail: message.clone(), message, hint: hint.to_owned(), retry_after_s: None }
 }

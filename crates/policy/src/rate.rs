@@ -46,12 +46,22 @@ fn over(standing: &Standing<'_>, facts: &Facts<'_>) -> Denial {
     let who = standing.who();
     if own > limit {
         let (own, of, name) = (readable(unit, own, limit), readable(unit, limit, limit), unit_name(unit));
+        let (message, hint) = match unit {
+            Unit::Usd | Unit::Tokens => (
+                format!("this call alone may take {own} {name}, and limit `{id}` gives {who} {of}"),
+                "lower the maximum of output tokens, or ask for a higher limit",
+            ),
+            // A call is one: only nothing is less.
+            Unit::Calls | Unit::Concurrency => {
+                (format!("limit `{id}` lets {who} make no call at all"), "ask whoever maintains the gateway's policy")
+            }
+        };
         return Denial {
             rule: id.clone(),
             code: code::RATE_LIMITED,
-            message: format!("this call alone may take {own} {name}, and limit `{id}` gives {who} {of}"),
+            message,
             detail: format!("{figures}{own_text}; limit `{id}` has no room for it at any time"),
-            hint: "lower the maximum of output tokens, or ask for a higher limit".to_owned(),
+            hint: hint.to_owned(),
             retry_after_s: None,
         };
     }

@@ -118,7 +118,8 @@ fn steps(
     let mut steps: Vec<Step> = Vec::with_capacity(source.value.len());
     for step in &source.value {
         let Part(at) = step.value.at.value;
-        if at <= Usd::ZERO || at > Usd::from_dollars(100) {
+        // Beyond ten times the limit somebody wrote per cent.
+        if at <= Usd::ZERO || at > Usd::from_dollars(10) {
             let message = format!("`at: {at}` is not a share of the limit; write 0.80 for 80 %");
             return Err(BundleError::new(step.value.at.referenced, message));
         }

@@ -72,7 +72,7 @@ pub(crate) enum PolicyCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Signed {
     /// Why, for the record.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) reason: String,
     /// Who, for the record. Default: the user of this machine.
     #[arg(long)]

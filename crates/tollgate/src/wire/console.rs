@@ -32,7 +32,7 @@ pub(super) struct NodeInstruments {
     pub(super) signals: Arc<ArcSwap<SignalsSnapshot>>,
     pub(super) budgets: Arc<BudgetWatch>,
     pub(super) replicas: Arc<NodeReplicas>,
-    pub(super) policy_refusal: Refusal,
+    pub(super) policy_refusals: [Refusal; 2],
     /// Models that a client may name, the best for a first try first.
     pub(super) models: Vec<String>,
     /// Of these, aliases that leave out what a format cannot express.
@@ -83,7 +83,8 @@ impl Instruments for NodeInstruments {
     }
 
     fn alarms(&self) -> Vec<String> {
-        self.replicas.alarms().into_iter().chain(self.policy_refusal.lock().clone()).collect()
+        let refusals = self.policy_refusals.iter().filter_map(|refusal| refusal.lock().clone());
+        self.replicas.alarms().into_iter().chain(refusals).collect()
     }
 
     fn open_providers(&self) -> Vec<String> {

@@ -7,11 +7,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tollgate_analytics::Analytics;
+use tollgate_gateway::Gateway;
 use tollgate_interaction::{ControlEvent, Governance};
 use tollgate_metastore::Metastore;
+use tollgate_policy::Bundle;
 use tollgate_policy::control::ControlSnapshot;
 use tollgate_policy::signals::SignalsSnapshot;
 use tollgate_wal::Appender;
+
+use super::policy_file::Refusal;
 
 /// How often another process's changes of keys and policies are looked for.
 const CONTROL_INTERVAL: Duration = Duration::from_millis(500);
@@ -23,6 +27,9 @@ pub(super) struct ControlPlane {
     pub(super) metastore: Arc<dyn Metastore>,
     pub(super) control: Arc<ArcSwap<ControlSnapshot>>,
     pub(super) appender: Appender,
+    pub(super) gateway: Arc<Gateway>,
+    /// Why the active bundle is not in force here.
+    pub(super) refusal: Refusal,
 }
 
 impl ControlPlane {
@@ -30,6 +37,7 @@ impl ControlPlane {
     /// snapshot stays, and the log says from when to when that was.
     pub(super) async fn follow(self, shutdown: CancellationToken) {
         let mut away = false;
+        self.look_at_the_first().await;
         while pause(CONTROL_INTERVAL, &shutdown).await {
             let refreshed = self.refresh().await;
             if let Err(error) = &refreshed {
@@ -49,14 +57,52 @@ impl ControlPlane {
         if self.metastore.revision().await? == self.control.load().revision {
             return Ok(());
         }
-        let snapshot = ControlSnapshot::compile(&self.metastore.control_document().await?)?;
+        let mut snapshot = ControlSnapshot::compile(&self.metastore.control_document().await?)?;
         tracing::info!(revision = snapshot.revision, "keys and policies changed");
+        self.hold(&mut snapshot).await;
         self.control.store(Arc::new(snapshot));
         Ok(())
     }
 
+    /// There is no bundle before the first: one that names what is not served here is in force all the same.
+    async fn look_at_the_first(&self) {
+        let bundle = Arc::clone(&self.control.load().bundle);
+        if let Err(mistake) = self.gateway.check_bundle(&bundle) {
+            self.tell(&bundle, format!("names what is not served here, and such calls are denied: {mistake}")).await;
+        }
+    }
+
+    /// A bundle that names what is not served here changes nothing: the last one stays, with the keys as they are now.
+    async fn hold(&self, snapshot: &mut ControlSnapshot) {
+        let last = Arc::clone(&self.control.load().bundle);
+        match self.gateway.check_bundle(&snapshot.bundle) {
+            Ok(()) => *self.refusal.lock() = None,
+            Err(_) if last.hash == snapshot.bundle.hash => {}
+            Err(mistake) => {
+                let refused = std::mem::replace(&mut snapshot.bundle, last);
+                self.tell(&refused, format!("is not in force here, the last bundle is: {mistake}")).await;
+            }
+        }
+    }
+
+    /// Says on every page, in the server's log and among the changes what is wrong with the active bundle, once.
+    async fn tell(&self, bundle: &Bundle, what: String) {
+        let subject = format!("{} {}", bundle.name, &bundle.hash[..12.min(bundle.hash.len())]);
+        let said = format!("the bundle {subject} {what}");
+        if self.refusal.lock().replace(said.clone()).is_some_and(|before| before == said) {
+            return;
+        }
+        tracing::error!("{said}; activate one that fits this configuration (`tollgate policy check --config`)");
+        self.append("bundle.refused", subject, what).await;
+    }
+
     /// Straight into the log: the metastore, which would take it, is what it is about.
     async fn record(&self, action: &str) {
+        let detail = format!("calls go on with control revision {}", self.control.load().revision);
+        self.append(action, "metastore".to_owned(), detail).await;
+    }
+
+    async fn append(&self, action: &str, subject: String, detail: String) {
         let at_us = chrono::Utc::now().timestamp_micros();
         let event = ControlEvent {
             event_id: format!("{action}-{at_us}"),
@@ -64,8 +110,8 @@ impl ControlPlane {
             tenant: String::new(),
             actor: "gateway".to_owned(),
             action: action.to_owned(),
-            subject: "metastore".to_owned(),
-            detail: format!("calls go on with control revision {}", self.control.load().revision),
+            subject,
+            detail,
         };
         if let Err(error) = self.appender.append_durable(&Governance::Control(event).into()).await {
             tracing::warn!(%error, action, "the log took no record of this");

@@ -33,7 +33,7 @@ use super::console::NodeInstruments;
 use super::governance::{ControlOutbox, WalAccessLog};
 use super::integrity::NodeIntegrity;
 use super::maintenance::Maintenance;
-use super::policy_file::PolicyFile;
+use super::policy_file::{PolicyFile, Refusal};
 use super::prices::{NodePrices, PastPrices};
 use super::replicas::NodeReplicas;
 use super::{feedback, open_metastore, open_store};
@@ -183,7 +183,10 @@ impl Node {
             metastore: Arc::clone(&metastore),
             control: Arc::clone(&control),
             appender: wal.appender(),
+            gateway: Arc::clone(&gateway),
+            refusal: Refusal::default(),
         };
+        let bundle_refusal = Arc::clone(&control_plane.refusal);
         tasks.spawn(control_plane.follow(reading.clone()));
         tasks.spawn(feedback::follow_signals(
             Arc::clone(&analytics),
@@ -213,7 +216,7 @@ impl Node {
         let instruments = NodeInstruments {
             budgets,
             replicas: Arc::clone(&replicas),
-            policy_refusal,
+            policy_refusals: [policy_refusal, bundle_refusal],
             gateway: Arc::clone(&gateway),
             wal: Arc::clone(&wal),
             hot: Arc::clone(&hot),

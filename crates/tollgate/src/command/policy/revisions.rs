@@ -19,6 +19,9 @@ const SHORT: usize = 12;
 pub(super) async fn put(common: &Common, yaml: &str, signed: &Signed) -> anyhow::Result<()> {
     refuse_where_a_file_decides(common)?;
     let metastore = open(common).await?;
+    if metastore.control_document().await?.bundle_yaml == yaml {
+        terminal::note("this bundle is the active one already: nothing changes, and the reason is not recorded");
+    }
     let revision = metastore.put_bundle(yaml, &signed.author(), &signed.reason).await?;
     announce(common, &revision)
 }

@@ -95,6 +95,12 @@ pub(super) async fn run(common: &Common, args: SimulateArgs) -> anyhow::Result<(
     } else {
         show(&simulation);
     }
+    if simulation.report.replayed == 0 && !simulation.findings.is_empty() {
+        bail!(
+            "no call was put to the bundle, so nothing can be said of its limits; widen `--from` and `--to`, or leave \
+             `--decided-by` out"
+        );
+    }
     if !simulation.is_accepted {
         let broken: Vec<&str> = simulation
             .findings
