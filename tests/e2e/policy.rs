@@ -208,12 +208,19 @@ fn an_activated_bundle_that_leads_where_nobody_serves_leaves_the_last_one_in_for
     assert_eq!(browser.get(&tollgate.login_url).status, 303);
     tollgate.run(&["policy", "activate", &file("one.yaml"), "--reason", "a test"]);
     eventually("it is in force", Duration::from_secs(10), || (decided_by("one") > 0).then_some(()));
-    tollgate.run(&["policy", "activate", &file("lost.yaml"), "--reason", "a slip"]);
+    // With the configuration at hand it is refused at once; without, only the server can tell.
+    let refused =
+        tollgate.command().args(["policy", "activate", &file("lost.yaml"), "--reason", "a slip"]).output().unwrap();
+    assert!(!refused.status.success());
+    let mut activate = std::process::Command::new(program("tollgate"));
+    activate.arg("--data").arg(tollgate.data()).args(["policy", "activate", &file("lost.yaml"), "--reason", "a slip"]);
+    let activated = activate.env_remove("TOLLGATE_CONFIG").output().unwrap();
+    assert!(activated.status.success(), "{}", String::from_utf8_lossy(&activated.stderr));
     eventually("every page says so", Duration::from_secs(10), || {
         browser.get(&home).text.contains("is not in force here").then_some(())
     });
     let told =
-        "select count(*) from control_events where action = 'bundle.refused' and detail like '%line 5, column %'";
+        "select count(*) from control_events where action = 'bundle.refused' and detail like '%line 6, column %'";
     tollgate.await_count(told, 1);
     let before = decided_by("one");
     eventually("the last one decides", Duration::from_secs(10), || (decided_by("one") > before).then_some(()));
