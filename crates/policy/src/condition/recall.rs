@@ -2,7 +2,6 @@
 //! interpreter costs ten times what it takes to know them again.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use super::{EvaluationError, Scope};
 use crate::variable::Read;
@@ -65,10 +64,8 @@ impl Recall {
             return Ok(*result);
         }
         let result = evaluate()?;
-        if known.results.len() < MOST
-            && let Entry::Vacant(vacant) = known.results.entry(self.key.clone())
-        {
-            vacant.insert(result);
+        if known.results.len() < MOST {
+            known.results.insert(self.key.clone(), result);
         }
         Ok(result)
     }
