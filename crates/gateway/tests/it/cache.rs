@@ -329,8 +329,8 @@ async fn only_whole_good_answers_are_kept() {
     assert_eq!(scene.with(&chat("assistant"), &[]).await.header("x-tollgate-cache"), "hit");
 }
 
-#[tokio::test]
-async fn an_answer_whose_caller_hung_up_is_not_kept() {
+/// A streamed answer that has begun and waits, and where it does.
+async fn under_way() -> (Scene, http::Response<hyper::body::Incoming>) {
     let up = Provider::answering(
         [
             vec![stream_head(), chunk(provider::CHUNKS[0]), Step::Pause],
@@ -343,6 +343,12 @@ async fn an_answer_whose_caller_hung_up_is_not_kept() {
     let scene = Scene::of(up, hours(Per::Tenant)).await;
     let answer = scene.bench.open(request(&scene.bench, &chat_stream("assistant"), &[])).await;
     scene.up.until(|progress| progress.pauses == 1).await;
+    (scene, answer)
+}
+
+#[tokio::test]
+async fn an_answer_whose_caller_hung_up_is_not_kept() {
+    let (scene, answer) = under_way().await;
     drop(answer);
     tokio::time::sleep(Duration::from_millis(50)).await;
     scene.up.go_on();
@@ -508,18 +514,7 @@ async fn a_cache_that_cannot_be_used_costs_no_call() {
 
 #[tokio::test]
 async fn an_answer_that_was_under_way_when_it_was_to_be_forgotten_is_not_kept() {
-    let up = Provider::answering(
-        [
-            vec![stream_head(), chunk(provider::CHUNKS[0]), Step::Pause],
-            provider::CHUNKS[1..].iter().map(chunk).collect(),
-            vec![end()],
-        ]
-        .concat(),
-    )
-    .await;
-    let scene = Scene::of(up, hours(Per::Tenant)).await;
-    let answer = scene.bench.open(request(&scene.bench, &chat_stream("assistant"), &[])).await;
-    scene.up.until(|progress| progress.pauses == 1).await;
+    let (scene, answer) = under_way().await;
     let purge = Purge { model: Some("assistant".into()), ..Purge::default() };
     assert_eq!(scene.bench.gateway.purge_cache(purge).await.unwrap(), 0);
     scene.up.go_on();
